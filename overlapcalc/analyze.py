@@ -1,0 +1,223 @@
+"""The public entry: a model and its input shapes -> an Analysis."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from math import prod
+from typing import Any
+
+import torch
+from torch import nn
+
+from .analysis import Analysis, Named
+from .errors import InputError, TraceError
+from .graph import Graph, spatial_axes
+from .lattice import Lattice
+from .layers import node_names
+from .propagator import Propagation, propagate
+from .sizecheck import Differing, differences
+from .trace import Shapes, trace
+from .trace.stand_in import stand_in
+
+Inputs = Sequence[int] | torch.Tensor | Sequence[Sequence[int]] | Sequence[torch.Tensor]
+LARGER = (1, 2, 4, 8)
+"""How many steps larger the second trace is; the next one where the net does not run at the first."""
+PERIODS = (960, 64, 8)
+"""How many steps larger a net that differs one step larger is traced, to see whether it is periodic after all."""
+MOST_SAMPLES = 1 << 24
+"""No larger trace than this: constants computed from the size are evaluated for real."""
+TRACES_KEPT = 32
+
+
+def analyze(model: nn.Module, inputs: Inputs, *, axes: Sequence[str] | str | None = None) -> Analysis:
+    """What `model` needs of its inputs, exactly, on each side of each axis.
+
+    inputs: a shape such as (1, 3, 256, 256), a list of shapes, or example tensors (only shape and type are used);
+    batch first, then channels, then one to three spatial axes. axes: the axes asked for ("W", or ["H", "W"]), all
+    when absent. The model is traced in eval mode on a copy; its mode and state stay as they are. No forward pass is
+    run and no weight is read.
+
+    Raises InputError, TraceError, UnknownOperatorError. A net with obstacles raises nothing: it is described.
+    """
+    shapes, dtypes = _described(model, inputs)
+    wanted = _axes(axes, shapes)
+    tracer = _Tracer(model, dtypes)
+    net, verified_at = tracer.verified(shapes)
+
+    def retrace(at: Shapes, verified: bool) -> Propagation:
+        return tracer.verified(at)[0] if verified else tracer.plain(at)
+
+    graph = net.graph
+    return Analysis(
+        Named({name: graph[name].shape for name in graph.inputs}),
+        Named({shown: graph[node].shape for shown, node in graph.outputs}),
+        wanted,
+        verified_at is not None,
+        verified_at,
+        net,
+        retrace,
+    )
+
+
+class _Tracer:
+    """Traces one model at several sizes, each at most once."""
+
+    def __init__(self, model: nn.Module, dtypes: tuple[torch.dtype, ...]) -> None:
+        try:
+            self._model = stand_in(model)
+        except Exception as error:  # deepcopy raises whatever a module's own __deepcopy__ raises
+            raise TraceError(
+                f"{type(model).__name__} cannot be copied ({type(error).__name__}: {error}); overlapcalc traces a copy, "
+                "so that your model stays as it is. Analyse a submodule, or give the class a __deepcopy__"
+            ) from error
+        self._dtypes = dtypes
+        self.graph = lru_cache(maxsize=TRACES_KEPT)(self._graph)
+        self.plain = lru_cache(maxsize=TRACES_KEPT)(self._plain)
+        self.verified = lru_cache(maxsize=TRACES_KEPT)(self._verified)
+
+    def _graph(self, shapes: Shapes) -> Graph:
+        return trace(self._model, shapes, self._dtypes)
+
+    def _plain(self, shapes: Shapes) -> Propagation:
+        """The net as it is at this size, whatever it does at others."""
+        graph = self.graph(shapes)
+        return propagate(graph, names=node_names(graph))
+
+    def _verified(self, shapes: Shapes) -> tuple[Propagation, Shapes | None]:
+        """The net at this size with obstacles wherever a larger trace differs, and the shapes of that trace.
+
+        One step larger is enough for most nets. Where the net does not run there, 2, 4 and 8 steps are tried. Where
+        it runs but differs, it may still mean the same every so many steps (it pads to a multiple of 8): then the
+        grid is that much coarser, and no obstacle.
+        """
+        net = self.plain(shapes)
+        axes = {axis for _, axis in net.slots}
+        for steps in LARGER:
+            times = dict.fromkeys(axes, steps)
+            larger, found = self._compared(net, times)
+            if found is None:
+                continue
+            if found:
+                differing = {axis for at in found.values() for axis in at}
+                coarser = self._period(net, times, differing)
+                if coarser is None:
+                    return propagate(net.graph, names=net.names, differing=found), larger
+                times = coarser
+            if any(n > 1 for n in times.values()):
+                net = propagate(net.graph, names=net.names, coarser=times)
+            return net, larger
+        return propagate(net.graph, names=net.names, sizes_verified=False), None
+
+    def _compared(self, net: Propagation, times: Mapping[str, int]) -> tuple[Shapes, Differing | None]:
+        """What differs so many steps larger; None where the net does not run there."""
+        larger, moved = _grown(net, times)
+        try:
+            return larger, differences(net, self.plain(larger), moved)
+        except TraceError:
+            return larger, None
+
+    def _period(self, net: Propagation, times: Mapping[str, int], axes: set[str]) -> dict[str, int] | None:
+        """The smallest numbers of steps along `axes` after which the net means the same, if there are any."""
+        for most in PERIODS:
+            found = {**times, **dict.fromkeys(axes, most)}
+            larger, _ = _grown(net, found)
+            if prod(prod(shape[2:]) for shape in larger) > MOST_SAMPLES:
+                continue
+            if self._compared(net, found)[1] != {}:
+                return None
+            for prime in (2, 3, 5):
+                while found and all(found[a] % prime == 0 for a in axes):
+                    fewer = {**found, **{a: found[a] // prime for a in axes}}
+                    if self._compared(net, fewer)[1] != {}:
+                        break
+                    found = fewer
+            return found
+        return None
+
+
+def _grown(net: Propagation, steps: Mapping[str, int]) -> tuple[Shapes, Mapping[str, Mapping[str, int]]]:
+    """Input shapes so many steps larger along each axis, and how much longer that makes each tensor."""
+    moved: dict[str, dict[str, int]] = {name: {} for name in net.values}
+    for axis in steps:
+        lattice = Lattice(net, axis)
+        for name, value in net.values.items():
+            if axis in value.rates:
+                moved[name][axis] = steps[axis] * lattice.per_step(name)
+    shapes = []
+    for name in net.graph.inputs:
+        labels = net.values[name].labels
+        shapes.append(tuple(n + moved[name].get(a, 0) for n, a in zip(net.graph[name].shape, labels, strict=True)))
+    return tuple(shapes), moved
+
+
+# ---- the door -----------------------------------------------------------------------------------------------
+
+
+def _described(model: Any, inputs: Any) -> tuple[Shapes, tuple[torch.dtype, ...]]:
+    if not isinstance(model, nn.Module):
+        raise InputError(f"expected a torch.nn.Module, got {type(model).__name__}; give an instance, not a class")
+    if isinstance(inputs, torch.Tensor):
+        items: list[Any] = [inputs]
+    elif isinstance(inputs, (list, tuple)) and inputs and all(_is_int(n) for n in inputs):
+        items = [tuple(inputs)]
+    elif isinstance(inputs, (list, tuple)) and inputs:
+        items = list(inputs)
+    else:
+        raise InputError(f"inputs={inputs!r}: expected a shape such as (1, 3, 256, 256), a list of shapes, or tensors")
+    shapes, dtypes = [], []
+    default = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
+    for item in items:
+        if isinstance(item, torch.Tensor):
+            shapes.append(tuple(item.shape))
+            dtypes.append(item.dtype)
+        elif isinstance(item, (list, tuple)) and item and all(_is_int(n) and n >= 1 for n in item):
+            shapes.append(tuple(int(n) for n in item))
+            dtypes.append(default)
+        else:
+            raise InputError(f"input shape {item!r}: expected sizes of at least 1, such as (1, 3, 256, 256)")
+        if len(shapes[-1]) > 5:
+            raise InputError(f"input shape {shapes[-1]}: batch, channels and at most three spatial axes are understood")
+    _check_count(model, len(shapes))
+    return tuple(shapes), tuple(dtypes)
+
+
+def _is_int(n: Any) -> bool:
+    return isinstance(n, int) and not isinstance(n, bool)
+
+
+def _check_count(model: nn.Module, given: int) -> None:
+    needed, most = forward_arity(model)
+    if given < needed or (most is not None and given > most):
+        wants = f"{needed}" if most == needed else f"{needed} to {most}" if most is not None else f"at least {needed}"
+        raise InputError(
+            f"{type(model).__name__}.forward takes {wants} input{'s' if wants != '1' else ''}, {given} given; "
+            "give one shape per input tensor"
+        )
+
+
+def forward_arity(model: nn.Module) -> tuple[int, int | None]:
+    """How many positional inputs the forward of a model needs, and takes at most (None: any number)."""
+    try:
+        parameters = list(inspect.signature(model.forward).parameters.values())
+    except (TypeError, ValueError):
+        return 1, None
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    needed = sum(p.default is p.empty for p in positional)
+    if any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        return needed, None
+    return needed, len(positional)
+
+
+def _axes(axes: Sequence[str] | str | None, shapes: Shapes) -> tuple[str, ...]:
+    known = tuple(dict.fromkeys(a for s in shapes for a in spatial_axes(len(s))))
+    if not known:
+        raise InputError(f"input shape {shapes[0]} has no spatial axis; expected (N, C, ...) with one to three of them")
+    if axes is None:
+        return known
+    wanted = (axes,) if isinstance(axes, str) else tuple(axes)
+    for axis in wanted:
+        if axis not in known:
+            raise InputError(f"axis {axis!r}: these inputs have {', '.join(known)}")
+    return tuple(a for a in known if a in wanted)

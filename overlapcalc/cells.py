@@ -1,0 +1,166 @@
+"""Values spread over the cells of a tensor: everything that is not a spatial axis, channels above all.
+
+`cat(conv9, conv1).chunk(2)[1]` reads one sample, not nine. To see that, what a tensor reads is kept per cell
+(an index over its non-spatial dimensions) until something mixes the cells. Nearly always all cells agree, and
+then a field is one value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import product
+from math import prod
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+@dataclass(frozen=True)
+class Field(Generic[T]):
+    """One value per cell, row-major over `shape`; a single value when all cells agree."""
+
+    shape: tuple[int, ...]
+    values: tuple[T, ...]
+
+    @staticmethod
+    def of(shape: tuple[int, ...], values: Sequence[T]) -> Field[T]:
+        if values and all(v is values[0] or v == values[0] for v in values):
+            return Field(shape, (values[0],))
+        return Field(shape, tuple(values))
+
+    @property
+    def uniform(self) -> bool:
+        return len(self.values) == 1
+
+    def expanded(self) -> tuple[T, ...]:
+        return self.values * prod(self.shape) if self.uniform else self.values
+
+    def distinct(self) -> list[T]:
+        return list({id(v): v for v in self.values}.values())
+
+    def map(self, f: Callable[[T], U]) -> Field[U]:
+        """`f` of every value, called once for each distinct one."""
+        done = {id(v): f(v) for v in self.values}
+        return Field.of(self.shape, [done[id(v)] for v in self.values])
+
+    def merge(self, other: Field[T], join: Callable[[T, T], T]) -> Field[T]:
+        if self.uniform and other.uniform:
+            return Field(self.shape, (join(self.values[0], other.values[0]),))
+        known: dict[tuple[int, int], T] = {}
+        out = []
+        for a, b in zip(self.expanded(), other.expanded(), strict=True):
+            key = (id(a), id(b))
+            if key not in known:
+                known[key] = join(a, b)
+            out.append(known[key])
+        return Field.of(self.shape, out)
+
+    def union(self, join: Callable[[T, T], T]) -> T:
+        """The join of all cells."""
+        return _union(self.distinct(), join)
+
+    def transposed(self, order: Sequence[int]) -> Field[T]:
+        shape = tuple(self.shape[d] for d in order)
+        if self.uniform or list(order) == list(range(len(order))):
+            return Field(shape, self.values)
+        strides = [prod(self.shape[d + 1 :]) for d in range(len(self.shape))]
+        moved = [strides[d] for d in order]
+        places = product(*(range(n) for n in shape))
+        return Field(shape, tuple(self.values[sum(i * s for i, s in zip(at, moved, strict=True))] for at in places))
+
+    def along(
+        self, dim: int, sources: Sequence[Sequence[int]], join: Callable[[T, T], T], empty: T
+    ) -> Field[T]:
+        """A field whose index `i` of `dim` holds the join of this field's indices `sources[i]`."""
+        shape = (*self.shape[:dim], len(sources), *self.shape[dim + 1 :])
+        if self.uniform and all(sources):
+            return Field(shape, self.values)
+        outer, size, inner = prod(self.shape[:dim]), self.shape[dim], prod(self.shape[dim + 1 :])
+        values = self.expanded()
+        known: dict[tuple[int, ...], T] = {}
+        out: list[T] = [empty] * (outer * len(sources) * inner)
+        for o, i in product(range(outer), range(inner)):
+            done: dict[int, T] = {}  # many indices share one list of sources
+            for k, picks in enumerate(sources):
+                if id(picks) not in done:
+                    found = {id(v): v for v in (values[(o * size + p) * inner + i] for p in picks)}
+                    key = tuple(sorted(found))
+                    if key not in known:
+                        known[key] = _union(list(found.values()), join) if found else empty
+                    done[id(picks)] = known[key]
+                out[(o * len(sources) + k) * inner + i] = done[id(picks)]
+        return Field.of(shape, out)
+
+
+def _union(values: Sequence[T], join: Callable[[T, T], T]) -> T:
+    total = values[0]
+    for v in values[1:]:
+        total = join(total, v)
+    return total
+
+
+Table = tuple[Sequence[int], ...]
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """How the cells of an output depend on the cells of one operand, dimension by dimension.
+
+    Each pair is (operand dimension or None, output dimension or None, table): output index i reads operand indices
+    `table()[i]`; a dimension that is missing on one side has one index there. Every cell dimension of both
+    tensors stands in exactly one pair. `flat`: instead, cells correspond in row-major order. `total`: no output
+    cell reads nothing; `onto`: no operand cell is left unread; they are known without making the tables.
+    """
+
+    shape_in: tuple[int, ...]
+    shape_out: tuple[int, ...]
+    pairs: tuple[tuple[int | None, int | None, Callable[[], Table]], ...]
+    flat: bool = False
+    total: bool = False
+    onto: bool = False
+
+    def gather(self, field: Field[T], join: Callable[[T, T], T], empty: T) -> Field[T]:
+        """Each output cell gets the join of the operand cells that it reads."""
+        if self.flat or (field.uniform and self.total):
+            return Field(self.shape_out, field.values)
+        tables = [table() for _, _, table in self.pairs]
+        sides = [(s, t) for s, t, _ in self.pairs]
+        return _through(field, sides, tables, self.shape_out, join, empty)
+
+    def scatter(self, field: Field[T], join: Callable[[T, T], T], empty: T) -> Field[T]:
+        """Each operand cell gets the join of the output cells that read it."""
+        if self.flat or (field.uniform and self.onto):
+            return Field(self.shape_in, field.values)
+        tables = []
+        for s, _, table in self.pairs:
+            readers: list[list[int]] = [[] for _ in range(1 if s is None else self.shape_in[s])]
+            for o, picks in enumerate(table()):
+                for p in picks:
+                    readers[p].append(o)
+            tables.append(tuple(readers))
+        sides = [(t, s) for s, t, _ in self.pairs]
+        return _through(field, sides, tables, self.shape_in, join, empty)
+
+
+def _through(
+    field: Field[T],
+    sides: list[tuple[int | None, int | None]],
+    tables: Iterable[Table | tuple[list[int], ...]],
+    shape: tuple[int, ...],
+    join: Callable[[T, T], T],
+    empty: T,
+) -> Field[T]:
+    """Bring the dimensions into the order of the pairs, send each through its table, and into the order wanted."""
+    order = [a for a, _ in sides if a is not None]
+    field = field.transposed(order)
+    sizes = iter(field.shape)
+    field = Field(tuple(1 if a is None else next(sizes) for a, _ in sides), field.values)
+    for d, table in enumerate(tables):
+        field = field.along(d, table, join, empty)
+    kept = [b for _, b in sides if b is not None]
+    field = Field(tuple(n for n, (_, b) in zip(field.shape, sides, strict=True) if b is not None), field.values)
+    field = field.transposed([kept.index(t) for t in range(len(kept))])
+    assert field.shape == shape, (field.shape, shape)
+    return field

@@ -1,0 +1,77 @@
+"""Backward through the graph: exactly which samples of every tensor a span of outputs needs.
+
+Sets, not hulls, so nothing is lost on the way. With sizes it is exact at the borders (every node clips, clamps or
+mirrors at its own ends); without, it is the law of the interior.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from .cells import Field
+from .index import EMPTY, Span, Spans
+from .propagator import Propagation, cell_shape
+
+
+@dataclass(frozen=True)
+class Demand:
+    """Along one axis: what is read of each input, and the hull of what must exist of each tensor on the way.
+
+    `exist` counts samples that are made without reading anything (bias only), and the end sample where a
+    reflecting border is crossed: there the real border must be inside the tile.
+    """
+
+    reads: Mapping[str, Spans]
+    exist: Mapping[str, Span]
+
+
+def demand(net: Propagation, output: str, axis: str, outputs: Spans, *, sized: bool) -> Demand:
+    """What outputs `outputs` of node `output` need along `axis`. `sized`: at the traced size, borders included."""
+    exist: dict[str, Span] = {}
+    labels = net.values[output].labels
+    start: Field[Spans] = Field(cell_shape(net.graph[output].shape, labels), (outputs,))
+    wanted: dict[str, Field[Spans]] = {output: start}
+    reads: dict[str, Spans] = {}
+    for name in reversed(net.graph.order):
+        field = wanted.pop(name, None)
+        if field is None:
+            continue
+        total = field.union(Spans.__or__)
+        hull = total.hull
+        if hull is None:
+            continue
+        exist[name] = _cover(exist.get(name), hull)
+        node = net.graph[name]
+        if node.op == "input":
+            reads[name] = total
+            continue
+        for path in net.values[name].paths:
+            step = path.steps.get(axis)
+            if step is None:
+                continue
+            size = net.size(path.operand, axis)
+            assert size is not None
+            edges: list[int] = []
+
+            def pull(outs: Spans, step=step, size=size, edges=edges) -> Spans:  # type: ignore[no-untyped-def]
+                raw = step.reads.over(outs)
+                if not sized:
+                    return raw
+                real, left, right = step.border.fold(raw, size)
+                if step.least > 1:  # only reflection asks for more than one sample
+                    edges.extend([0] if left else [])
+                    edges.extend([size - 1] if right else [])
+                return real
+
+            needed = path.cells.scatter(field.map(pull), Spans.__or__, EMPTY)
+            for edge in edges:
+                exist[path.operand] = _cover(exist.get(path.operand), Span(edge, edge + 1))
+            old = wanted.get(path.operand)
+            wanted[path.operand] = needed if old is None else old.merge(needed, Spans.__or__)
+    return Demand(reads, exist)
+
+
+def _cover(a: Span | None, b: Span) -> Span:
+    return b if a is None else Span(min(a.start, b.start), max(a.stop, b.stop))
+

@@ -1,0 +1,116 @@
+"""The layer graph: frozen nodes over a networkx.DiGraph. No torch here.
+
+A node is one operator that gives one tensor. An operator with several results is one node per result in use.
+Everything that does not depend on an input of the net is not a node but a `Constant` in its reader's arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import networkx as nx
+
+AXES = {1: ("L",), 2: ("H", "W"), 3: ("D", "H", "W")}
+"""The names of the spatial axes by their number; an input tensor is batch, channels, then these."""
+
+
+def spatial_axes(ndim: int) -> tuple[str, ...]:
+    """Axis names of an input tensor with `ndim` dimensions: (N, C, H, W) has H, W. None for (N, features)."""
+    return AXES.get(ndim - 2, ())
+
+
+@dataclass(frozen=True)
+class Data:
+    """A reference to the tensor that a node gives."""
+
+    node: str
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A tensor that depends on no input: what is known of it that does not change with training.
+
+    `variation[d]` says how it varies along dimension d: 0 not at all, q >= 1 with that period, None without one
+    (or by trained values). `taps` are, for a weight that is computed or a buffer, the kernel positions (indices
+    over dimensions 2...) that some channel pair does not zero for good; None when every position counts.
+    `uneven`: other channel pairs zero other positions. `digest` pins the values that are neither trained nor
+    spatial, so that a second trace at another size can be compared. `indices`: the values of a small integer
+    vector.
+    """
+
+    shape: tuple[int, ...]
+    variation: tuple[int | None, ...] = ()
+    random: bool = False
+    taps: tuple[tuple[int, ...], ...] | None = None
+    uneven: bool = False
+    digest: str = ""
+    indices: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Node:
+    """One operator: `op` is its qualified name, `layer` the module path, `source` "file:line" or "".
+
+    leaf: the class of the layer where it has no layers of its own, else "". result: which of the operator's
+    results this is. pointwise: torch tags it so.
+    """
+
+    name: str
+    op: str
+    args: Mapping[str, Any]
+    shape: tuple[int, ...]
+    result: int = 0
+    layer: str = ""
+    leaf: str = ""
+    source: str = ""
+    pointwise: bool = False
+
+    @property
+    def operands(self) -> tuple[str, ...]:
+        """Names of the nodes read, in argument order, repeats kept."""
+        return tuple(d.node for d in data_in(self.args.values()))
+
+
+def data_in(values: Any) -> Iterator[Data]:
+    for v in values:
+        if isinstance(v, Data):
+            yield v
+        elif isinstance(v, (tuple, list)):
+            yield from data_in(v)
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A net at one size. `inputs` are node names (op "input"), `outputs` pairs (name shown, node)."""
+
+    nodes: nx.DiGraph = field(repr=False)
+    order: tuple[str, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[tuple[str, str], ...]
+
+    @staticmethod
+    def of(nodes: list[Node], outputs: list[tuple[str, str]]) -> Graph:
+        """The graph of `nodes` (in execution order), without those that no output needs, inputs kept."""
+        digraph = nx.DiGraph()
+        for node in nodes:
+            digraph.add_node(node.name, node=node)
+            digraph.add_edges_from((operand, node.name) for operand in node.operands)
+        live = {name for _, name in outputs} | {n.name for n in nodes if n.op == "input"}
+        for _, name in outputs:
+            live |= nx.ancestors(digraph, name)
+        digraph.remove_nodes_from([n for n in digraph if n not in live])
+        return Graph(
+            nx.freeze(digraph),
+            tuple(n.name for n in nodes if n.name in live),
+            tuple(n.name for n in nodes if n.op == "input"),
+            tuple(outputs),
+        )
+
+    def __getitem__(self, name: str) -> Node:
+        node: Node = self.nodes.nodes[name]["node"]
+        return node
+
+    def __iter__(self) -> Iterator[Node]:
+        return (self[name] for name in self.order)

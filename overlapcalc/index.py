@@ -1,0 +1,366 @@
+"""The algebra of overlapcalc: spans, sets of spans, and periodic index maps. Standard library only.
+
+An operator, seen along one axis, is a map from an output index to the set of input indices that it reads.
+Such maps are periodic: shifting the output by `period` samples shifts what it reads by `advance` samples.
+Everything else in overlapcalc is composition (`outer @ inner`) and union (`a | b`) of these maps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from math import gcd, lcm
+
+Pair = tuple[int, int]
+
+
+@dataclass(frozen=True, order=True)
+class Span:
+    """The integers `start <= i < stop`, at least one. "Nothing" is `None`, never an empty span.
+
+    >>> Span(-1, 3).length
+    4
+    """
+
+    start: int
+    stop: int
+
+    def __post_init__(self) -> None:
+        if self.stop <= self.start:
+            raise ValueError(f"Span({self.start}, {self.stop}) holds nothing; use None for nothing")
+
+    @property
+    def length(self) -> int:
+        return self.stop - self.start
+
+    def __iter__(self) -> Iterator[int]:
+        """Unpacks as `start, stop = span`."""
+        return iter((self.start, self.stop))
+
+    def __contains__(self, index: object) -> bool:
+        return isinstance(index, int) and self.start <= index < self.stop
+
+    def shift(self, by: int) -> Span:
+        return Span(self.start + by, self.stop + by)
+
+    def __str__(self) -> str:
+        return f"[{self.start}, {self.stop})"
+
+
+@dataclass(frozen=True)
+class Spans:
+    """A set of integers as sorted, disjoint, non-touching half-open pairs; `Spans()` is the empty set.
+
+    The pairs are plain tuples because nets make many of them.
+    """
+
+    parts: tuple[Pair, ...] = ()
+
+    @staticmethod
+    def of(parts: Iterable[Pair]) -> Spans:
+        """The union of any half-open pairs; pairs that hold nothing are dropped."""
+        todo = sorted(p for p in parts if p[0] < p[1])
+        if len(todo) <= 1:
+            return Spans(tuple(todo))
+        out: list[Pair] = []
+        start, stop = todo[0]
+        for a, b in todo[1:]:
+            if a > stop:
+                out.append((start, stop))
+                start, stop = a, b
+            elif b > stop:
+                stop = b
+        out.append((start, stop))
+        return Spans(tuple(out))
+
+    @staticmethod
+    def span(start: int, stop: int) -> Spans:
+        return Spans(((start, stop),) if start < stop else ())
+
+    @staticmethod
+    def points(indices: Iterable[int]) -> Spans:
+        return Spans.of((i, i + 1) for i in indices)
+
+    def __bool__(self) -> bool:
+        return bool(self.parts)
+
+    def __contains__(self, index: int) -> bool:
+        return any(a <= index < b for a, b in self.parts)
+
+    def __or__(self, other: Spans) -> Spans:
+        if not other.parts or self.parts == other.parts:
+            return self
+        if not self.parts:
+            return other
+        return Spans.of(self.parts + other.parts)
+
+    def indices(self) -> Iterator[int]:
+        for a, b in self.parts:
+            yield from range(a, b)
+
+    def shift(self, by: int) -> Spans:
+        return Spans(tuple((a + by, b + by) for a, b in self.parts)) if by else self
+
+    def clip(self, start: int, stop: int) -> Spans:
+        """The intersection with `[start, stop)`."""
+        if not self.parts or (start <= self.parts[0][0] and self.parts[-1][1] <= stop):
+            return self
+        cut = ((max(a, start), min(b, stop)) for a, b in self.parts)
+        return Spans(tuple(p for p in cut if p[0] < p[1]))
+
+    @property
+    def hull(self) -> Span | None:
+        return Span(self.parts[0][0], self.parts[-1][1]) if self.parts else None
+
+
+EMPTY = Spans()
+
+
+@dataclass(frozen=True, eq=False)
+class IndexMap:
+    """What each output index reads, for every integer `o`: `m[o + period] == m[o] + advance`.
+
+    `phases[o]` is the exact set read by output `o` for `0 <= o < period`. A 3-tap, stride-2 convolution padded
+    by 1 is `IndexMap(1, 2, (Spans(((-1, 2),)),))`: output `o` reads `[2o - 1, 2o + 2)`.
+
+    Closed under composition and union, immutable, integers only. Two maps are equal when they read the same at
+    every index; the period in which they are written does not matter.
+    """
+
+    period: int
+    advance: int
+    phases: tuple[Spans, ...]
+
+    def __post_init__(self) -> None:
+        if self.period < 1 or self.advance < 1 or len(self.phases) != self.period:
+            raise ValueError(
+                f"IndexMap needs period >= 1, advance >= 1 and one set per phase; got period {self.period}, "
+                f"advance {self.advance}, {len(self.phases)} phases"
+            )
+
+    # ---- construction -------------------------------------------------------------------------------------
+
+    @staticmethod
+    def identity() -> IndexMap:
+        return _IDENTITY
+
+    @staticmethod
+    def shift(by: int) -> IndexMap:
+        """Output `o` reads `{o + by}`: a crop (`by > 0`) or the inside of a pad (`by < 0`)."""
+        return IndexMap(1, 1, (Spans.span(by, by + 1),))
+
+    @staticmethod
+    def taps(offsets: Iterable[int], stride: int = 1) -> IndexMap:
+        """Output `o` reads `{stride*o + t for t in offsets}`."""
+        return IndexMap(1, stride, (Spans.points(offsets),))
+
+    @staticmethod
+    def window(kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> IndexMap:
+        """Convolution, pooling: output `o` reads `{stride*o - padding + dilation*t, 0 <= t < kernel}`."""
+        if dilation == 1:
+            return IndexMap(1, stride, (Spans.span(-padding, kernel - padding),))
+        return IndexMap.taps((dilation * t - padding for t in range(kernel)), stride)
+
+    @staticmethod
+    def transposed(taps: Iterable[int], stride: int = 1, padding: int = 0, dilation: int = 1) -> IndexMap:
+        """Transposed convolution: output `o` reads every `j` with `o = stride*j - padding + dilation*t`.
+
+        Scattering kernel tap `t` of input `j` to output `stride*j - padding + dilation*t`, read backwards.
+        A phase that no tap reaches reads nothing: those samples hold the bias alone.
+        """
+        reads: list[list[int]] = [[] for _ in range(stride)]
+        for t in taps:
+            reach = dilation * t - padding
+            phase = reach % stride
+            reads[phase].append((phase - reach) // stride)
+        return IndexMap(stride, 1, tuple(Spans.points(js) for js in reads))
+
+    @staticmethod
+    def repeat(times: int, phase: int | None = None) -> IndexMap:
+        """Nearest upsampling: output `o` reads `{floor(o / times)}`; with `phase`, only where `o % times == phase`."""
+        one = Spans.span(0, 1)
+        return IndexMap(times, 1, tuple(one if phase in (None, p) else EMPTY for p in range(times)))
+
+    @staticmethod
+    def table(sources: Sequence[Iterable[int]]) -> IndexMap:
+        """Output `o` reads exactly `sources[o]`, for `0 <= o < len(sources)`: for channels, which end there."""
+        return IndexMap(len(sources), 1 + max((max(s, default=0) for s in map(tuple, sources)), default=0),
+                        tuple(Spans.points(s) for s in sources))
+
+    @staticmethod
+    def from_function(period: int, advance: int, reads: Callable[[int], Spans]) -> IndexMap:
+        """The map with these reads at `0 <= o < period`, continued by the law."""
+        return IndexMap(period, advance, tuple(reads(o) for o in range(period)))
+
+    # ---- reading ------------------------------------------------------------------------------------------
+
+    def __getitem__(self, o: int) -> Spans:
+        turns, phase = divmod(o, self.period)
+        return self.phases[phase].shift(turns * self.advance)
+
+    @property
+    def scale(self) -> Fraction:
+        """Input samples per output sample."""
+        return Fraction(self.advance, self.period)
+
+    @property
+    def empty(self) -> bool:
+        """True when no output reads anything."""
+        return not any(self.phases)
+
+    def over(self, outputs: Spans) -> Spans:
+        """The exact set read by a set of outputs.
+
+        Per phase and part, the outputs of one span form a progression; where a part is as wide as the advance
+        its shifted copies touch, and a span of outputs of any length costs one step.
+        """
+        found: list[Pair] = []
+        for a, b in outputs.parts:
+            for phase, reads in enumerate(self.phases):
+                first = -((phase - a) // self.period)  # ceil((a - phase) / period)
+                last = (b - 1 - phase) // self.period
+                if last < first:
+                    continue
+                for lo, hi in reads.parts:
+                    if hi - lo >= self.advance:
+                        found.append((lo + first * self.advance, hi + last * self.advance))
+                    else:
+                        found.extend((lo + i * self.advance, hi + i * self.advance) for i in range(first, last + 1))
+        return Spans.of(found)
+
+    def reads(self, start: int, stop: int) -> Span | None:
+        """The hull of what outputs `[start, stop)` read.
+
+        Only the first and the last period matter: every later one is the earlier one, moved up.
+        """
+        low, high = self._extremes
+        p, adv = self.period, self.advance
+        best_low: int | None = None
+        best_high: int | None = None
+        if self._monotone:
+            return Span(
+                low[start % p] + (start // p) * adv, high[(stop - 1) % p] + ((stop - 1) // p) * adv
+            )
+        for o in range(start, min(stop, start + p)):
+            at = low[o % p]
+            if at is not None and (best_low is None or at + (o // p) * adv < best_low):
+                best_low = at + (o // p) * adv
+        if best_low is None:
+            return None
+        for o in range(max(start, stop - p), stop):
+            at = high[o % p]
+            if at is not None and (best_high is None or at + (o // p) * adv > best_high):
+                best_high = at + (o // p) * adv
+        assert best_high is not None
+        return Span(best_low, best_high)
+
+    @cached_property
+    def _extremes(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        low = tuple(s.parts[0][0] if s.parts else None for s in self.phases)
+        high = tuple(s.parts[-1][1] if s.parts else None for s in self.phases)
+        return low, high  # type: ignore[return-value]  # None marks a phase that reads nothing
+
+    @cached_property
+    def _monotone(self) -> bool:
+        """Every phase reads something, and neither end ever moves back: end outputs decide the hull."""
+        if not all(self.phases):
+            return False
+        low, high = self._extremes
+        return all(
+            ends[i] <= (ends[i + 1] if i + 1 < self.period else ends[0] + self.advance)
+            for ends in (low, high)
+            for i in range(self.period)
+        )
+
+    @cached_property
+    def skips(self) -> bool:
+        """Whether some input samples are read by no output."""
+        read = {i % self.advance for s in self.phases for a, b in s.parts for i in range(a, min(b, a + self.advance))}
+        return len(read) < self.advance
+
+    # ---- algebra ------------------------------------------------------------------------------------------
+
+    def __matmul__(self, inner: IndexMap) -> IndexMap:
+        """Exact composition: `(outer @ inner)[o]` is the union of `inner[j]` for `j` in `outer[o]`."""
+        period, advance, turns = self._joint(inner)
+        return IndexMap(
+            period, advance, tuple(inner.over(self[o]) for o in range(turns * self.period))
+        )
+
+    def hull_after(self, inner: IndexMap) -> IndexMap:
+        """`(self @ inner).hulls()`, at the cost of looking up the ends of `inner` only.
+
+        The hull of a union is the hull of the hulls, so as long as *this* map's taps are exact, nothing is lost
+        by knowing `inner` by its hulls alone. (The hull of this map's taps would lose something: a tap that is
+        not there would seem to read.)
+        """
+        if self is _IDENTITY:
+            return inner
+        period, advance, turns = self._joint(inner)
+        phases: list[Spans] = []
+        for turn in range(turns):
+            for reads in self.phases:
+                ends = [inner.reads(a + turn * self.advance, b + turn * self.advance) for a, b in reads.parts]
+                real = [e for e in ends if e is not None]
+                phases.append(
+                    Spans.span(min(e.start for e in real), max(e.stop for e in real)) if real else EMPTY
+                )
+        return IndexMap(period, advance, tuple(phases)).reduced()
+
+    def _joint(self, inner: IndexMap) -> tuple[int, int, int]:
+        turns = inner.period // gcd(inner.period, self.advance)
+        return turns * self.period, turns * self.advance // inner.period * inner.advance, turns
+
+    def __or__(self, other: IndexMap) -> IndexMap:
+        """Exact union of two branches. Raises ValueError where their scales differ: no period fits both."""
+        if self.scale != other.scale:
+            raise ValueError(f"maps of scales {self.scale} and {other.scale} have no union")
+        period = lcm(self.period, other.period)
+        return IndexMap(
+            period,
+            self.advance * (period // self.period),
+            tuple(self[o] | other[o] for o in range(period)),
+        )
+
+    def hulls(self) -> IndexMap:
+        """The map that reads the hull of each output's reads."""
+
+        def filled(reads: Spans) -> Spans:
+            return Spans(((reads.parts[0][0], reads.parts[-1][1]),)) if reads.parts else EMPTY
+
+        return IndexMap(self.period, self.advance, tuple(filled(s) for s in self.phases))
+
+    def reduced(self) -> IndexMap:
+        """The same map written in its smallest period."""
+        common = gcd(self.period, self.advance)
+        for turns in _divisors_descending(common):
+            period, advance = self.period // turns, self.advance // turns
+            if all(
+                self.phases[o] == self.phases[o - period].shift(advance) for o in range(period, self.period)
+            ):
+                return IndexMap(period, advance, self.phases[:period]) if turns > 1 else self
+        return self
+
+    @cached_property
+    def _key(self) -> tuple[int, int, tuple[Spans, ...]]:
+        small = self.reduced()
+        return small.period, small.advance, small.phases
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, IndexMap) and (self is other or self._key == other._key)
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash(self._key)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+
+def _divisors_descending(n: int) -> Sequence[int]:
+    return [d for d in range(n, 0, -1) if n % d == 0]
+
+
+_IDENTITY = IndexMap(1, 1, (Spans(((0, 1),)),))

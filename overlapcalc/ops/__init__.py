@@ -1,0 +1,24 @@
+"""Operator rules, one file per family. Importing this package registers them all."""
+
+from . import conv, join, norm, pad, pointwise, pool, reduce, resize, select, shape, shuffle
+from .call import Call
+from .registry import find, op_name, rule, unregister
+
+__all__ = [
+    "Call",
+    "conv",
+    "find",
+    "join",
+    "norm",
+    "op_name",
+    "pad",
+    "pointwise",
+    "pool",
+    "reduce",
+    "resize",
+    "rule",
+    "select",
+    "shape",
+    "shuffle",
+    "unregister",
+]

@@ -1,0 +1,136 @@
+"""One call of an operator as its rule sees it: arguments by name, per dimension, and the shapes involved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import RuleError
+from ..graph import Constant, Data, Node, data_in
+from ..index import IndexMap
+from .law import Block, Border, Cause, DimRead, Law, Link, keep
+
+
+@dataclass(frozen=True)
+class Call:
+    """A node together with the shapes of the tensors that it reads.
+
+    `operands[k]` is the k-th data operand in argument order (the numbering that `Link.operand` uses); `shapes[k]`
+    its shape; `shape` the output's.
+    """
+
+    node: Node
+    shapes: tuple[tuple[int, ...], ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.node.shape
+
+    def __getitem__(self, name: str) -> Any:
+        """The argument of that name, None where the operator has none."""
+        return self.node.args.get(name)
+
+    def position(self, name: str) -> int | None:
+        """Which data operand the argument `name` is; None when it is a constant or absent."""
+        before = 0
+        for key, value in self.node.args.items():
+            here = list(data_in([value]))
+            if key == name:
+                return before if here else None
+            before += len(here)
+        return None
+
+    def positions(self, name: str) -> list[int | None]:
+        """Like `position`, for an argument that is a list of tensors."""
+        at = self.position(name)
+        out: list[int | None] = []
+        for value in self.node.args[name]:
+            if isinstance(value, Data):
+                assert at is not None
+                out.append(at)
+                at += 1
+            else:
+                out.append(None)
+        return out
+
+    def ints(self, name: str, n: int, default: int = 0) -> tuple[int, ...]:
+        """An int or a list of ints as one int per spatial dimension."""
+        value = self[name]
+        if value is None or value == ():
+            return (default,) * n
+        if isinstance(value, int):
+            return (int(value),) * n
+        if len(value) == 1:
+            return (int(value[0]),) * n
+        if len(value) != n:
+            raise RuleError(f"{self.node.layer}: {self.node.op} has {name}={value}, expected {n} values")
+        return tuple(int(v) for v in value)
+
+    def dim(self, name: str = "dim", operand: int = 0) -> int:
+        """A dimension argument, negative ones counted from the end."""
+        return int(self[name]) % max(1, len(self.shapes[operand]))
+
+    def dims(self, name: str = "dim", operand: int = 0) -> tuple[int, ...]:
+        """A list of dimensions; none given means all of them."""
+        value, n = self[name], len(self.shapes[operand])
+        if value is None or value == ():
+            return tuple(range(n))
+        return tuple(int(d) % n for d in ((value,) if isinstance(value, int) else value))
+
+    def constant(self, name: str) -> Constant | None:
+        value = self[name]
+        return value if isinstance(value, Constant) else None
+
+    # ---- the common accounts, so that a rule stays a few lines ---------------------------------------------
+
+    def local(self, maps: Mapping[int, IndexMap], *, border: Border = Border.CONSTANT, exact: bool = True) -> Law:
+        """Dimension d of operand 0 is read by `maps[d]`, the others index by index.
+
+        >>> # a 5-tap filter along the last dimension, padded to keep its size:
+        >>> # call.local({-1: IndexMap.window(5, padding=2)})
+        """
+        n = len(self.shapes[0])
+        but = {d % n: DimRead(d % n, d % n, m, border) for d, m in maps.items()}
+        return Law((Link(0, keep(n, but=but), exact=exact),))
+
+    def identity(self) -> Law:
+        """Every output sample reads the same sample of operand 0."""
+        return Law((Link(0, keep(len(self.shapes[0]))),))
+
+    def broadcast(self, *, constants: bool = True) -> Law:
+        """Every data operand index by index, broadcast from the right as torch does."""
+        n = len(self.shape)
+        links = []
+        for k, shape in enumerate(self.shapes):
+            dims = [DimRead(None, t) for t in range(n - len(shape))]
+            for s, size in enumerate(shape):
+                t = n - len(shape) + s
+                if size == 1 and self.shape[t] > 1:
+                    dims.append(
+                        DimRead(s, t, None, block=Block(Cause.GLOBAL, "one sample is spread over the whole axis"))
+                    )
+                else:
+                    dims.append(DimRead(s, t, IndexMap.identity()))
+            links.append(Link(k, tuple(dims)))
+        periods, blocks = self._constants() if constants else ((), ())
+        return Law(tuple(links), period=tuple(periods), blocks=tuple(blocks))
+
+    def _constants(self) -> tuple[list[tuple[int, int]], list[tuple[int, Block]]]:
+        """How constant operands vary along each output dimension."""
+        n = len(self.shape)
+        periods, blocks = [], []
+        for value in self.node.args.values():
+            if not isinstance(value, Constant):
+                continue
+            for s, size in enumerate(value.shape):
+                d = n - len(value.shape) + s
+                if size == 1:
+                    continue
+                if value.random:
+                    blocks.append((d, Block(Cause.RANDOM, "adds random values of its own")))
+                elif not value.variation or value.variation[s] is None:
+                    blocks.append((d, Block(Cause.POSITION, "joins a constant that differs at every position of the axis")))
+                elif value.variation[s]:
+                    periods.append((d, int(value.variation[s] or 1)))
+        return periods, blocks

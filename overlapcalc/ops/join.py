@@ -1,0 +1,140 @@
+"""Joining and parting tensors along a dimension: cat, stack, split, chunk, unbind, glu."""
+
+from __future__ import annotations
+
+from ..graph import Constant
+from ..index import IndexMap
+from .call import Call
+from .law import Block, Cause, DimRead, Law, Link, keep
+from .registry import rule
+
+
+def _length(value: object, shapes: tuple[tuple[int, ...], ...], at: int | None, d: int) -> int:
+    if isinstance(value, Constant):
+        return value.shape[d] if len(value.shape) > d else 0
+    assert at is not None
+    return shapes[at][d] if len(shapes[at]) > d else 0
+
+
+@rule("aten::cat", "aten::concat", "aten::concatenate", shown=False)
+def cat(call: Call) -> Law:
+    """Operand k lies at the sum of the lengths before it.
+
+    Along a spatial axis that holds only when a single operand is data: the others are then constant padding.
+    """
+    n, d = len(call.shape), int(call["dim"] or 0) % len(call.shape)
+    positions = call.positions("tensors")
+    joined = sum(p is not None for p in positions) > 1
+    block = Block(Cause.CONCATENATION, "joins tensors end to end along the axis") if joined else None
+    links, offset, blocks, periods = [], 0, [], []
+    for value, at in zip(call["tensors"], positions, strict=True):
+        if at is not None:
+            dims = {d: DimRead(d, d, IndexMap.shift(-offset), block=block)}
+            links.append(Link(at, keep(n, but=dims)))
+        elif isinstance(value, Constant):
+            for e, v in enumerate(value.variation):
+                if e != d and value.shape[e] > 1 and v != 0:
+                    if v is None:
+                        blocks.append(
+                            (e, Block(Cause.POSITION, "joins a constant that differs at every position of the axis"))
+                        )
+                    else:
+                        periods.append((e, v))
+        offset += _length(value, call.shapes, at, d)
+    return Law(tuple(links), tuple(periods), tuple(blocks))
+
+
+@rule("aten::stack", shown=False)
+def stack(call: Call) -> Law:
+    n, d = len(call.shape), int(call["dim"] or 0) % len(call.shape)
+    links = []
+    for k, at in enumerate(call.positions("tensors")):
+        if at is None:
+            continue
+        others = [t for t in range(n) if t != d]
+        dims = [DimRead(s, t, IndexMap.identity()) for s, t in enumerate(others)]
+        # the new dimension: index k of it holds this operand, seen as a dimension of length one at offset k
+        links.append(Link(at, (*dims, DimRead(None, d, IndexMap.shift(-k)))))
+    return Law(tuple(links))
+
+
+def _part(call: Call, start: int) -> Law:
+    """One piece of a tensor: on channels a shift, along a spatial axis a crop whose place depends on the size."""
+    return call.local({call.dim(): IndexMap.shift(start)})
+
+
+@rule("aten::split", "aten::chunk", "aten::tensor_split", "aten::unsafe_split", "aten::unsafe_chunk",
+      shown=False, sizes=("split_size", "chunks", "sections"))  # fmt: skip
+def split(call: Call) -> Law:
+    d = call.dim()
+    size = call.shapes[0][d]
+    pieces = call["chunks"] or call["sections"]
+    if call.node.op == "aten::tensor_split":
+        small, longer = divmod(size, int(pieces))
+        return _part(call, call.node.result * small + min(call.node.result, longer))
+    width = -(-size // int(pieces)) if pieces else int(call["split_size"])
+    return _part(call, call.node.result * width)
+
+
+@rule("aten::split_with_sizes", "aten::unsafe_split_with_sizes", shown=False, sizes=("split_sizes",))
+def split_with_sizes(call: Call) -> Law:
+    return _part(call, sum(call["split_sizes"][: call.node.result]))
+
+
+@rule("aten::unbind", shown=False)
+def unbind(call: Call) -> Law:
+    return pick(call, call.dim(), call.node.result)
+
+
+@rule("aten::select", shown=False)
+def select(call: Call) -> Law:
+    d = call.dim()
+    return pick(call, d, int(call["index"]) % call.shapes[0][d])
+
+
+def pick(call: Call, d: int, index: int) -> Law:
+    """One index of a dimension, which then is gone."""
+    n = len(call.shapes[0])
+    block = Block(Cause.SELECTION, f"picks position {index} of the axis and drops the rest")
+    dims = [DimRead(s, s - (s > d), IndexMap.identity()) for s in range(n) if s != d]
+    return Law((Link(0, (*dims, DimRead(d, None, IndexMap.shift(index), block=block))),))
+
+
+@rule("aten::glu", shown=False)
+def glu(call: Call) -> Law:
+    """Index i of the halved dimension reads i and i + half."""
+    d = call["dim"]
+    d = len(call.shape) - 1 if d is None else int(d) % len(call.shape)
+    half = call.shape[d]
+    block = Block(Cause.CONCATENATION, "folds one half of the axis onto the other")
+    links = []
+    for start in (0, half):
+        links.append(Link(0, keep(len(call.shape), but={d: DimRead(d, d, IndexMap.shift(start), block=block)})))
+    return Law(tuple(links))
+
+
+@rule("aten::slice_scatter", shown=False, sizes=("start", "end"))
+def slice_scatter(call: Call) -> Law:
+    """Writes `src` into a slice of `self`: channels are told apart, places along a spatial axis are not."""
+    n, d = len(call.shape), int(call["dim"] or 0) % len(call.shape)
+    size, step = call.shape[d], int(call["step"] or 1)
+    start, end = int(call["start"] or 0), call["end"]
+    start = min(max(start + size if start < 0 else start, 0), size)
+    stop = size if end is None else min(max(end + size if end < 0 else int(end), 0), size)
+    whole_axis = start == 0 and stop == size and step == 1
+    block = None if whole_axis else Block(Cause.POSITION, "writes into a part of the axis")
+    written = range(start, stop, step)
+    links = []
+    base, source = call.position("self"), call.position("src")
+    if base is not None and not whole_axis:
+        links.append(Link(base, keep(n, but={d: _cells(d, [[i] if i not in written else [] for i in range(size)], block)})))
+    if source is not None:
+        reads = [[(i - start) // step] if i in written else [] for i in range(size)]
+        map_or_block = DimRead(d, d, IndexMap.identity()) if whole_axis else _cells(d, reads, block)
+        links.append(Link(source, keep(n, but={d: map_or_block})))
+    return Law(tuple(links))
+
+
+def _cells(d: int, sources: list[list[int]], block: Block | None) -> DimRead:
+    """Index i reads exactly `sources[i]`: a table, for dimensions of channels."""
+    return DimRead(d, d, IndexMap.table(sources), block=block)

@@ -1,0 +1,160 @@
+"""What a rule says of an operator: its law, dimension by dimension.
+
+A rule does not know which dimensions are space and which are channels. It says, for each operand, how each
+dimension of the output depends on a dimension of the operand: by an index map, on all of it, or not at all. The
+propagator reads the same account as mathematics on a spatial axis and as bookkeeping on channels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from ..index import EMPTY, IndexMap, Pair, Spans
+
+
+class Border(str, Enum):
+    """What stands beyond the ends of an operand: nothing (or constants), its end samples, or its mirror image."""
+
+    CONSTANT = "constant"
+    REPLICATE = "replicate"
+    REFLECT = "reflect"
+
+    def fold(self, reads: Spans, size: int) -> tuple[Spans, bool, bool]:
+        """Real samples of `[0, size)` that stand behind `reads`, and whether it crosses the first, the last."""
+        if not reads.parts:
+            return EMPTY, False, False
+        left, right = reads.parts[0][0] < 0, reads.parts[-1][1] > size
+        if not (left or right):
+            return reads, False, False
+        inside = reads.clip(0, size)
+        if self is Border.CONSTANT:
+            return inside, left, right
+        extra: list[Pair] = []
+        if self is Border.REPLICATE:
+            extra += [(0, 1)] if left else []
+            extra += [(size - 1, size)] if right else []
+        else:
+            for a, b in reads.parts:  # position -p holds sample p; position size-1+p holds size-1-p
+                if a < 0:
+                    extra.append((1 - min(b, 0), 1 - a))
+                if b > size:
+                    extra.append((2 * size - 1 - b, 2 * size - 1 - max(a, size)))
+        return Spans.of([*inside.parts, *extra]), left, right
+
+
+class Cause(str, Enum):
+    """Why an operator makes exact block-wise running impossible on an axis. The list is fixed."""
+
+    GLOBAL = "global"
+    ADAPTIVE_POOLING = "adaptive-pooling"
+    ALIGN_CORNERS = "align-corners"
+    RESIZE = "resize-to-size"
+    SIZE_DEPENDENT = "size-dependent"
+    SCALE_MISMATCH = "scale-mismatch"
+    AXES_MIXED = "axes-mixed"
+    REORDER = "reorder"
+    CIRCULAR = "circular-padding"
+    CONCATENATION = "concatenation"
+    POSITION = "absolute-position"
+    SELECTION = "selection"
+    RESHAPE = "reshape"
+    INDEXING = "data-dependent-indexing"
+    RANDOM = "random"
+
+
+HELP = {
+    Cause.GLOBAL: "freeze its statistics, or compute them over channels or a fixed window instead",
+    Cause.ADAPTIVE_POOLING: "use a pooling with a fixed kernel and stride",
+    Cause.ALIGN_CORNERS: "use align_corners=False with a fixed scale_factor",
+    Cause.RESIZE: "resample by a fixed scale_factor",
+    Cause.SIZE_DEPENDENT: "make the value independent of the image's size",
+    Cause.SCALE_MISMATCH: "crop or resample one branch before they join",
+    Cause.AXES_MIXED: "keep each spatial axis on a dimension of its own",
+    Cause.REORDER: "leave the order of samples along the axis as it is",
+    Cause.CIRCULAR: "use zero, reflect or replicate padding",
+    Cause.CONCATENATION: "concatenate on channels, or pad with constants",
+    Cause.POSITION: "make the constant periodic or constant along the axis",
+    Cause.SELECTION: "keep the axis",
+    Cause.RESHAPE: "keep the axis as a dimension of its own",
+    Cause.INDEXING: "index channels, or use a fixed shift",
+    Cause.RANDOM: "switch the randomness off in eval mode",
+}
+"""What would help, per cause."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """Fires when the operand dimension it stands on is a spatial axis."""
+
+    cause: Cause
+    message: str
+
+
+@dataclass(frozen=True)
+class DimRead:
+    """How output dimension `target` depends on operand dimension `source`.
+
+    `reads` is the index map; None means that every output index reads every operand index. `source=None`: the
+    operand is repeated along `target`. `target=None`: the operand dimension is used up, all of it.
+    `least`: the smallest operand size on which the operator runs.
+    """
+
+    source: int | None
+    target: int | None
+    reads: IndexMap | None = None
+    border: Border = Border.CONSTANT
+    block: Block | None = None
+    least: int = 1
+
+
+@dataclass(frozen=True)
+class Link:
+    """What the output takes from one operand (an index into the call's data operands).
+
+    `cells`: "dims" reads channels by the same DimReads, "regroup" keeps their row-major order (a view),
+    "collapse" lets every output cell read every operand cell. `exact=False`: the reads are only an upper bound.
+    `only_if_even`, `only_if_uneven`: two accounts of the same reads, a short one for operands whose cells all
+    read the same and a long one for the others.
+    """
+
+    operand: int
+    dims: tuple[DimRead, ...]
+    cells: str = "dims"
+    exact: bool = True
+    only_if_uneven: bool = False
+    only_if_even: bool = False
+
+
+@dataclass(frozen=True)
+class Law:
+    """The account of one call. `period[d]`: a constant operand repeats along output dimension d with that period.
+
+    `blocks[d]`: fires on every input when output dimension d is a spatial axis (absolute positions, randomness).
+    `by_size`: the factor was taken from sizes, so it holds only if a second trace confirms it.
+    """
+
+    links: tuple[Link, ...]
+    period: tuple[tuple[int, int], ...] = ()
+    blocks: tuple[tuple[int, Block], ...] = ()
+    by_size: bool = False
+
+
+def keep(ndim: int, *, but: dict[int, DimRead] | None = None) -> tuple[DimRead, ...]:
+    """Every dimension depends on itself, index by index, except those in `but`."""
+    changed = but or {}
+    return tuple(changed.get(d, DimRead(d, d, IndexMap.identity())) for d in range(ndim))
+
+
+def whole(source: int, target: int | None, what: str, cause: Cause = Cause.GLOBAL) -> DimRead:
+    """Every output index reads all of the operand's dimension; an obstacle if that is a spatial axis."""
+    return DimRead(source, target, None, block=Block(cause, what))
+
+
+def channel_blocks(size_in: int, size_out: int, groups: int, dim: int, what: str) -> DimRead:
+    """Output channel block g reads operand channel block g, all of it."""
+    if groups == 1:
+        return whole(dim, dim, what)
+    wide, out = size_in // groups, size_out // groups
+    reads = IndexMap(out, wide, (Spans.span(0, wide),) * out)
+    return DimRead(dim, dim, reads, block=Block(Cause.GLOBAL, what))

@@ -1,0 +1,79 @@
+"""Normalisation and softmax: an obstacle over space, bookkeeping over channels."""
+
+from __future__ import annotations
+
+from ..index import IndexMap
+from .call import Call
+from .law import DimRead, Law, Link, channel_blocks, keep, whole
+from .registry import rule
+
+
+def over(call: Call, dims: tuple[int, ...], what: str) -> Law:
+    """Each sample reads itself, and everything along `dims`."""
+    n = len(call.shapes[0])
+    mixed = {d: whole(d, d, what) for d in dims}
+    return Law((Link(0, keep(n)), Link(0, keep(n, but=mixed))))
+
+
+@rule("aten::softmax", "aten::_softmax", "aten::log_softmax", "aten::_log_softmax", "aten::softmin",
+      "aten::_safe_softmax", shown=False)  # fmt: skip
+def softmax(call: Call) -> Law:
+    return over(call, (call.dim(),), "softmax over the axis")
+
+
+@rule("aten::layer_norm", "aten::native_layer_norm", "aten::rms_norm", "aten::_fused_rms_norm", shown=False,
+      sizes=("normalized_shape",))  # fmt: skip
+def layer_norm(call: Call) -> Law:
+    n = len(call.shapes[0])
+    return over(call, tuple(range(n - len(call["normalized_shape"]), n)), "layer norm takes statistics over the axis")
+
+
+@rule("aten::group_norm", "aten::native_group_norm", shown=False, sizes=("N", "HxW"))
+def group_norm(call: Call) -> Law:
+    groups = int(call["num_groups"] or call["group"])
+    return _statistics(call, groups, "group norm takes statistics over the whole axis")
+
+
+@rule("aten::instance_norm", shown=False)
+def instance_norm(call: Call) -> Law:
+    if not call["use_input_stats"]:
+        return call.identity()
+    return _statistics(call, call.shape[1], "instance norm takes statistics over the whole axis")
+
+
+def _statistics(call: Call, groups: int, what: str) -> Law:
+    n, channels = len(call.shape), call.shape[1]
+    mixed = {d: whole(d, d, what) for d in range(2, n)}
+    mixed[1] = channel_blocks(channels, channels, groups, 1, what)
+    return Law((Link(0, keep(n)), Link(0, keep(n, but=mixed))))
+
+
+@rule("aten::batch_norm", "aten::native_batch_norm", "aten::_native_batch_norm_legit",
+      "aten::_native_batch_norm_legit_functional", "aten::cudnn_batch_norm", "aten::_batch_norm_with_update",
+      "aten::_batch_norm_with_update_functional", shown=False)  # fmt: skip
+def batch_norm(call: Call) -> Law:
+    training = call["training"] if call["training"] is not None else True
+    if call["running_mean"] is not None and not training:
+        return call.identity()
+    n = len(call.shape)
+    what = "batch norm without running statistics takes them over the whole axis"
+    mixed = {d: whole(d, d, what) for d in range(n) if d != 1}
+    return Law((Link(0, keep(n)), Link(0, keep(n, but=mixed))))
+
+
+@rule("aten::_native_batch_norm_legit_no_training", "aten::_batch_norm_no_update", shown=False)
+def batch_norm_eval(call: Call) -> Law:
+    return call.identity()
+
+
+@rule("aten::local_response_norm", shown=False)
+def local_response_norm(call: Call) -> Law:
+    return call.local({1: IndexMap.window(int(call["size"]), padding=int(call["size"]) // 2)})
+
+
+@rule("aten::linalg_cross", "aten::cross", shown=False)
+def cross(call: Call) -> Law:
+    d = call.dim()
+    n = len(call.shape)
+    mixed = {d: DimRead(d, d, None, block=whole(d, d, "cross product over the axis").block)}
+    return Law(tuple(Link(k, keep(n, but=mixed)) for k in range(len(call.shapes))))

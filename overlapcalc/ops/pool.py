@@ -1,0 +1,50 @@
+"""Max and average pooling. Adaptive pooling changes its windows with the image and is refused."""
+
+from __future__ import annotations
+
+from ..index import IndexMap
+from .call import Call
+from .law import Block, Cause, DimRead, Law, Link, keep
+from .registry import rule
+
+
+@rule(
+    *(f"aten::{kind}_pool{n}d" for kind in ("max", "avg") for n in (1, 2, 3)),
+    *(f"aten::max_pool{n}d_with_indices" for n in (1, 2, 3)),
+    sizes=("kernel_size", "stride", "padding"),
+)
+def pool(call: Call) -> Law:
+    """Windows as in a convolution; `ceil_mode` only adds a last window, whose reads are clipped at the border."""
+    x = call.shapes[0]
+    n = int(call.node.op.partition("_pool")[2][0])
+    kernel = call.ints("kernel_size", n)
+    stride = call.ints("stride", n) if call["stride"] not in (None, ()) else kernel
+    padding, dilation = call.ints("padding", n), call.ints("dilation", n, 1)
+    first = len(x) - n
+    dims = {
+        first + i: DimRead(
+            first + i, first + i, IndexMap.window(kernel[i], stride[i], padding[i], dilation[i])
+        )
+        for i in range(n)
+    }
+    link = Link(0, keep(len(x), but=dims))
+    if call.node.result == 0:
+        return Law((link,))
+    index = Block(Cause.POSITION, "the positions of maxima count from the start of the image")
+    return Law((link,), blocks=tuple((d, index) for d in dims))
+
+
+@rule(*(f"aten::adaptive_{kind}_pool{n}d" for kind in ("max", "avg") for n in (1, 2, 3)))
+def adaptive_pool(call: Call) -> Law:
+    x = call.shapes[0]
+    n = int(call.node.op[-2])
+    out = call.ints("output_size", n)
+    dims = {}
+    for i, size in enumerate(out):
+        d = len(x) - n + i
+        block = Block(
+            Cause.GLOBAL if size == 1 else Cause.ADAPTIVE_POOLING,
+            "pools over the whole axis" if size == 1 else f"pools to {size} samples, however large the image",
+        )
+        dims[d] = DimRead(d, d, None, block=block)
+    return Law((Link(0, keep(len(x), but=dims)),))

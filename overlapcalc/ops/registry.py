@@ -1,0 +1,76 @@
+"""Which rule speaks for which operator. A second rule for the same operator is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from ..errors import RuleError
+from .call import Call
+from .law import Law
+
+RuleFunction = Callable[[Call], Law]
+R = TypeVar("R", bound=RuleFunction)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """`shown`: calls of this operator are rows of the table. `sizes`: arguments that the law accounts for, so
+    that they may differ between two sizes of the image as long as the laws agree."""
+
+    law: RuleFunction
+    shown: bool
+    sizes: frozenset[str]
+
+
+_RULES: dict[str, Rule] = {}
+
+
+def rule(
+    *ops: str | Callable[..., object], shown: bool = True, sizes: tuple[str, ...] = ()
+) -> Callable[[R], R]:
+    """Register a function as the rule of one or more operators.
+
+    ops: qualified names such as `"mylib::blur"`, or torch operators (`torch.ops.mylib.blur`, its `.default`).
+    shown: give these calls a row in the table. sizes: names of arguments that the law turns into geometry.
+    Raises RuleError for an operator that has a rule already.
+
+    >>> @rule("mylib::blur5")
+    ... def blur5(call):
+    ...     return call.local({-1: IndexMap.window(5, padding=2)})
+    """
+
+    def register(function: R) -> R:
+        names = [op_name(op) for op in ops]
+        for name in names:
+            if name in _RULES:
+                raise RuleError(f"{name}: already has a rule ({_RULES[name].law.__module__}); unregister it first")
+        for name in names:
+            _RULES[name] = Rule(function, shown, frozenset(sizes))
+        return function
+
+    return register
+
+
+def unregister(op: str | Callable[..., object]) -> None:
+    """Forget the rule of an operator. Raises RuleError when it has none."""
+    if _RULES.pop(op_name(op), None) is None:
+        raise RuleError(f"{op_name(op)}: has no rule to unregister")
+
+
+def find(op: str) -> Rule | None:
+    return _RULES.get(op)
+
+
+def op_name(op: str | Callable[..., object]) -> str:
+    """`"ns::name"` of a name, an OpOverload, an OpOverloadPacket or a torch.library custom op."""
+    if isinstance(op, str):
+        name = op
+    else:
+        inner = getattr(op, "_qualname", None) or getattr(op, "_qualified_op_name", None)
+        name = inner if isinstance(inner, str) else str(getattr(op, "name", lambda: "")())
+    name = name.partition("::")[0] + "::" + name.partition("::")[2].partition(".")[0]
+    if name.startswith("::") or name.endswith("::"):
+        raise RuleError(f"{op!r} names no operator; give a name such as 'mylib::blur' or torch.ops.mylib.blur")
+    return name

@@ -1,0 +1,94 @@
+"""Resampling: nearest, linear and cubic, by a factor that the net fixes."""
+
+from __future__ import annotations
+
+import struct
+from fractions import Fraction
+from math import floor
+
+from ..index import IndexMap, Spans
+from .call import Call
+from .law import Block, Border, Cause, DimRead, Law, Link, keep
+from .registry import rule
+
+HALF = Fraction(1, 2)
+
+
+def _float32(x: float) -> float:
+    return float(struct.unpack("f", struct.pack("f", x))[0])
+
+
+def _factor(call: Call, i: int, n: int, size_in: int, size_out: int) -> tuple[Fraction, bool]:
+    """Input samples per output sample, and whether it was taken from sizes.
+
+    torch computes with 1/scale_factor when a scale factor is given, with size_in/size_out otherwise.
+    """
+    scales = call["scale_factors"]
+    if scales is None:
+        one = call[("scales_d", "scales_h", "scales_w")[3 - n + i]] if n > 1 else call["scales"]
+    else:
+        one = scales[i if len(scales) > 1 else 0]
+    if one:
+        near = Fraction(float(one)).limit_denominator(4096)
+        if abs(float(near) - float(one)) <= 1e-6 * float(one):
+            return 1 / near, False
+    return Fraction(size_in, size_out), True
+
+
+def _taps(kind: str, factor: Fraction, o: int) -> Spans:
+    """Taps of non-zero weight of output o; the sample centres stand at (o + 1/2) * factor - 1/2."""
+    if kind == "nearest":
+        return Spans.points([floor(o * factor)])
+    if kind == "nearest_exact":
+        return Spans.points([floor((o + HALF) * factor)])
+    centre = (o + HALF) * factor - HALF
+    first = floor(centre)
+    if centre == first:
+        return Spans.points([first])
+    return Spans.span(first, first + 2) if kind == "linear" else Spans.span(first - 1, first + 3)
+
+
+def _rounds_exactly(kind: str, factor: Fraction, size_out: int, size_in: int) -> bool:
+    """Whether torch's float32 index agrees with the exact one at every output of this image."""
+    if kind not in ("nearest", "nearest_exact") or factor.denominator == 1:
+        return True
+    step = _float32(float(factor))
+    shift = 0.5 if kind == "nearest_exact" else 0.0
+    exact = HALF if shift else 0
+    return all(
+        min(size_in - 1, int(_float32(_float32(o + shift) * step))) == min(size_in - 1, floor((o + exact) * factor))
+        for o in range(size_out)
+    )
+
+
+@rule(
+    *(f"aten::upsample_nearest{n}d" for n in (1, 2, 3)),
+    *(f"aten::_upsample_nearest_exact{n}d" for n in (1, 2, 3)),
+    "aten::upsample_linear1d",
+    "aten::upsample_bilinear2d",
+    "aten::upsample_trilinear3d",
+    "aten::upsample_bicubic2d",
+    sizes=("output_size",),
+)
+def upsample(call: Call) -> Law:
+    op, x = call.node.op, call.shapes[0]
+    n = int(op[-2])
+    kind = "cubic" if "cubic" in op else "linear" if "linear" in op else "nearest_exact" if "exact" in op else "nearest"
+    dims: dict[int, DimRead] = {}
+    by_size = False
+    for i in range(n):
+        d = len(x) - n + i
+        size_in, size_out = x[d], call.shape[d]
+        factor, guessed = _factor(call, i, n, size_in, size_out)
+        reads = IndexMap.from_function(
+            factor.denominator, factor.numerator, lambda o, f=factor: _taps(kind, f, o)  # type: ignore[misc]
+        )
+        block = None
+        if call["align_corners"]:
+            block = Block(Cause.ALIGN_CORNERS, "align_corners=True places samples by the size of the image")
+        elif not _rounds_exactly(kind, factor, size_out, size_in):
+            block = Block(Cause.RESIZE, f"resampling by {1 / factor} is rounded unevenly in float32")
+        elif guessed:
+            by_size = True
+        dims[d] = DimRead(d, d, reads, Border.REPLICATE, block)
+    return Law((Link(0, keep(len(x), but=dims)),), by_size=by_size)

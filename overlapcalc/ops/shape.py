@@ -1,0 +1,153 @@
+"""Views and rearrangements of dimensions: the spatial axes keep their dimension, or are refused by name."""
+
+from __future__ import annotations
+
+from math import prod
+
+from ..index import IndexMap
+from .call import Call
+from .law import Block, Cause, DimRead, Law, Link
+from .registry import rule
+
+
+@rule(
+    "aten::view", "aten::_unsafe_view", "aten::reshape", "aten::flatten", "aten::unflatten", "aten::unsqueeze",
+    "aten::squeeze", "aten::_reshape_alias", "aten::view_copy", "aten::ravel",
+    shown=False, sizes=("size", "shape", "sizes"),
+)  # fmt: skip
+def view(call: Call) -> Law:
+    """Matches runs of dimensions of equal product. A dimension that stays whole is read index by index; others
+    may be split and merged as long as none of them is a spatial axis."""
+    dims: list[DimRead] = []
+    cells = "regroup"
+    for old, new in _runs(call.shapes[0], call.shape):
+        big_old = [s for s in old if call.shapes[0][s] > 1]
+        big_new = [t for t in new if call.shape[t] > 1]
+        if len(big_old) <= 1 and len(big_new) <= 1:
+            dims += _one_to_one(old, new, big_old, big_new)
+            continue
+        block = Block(Cause.RESHAPE, "merges or splits the axis with a view")
+        dims += [DimRead(s, None, None, block=block) for s in old]
+        dims += [DimRead(None, t) for t in new]
+    return Law((Link(0, tuple(dims), cells=cells),))
+
+
+def _one_to_one(old: list[int], new: list[int], big_old: list[int], big_new: list[int]) -> list[DimRead]:
+    """A run whose only long dimension keeps its length; dimensions of one come and go around it.
+
+    Dimensions of one are paired from the left of the long one and from its right, so that an image one sample
+    high keeps its axis.
+    """
+    pairs = list(zip(big_old, big_new, strict=True))
+    if pairs:
+        s, t = pairs[0]
+        before = list(zip(reversed([o for o in old if o < s]), reversed([n for n in new if n < t])))
+        after = list(zip([o for o in old if o > s], [n for n in new if n > t]))
+        pairs += before + after
+    else:
+        pairs = list(zip(old, new))
+    dims = [DimRead(s, t, IndexMap.identity()) for s, t in pairs]
+    used_old, used_new = {s for s, _ in pairs}, {t for _, t in pairs}
+    gone = Block(Cause.SELECTION, "drops the axis, one sample long")
+    dims += [DimRead(s, None, IndexMap.identity(), block=gone) for s in old if s not in used_old]
+    dims += [DimRead(None, t) for t in new if t not in used_new]
+    return dims
+
+
+def _runs(old: tuple[int, ...], new: tuple[int, ...]) -> list[tuple[list[int], list[int]]]:
+    """The shortest runs of old and new dimensions with equal products, in order."""
+    runs: list[tuple[list[int], list[int]]] = []
+    i = j = 0
+    while i < len(old) or j < len(new):
+        a, b = ([i], [j]) if i < len(old) and j < len(new) else ([], [])
+        if not a:  # only dimensions of one are left
+            runs.append((list(range(i, len(old))), list(range(j, len(new)))))
+            break
+        i, j = i + 1, j + 1
+        while prod(old[s] for s in a) != prod(new[t] for t in b):
+            if prod(old[s] for s in a) < prod(new[t] for t in b):
+                a.append(i)
+                i += 1
+            else:
+                b.append(j)
+                j += 1
+        runs.append((a, b))
+    return runs
+
+
+@rule("aten::permute", "aten::transpose", "aten::t", "aten::movedim", "aten::permute_copy", "aten::swapaxes",
+      "aten::numpy_T", "aten::mT", shown=False)  # fmt: skip
+def permute(call: Call) -> Law:
+    n, op = len(call.shape), call.node.op
+    if op in ("aten::permute", "aten::permute_copy"):
+        order = list(call.dims("dims"))
+    else:
+        order = list(range(n))
+        if op == "aten::movedim":
+            sources, targets = call.dims("source"), call.dims("destination")
+            rest = iter(d for d in range(n) if d not in sources)
+            where = dict(zip(targets, sources, strict=True))
+            order = [where[t] if t in where else next(rest) for t in range(n)]
+        elif op == "aten::numpy_T":
+            order.reverse()
+        else:
+            a, b = (call.dim("dim0"), call.dim("dim1")) if call["dim0"] is not None else (-2, -1)
+            if n >= 2:
+                order[a], order[b] = order[b], order[a]
+    return Law((Link(0, tuple(DimRead(s, t, IndexMap.identity()) for t, s in enumerate(order))),))
+
+
+@rule("aten::expand", "aten::expand_as", "aten::broadcast_to", shown=False, sizes=("size",))
+def expand(call: Call) -> Law:
+    law = call.broadcast(constants=False)
+    return Law(law.links[:1])
+
+
+@rule("aten::repeat", "aten::tile", sizes=("repeats", "dims"))
+def repeat(call: Call) -> Law:
+    """Index i reads i modulo the old length."""
+    n, shape = len(call.shape), call.shapes[0]
+    dims = [DimRead(None, t) for t in range(n - len(shape))]
+    for s, size in enumerate(shape):
+        t = n - len(shape) + s
+        if call.shape[t] == size:
+            dims.append(DimRead(s, t, IndexMap.identity()))
+        else:
+            block = Block(Cause.CONCATENATION, "repeats the image end to end along the axis")
+            dims.append(DimRead(s, t, IndexMap.table([[i % size] for i in range(call.shape[t])]), block=block))
+    return Law((Link(0, tuple(dims)),))
+
+
+@rule("aten::flip", "aten::roll", "aten::rot90", "aten::fliplr", "aten::flipud", shown=False)
+def reorder(call: Call) -> Law:
+    """Flips and rolls of channels are tables; along a spatial axis they tear neighbours apart."""
+    n, op, shape = len(call.shape), call.node.op, call.shapes[0]
+    if op == "aten::rot90":
+        turned = set(call.dims("dims"))
+        block = Block(Cause.REORDER, "rotates the image")
+        return Law((Link(0, tuple(DimRead(d, d, None, block=block) if d in turned
+                                  else DimRead(d, d, IndexMap.identity()) for d in range(n))),))  # fmt: skip
+    if op in ("aten::fliplr", "aten::flipud"):
+        changed = {1 if op == "aten::fliplr" else 0: None}
+    else:
+        shifts = call["shifts"] or ()
+        if op == "aten::roll" and not call["dims"]:
+            return Law((Link(0, tuple(DimRead(d, d, None, block=Block(Cause.REORDER, "rolls the image"))
+                                      for d in range(n))),))  # fmt: skip
+        changed = {d: (shifts[i] if i < len(shifts) else None) for i, d in enumerate(call.dims("dims"))}
+    dims = []
+    for d in range(n):
+        if d not in changed:
+            dims.append(DimRead(d, d, IndexMap.identity()))
+            continue
+        by, size = changed[d], shape[d]
+        table = [[size - 1 - i] if by is None else [(i - by) % size] for i in range(size)]
+        word = "flips" if by is None else "rolls"
+        dims.append(DimRead(d, d, IndexMap.table(table), block=Block(Cause.REORDER, f"{word} the axis")))
+    return Law((Link(0, tuple(dims)),))
+
+
+@rule("aten::repeat_interleave", sizes=("output_size",))
+def repeat_interleave(call: Call) -> Law:
+    """Index i reads i // repeats, as nearest upsampling does."""
+    return call.local({call.dim(): IndexMap.repeat(int(call["repeats"]))})

@@ -1,0 +1,546 @@
+"""Graph -> Propagation: what every tensor of a net reads of every input, axis by axis.
+
+Forward through the graph. A tensor's value is one Reach per (input, axis), kept per cell (channels); an operator's
+rule is resolved into paths, one per operand link, each with an index map per axis and a pairing of the cells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from .cells import Field, Pairing, Table
+from .errors import RuleError, UnknownOperatorError
+from .graph import Graph, Node, spatial_axes
+from .grid import Rate, Rates
+from .index import IndexMap
+from .ops import Call, find
+from .ops.law import HELP, Block, Border, Cause, DimRead, Law, Link, whole
+from .ops.pointwise import broadcast
+
+CELL, LOST = "", "~"
+"""Labels of a dimension that is not an axis, and of one whose positions no longer are those of an axis."""
+
+Slot = tuple[str, str]
+"""An input of the net and one of its axes."""
+
+
+@dataclass(frozen=True, order=True)
+class Obstacle:
+    """An operator that makes exact block-wise running impossible on an axis.
+
+    layer: module path. op: operator. axis. cause: one of `Cause`. message: what happens there. source: "file:line"
+    or "". help: what would make it local.
+    """
+
+    layer: str
+    op: str
+    axis: str
+    cause: str
+    message: str
+    source: str = ""
+    help: str = ""
+
+    def __str__(self) -> str:
+        at = f" ({self.source})" if self.source else ""
+        return f"{self.layer}: {self.op} on {self.axis}: {self.message}{at}"
+
+
+@dataclass(frozen=True)
+class Reach:
+    """What a cell reads of one input along one axis.
+
+    reads: hulls per output phase, None for nothing. sure: the part of them known to be real; the reads are exact
+    where both agree. via: obstacles on the way. hidden: phases that read nothing on one branch are covered by
+    another.
+    """
+
+    reads: IndexMap | None = None
+    sure: IndexMap | None = None
+    via: frozenset[Obstacle] = frozenset()
+    hidden: bool = False
+
+    def __bool__(self) -> bool:
+        return self.reads is not None or bool(self.via)
+
+    def __or__(self, other: Reach) -> Reach:
+        if not other or self is other:
+            return self
+        if not self:
+            return other
+        hidden = self.hidden or other.hidden or _holes(self.reads) != _holes(other.reads)
+        reads = _union(self.reads, other.reads)
+        exact = self.sure is self.reads and other.sure is other.reads
+        sure = reads if exact else _union(self.sure, other.sure)
+        return Reach(reads, sure, self.via | other.via, hidden)
+
+
+NOTHING = Reach()
+Reaches = tuple[Reach, ...]
+
+
+def _union(a: IndexMap | None, b: IndexMap | None) -> IndexMap | None:
+    if a is None or b is None:
+        return a if b is None else b
+    if a is b or a == b:
+        return a
+    return (a | b).hulls().reduced()
+
+
+def _holes(reads: IndexMap | None) -> tuple[bool, ...]:
+    if reads is None or all(reads.phases):
+        return ()
+    return tuple(bool(p) for p in reads.phases)
+
+
+def _join(a: Reaches, b: Reaches) -> Reaches:
+    return tuple(x | y for x, y in zip(a, b, strict=True))
+
+
+@dataclass(frozen=True)
+class Step:
+    """One axis of a path: how the output's axis reads the operand's."""
+
+    reads: IndexMap
+    border: Border = Border.CONSTANT
+    least: int = 1
+
+
+@dataclass(frozen=True)
+class Path:
+    """One link of a call, resolved: the operand's node, a step per axis, obstacles per axis, and the cells."""
+
+    operand: str
+    steps: Mapping[str, Step]
+    blocked: Mapping[str, Obstacle]
+    cells: Pairing
+    exact: bool = True
+
+
+@dataclass(frozen=True)
+class Value:
+    """What is known of one tensor: its label per dimension, its rate per axis, what its cells read."""
+
+    labels: tuple[str, ...]
+    rates: Mapping[str, Rate]
+    cells: Field[Reaches]
+    paths: tuple[Path, ...] = ()
+    law: Law = Law(())
+
+    def axis_dim(self, axis: str) -> int | None:
+        return self.labels.index(axis) if axis in self.labels else None
+
+
+@dataclass(frozen=True)
+class Propagation:
+    """Every tensor's value, the slots that index `Reaches`, the tied rates, and the obstacles in order."""
+
+    graph: Graph
+    slots: tuple[Slot, ...]
+    values: Mapping[str, Value]
+    rates: Rates
+    obstacles: tuple[Obstacle, ...]
+    names: Mapping[str, str]
+
+    def size(self, node: str, axis: str) -> int | None:
+        d = self.values[node].axis_dim(axis)
+        return None if d is None else self.graph[node].shape[d]
+
+
+def joined(net: Propagation, node: str) -> Reaches:
+    """What a tensor reads, all its cells together, one Reach per slot."""
+    return net.values[node].cells.union(_join)
+
+
+def propagate(
+    graph: Graph,
+    *,
+    names: Mapping[str, str] | None = None,
+    differing: Mapping[str, Mapping[str, str]] | None = None,
+    sizes_verified: bool = True,
+    coarser: Mapping[str, int] | None = None,
+) -> Propagation:
+    """Send every input's samples forward through the graph.
+
+    names: what to call each node in messages. differing: node -> axis -> why it is known to depend on the image's
+    size (found by a second trace). sizes_verified: False where no second trace ran, so that factors taken from
+    sizes are refused. coarser: axis -> how many times coarser than its operators ask the grid is, because the net
+    means the same only at every so many steps (it pads to a multiple, say). Raises UnknownOperatorError with all operators that have no rule.
+    """
+    run = _Run(graph, names or {}, differing or {}, sizes_verified)
+    for node in graph:
+        run.visit(node)
+    if run.unknown:
+        raise UnknownOperatorError(_unknown_message(run.unknown, run.names))
+    run.coarsen(coarser or {})
+    return Propagation(
+        graph, run.slots, run.values, run.rates, tuple(dict.fromkeys(run.obstacles)), run.names
+    )
+
+
+def _unknown_message(nodes: list[Node], names: Mapping[str, str]) -> str:
+    lines = [f"no rule for {len(nodes)} operator call{'s' if len(nodes) > 1 else ''} of this net:"]
+    for node in nodes:
+        at = f" at {node.source}" if node.source else ""
+        lines.append(f"  {node.op} in {names.get(node.name) or node.layer or node.name}{at}")
+    lines.append("register a rule for each with overlapcalc.rule(NAME); docs/add-an-operator.md shows how")
+    return "\n".join(lines)
+
+
+class _Run:
+    """The state of one forward pass."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        names: Mapping[str, str],
+        differing: Mapping[str, Mapping[str, str]],
+        sizes_verified: bool,
+    ) -> None:
+        self.graph, self.names, self.differing, self.sizes_verified = graph, names, differing, sizes_verified
+        self.slots: tuple[Slot, ...] = tuple(
+            (name, axis) for name in graph.inputs for axis in spatial_axes(len(graph[name].shape))
+        )
+        self.nothing: Reaches = (NOTHING,) * len(self.slots)
+        self.values: dict[str, Value] = {}
+        self.rates = Rates()
+        self.obstacles: list[Obstacle] = []
+        self.unknown: list[Node] = []
+
+    def visit(self, node: Node) -> None:
+        if node.op == "input":
+            self.values[node.name] = self._input(node)
+            return
+        law = self._law(node)
+        if law is None:
+            self.unknown.append(node)
+            law = Law(())
+            self.values[node.name] = self._unknown_value(node)
+            return
+        self.values[node.name] = self._apply(node, law)
+
+    def _input(self, node: Node) -> Value:
+        axes = spatial_axes(len(node.shape))
+        labels = (CELL,) * (len(node.shape) - len(axes)) + axes
+        rates = {}
+        for axis in axes:
+            rates[axis] = self.rates.component()
+            self.rates.whole(rates[axis])
+        one = Reach(IndexMap.identity(), IndexMap.identity())
+        reaches = tuple(one if slot[0] == node.name else NOTHING for slot in self.slots)
+        return Value(labels, rates, Field(cell_shape(node.shape, labels), (reaches,)))
+
+    def coarsen(self, times: Mapping[str, int]) -> None:
+        steps = self.rates.steps()
+        for inp, axis in self.slots:
+            if times.get(axis, 1) > 1:
+                rate = self.values[inp].rates[axis]
+                component, samples = self.rates.root(rate)
+                self.rates.whole(rate, int(samples * steps[component]) * times[axis])
+
+    def _unknown_value(self, node: Node) -> Value:
+        """Stands in for an operator without a rule, so that the others can be looked at and listed too."""
+        operand = self.values.get(node.operands[0]) if node.operands else None
+        same = operand is not None and len(operand.labels) == len(node.shape)
+        labels = operand.labels if operand is not None and same else (CELL,) * len(node.shape)
+        rates = operand.rates if operand is not None and same else {}
+        return Value(labels, rates, Field(cell_shape(node.shape, labels), (self.nothing,)))
+
+    # ---- laws ---------------------------------------------------------------------------------------------
+
+    def _law(self, node: Node) -> Law | None:
+        call = Call(node, tuple(self.graph[o].shape for o in node.operands))
+        known = find(node.op)
+        if known is not None:
+            return known.law(call)
+        if node.pointwise:
+            return broadcast(call)
+        if all(not set(self.values[o].rates) for o in node.operands):
+            # No operand has a spatial axis left (a classifier's head): whatever this does, it does behind the
+            # obstacles already on the way, so reading everything says it all.
+            links = []
+            for k, shape in enumerate(call.shapes):
+                dims = [DimRead(s, None) for s in range(len(shape))]
+                links.append(Link(k, (*dims, *(DimRead(None, t) for t in range(len(node.shape))))))
+            return Law(tuple(links))
+        return None
+
+    def _obstacle(self, node: Node, axis: str, block: Block) -> Obstacle:
+        obstacle = Obstacle(
+            self.names.get(node.name, node.layer or node.name),
+            node.op,
+            axis,
+            block.cause.value,
+            block.message,
+            node.source,
+            HELP[block.cause],
+        )
+        self.obstacles.append(obstacle)
+        return obstacle
+
+    # ---- one call -----------------------------------------------------------------------------------------
+
+    def _apply(self, node: Node, law: Law) -> Value:
+        links = [link for link in law.links if self._wanted(node, link)]
+        for link in links:
+            self._check(node, link)
+        labels = self._labels(node, links)
+        rates: dict[str, Rate] = {}
+        paths = [self._path(node, link, labels, rates, law) for link in links]
+        for label in labels:
+            if label not in (CELL, LOST) and label not in rates:  # every way to it is blocked
+                rates[label] = self.rates.component()
+        for axis, rate in rates.items():
+            self.rates.whole(rate)
+        for d, period in law.period:
+            if labels[d] in rates:
+                self.rates.whole(rates[labels[d]], period)
+        cells = Field(cell_shape(node.shape, labels), (self.nothing,))
+        for path in paths:
+            cells = cells.merge(self._through(path), _join)
+        here = self._own_obstacles(node, law, labels)
+        if here:
+            cells = cells.map(lambda reaches: self._behind(reaches, here))
+        return Value(labels, rates, cells, tuple(paths), law)
+
+    def _wanted(self, node: Node, link: Link) -> bool:
+        even = self.values[node.operands[link.operand]].cells.uniform
+        return not (link.only_if_even and not even) and not (link.only_if_uneven and even)
+
+    def _check(self, node: Node, link: Link) -> None:
+        """A rule must account for every dimension of its operand once, or an axis could vanish unnoticed."""
+        operand = self.graph[node.operands[link.operand]]
+        sources = sorted(d.source for d in link.dims if d.source is not None)
+        targets = sorted(d.target for d in link.dims if d.target is not None)
+        if sources != list(range(len(operand.shape))) or len(set(targets)) != len(targets):
+            raise RuleError(
+                f"{self.names.get(node.name, node.layer)}: the rule of {node.op} accounts for operand dimensions "
+                f"{sources} and output dimensions {targets}; each of the {len(operand.shape)} and "
+                f"{len(node.shape)} must stand exactly once"
+            )
+
+    def _labels(self, node: Node, links: list[Link]) -> tuple[str, ...]:
+        """What each output dimension is: an axis where any link keeps one, lost where one is torn up."""
+        found: list[str] = []
+        for t in range(len(node.shape)):
+            best = CELL
+            for link in links:
+                operand = self.values[node.operands[link.operand]]
+                for dim in link.dims:
+                    if dim.target != t or dim.source is None:
+                        continue
+                    label = operand.labels[dim.source]
+                    if label == CELL:
+                        continue
+                    kept = label != LOST and dim.reads is not None and dim.block is None
+                    if kept and label not in found and best in (CELL, LOST):
+                        best = label
+                    elif best == CELL and node.shape[t] > 1:
+                        best = LOST
+            found.append(best)
+        return tuple(found)
+
+    def _path(
+        self, node: Node, link: Link, labels: tuple[str, ...], rates: dict[str, Rate], law: Law
+    ) -> Path:
+        operand_name = node.operands[link.operand]
+        operand = self.values[operand_name]
+        steps: dict[str, Step] = {}
+        blocked: dict[str, Obstacle] = {}
+        differing = self.differing.get(node.name, {})
+
+        def block(axis: str, why: Block) -> None:
+            if axis not in blocked:
+                blocked[axis] = self._obstacle(node, axis, why)
+
+        for dim in link.dims:
+            source = operand.labels[dim.source] if dim.source is not None else CELL
+            target = labels[dim.target] if dim.target is not None else CELL
+            if source not in (CELL, LOST):
+                if dim.block is not None:
+                    block(source, dim.block)
+                elif dim.reads is None:
+                    block(source, whole(0, 0, "reads the whole axis").block or _UNREACHED)
+                elif target != source:
+                    block(source, Block(Cause.AXES_MIXED, "lays the axis across another one"))
+                elif law.by_size and not self.sizes_verified:
+                    block(source, Block(Cause.RESIZE, "resamples to a size; no other image size could be traced"))
+                elif source in differing:
+                    block(source, Block(Cause.SIZE_DEPENDENT, differing[source]))
+                else:
+                    steps[source] = Step(dim.reads, dim.border, dim.least)
+            elif source == CELL and target not in (CELL, LOST) and dim.source is not None:
+                if self.graph[operand_name].shape[dim.source] > 1:
+                    why = Block(Cause.POSITION, "joins data that is not laid out along the axis")
+                    block(target, why)
+        for axis in list(steps):
+            self._rate(node, link, axis, steps, rates, block)
+        return Path(operand_name, steps, blocked, self._pairing(node, link, labels), link.exact)
+
+    def _rate(
+        self,
+        node: Node,
+        link: Link,
+        axis: str,
+        steps: dict[str, Step],
+        rates: dict[str, Rate],
+        block: Callable[[str, Block], None],
+    ) -> None:
+        operand = self.values[node.operands[link.operand]]
+        component, samples = operand.rates[axis]
+        rate = (component, samples / steps[axis].reads.scale)
+        if axis not in rates:
+            rates[axis] = rate
+        elif not self.rates.tie(rates[axis], rate):
+            mine, other = self.rates.root(rate)[1], self.rates.root(rates[axis])[1]
+            block(
+                axis,
+                Block(Cause.SCALE_MISMATCH, f"branches meet at scales {1 / other} and {1 / mine}"),
+            )
+            del steps[axis]
+            return
+        self.rates.whole(rate, steps[axis].reads.period)
+
+    def _pairing(self, node: Node, link: Link, labels: tuple[str, ...]) -> Pairing:
+        name = node.operands[link.operand]
+        operand, shape_in = self.values[name], self.graph[name].shape
+        place_in = _cell_places(operand.labels)
+        place_out = _cell_places(labels)
+        cells_in, cells_out = cell_shape(shape_in, operand.labels), cell_shape(node.shape, labels)
+        if link.cells == "regroup" and _product(cells_in) == _product(cells_out):
+            return Pairing(cells_in, cells_out, (), flat=True)
+        pairs: list[tuple[int | None, int | None, _Lookup]] = []
+        seen: set[int] = set()
+        for dim in link.dims:
+            s = place_in.get(dim.source) if dim.source is not None else None
+            t = place_out.get(dim.target) if dim.target is not None else None
+            if s is None and t is None:
+                continue
+            if t is not None:
+                seen.add(t)
+            n_in = cells_in[s] if s is not None else 1
+            n_out = cells_out[t] if t is not None else 1
+            mixed = link.cells != "dims" or (dim.source is not None and s is None) or (
+                dim.target is not None and t is None
+            )
+            pairs.append((s, t, _Lookup(None if mixed else dim.reads, n_in, n_out)))
+        pairs += [(None, t, _Lookup(None, 1, n)) for t, n in enumerate(cells_out) if t not in seen]
+        return Pairing(
+            cells_in,
+            cells_out,
+            tuple(pairs),
+            total=all(p[2].total for p in pairs),
+            onto=all(p[2].onto for p in pairs),
+        )
+
+    # ---- reaches ------------------------------------------------------------------------------------------
+
+    def _through(self, path: Path) -> Field[Reaches]:
+        operand = self.values[path.operand].cells
+        gathered = path.cells.gather(operand, _join, self.nothing)
+        return gathered.map(lambda reaches: self._step(path, reaches))
+
+    def _step(self, path: Path, reaches: Reaches) -> Reaches:
+        out: list[Reach] = []
+        silent: set[str] = set()
+        loose: set[Slot] = set()
+        for slot, reach in zip(self.slots, reaches, strict=True):
+            inp, axis = slot
+            if not reach:
+                out.append(NOTHING)
+            elif axis in path.blocked:
+                out.append(Reach(via=reach.via | {path.blocked[axis]}))
+            elif axis in path.steps and reach.reads is not None:
+                step = path.steps[axis].reads
+                reads = step.hull_after(reach.reads)
+                if reads.empty:
+                    if not reach.via:
+                        silent.add(inp)
+                    out.append(Reach(via=reach.via))
+                    continue
+                same = reach.sure is reach.reads
+                sure = reads if same else step.hull_after(reach.sure) if reach.sure is not None else None
+                if reach.hidden and step.skips:
+                    loose.add(slot)
+                if not path.exact or (sure is not None and sure.empty):
+                    sure = None
+                out.append(Reach(reads, sure, reach.via, reach.hidden))
+            elif reach.reads is not None:
+                raise RuleError(f"the axis {axis} of {inp} was lost without an obstacle behind {path.operand}")
+            else:
+                out.append(reach)
+        if silent:  # a path that reads nothing along one axis reads nothing at all
+            out = [
+                NOTHING if slot[0] in silent and not r.via else r for slot, r in zip(self.slots, out, strict=True)
+            ]
+        for inp, axis in loose:  # rows that a strided operator skips may be the only ones that read these columns
+            out = [
+                replace(r, sure=None) if slot[0] == inp and slot[1] != axis else r
+                for slot, r in zip(self.slots, out, strict=True)
+            ]
+        return tuple(out)
+
+    def _own_obstacles(self, node: Node, law: Law, labels: tuple[str, ...]) -> dict[str, Obstacle]:
+        here: dict[str, Obstacle] = {}
+        for d, why in law.blocks:
+            if labels[d] not in (CELL, LOST) and labels[d] not in here:
+                here[labels[d]] = self._obstacle(node, labels[d], why)
+        return here
+
+    def _behind(self, reaches: Reaches, here: Mapping[str, Obstacle]) -> Reaches:
+        return tuple(
+            replace(r, via=r.via | {here[axis]}) if r and axis in here else r
+            for (_, axis), r in zip(self.slots, reaches, strict=True)
+        )
+
+
+_UNREACHED = Block(Cause.GLOBAL, "reads the whole axis")
+
+
+@dataclass(frozen=True)
+class _Lookup:
+    """The table of one cell dimension, made only when cells differ. `reads=None`: everything reads everything."""
+
+    reads: IndexMap | None
+    n_in: int
+    n_out: int
+
+    def __call__(self) -> Table:
+        if self.reads is None:
+            return (range(self.n_in),) * self.n_out
+        shared: dict[tuple[int, ...], tuple[int, ...]] = {}
+        rows = []
+        for o in range(self.n_out):
+            row = tuple(self.reads[o].clip(0, self.n_in).indices())
+            rows.append(shared.setdefault(row, row))
+        return tuple(rows)
+
+    @property
+    def plain(self) -> bool:
+        return self.reads is None or (
+            self.n_in == self.n_out and (self.reads is IndexMap.identity() or self.reads == IndexMap.identity())
+        )
+
+    @property
+    def total(self) -> bool:
+        return self.plain or all(self())
+
+    @property
+    def onto(self) -> bool:
+        return self.plain or len({p for row in self() for p in row}) == self.n_in
+
+
+def _cell_places(labels: tuple[str, ...]) -> dict[int, int]:
+    """Tensor dimension -> place among the cell dimensions."""
+    return {d: k for k, d in enumerate(d for d, label in enumerate(labels) if label == CELL)}
+
+
+def cell_shape(shape: tuple[int, ...], labels: tuple[str, ...]) -> tuple[int, ...]:
+    return tuple(n for n, label in zip(shape, labels, strict=True) if label == CELL)
+
+
+def _product(shape: tuple[int, ...]) -> int:
+    out = 1
+    for n in shape:
+        out *= n
+    return out

@@ -1,0 +1,125 @@
+"""Does the net mean the same at other sizes? Two traces, some steps apart, compared call by call (law 11).
+
+A finite receptive field is not enough for running by blocks: padding, resampling or a constant may be computed
+from the image's size. Such a net looks innocent at any one size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from .graph import Constant, Data, Node
+from .ops import find
+from .propagator import CELL, LOST, Propagation
+
+Differing = dict[str, dict[str, str]]
+"""Node -> axis -> what differs there."""
+
+
+def differences(small: Propagation, large: Propagation, moved: Mapping[str, Mapping[str, int]]) -> Differing:
+    """What differs between the net at its size and at a larger one.
+
+    moved: node -> axis -> by how many samples a net that is the same everywhere makes this tensor longer.
+    """
+    ops = [[(n.op, n.result) for n in p.graph] for p in (small, large)]
+    if ops[0] != ops[1]:
+        return _other_operators(small, large)
+    place = [{name: i for i, name in enumerate(p.graph.order)} for p in (small, large)]
+    out: Differing = {}
+    for a, b in zip(small.graph, large.graph, strict=True):
+        if a.op == "input":
+            continue
+        axes = _axes(small, a.name)
+        for axis in axes:
+            text = _along(small, large, a, b, axis, moved)
+            if text:
+                out.setdefault(a.name, {})[axis] = text
+        text = next(_scalars(a, b, place[0], place[1]), None) or _cells(small, large, a, b)
+        for axis in axes if text else ():
+            out.setdefault(a.name, {}).setdefault(axis, text or "")
+    return out
+
+
+def _other_operators(small: Propagation, large: Propagation) -> Differing:
+    """The operators themselves change: blame the first that does, and refuse every output."""
+    first = next(
+        (
+            a
+            for a, b in zip(small.graph, large.graph, strict=False)
+            if (a.op, a.result) != (b.op, b.result)
+        ),
+        None,
+    )
+    last = small.graph[small.graph.order[-1]]
+    where = first or last
+    at = f", {where.source}" if where.source else ""
+    text = f"the net runs other operators at other image sizes, from {small.names.get(where.name, where.name)}{at} on"
+    blamed = {name for _, name in small.graph.outputs} | {where.name}
+    return {name: {axis: text for axis in _operand_axes(small, name)} for name in blamed}
+
+
+def _axes(net: Propagation, name: str) -> list[str]:
+    """Axes of the tensor or of an operand, in which a difference can matter."""
+    return sorted({label for label in net.values[name].labels if label not in (CELL, LOST)} | set(_operand_axes(net, name)))
+
+
+def _operand_axes(net: Propagation, name: str) -> list[str]:
+    operands = net.graph[name].operands
+    return sorted({label for o in operands for label in net.values[o].labels if label not in (CELL, LOST)})
+
+
+def _along(
+    small: Propagation, large: Propagation, a: Node, b: Node, axis: str, moved: Mapping[str, Mapping[str, int]]
+) -> str:
+    """How the node differs along one axis, or nothing."""
+    before, after = small.size(a.name, axis), large.size(b.name, axis)
+    if before is not None and after is not None and axis in moved.get(a.name, {}):
+        want = before + moved[a.name][axis]
+        if after != want:
+            return f"its length does not follow the image's: {before}, then {after} where {want} would follow"
+    steps = [
+        [p.steps[axis] if axis in p.steps else p.blocked[axis].cause if axis in p.blocked else None
+         for p in net.values[node.name].paths]
+        for net, node in ((small, a), (large, b))
+    ]  # fmt: skip
+    if steps[0] != steps[1]:
+        return "what it reads depends on the size of the image"
+    return ""
+
+
+def _scalars(a: Node, b: Node, place_a: Mapping[str, int], place_b: Mapping[str, int]) -> Iterator[str]:
+    """Arguments that differ and that no law accounts for."""
+    rule = find(a.op)
+    for name, value in a.args.items():
+        if rule is not None and name in rule.sizes:
+            continue
+        x, y = _plain(value, place_a), _plain(b.args.get(name), place_b)
+        if x != y:
+            yield f"its argument {name} depends on the size of the image ({_shown(x)}, then {_shown(y)})"
+    if a.shape != b.shape and len(a.shape) != len(b.shape):
+        yield "its number of dimensions depends on the size of the image"
+
+
+def _cells(small: Propagation, large: Propagation, a: Node, b: Node) -> str:
+    laws = small.values[a.name].law, large.values[b.name].law
+    return "" if laws[0].period == laws[1].period else "a constant's period depends on the size of the image"
+
+
+def _plain(value: Any, place: Mapping[str, int]) -> Any:
+    """Comparable between traces: nodes by their place, constants by what is known of them."""
+    if isinstance(value, Data):
+        return ("node", place[value.node])
+    if isinstance(value, Constant):
+        return ("constant", len(value.shape), value.variation, value.digest, value.taps, value.random)
+    if isinstance(value, tuple):
+        return tuple(_plain(v, place) for v in value)
+    return value
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, tuple) and value and value[0] == "constant":
+        return "a constant"
+    return str(value)
+
+

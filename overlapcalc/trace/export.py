@@ -1,0 +1,112 @@
+"""torch.export, kept quiet: one graph of functional ATen operators, or one message."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import re
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+from ..errors import TraceError
+from .stand_in import unmask
+
+ExportedProgram = Any
+
+
+def export(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> ExportedProgram:
+    """The model's exported program after the empty decomposition. Raises TraceError.
+
+    Non-strict first; strict where that fails; then with in-place writes to weights followed (law 12).
+    """
+    with _quiet(), torch.no_grad():
+        first: Exception | None = None
+        for attempt in (_plain, _functional_weights, _strict):
+            try:
+                return attempt(model, inputs).run_decompositions({})
+            except Exception as error:  # torch raises many unrelated types here
+                first = first or error
+        assert first is not None
+        raise TraceError(_reason(first)) from first
+
+
+def _plain(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> ExportedProgram:
+    return torch.export.export(model, inputs, strict=False)
+
+
+def _strict(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> ExportedProgram:
+    return torch.export.export(model, inputs, strict=True)
+
+
+def _functional_weights(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> ExportedProgram:
+    with _DataAsAlias():
+        return torch.export.export(unmask(model), inputs, strict=False)
+
+
+class _DataAsAlias(TorchFunctionMode):
+    """`w.data` reads as a detached alias, and `w.data = v` as writing v into w: both can be followed."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.Tensor.data.__get__:  # type: ignore[attr-defined]
+            return args[0].detach()
+        if func is torch.Tensor.data.__set__:  # type: ignore[attr-defined]
+            args[0].detach().copy_(args[1])
+            return None
+        return func(*args, **(kwargs or {}))
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Export logs tracebacks and warns about everything; what matters comes back as one TraceError."""
+    loggers = [logging.getLogger(n) for n in ("torch", "torch.export", "torch._dynamo", "torch.fx", "torch._export")]
+    levels = [log.level for log in loggers]
+    sink = io.StringIO()
+    try:
+        for log in loggers:
+            log.setLevel(logging.CRITICAL + 1)
+        with warnings.catch_warnings(), contextlib.redirect_stdout(sink), contextlib.redirect_stderr(sink):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for log, level in zip(loggers, levels, strict=True):
+            log.setLevel(level)
+
+
+def _reason(error: BaseException) -> str:
+    """The first line of torch's message that says something, with the user's own source line where there is one."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
+    skip = ("from user code", "Set TORCH", "Traceback", "File ", "The following call", "To print", "For more")
+    lines = [line.strip() for line in text.splitlines()]
+    kept = [line for line in lines if line and not line.startswith(skip) and set(line) - set("^~ ")]
+    first = kept[0] if kept else type(error).__name__
+    if "data-dependent" in text or "GuardOnDataDependent" in type(error).__name__:
+        first = "control flow or a shape depends on the data: " + first
+    return f"{first[:400]}{_where(error)}"
+
+
+def _where(error: BaseException) -> str:
+    """The last frame outside torch and this package."""
+    found = ""
+    tb = error.__traceback__
+    while tb is not None:
+        file = tb.tb_frame.f_code.co_filename
+        if not foreign(file):
+            found = f" (at {file}:{tb.tb_lineno})"
+        tb = tb.tb_next
+    return found
+
+
+_OWN = __file__.replace("\\", "/").rsplit("/trace/", 1)[0] + "/"
+_TORCH = torch.__file__.replace("\\", "/").rsplit("/", 1)[0] + "/"
+
+
+def foreign(file: str) -> bool:
+    """Whether a source file is torch's, Python's own or this package's, rather than the user's."""
+    name = file.replace("\\", "/")
+    return name.startswith((_TORCH, _OWN, "<")) or "/lib/python" in name and "/site-packages/" not in name

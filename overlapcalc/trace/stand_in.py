@@ -1,0 +1,58 @@
+"""A copy of a model to trace in its place: same modules, its own buffers, weights that are never read.
+
+The user's model is never touched: forward passes that write to themselves write to the copy. Parameters become
+uninitialised memory of the same shape, which the system does not even provide as long as nobody looks at it.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import nn
+
+
+def stand_in(model: nn.Module) -> nn.Module:
+    """A copy of `model` on the CPU, in eval mode, that shares no tensor with it. Raises whatever deepcopy raises."""
+    memo: dict[int, Any] = {}
+    with torch.no_grad():
+        for module in model.modules():
+            for p in module._parameters.values():
+                if p is not None and id(p) not in memo:
+                    memo[id(p)] = _blank(p)
+            for value in (*module._buffers.values(), *vars(module).values()):
+                if isinstance(value, torch.Tensor) and id(value) not in memo:
+                    memo[id(value)] = _copied(value)
+        twin = copy.deepcopy(model, memo)
+    return twin.eval()
+
+
+def _blank(p: nn.Parameter) -> nn.Parameter:
+    if isinstance(p, nn.parameter.UninitializedTensorMixin):
+        return copy.deepcopy(p)
+    return nn.Parameter(torch.empty(p.shape, dtype=p.dtype), requires_grad=False)
+
+
+def _copied(t: torch.Tensor) -> torch.Tensor:
+    """Old-style weight_norm keeps a computed tensor as an attribute, which deepcopy refuses; a buffer is data."""
+    if isinstance(t, nn.Parameter):
+        return _blank(t)
+    return t.detach().to("cpu", copy=True)
+
+
+def unmask(model: nn.Module) -> nn.Module:
+    """Turn the parameters of a stand-in into buffers.
+
+    `self.weight.data *= self.mask` inside forward writes to a parameter, which no tracer follows; writing to a
+    buffer is followed, as the product that the next operator reads.
+    """
+    for module in model.modules():
+        names = [name for name, p in module._parameters.items() if p is not None]
+        for name in names:
+            weight = module._parameters.pop(name)
+            assert weight is not None
+            module.register_buffer(name, weight.detach())
+        if names:
+            module._overlapcalc_weights = tuple(names)  # type: ignore[assignment]
+    return model

@@ -1,0 +1,200 @@
+"""nn.Module -> layer graph, through torch.export."""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.fx import Node as FxNode
+
+from ..errors import TraceError
+from ..graph import Data, Graph, Node
+from .export import export, foreign
+from .fold import SHAPE_ONLY, Folder
+
+Shapes = tuple[tuple[int, ...], ...]
+
+WEIGHTED = re.compile(r"^aten::_?(conv|convolution)")
+PLAIN = frozenset({"weight", "bias", "running_mean", "running_var", "running_inv_std"})
+"""Arguments whose values never decide what is read (the weights of norms and linear layers)."""
+
+
+def trace(model: nn.Module, shapes: Shapes, dtypes: Sequence[torch.dtype]) -> Graph:
+    """The layer graph of a stand-in (see stand_in.py) at these input shapes.
+
+    No forward pass runs and no weight is read: torch.export works on shapes alone, and the example inputs are
+    memory that nobody looks at. Raises TraceError.
+    """
+    inputs = tuple(torch.empty(s, dtype=d) for s, d in zip(shapes, dtypes, strict=True))
+    return _Lowering(export(model, inputs), model).graph()
+
+
+class _Lowering:
+    """One exported program on its way to a Graph."""
+
+    def __init__(self, program: Any, model: nn.Module) -> None:
+        self.program = program
+        self.fx: torch.fx.Graph = program.graph
+        self.modules = {name: type(m).__name__ for name, m in model.named_modules() if not list(m.children())}
+        signature = program.graph_signature
+        self.user_inputs = [n for n in signature.user_inputs if isinstance(n, str)]
+        parameters = set(signature.inputs_to_parameters)
+        tensors: dict[str, torch.Tensor] = {}
+        weights = {name for name, _ in model.named_parameters()} | set(_was_parameter(model))
+        for name, target in signature.inputs_to_buffers.items():
+            if target in weights:
+                parameters.add(name)
+            else:
+                tensors[name] = _state(program, target)
+        for name, target in signature.inputs_to_lifted_tensor_constants.items():
+            tensors[name] = program.constants[target]
+        self.folder = Folder(tensors, parameters)
+        self.data: set[FxNode] = set()
+        self.mutated = set(signature.buffers_to_mutate) | set(getattr(signature, "user_inputs_to_mutate", ()))
+
+    def graph(self) -> Graph:
+        nodes: list[Node] = []
+        outputs: list[tuple[str, str]] = []
+        for fx in self.fx.nodes:
+            if fx.op == "placeholder":
+                if fx.name in self.user_inputs and isinstance(fx.meta.get("val"), torch.Tensor):
+                    self.data.add(fx)
+                    nodes.append(Node(fx.name, "input", {}, _shape(fx), layer=fx.name))
+            elif fx.op == "output":
+                outputs = self._outputs(fx)
+            elif fx.op == "call_function":
+                self._call(fx, nodes)
+        if not outputs:
+            raise TraceError("no output of the net depends on its input; is this the right module?")
+        return Graph.of(nodes, outputs)
+
+    def _outputs(self, fx: FxNode) -> list[tuple[str, str]]:
+        """The user's outputs that depend on the input, named by their place."""
+        from torch.export.graph_signature import OutputKind
+
+        flat = list(fx.args[0]) if isinstance(fx.args[0], (list, tuple)) else [fx.args[0]]
+        specs = self.program.graph_signature.output_specs
+        found = []
+        for value, spec in zip(flat, specs, strict=True):
+            if spec.kind is OutputKind.USER_OUTPUT and isinstance(value, FxNode) and value in self.data:
+                found.append(value.name)
+        single = len(found) == 1
+        return [("output" if single else f"output{i}", name) for i, name in enumerate(found)]
+
+    def _call(self, fx: FxNode, nodes: list[Node]) -> None:
+        if fx.target is operator.getitem:
+            source = fx.args[0]
+            assert isinstance(source, FxNode)
+            if source in self.data:
+                self.data.add(fx)
+                if isinstance(fx.meta.get("val"), torch.Tensor):
+                    nodes.append(self._node(source, fx, int(fx.args[1])))  # type: ignore[arg-type]
+            return
+        schema = getattr(fx.target, "_schema", None)
+        if not any(n in self.data for n in fx.all_input_nodes):
+            return
+        if schema is None:
+            raise TraceError(f"{fx.target} is not an operator that this tool can follow{_at(fx)}")
+        if schema.name.partition("::")[2] in SHAPE_ONLY:
+            return  # a constant of the same shape
+        if fx.meta.get("val") is None:
+            return  # an assertion
+        self.data.add(fx)
+        if isinstance(fx.meta["val"], torch.Tensor):
+            nodes.append(self._node(fx, fx, 0))
+
+    def _node(self, call: FxNode, fx: FxNode, result: int) -> Node:
+        schema = call.target._schema  # type: ignore[union-attr]
+        layer = _layer(call)
+        tags = getattr(call.target, "tags", ())
+        aten = schema.name.startswith(("aten::", "prims::"))
+        return Node(
+            fx.name,
+            schema.name,
+            self._arguments(call, schema),
+            _shape(fx),
+            result,
+            layer,
+            self.modules.get(layer, "") if layer else "",
+            _source(call),
+            aten and torch.Tag.pointwise in tags and torch.Tag.nondeterministic_seeded not in tags,
+        )
+
+    def _arguments(self, call: FxNode, schema: Any) -> dict[str, Any]:
+        """Arguments by name, trailing defaults filled in from the schema, tensors as Data or Constant."""
+        weighted = bool(WEIGHTED.match(schema.name))
+        out: dict[str, Any] = {}
+        for i, argument in enumerate(schema.arguments):
+            if i < len(call.args):
+                value = call.args[i]
+            elif argument.name in call.kwargs:
+                value = call.kwargs[argument.name]
+            elif argument.has_default_value():
+                value = argument.default_value
+            else:
+                value = None
+            role = "plain" if argument.name in PLAIN else "operand"
+            out[argument.name] = self._argument(value, "weight" if weighted and argument.name == "weight" else role)
+        return out
+
+    def _argument(self, value: Any, role: str) -> Any:
+        if isinstance(value, FxNode):
+            if value in self.data:
+                return Data(value.name)
+            fake = value.meta.get("val")
+            if not isinstance(fake, torch.Tensor):
+                raise TraceError(f"{value.name} is a size that is known only at run time{_at(value)}")
+            return self.folder.constant(value, role)
+        if isinstance(value, (list, tuple)):
+            return tuple(self._argument(v, role) for v in value)
+        if isinstance(value, (torch.dtype, torch.device, torch.layout, torch.memory_format)):
+            return str(value)
+        if isinstance(value, (torch.SymInt, torch.SymFloat, torch.SymBool)):
+            raise TraceError(f"{value} is a size that is known only at run time")
+        return value
+
+
+def _was_parameter(model: nn.Module) -> list[str]:
+    """Names of buffers that stand for parameters (see stand_in.unmask)."""
+    return [
+        f"{prefix}.{name}" if prefix else name
+        for prefix, module in model.named_modules()
+        for name in getattr(module, "_overlapcalc_weights", ())
+    ]
+
+
+def _state(program: Any, target: str) -> torch.Tensor:
+    found = program.state_dict.get(target)
+    return found if found is not None else program.constants[target]
+
+
+def _shape(fx: FxNode) -> tuple[int, ...]:
+    shape = fx.meta["val"].shape
+    if not all(isinstance(n, int) for n in shape):
+        raise TraceError(f"the shape {tuple(shape)} of {fx.name} depends on the data{_at(fx)}")
+    return tuple(int(n) for n in shape)
+
+
+def _layer(fx: FxNode) -> str:
+    stack = fx.meta.get("nn_module_stack") or {}
+    path = list(stack.values())[-1][0] if stack else ""
+    return re.sub(r"^(L__self__|_orig_mod)\.?", "", str(path))
+
+
+def _source(fx: FxNode) -> str:
+    """The last frame outside torch: "file:line"."""
+    frames = re.findall(r'File "([^"]+)", line (\d+)', fx.meta.get("stack_trace") or "")
+    for file, line in reversed(frames):
+        if not foreign(file):
+            return f"{file}:{line}"
+    return ""
+
+
+def _at(fx: FxNode) -> str:
+    source = _source(fx)
+    return f" (at {source})" if source else ""
+
