@@ -55,3 +55,10 @@ def slice_(call: Call) -> Law:
     start = int(call["start"] or 0)
     start = min(max(start + size if start < 0 else start, 0), size)
     return call.local({d: IndexMap.taps([start], int(call["step"] or 1))})
+
+
+@rule("aten::narrow", shown=False, sizes=("start", "length"))
+def narrow(call: Call) -> Law:
+    d = call.dim()
+    start = int(call["start"])
+    return call.local({d: IndexMap.shift(start + call.shapes[0][d] if start < 0 else start)})

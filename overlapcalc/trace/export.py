@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import operator
 import re
 import warnings
 from collections.abc import Iterator
@@ -15,21 +16,25 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from ..errors import TraceError
+from ..ops import find
 from .stand_in import unmask
 
 ExportedProgram = Any
 
 
 def export(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> ExportedProgram:
-    """The model's exported program after the empty decomposition. Raises TraceError.
+    """The model's exported program, functional. Raises TraceError.
 
-    Non-strict first; strict where that fails; then with in-place writes to weights followed (law 12).
+    Non-strict first; then with in-place writes to weights followed (law 12); then strict. The empty decomposition
+    rewrites in-place operators and composite ones; it costs as much as the export, and a program that has neither
+    stays as it is.
     """
     with _quiet(), torch.no_grad():
         first: Exception | None = None
         for attempt in (_plain, _functional_weights, _strict):
             try:
-                return attempt(model, inputs).run_decompositions({})
+                program = attempt(model, inputs)
+                return program if _functional(program) else program.run_decompositions({})
             except Exception as error:  # torch raises many unrelated types here
                 first = first or error
         assert first is not None
@@ -38,6 +43,19 @@ def export(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> ExportedProgra
 
 def _plain(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> ExportedProgram:
     return torch.export.export(model, inputs, strict=False)
+
+
+def _functional(program: ExportedProgram) -> bool:
+    """Whether every operator is known as it stands and writes to none of its operands."""
+    for node in program.graph.nodes:
+        schema = getattr(node.target, "_schema", None)
+        if node.op != "call_function" or node.target is operator.getitem:
+            continue
+        if schema is None or schema.is_mutable:
+            return False
+        if find(schema.name) is None and torch.Tag.pointwise not in node.target.tags:
+            return False
+    return True
 
 
 def _strict(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> ExportedProgram:
