@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from .cells import Field
 from .index import EMPTY, Span, Spans
+from .ops.law import Border
 from .propagator import Propagation, cell_shape
 
 
@@ -59,7 +60,7 @@ def demand(net: Propagation, output: str, axis: str, outputs: Spans, *, sized: b
                 if not sized:
                     return raw
                 real, left, right = step.border.fold(raw, size)
-                if step.least > 1:  # only reflection asks for more than one sample
+                if step.border is Border.REFLECT:
                     edges.extend([0] if left else [])
                     edges.extend([size - 1] if right else [])
                 return real

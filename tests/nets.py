@@ -232,7 +232,7 @@ class Net:
         return made, c
 
     def _channelwise(self, c: int) -> tuple[nn.Module, int]:
-        which = self.choose(0, 4)
+        which = self.choose(0, 4) if c > 1 else self.choose(2, 4)  # over one channel, they give a constant
         self._use(("softmax channels", "channels-last", "GDN", "channel shuffle", "norm over channels")[which])
         if which == 0:
             return nn.Softmax(dim=1), c

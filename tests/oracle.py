@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 FILLINGS = (3.0, -5.0, 1e4, -1e4, 1e8, -1e8, 0.37, -0.01, 1e2, 0.0)
+ATTEMPTS = 12
 
 
 class Dependency:
@@ -34,7 +35,7 @@ class Dependency:
         ]
         self.matrix = torch.cat(rows).T  # [outputs, inputs]
         self.out_size = self.matrix.shape[0]
-        self._real: dict[int, torch.Tensor] = {}
+        self._real: dict[tuple[int, int], torch.Tensor] = {}
 
     def hull(self, start: int, stop: int) -> tuple[int, int] | None:
         """First and one past the last sample that outputs [start, stop) depend on."""
@@ -48,13 +49,19 @@ class Dependency:
     def _depends(self, i: int, start: int, stop: int) -> bool:
         if not self.zero_taps:
             return True
-        if i not in self._real:
-            self._real[i] = self._changed([(i, f) for f in FILLINGS]).any(dim=0)
-        return bool(self._real[i][start:stop].any())
+        for attempt in range(ATTEMPTS):
+            if (i, attempt) not in self._real:
+                self._real[i, attempt] = self._changed([(i, f) for f in FILLINGS], attempt).any(dim=0)
+            if self._real[i, attempt][start:stop].any():
+                return True
+        return False
 
-    def _changed(self, fillings: list[tuple[int, float]]) -> torch.Tensor:
+    def _changed(self, fillings: list[tuple[int, float]], attempt: int = 0) -> torch.Tensor:
         """[fillings, outputs]: whether putting a value into sample i changes an output. Both runs have one shape."""
         clean = self.x.repeat(len(fillings), *[1] * (self.x.dim() - 1))
+        if attempt:  # other values all around, so that a maximum elsewhere does not hide the sample every time
+            noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(attempt), dtype=clean.dtype)
+            clean = noise * 10.0 ** (attempt % 3 - 1)
         dirty = clean.clone()
         for row, (i, value) in enumerate(fillings):
             dirty[row].narrow(self.dim - 1, i, 1).fill_(value)

@@ -14,7 +14,10 @@ from .registry import rule
     sizes=("kernel_size", "stride", "padding"),
 )
 def pool(call: Call) -> Law:
-    """Windows as in a convolution; `ceil_mode` only adds a last window, whose reads are clipped at the border."""
+    """Windows as in a convolution; `ceil_mode` only adds a last window, whose reads are clipped at the border.
+
+    In three dimensions torch refuses an image smaller than the window, however much it is padded.
+    """
     x = call.shapes[0]
     n = int(call.node.op.partition("_pool")[2][0])
     kernel = call.ints("kernel_size", n)
@@ -23,7 +26,10 @@ def pool(call: Call) -> Law:
     first = len(x) - n
     dims = {
         first + i: DimRead(
-            first + i, first + i, IndexMap.window(kernel[i], stride[i], padding[i], dilation[i])
+            first + i,
+            first + i,
+            IndexMap.window(kernel[i], stride[i], padding[i], dilation[i]),
+            least=kernel[i] if n == 3 else 1,
         )
         for i in range(n)
     }

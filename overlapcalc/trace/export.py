@@ -71,9 +71,9 @@ class _DataAsAlias(TorchFunctionMode):
     """`w.data` reads as a detached alias, and `w.data = v` as writing v into w: both can be followed."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is torch.Tensor.data.__get__:  # type: ignore[attr-defined]
+        if func == torch.Tensor.data.__get__:  # type: ignore[attr-defined]
             return args[0].detach()
-        if func is torch.Tensor.data.__set__:  # type: ignore[attr-defined]
+        if func == torch.Tensor.data.__set__:  # type: ignore[attr-defined]
             args[0].detach().copy_(args[1])
             return None
         return func(*args, **(kwargs or {}))
