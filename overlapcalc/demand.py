@@ -47,9 +47,9 @@ def demand(net: Propagation, output: str, axis: str, outputs: Spans, *, sized: b
         if node.op == "input":
             reads[name] = total
             continue
-        for path in net.values[name].paths:
+        for place, path in enumerate(net.values[name].paths):
             step = path.steps.get(axis)
-            if step is None:
+            if step is None or (sized and (name, place) in net.dead):
                 continue
             size = net.size(path.operand, axis)
             assert size is not None

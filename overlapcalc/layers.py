@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -157,11 +158,16 @@ def node_names(graph: Graph) -> dict[str, str]:
             plain[node.name] = f"{node.layer}.{short_op(node)}"
     seen: Counter[str] = Counter()
     names = {}
-    for node in graph:
+    for node in sorted(graph, key=_unlikely_row):  # a stable sort: rows get the plain names, the rest count on
         name = plain[node.name]
         seen[name] += 1
         names[node.name] = name if seen[name] == 1 else f"{name}#{seen[name]}"
     return names
+
+
+def _unlikely_row(node: Node) -> bool:
+    rule = find(node.op)
+    return len(set(node.operands)) < 2 and not (rule is not None and rule.shown)
 
 
 def _is_main(node: Node) -> bool:
@@ -272,6 +278,28 @@ def _short(value: Any) -> Any:
     return value if isinstance(value, (int, float, str, bool, type(None))) else None
 
 
+WORDS = {
+    "conv": "conv", "conv_transpose": "tconv", "max_pool": "max-pool", "avg_pool": "avg-pool",
+    "adaptive_avg_pool": "adaptive avg-pool", "adaptive_max_pool": "adaptive max-pool", "upsample_nearest": "nearest",
+    "upsample_nearest_exact": "nearest-exact", "upsample_linear": "linear", "upsample_bilinear": "bilinear",
+    "upsample_trilinear": "trilinear", "upsample_bicubic": "bicubic", "pixel_shuffle": "pixel-shuffle",
+    "pixel_unshuffle": "pixel-unshuffle", "constant_pad_nd": "pad", "reflection_pad": "reflect pad",
+    "replication_pad": "replicate pad", "max_pool_with_indices": "max-pool", "group_norm": "group norm",
+    "instance_norm": "instance norm",
+}  # fmt: skip
+
+
+def what(row: LayerRow) -> str:
+    """What a row does, in few letters: `tconv k5 s2 p2 op1`."""
+    op = re.sub(r"[123]d(?=_|$)", "", row.op.partition("::")[2].lstrip("_"))
+    word = WORDS.get(op, op)
+    figures = dict(row.detail)
+    if word in ("cat", "stack"):
+        figures.pop("dim", None)
+    mode = figures.pop("mode", None)
+    return " ".join(str(part) for part in (mode, word, detail_text(figures)) if part)
+
+
 LETTERS: Mapping[str, str] = {
     "kernel": "k", "stride": "s", "padding": "p", "output_padding": "op", "dilation": "d", "groups": "g",
     "factor": "x",
@@ -287,8 +315,9 @@ def detail_text(figures: Mapping[str, Any]) -> str:
         elif value is True:
             parts.append(name)
         else:
-            text = "x".join(_number(v) for v in value) if isinstance(value, (tuple, list)) else _number(value)
-            parts.append(LETTERS[name] + text if name in LETTERS else f"{name} {text}")
+            listed = isinstance(value, (tuple, list))
+            text = ("," if name == "pad" else "x").join(map(_number, value)) if listed else _number(value)
+            parts.append(text if name == "pad" else LETTERS[name] + text if name in LETTERS else f"{name} {text}")
     return " ".join(parts)
 
 

@@ -2,25 +2,63 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ..errors import RuleError
+from ..graph import Constant
 from ..index import IndexMap
 from .call import Call
 from .law import DimRead, Law, Link, channel_blocks
 from .registry import rule
 
 
-def _kernel(call: Call, dim: int) -> tuple[list[int], int, bool]:
-    """Kernel positions along weight dimension 2 + dim that are not masked for good, the kernel size, evenness."""
+Taps = tuple[tuple[int, ...], ...]
+
+
+def _weight(call: Call) -> Constant:
     weight = call.constant("weight")
     if weight is None:
         raise RuleError(
             f"{call.node.layer or 'net'}: {call.node.op} at {call.node.source or '?'} has a weight that depends on "
             "the input; there is no rule for that"
         )
-    size = weight.shape[2 + dim]
+    return weight
+
+
+def _products(taps: Taps) -> list[Taps]:
+    """Kernel positions as a union of products: per product, the positions along each axis.
+
+    A mask is seldom a rectangle; taken axis by axis it would read corners that it does not have. Rows with the
+    same pattern go together.
+    """
+    if len(taps[0]) == 1:
+        return [(tuple(sorted(t[0] for t in taps)),)]
+    rows: dict[int, list[tuple[int, ...]]] = {}
+    for first, *rest in taps:
+        rows.setdefault(first, []).append(tuple(rest))
+    alike: dict[Taps, list[int]] = {}
+    for first, pattern in rows.items():
+        alike.setdefault(tuple(sorted(pattern)), []).append(first)
+    return [
+        (tuple(sorted(firsts)), *product) for pattern, firsts in alike.items() for product in _products(pattern)
+    ]
+
+
+def _law(call: Call, n: int, reads: Callable[[int, tuple[int, ...]], IndexMap]) -> Law:
+    """One link per product of kernel positions; `reads(i, taps)` is the map along spatial dimension i."""
+    weight = _weight(call)
+    first = len(call.shapes[0]) - n
     if weight.taps is None:
-        return list(range(size)), size, False
-    return sorted({t[dim] for t in weight.taps}), size, weight.uneven
+        products: list[Taps] = [tuple(tuple(range(k)) for k in weight.shape[2:])]
+    else:
+        products = _products(weight.taps) if weight.taps else [((),) * n]
+    lead = [DimRead(d, d, IndexMap.identity()) for d in range(first - 1)]
+    lead.append(_channels(call, first - 1, int(call["groups"] or 1)))
+    links = []
+    for product in products:
+        space = [DimRead(first + i, first + i, reads(i, taps)) for i, taps in enumerate(product)]
+        links.append(Link(0, (*lead, *space), exact=not weight.uneven))
+    return Law(tuple(links))
 
 
 def _channels(call: Call, channel: int, groups: int) -> DimRead:
@@ -29,29 +67,15 @@ def _channels(call: Call, channel: int, groups: int) -> DimRead:
 
 
 def _windows(call: Call, n: int, stride: tuple[int, ...], padding: tuple[int, ...]) -> Law:
-    first = len(call.shapes[0]) - n
     dilation = call.ints("dilation", n, 1)
-    dims = [DimRead(d, d, IndexMap.identity()) for d in range(first - 1)]
-    dims.append(_channels(call, first - 1, int(call["groups"] or 1)))
-    uneven = False
-    for i in range(n):
-        taps, _, uneven = _kernel(call, i)
-        offsets = (dilation[i] * t - padding[i] for t in taps)
-        dims.append(DimRead(first + i, first + i, IndexMap.taps(offsets, stride[i])))
-    return Law((Link(0, tuple(dims), exact=not uneven),))
+    return _law(
+        call, n, lambda i, taps: IndexMap.taps((dilation[i] * t - padding[i] for t in taps), stride[i])
+    )
 
 
 def _transposed(call: Call, n: int, stride: tuple[int, ...], padding: tuple[int, ...]) -> Law:
-    first = len(call.shapes[0]) - n
     dilation = call.ints("dilation", n, 1)
-    dims = [DimRead(d, d, IndexMap.identity()) for d in range(first - 1)]
-    dims.append(_channels(call, first - 1, int(call["groups"] or 1)))
-    uneven = False
-    for i in range(n):
-        taps, _, uneven = _kernel(call, i)
-        reads = IndexMap.transposed(taps, stride[i], padding[i], dilation[i])
-        dims.append(DimRead(first + i, first + i, reads))
-    return Law((Link(0, tuple(dims), exact=not uneven),))
+    return _law(call, n, lambda i, taps: IndexMap.transposed(taps, stride[i], padding[i], dilation[i]))
 
 
 def _same_padding(call: Call, n: int) -> tuple[int, ...]:
@@ -59,7 +83,7 @@ def _same_padding(call: Call, n: int) -> tuple[int, ...]:
     if call["padding"] == "valid":
         return (0,) * n
     dilation = call.ints("dilation", n, 1)
-    return tuple(dilation[i] * (_kernel(call, i)[1] - 1) // 2 for i in range(n))
+    return tuple(dilation[i] * (_weight(call).shape[2 + i] - 1) // 2 for i in range(n))
 
 
 @rule("aten::conv1d", "aten::conv2d", "aten::conv3d")

@@ -22,7 +22,7 @@ def _padded(call: Call, pad: tuple[int, ...], mode: str) -> Law:
             IndexMap.shift(-before),
             border,
             block if mode == "circular" and (before or after) else None,
-            least=max(before, after, 0) + 1 if border is Border.REFLECT else 1,
+            least=max(before, after, 0) + 1 if border is Border.REFLECT else max(1, -min(before, 0) - min(after, 0)),
         )
     return Law((Link(0, keep(n, but=dims)),))
 

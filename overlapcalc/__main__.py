@@ -1,0 +1,5 @@
+"""`python -m overlapcalc`."""
+
+from .cli import entry
+
+entry()

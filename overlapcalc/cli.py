@@ -1,0 +1,190 @@
+"""The command line: parse, call one public function, map the result to an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from .errors import InputError, OverlapcalcError
+
+OK, NOT_SO, BAD_INPUT, OBSTACLE = 0, 1, 2, 3
+"""Exit codes: holds; a claim does not hold; bad input or a model that cannot be analysed; an obstacle."""
+PIPED_WIDTH = 120
+
+EPILOG = """exit codes: 0 no obstacle, 1 a claim does not hold, 2 wrong usage or input, or a model that cannot be analysed,
+3 an obstacle on a requested axis"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The `overlapcalc` command. Returns its exit code."""
+    arguments = _parser().parse_args(argv)
+    try:
+        return int(arguments.run(arguments))
+    except OverlapcalcError as error:
+        if arguments.debug:
+            raise
+        return _refuse(str(error))
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - stays open until the process ends
+        return OK
+    except KeyboardInterrupt:
+        return _refuse("interrupted")
+    except Exception as error:
+        if arguments.debug:
+            raise
+        text = str(error).strip().splitlines()
+        return _refuse(
+            f"unexpected {type(error).__name__}: {text[0] if text else ''}\n"
+            "this is a defect of overlapcalc; --debug shows where it happened"
+        )
+
+
+def _refuse(message: str) -> int:
+    print(f"overlapcalc: {message}", file=sys.stderr)
+    return BAD_INPUT
+
+
+def _parser() -> argparse.ArgumentParser:
+    from . import __version__
+
+    parser = argparse.ArgumentParser(
+        prog="overlapcalc",
+        description="How much context each block of an image needs so that a CNN can run block by block, exactly.",
+        epilog=EPILOG,
+    )
+    parser.add_argument("--version", action="version", version=f"overlapcalc {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    analyze = commands.add_parser(
+        "analyze",
+        help="receptive field, scale, context and tile of every layer, or what is in the way",
+        description="Print what each layer of a net needs of its input, and whether the net can run block by block.",
+        epilog=EPILOG,
+    )
+    analyze.add_argument(
+        "spec", metavar="SPEC",
+        help="FILE.py:NAME or PACKAGE.MODULE:NAME - a class, a function or a module - with .SUBMODULE behind it",
+    )  # fmt: skip
+    analyze.add_argument("--kwargs", default="{}", metavar="JSON", help="arguments of the class or function")
+    analyze.add_argument(
+        "--input", action="append", default=[], metavar="SHAPE",
+        help="shape of an input, such as 1x3x256x256; once per input; guessed from the first layer when absent",
+    )  # fmt: skip
+    analyze.add_argument("--axis", action="append", default=[], metavar="AXIS", help="D, H, W or L; may be repeated")
+    analyze.add_argument("--format", choices=("table", "json"), default="table")
+    analyze.add_argument("--output", metavar="FILE", help="write there instead of to standard output")
+    analyze.add_argument("--debug", action="store_true", help="show Python tracebacks")
+    analyze.set_defaults(run=_analyze)
+    return parser
+
+
+def _analyze(arguments: argparse.Namespace) -> int:
+    if arguments.output:
+        _check_output(arguments.output)
+    kwargs = _kwargs(arguments.kwargs)
+    shapes = [_shape(text) for text in arguments.input]
+    with _stdout_to_stderr(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from .analyze import analyze
+        from .guess import guess_shape
+        from .spec import load
+
+        model = load(arguments.spec, kwargs)
+        note = ""
+        if not shapes:
+            shape, why = guess_shape(model)
+            shapes = [shape]
+            note = f"input {'x'.join(map(str, shape))} is a guess: {why}; --input sets it"
+        try:
+            analysis = analyze(model, shapes, axes=arguments.axis or None)
+        except OverlapcalcError as error:
+            hint = f" ({note})" if note else ""
+            raise type(error)(f"{arguments.spec}: {error}{hint}") from error
+    _write(analysis, arguments.format, arguments.output, note)
+    return OK if analysis.blocking_free else OBSTACLE
+
+
+def _write(analysis: Any, form: str, output: str | None, note: str) -> None:
+    from rich.console import Console
+
+    from .report import render, to_json
+
+    if form == "json":
+        text = to_json(analysis)
+        if note:
+            print(f"overlapcalc: {note}", file=sys.stderr)
+    elif output:
+        buffer = io.StringIO()
+        render(analysis, Console(file=buffer, width=PIPED_WIDTH, no_color=True, highlight=False), note=note)
+        text = buffer.getvalue()
+    else:
+        piped = not sys.stdout.isatty() and "COLUMNS" not in os.environ
+        render(analysis, Console(width=PIPED_WIDTH if piped else None, highlight=False), note=note)
+        return
+    if output:
+        _write_whole(Path(output), text)
+    else:
+        sys.stdout.write(text)
+
+
+def _check_output(output: str) -> None:
+    path = Path(output)
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        what = "is a directory" if path.is_dir() else f"lies in {path.absolute().parent}, which does not exist"
+        raise InputError(f"--output {output}: {what}; name a file in a directory that exists")
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """The file appears under its name only when it is complete."""
+    handle, temporary = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(temporary, 0o666 & ~mask)
+        os.replace(temporary, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise InputError(f"--output {path}: {error.strerror or error}") from error
+
+
+def _kwargs(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise InputError(f"--kwargs {text!r} is not JSON ({error}); expected for example '{{\"N\": 192}}'") from error
+    if not isinstance(value, dict):
+        raise InputError(f"--kwargs {text!r}: expected an object such as '{{\"N\": 192}}'")
+    return value
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    parts = text.lower().replace(",", "x").split("x")
+    if len(parts) < 2 or not all(p.strip().isdigit() and int(p) >= 1 for p in parts):
+        raise InputError(f"--input {text!r}: expected sizes of at least 1 joined by x, such as 1x3x256x256")
+    return tuple(int(p) for p in parts)
+
+
+@contextlib.contextmanager
+def _stdout_to_stderr() -> Any:
+    """What a model prints while it is imported and traced must not land in the report."""
+    with contextlib.redirect_stdout(sys.stderr):
+        yield
+
+
+def entry() -> NoReturn:
+    sys.exit(main())
+
+
+if __name__ == "__main__":
+    entry()

@@ -1,0 +1,133 @@
+"""The verdict under the table: can this net run by blocks, with how much context, or what is in the way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rich.console import RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from ..analysis import Analysis, AxisAnalysis, Pair
+from ..measure import Sides
+from ..propagator import Obstacle
+
+NOUNS = {"W": "columns", "H": "rows", "D": "slices", "L": "samples"}
+MOST_OBSTACLES = 12
+
+
+def verdict(analysis: Analysis) -> list[RenderableType]:
+    """A few lines that a person understands at once."""
+    out: list[RenderableType] = []
+    if analysis.blocking_free:
+        yes = f"yes, along {_list(analysis.axes)}. Blocks with their context give the same output as the whole."
+        out.append(Text.assemble(("Blocking-free", "bold green"), f": {yes}"))
+    else:
+        layers = len({(o.layer, o.op) for o in analysis.obstacles})
+        stand = "operators stand" if layers > 1 else "operator stands"
+        no = f"no. {layers} {stand} in the way of exact block-wise running:"
+        out.append(Text.assemble(("Blocking-free", "bold red"), f": {no}"))
+        out += _obstacles(analysis)
+    for pair in analysis.pairs:
+        out += _pair(analysis, pair)
+    out.append(Text(_sizes(analysis), style="dim" if analysis.size_verified else "yellow"))
+    return out
+
+
+def _obstacles(analysis: Analysis) -> list[RenderableType]:
+    grouped: dict[tuple[str, str, str, str, str], list[Obstacle]] = {}
+    for o in analysis.obstacles:
+        grouped.setdefault((o.layer, o.op, o.cause, o.message, o.source), []).append(o)
+    out: list[RenderableType] = []
+    for (layer, op, cause, message, source), same in list(grouped.items())[:MOST_OBSTACLES]:
+        text = Text.assemble(
+            (layer, "bold"), f": {op.partition('::')[2]} on {_list([o.axis for o in same])}: {message} [{cause}]"
+        )
+        if source:
+            text.append(f"\nat {source}", style="dim")
+        text.append(f"\nto change that: {same[0].help}")
+        out.append(Padding(text, (0, 0, 0, 2)))
+    if len(grouped) > MOST_OBSTACLES:
+        out.append(Text(f"  and {len(grouped) - MOST_OBSTACLES} more; --format json lists all"))
+    fine = [r for r in analysis.layers if not any(c.obstacles for axes in r.against.values() for c in axes.values())]
+    if fine:
+        total = len(analysis.layers)
+        out.append(Text(f"  Free of obstacles up to {fine[-1].name} ({len(fine)} of {total} rows)."))
+    return out
+
+
+def _pair(analysis: Analysis, pair: Pair) -> list[RenderableType]:
+    free = [pair[axis] for axis in pair.axes if not pair.obstacles(axis)]
+    out: list[RenderableType] = []
+    for same in _alike(free):
+        names = _list([s.axis for s in same])
+        title = f"{pair.output} against {pair.input}, {names}" if len(analysis.pairs) > 1 else names
+        out.append(Text(title, style="bold"))
+        out.append(Padding(_figures(same, pair), (0, 0, 0, 2)))
+    return out
+
+
+def _figures(same: list[AxisAnalysis], pair: Pair) -> RenderableType:
+    w = same[0]
+    if w.context is None or w.tile is None or w.scale is None or w.out_step is None:
+        return Text("reads nothing of this input")
+    low, high = w.receptive_field
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column()
+    grid.add_row("scale", f"{w.scale} input samples per output sample")
+    field = str(low) if low == high else f"{low} to {high}, by output phase"
+    worst = "" if w.reach is None else f"; the worst sample reaches {w.reach.before} before, {w.reach.after} after"
+    grid.add_row("receptive field", field + worst)
+    grid.add_row("grid", f"{w.step} input to {w.out_step} output samples")
+    grid.add_row("context", f"{'' if w.exact else 'at most '}{_sides(w.context)}")
+    sizes = _list(dict.fromkeys(str(s.size) for s in same))
+    grid.add_row("tile", f"{_sides(w.tile)}, unmodified net, size {sizes}")
+    grid.add_row("", sentence(same, pair))
+    if not w.exact:
+        grid.add_row("", "An upper bound: a mask or a skipped sample may make the net read less.", style="yellow")
+    return grid
+
+
+def _alike(free: list[AxisAnalysis]) -> list[list[AxisAnalysis]]:
+    groups: dict[object, list[AxisAnalysis]] = {}
+    for w in free:
+        key = (w.scale, w.receptive_field, w.step, w.out_step, w.context, w.tile, w.exact, w.reach)
+        groups.setdefault(key, []).append(w)
+    return list(groups.values())
+
+
+def _sides(sides: Sides) -> str:
+    return f"{sides.before} before, {sides.after} after (overlap {sides.total})"
+
+
+def sentence(same: list[AxisAnalysis], pair: Pair) -> str:
+    """`To produce output columns [16a, 16b) this net needs input columns [a-1, b+2); rows alike.`"""
+    w = same[-1]
+    assert w.context is not None and w.out_step is not None
+    noun, *others = [NOUNS[s.axis] for s in reversed(same)]
+    alike = f"; {_list(others)} alike" if others else ""
+    made, read = _span(w.out_step, 0, 0), _span(w.step, -w.context.before, w.context.after)
+    return f"To produce {pair.output} {noun} {made} this net needs {pair.input} {noun} {read}{alike}."
+
+
+def _span(step: int, first: int, last: int) -> str:
+    factor = "" if step == 1 else str(step)
+    return f"[{factor}a{_signed(first)}, {factor}b{_signed(last)})"
+
+
+def _signed(n: int) -> str:
+    return f"{n:+d}" if n else ""
+
+
+def _sizes(analysis: Analysis) -> str:
+    if analysis.verified_at is None:
+        return "Size not verified: the net ran at no larger size, so this holds for this size alone."
+    at = ", ".join("x".join(map(str, shape)) for shape in analysis.verified_at)
+    return f"Traced again at {at} and compared{': the same law.' if analysis.blocking_free else '.'}"
+
+
+def _list(items: Iterable[str]) -> str:
+    words = list(items)
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

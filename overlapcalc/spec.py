@@ -1,0 +1,152 @@
+"""SPEC -> model: `path/to/model.py:Net`, `package.module:make_net`, each with a submodule's path behind it."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from torch import nn
+
+from .errors import InputError
+
+FORM = "expected FILE.py:NAME or PACKAGE.MODULE:NAME, with .SUBMODULE behind it where a part is meant"
+
+
+def load(spec: str, kwargs: Mapping[str, Any] | None = None) -> nn.Module:
+    """The model that a SPEC names.
+
+    NAME is a class or a function that gives a module (called with `kwargs`), or a module itself; what follows it
+    after a dot is the path of a submodule. A model file may import its neighbours. Raises InputError.
+    """
+    place, _, path = spec.rpartition(":")
+    if not place or not path:
+        raise InputError(f"SPEC {spec!r}: {FORM}")
+    module = _import(place, spec)
+    name, _, inner = path.partition(".")
+    if not hasattr(module, name):
+        raise InputError(f"SPEC {spec!r}: {place} has no {name!r}; it has {_offer(module)}")
+    model = _build(getattr(module, name), spec, dict(kwargs or {}))
+    return _submodule(model, inner, spec) if inner else model
+
+
+def _import(place: str, spec: str) -> ModuleType:
+    file = Path(place)
+    if place.endswith(".py") or "/" in place or file.is_file():
+        if not file.is_file():
+            raise InputError(f"SPEC {spec!r}: there is no file {place}")
+        return _import_file(file, spec)
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        return importlib.import_module(place)
+    except ModuleNotFoundError as error:
+        if error.name and (place == error.name or place.startswith(error.name + ".")):
+            raise InputError(f"SPEC {spec!r}: there is no module {error.name!r} here; {FORM}") from error
+        raise InputError(f"SPEC {spec!r}: importing it failed: {_first_line(error)}") from error
+    except Exception as error:
+        raise InputError(f"SPEC {spec!r}: importing it failed: {_first_line(error)}") from error
+
+
+def _import_file(file: Path, spec: str) -> ModuleType:
+    """A file inside a package is imported as part of it, so that its relative imports work."""
+    file = file.resolve()
+    root, parts = file.parent, [file.stem]
+    while (root / "__init__.py").is_file():
+        parts.insert(0, root.name)
+        root = root.parent
+    if str(root) not in sys.path:
+        sys.path.insert(0, str(root))
+    name = ".".join(parts)
+    try:
+        if len(parts) > 1:
+            return importlib.import_module(name)
+        loaded = sys.modules.get(name)
+        if loaded is not None and getattr(loaded, "__file__", None) == str(file):
+            return loaded
+        unique = name if loaded is None and importlib.util.find_spec(name) is None else f"overlapcalc_spec_{name}"
+        found = importlib.util.spec_from_file_location(name if loaded is None else unique, file)
+        assert found is not None and found.loader is not None
+        module = importlib.util.module_from_spec(found)
+        sys.modules[found.name] = module
+        try:
+            found.loader.exec_module(module)
+        except BaseException:
+            sys.modules.pop(found.name, None)
+            raise
+        return module
+    except InputError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise InputError(f"SPEC {spec!r}: running {file.name} failed: {_first_line(error)}") from error
+
+
+def _build(thing: Any, spec: str, kwargs: dict[str, Any]) -> nn.Module:
+    if isinstance(thing, nn.Module):
+        if kwargs:
+            raise InputError(f"SPEC {spec!r} is a module already; --kwargs are for a class or a function")
+        return thing
+    if not callable(thing):
+        raise InputError(f"SPEC {spec!r} is a {type(thing).__name__}; expected a module, a class or a function")
+    _check_arguments(thing, spec, kwargs)
+    try:
+        model = thing(**kwargs)
+    except (Exception, SystemExit) as error:
+        raise InputError(f"SPEC {spec!r}: building it failed: {_first_line(error)}") from error
+    if not isinstance(model, nn.Module):
+        raise InputError(f"SPEC {spec!r} gives a {type(model).__name__}, not a torch.nn.Module")
+    return model
+
+
+def _check_arguments(thing: Any, spec: str, kwargs: dict[str, Any]) -> None:
+    try:
+        signature = inspect.signature(thing)
+    except (TypeError, ValueError):
+        return
+    try:
+        signature.bind(**kwargs)
+    except TypeError as error:
+        needed = [
+            p.name
+            for p in signature.parameters.values()
+            if p.default is p.empty and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and p.name not in kwargs
+        ]
+        example = ", ".join(f'"{n}": ...' for n in needed)
+        way = f"needs {', '.join(needed)}; give them with --kwargs '{{{example}}}'" if needed else str(error)
+        raise InputError(f"SPEC {spec!r}: {getattr(thing, '__name__', thing)} {way}") from error
+
+
+def _submodule(model: nn.Module, path: str, spec: str) -> nn.Module:
+    here, walked = model, ""
+    for part in path.split("."):
+        children = dict(here.named_children())
+        if part not in children:
+            where = f"{type(model).__name__}{walked}"
+            raise InputError(f"SPEC {spec!r}: {where} has no submodule {part!r}; it has {', '.join(children) or 'none'}")
+        here, walked = children[part], f"{walked}.{part}"
+    return here
+
+
+def _offer(module: ModuleType) -> str:
+    """Names in a module that could be meant."""
+    found = [
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_")
+        and (
+            isinstance(value, nn.Module)
+            or (inspect.isclass(value) and issubclass(value, nn.Module) and value.__module__ == module.__name__)
+            or (inspect.isfunction(value) and value.__module__ == module.__name__)
+        )
+    ]
+    return ", ".join(found) or "no module, class or function of its own"
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
