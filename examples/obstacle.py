@@ -10,7 +10,9 @@ class SqueezeExcite(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.squeeze = nn.AdaptiveAvgPool2d(1)
-        self.excite = nn.Sequential(nn.Conv2d(channels, channels // 4, 1), nn.ReLU(), nn.Conv2d(channels // 4, channels, 1))
+        self.excite = nn.Sequential(
+            nn.Conv2d(channels, channels // 4, 1), nn.ReLU(), nn.Conv2d(channels // 4, channels, 1)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return x * torch.sigmoid(self.excite(self.squeeze(x)))

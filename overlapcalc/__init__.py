@@ -15,8 +15,7 @@ from .index import IndexMap, Span
 from .measure import Sides
 from .ops import rule, unregister
 from .propagator import Obstacle
-
-__version__ = "0.1.0"
+from .version import __version__
 
 __all__ = [
     "AmbiguousPair",
@@ -34,6 +33,7 @@ __all__ = [
     "Span",
     "TraceError",
     "UnknownOperatorError",
+    "__version__",
     "analyze",
     "rule",
     "unregister",

@@ -129,7 +129,9 @@ class AxisAnalysis:
         return Span(first * step, size - last * step)
 
     def _clear(self, net: Propagation) -> None:
-        obstacles = reach_between(net, self._of._output_node(self.output), self._of._input_node(self.input), self.axis).via
+        obstacles = reach_between(
+            net, self._of._output_node(self.output), self._of._input_node(self.input), self.axis
+        ).via
         if obstacles:
             raise ObstacleError(_no_way(self.output, self.input, self.axis, obstacles))
 
@@ -182,7 +184,9 @@ class Pair:
     def obstacles(self, axis: str) -> tuple[Obstacle, ...]:
         """What lies in the way on this axis, in order of execution."""
         if axis not in self.axes:
-            raise InputError(f"input {self.input} has no axis {axis!r}; analysed axes: {', '.join(self.axes) or 'none'}")
+            raise InputError(
+                f"input {self.input} has no axis {axis!r}; analysed axes: {', '.join(self.axes) or 'none'}"
+            )
         return self._of._obstacles(self.output, self.input, axis)
 
     def __iter__(self) -> Iterator[str]:
@@ -262,9 +266,7 @@ class Analysis:
             "size_verified": self.size_verified,
             "verified_at": None if self.verified_at is None else [list(s) for s in self.verified_at],
             "obstacles": [_obstacle_dict(o) for o in self.obstacles],
-            "grid": {
-                axis: {"step": dict(g.step), "out_step": dict(g.out_step)} for axis, g in self.grid.items()
-            },
+            "grid": {axis: {"step": dict(g.step), "out_step": dict(g.out_step)} for axis, g in self.grid.items()},
             "pairs": [self._pair_dict(pair) for pair in self.pairs],
             "layers": [row.to_dict() for row in self.layers],
         }
@@ -389,9 +391,8 @@ def _no_way(output: str, input: str, axis: str, obstacles: Any) -> str:
     listed = sorted(obstacles)
     rest = f" (and {len(listed) - 1} more)" if len(listed) > 1 else ""
     first = listed[0]
-    return (
-        f"{output} cannot be computed by blocks of {input} along {axis}: {first}{rest}"
-        + (f"; to change that: {first.help}" if first.help else "")
+    return f"{output} cannot be computed by blocks of {input} along {axis}: {first}{rest}" + (
+        f"; to change that: {first.help}" if first.help else ""
     )
 
 

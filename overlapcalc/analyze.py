@@ -69,8 +69,8 @@ class _Tracer:
             self._model = stand_in(model)
         except Exception as error:  # deepcopy raises whatever a module's own __deepcopy__ raises
             raise TraceError(
-                f"{type(model).__name__} cannot be copied ({type(error).__name__}: {error}); overlapcalc traces a copy, "
-                "so that your model stays as it is. Analyse a submodule, or give the class a __deepcopy__"
+                f"{type(model).__name__} cannot be copied ({type(error).__name__}: {error}); overlapcalc traces a "
+                "copy, so that your model stays as it is. Analyse a submodule, or give the class a __deepcopy__"
             ) from error
         self._dtypes = dtypes
         self.graph = lru_cache(maxsize=TRACES_KEPT)(self._graph)

@@ -70,9 +70,7 @@ class Field(Generic[T]):
         places = product(*(range(n) for n in shape))
         return Field(shape, tuple(self.values[sum(i * s for i, s in zip(at, moved, strict=True))] for at in places))
 
-    def along(
-        self, dim: int, sources: Sequence[Sequence[int]], join: Callable[[T, T], T], empty: T
-    ) -> Field[T]:
+    def along(self, dim: int, sources: Sequence[Sequence[int]], join: Callable[[T, T], T], empty: T) -> Field[T]:
         """A field whose index `i` of `dim` holds the join of this field's indices `sources[i]`."""
         shape = (*self.shape[:dim], len(sources), *self.shape[dim + 1 :])
         if self.uniform and all(sources):

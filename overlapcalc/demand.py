@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from .cells import Field
 from .index import EMPTY, Span, Spans
 from .ops.law import Border
-from .propagator import Propagation, cell_shape
+from .propagator import Propagation, Step, cell_shape
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ def demand(net: Propagation, output: str, axis: str, outputs: Spans, *, sized: b
         field = wanted.pop(name, None)
         if field is None:
             continue
-        total = field.union(Spans.__or__)
+        total = field.union(_either)
         hull = total.hull
         if hull is None:
             continue
@@ -51,28 +52,31 @@ def demand(net: Propagation, output: str, axis: str, outputs: Spans, *, sized: b
             step = path.steps.get(axis)
             if step is None or (sized and (name, place) in net.dead):
                 continue
-            size = net.size(path.operand, axis)
-            assert size is not None
             edges: list[int] = []
-
-            def pull(outs: Spans, step=step, size=size, edges=edges) -> Spans:  # type: ignore[no-untyped-def]
-                raw = step.reads.over(outs)
-                if not sized:
-                    return raw
-                real, left, right = step.border.fold(raw, size)
-                if step.border is Border.REFLECT:
-                    edges.extend([0] if left else [])
-                    edges.extend([size - 1] if right else [])
-                return real
-
-            needed = path.cells.scatter(field.map(pull), Spans.__or__, EMPTY)
+            pull = partial(_pull, step, net.size(path.operand, axis) if sized else None, edges)
+            needed = path.cells.scatter(field.map(pull), _either, EMPTY)
             for edge in edges:
                 exist[path.operand] = _cover(exist.get(path.operand), Span(edge, edge + 1))
             old = wanted.get(path.operand)
-            wanted[path.operand] = needed if old is None else old.merge(needed, Spans.__or__)
+            wanted[path.operand] = needed if old is None else old.merge(needed, _either)
     return Demand(reads, exist)
+
+
+def _pull(step: Step, size: int | None, edges: list[int], outs: Spans) -> Spans:
+    """What a step reads for `outs`; with a size, of real samples. Notes the end samples of a mirror it crosses."""
+    raw = step.reads.over(outs)
+    if size is None:
+        return raw
+    real, left, right = step.border.fold(raw, size)
+    if step.border is Border.REFLECT:
+        edges.extend([0] if left else [])
+        edges.extend([size - 1] if right else [])
+    return real
+
+
+def _either(a: Spans, b: Spans) -> Spans:
+    return a | b
 
 
 def _cover(a: Span | None, b: Span) -> Span:
     return b if a is None else Span(min(a.start, b.start), max(a.stop, b.stop))
-

@@ -26,7 +26,7 @@ class RuleError(OverlapcalcError):
     """A rule is registered twice, or gives an account that does not fit its operator's shapes."""
 
 
-class AmbiguousPair(OverlapcalcError):
+class AmbiguousPair(OverlapcalcError):  # noqa: N818 - the name is part of the contract
     """The net has several inputs or outputs, and the question does not say which pair it is about."""
 
 

@@ -26,11 +26,13 @@ def guess_shape(model: nn.Module) -> tuple[tuple[int, ...], str]:
         kind = type(module).__mro__
         for n, (conv, transposed) in CONVOLUTIONS.items():
             if conv in kind or transposed in kind:
-                channels = int(module.in_channels)  # type: ignore[arg-type]
+                channels = int(module.in_channels)
                 shape = (1, channels, *SIZES[n])
                 where = f"layer {name}" if name else type(module).__name__
                 return shape, f"{where} takes {channels} channel{'s' if channels > 1 else ''} in {n}-D"
-    raise InputError(f"{type(model).__name__} has no convolution to guess an input from; give it with --input 1x3x256x256")
+    raise InputError(
+        f"{type(model).__name__} has no convolution to guess an input from; give it with --input 1x3x256x256"
+    )
 
 
 CONVOLUTIONS = {

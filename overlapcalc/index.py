@@ -186,8 +186,11 @@ class IndexMap:
     @staticmethod
     def table(sources: Sequence[Iterable[int]]) -> IndexMap:
         """Output `o` reads exactly `sources[o]`, for `0 <= o < len(sources)`: for channels, which end there."""
-        return IndexMap(len(sources), 1 + max((max(s, default=0) for s in map(tuple, sources)), default=0),
-                        tuple(Spans.points(s) for s in sources))
+        return IndexMap(
+            len(sources),
+            1 + max((max(s, default=0) for s in map(tuple, sources)), default=0),
+            tuple(Spans.points(s) for s in sources),
+        )
 
     @staticmethod
     def from_function(period: int, advance: int, reads: Callable[[int], Spans]) -> IndexMap:
@@ -240,9 +243,7 @@ class IndexMap:
         best_low: int | None = None
         best_high: int | None = None
         if self._monotone:
-            return Span(
-                low[start % p] + (start // p) * adv, high[(stop - 1) % p] + ((stop - 1) // p) * adv
-            )
+            return Span(low[start % p] + (start // p) * adv, high[(stop - 1) % p] + ((stop - 1) // p) * adv)
         for o in range(start, min(stop, start + p)):
             at = low[o % p]
             if at is not None and (best_low is None or at + (o // p) * adv < best_low):
@@ -285,9 +286,7 @@ class IndexMap:
     def __matmul__(self, inner: IndexMap) -> IndexMap:
         """Exact composition: `(outer @ inner)[o]` is the union of `inner[j]` for `j` in `outer[o]`."""
         period, advance, turns = self._joint(inner)
-        return IndexMap(
-            period, advance, tuple(inner.over(self[o]) for o in range(turns * self.period))
-        )
+        return IndexMap(period, advance, tuple(inner.over(self[o]) for o in range(turns * self.period)))
 
     def hull_after(self, inner: IndexMap) -> IndexMap:
         """`(self @ inner).hulls()`, at the cost of looking up the ends of `inner` only.
@@ -304,9 +303,7 @@ class IndexMap:
             for reads in self.phases:
                 ends = [inner.reads(a + turn * self.advance, b + turn * self.advance) for a, b in reads.parts]
                 real = [e for e in ends if e is not None]
-                phases.append(
-                    Spans.span(min(e.start for e in real), max(e.stop for e in real)) if real else EMPTY
-                )
+                phases.append(Spans.span(min(e.start for e in real), max(e.stop for e in real)) if real else EMPTY)
         return IndexMap(period, advance, tuple(phases)).reduced()
 
     def _joint(self, inner: IndexMap) -> tuple[int, int, int]:
@@ -337,9 +334,7 @@ class IndexMap:
         common = gcd(self.period, self.advance)
         for turns in _divisors_descending(common):
             period, advance = self.period // turns, self.advance // turns
-            if all(
-                self.phases[o] == self.phases[o - period].shift(advance) for o in range(period, self.period)
-            ):
+            if all(self.phases[o] == self.phases[o - period].shift(advance) for o in range(period, self.period)):
                 return IndexMap(period, advance, self.phases[:period]) if turns > 1 else self
         return self
 

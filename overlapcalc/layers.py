@@ -96,9 +96,7 @@ def layer_rows(net: Propagation, axes: tuple[str, ...]) -> tuple[LayerRow, ...]:
             if axis in lattices and reach:
                 against.setdefault(inp, {})[axis] = _row_axis(net, lattices[axis], node, inp, axis, reach)
         rows.append(
-            LayerRow(
-                net.names[node.name], node.op, feeders(net, node, names), detail(node), node.source, against
-            )
+            LayerRow(net.names[node.name], node.op, feeders(net, node, names), detail(node), node.source, against)
         )
     return tuple(rows)
 

@@ -16,7 +16,7 @@ from .graph import Graph, Node, spatial_axes
 from .grid import Rate, Rates
 from .index import IndexMap, Spans
 from .ops import Call, find
-from .ops.law import HELP, Block, Border, Cause, DimRead, Law, Link, whole
+from .ops.law import HELP, Block, Border, Cause, DimRead, Law, Link
 from .ops.pointwise import broadcast
 
 CELL, LOST = "", "~"
@@ -118,6 +118,9 @@ class Path:
     exact: bool = True
 
 
+NO_LAW = Law(())
+
+
 @dataclass(frozen=True)
 class Value:
     """What is known of one tensor: its label per dimension, its rate per axis, what its cells read."""
@@ -126,7 +129,7 @@ class Value:
     rates: Mapping[str, Rate]
     cells: Field[Reaches]
     paths: tuple[Path, ...] = ()
-    law: Law = Law(())
+    law: Law = NO_LAW
 
     def axis_dim(self, axis: str) -> int | None:
         return self.labels.index(axis) if axis in self.labels else None
@@ -180,7 +183,8 @@ def propagate(
     names: what to call each node in messages. differing: node -> axis -> why it is known to depend on the image's
     size (found by a second trace). sizes_verified: False where no second trace ran, so that factors taken from
     sizes are refused. coarser: axis -> how many times coarser than its operators ask the grid is, because the net
-    means the same only at every so many steps (it pads to a multiple, say). Raises UnknownOperatorError with all operators that have no rule.
+    means the same only at every so many steps (it pads to a multiple, say). Raises UnknownOperatorError with all
+    operators that have no rule.
     """
     run = _Run(graph, names or {}, differing or {}, sizes_verified)
     for node in graph:
@@ -188,9 +192,7 @@ def propagate(
     if run.unknown:
         raise UnknownOperatorError(_unknown_message(run.unknown, run.names))
     run.coarsen(coarser or {})
-    return Propagation(
-        graph, run.slots, run.values, run.rates, tuple(dict.fromkeys(run.obstacles)), run.names
-    )
+    return Propagation(graph, run.slots, run.values, run.rates, tuple(dict.fromkeys(run.obstacles)), run.names)
 
 
 def _unknown_message(nodes: list[Node], names: Mapping[str, str]) -> str:
@@ -229,7 +231,6 @@ class _Run:
         law = self._law(node)
         if law is None:
             self.unknown.append(node)
-            law = Law(())
             self.values[node.name] = self._unknown_value(node)
             return
         self.values[node.name] = self._apply(node, law)
@@ -305,7 +306,7 @@ class _Run:
         for label in labels:
             if label not in (CELL, LOST) and label not in rates:  # every way to it is blocked
                 rates[label] = self.rates.component()
-        for axis, rate in rates.items():
+        for rate in rates.values():
             self.rates.whole(rate)
         for d, period in law.period:
             if labels[d] in rates:
@@ -355,9 +356,7 @@ class _Run:
             found.append(best)
         return tuple(found)
 
-    def _path(
-        self, node: Node, link: Link, labels: tuple[str, ...], rates: dict[str, Rate], law: Law
-    ) -> Path:
+    def _path(self, node: Node, link: Link, labels: tuple[str, ...], rates: dict[str, Rate], law: Law) -> Path:
         operand_name = node.operands[link.operand]
         operand = self.values[operand_name]
         steps: dict[str, Step] = {}
@@ -375,7 +374,7 @@ class _Run:
                 if dim.block is not None:
                     block(source, dim.block)
                 elif dim.reads is None:
-                    block(source, whole(0, 0, "reads the whole axis").block or _UNREACHED)
+                    block(source, Block(Cause.GLOBAL, "reads the whole axis"))
                 elif target != source:
                     block(source, Block(Cause.AXES_MIXED, "lays the axis across another one"))
                 elif law.by_size and not self.sizes_verified:
@@ -384,10 +383,9 @@ class _Run:
                     block(source, Block(Cause.SIZE_DEPENDENT, differing[source]))
                 else:
                     steps[source] = Step(dim.reads, dim.border, dim.least)
-            elif source == CELL and target not in (CELL, LOST) and dim.source is not None:
+            elif dim.source is not None and source == CELL and target not in (CELL, LOST):
                 if self.graph[operand_name].shape[dim.source] > 1:
-                    why = Block(Cause.POSITION, "joins data that is not laid out along the axis")
-                    block(target, why)
+                    block(target, Block(Cause.POSITION, "joins data that is not laid out along the axis"))
         for axis in list(steps):
             self._rate(node, link, axis, steps, rates, block)
         return Path(operand_name, steps, blocked, self._pairing(node, link, labels), link.exact)
@@ -435,8 +433,8 @@ class _Run:
                 seen.add(t)
             n_in = cells_in[s] if s is not None else 1
             n_out = cells_out[t] if t is not None else 1
-            mixed = link.cells != "dims" or (dim.source is not None and s is None) or (
-                dim.target is not None and t is None
+            mixed = (
+                link.cells != "dims" or (dim.source is not None and s is None) or (dim.target is not None and t is None)
             )
             pairs.append((s, t, _Lookup(None if mixed else dim.reads, n_in, n_out)))
         pairs += [(None, t, _Lookup(None, 1, n)) for t, n in enumerate(cells_out) if t not in seen]
@@ -485,9 +483,7 @@ class _Run:
             else:
                 out.append(reach)
         if silent:  # a path that reads nothing along one axis reads nothing at all
-            out = [
-                NOTHING if slot[0] in silent and not r.via else r for slot, r in zip(self.slots, out, strict=True)
-            ]
+            out = [NOTHING if slot[0] in silent and not r.via else r for slot, r in zip(self.slots, out, strict=True)]
         for inp, axis in loose:  # rows that a strided operator skips may be the only ones that read these columns
             out = [
                 replace(r, sure=None) if slot[0] == inp and slot[1] != axis else r
@@ -507,9 +503,6 @@ class _Run:
             replace(r, via=r.via | {here[axis]}) if r and axis in here else r
             for (_, axis), r in zip(self.slots, reaches, strict=True)
         )
-
-
-_UNREACHED = Block(Cause.GLOBAL, "reads the whole axis")
 
 
 @dataclass(frozen=True)

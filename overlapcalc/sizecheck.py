@@ -44,11 +44,7 @@ def differences(small: Propagation, large: Propagation, moved: Mapping[str, Mapp
 def _other_operators(small: Propagation, large: Propagation) -> Differing:
     """The operators themselves change: blame the first that does, and refuse every output."""
     first = next(
-        (
-            a
-            for a, b in zip(small.graph, large.graph, strict=False)
-            if (a.op, a.result) != (b.op, b.result)
-        ),
+        (a for a, b in zip(small.graph, large.graph, strict=False) if (a.op, a.result) != (b.op, b.result)),
         None,
     )
     last = small.graph[small.graph.order[-1]]
@@ -56,12 +52,14 @@ def _other_operators(small: Propagation, large: Propagation) -> Differing:
     at = f", {where.source}" if where.source else ""
     text = f"the net runs other operators at other image sizes, from {small.names.get(where.name, where.name)}{at} on"
     blamed = {name for _, name in small.graph.outputs} | {where.name}
-    return {name: {axis: text for axis in _operand_axes(small, name)} for name in blamed}
+    return {name: dict.fromkeys(_operand_axes(small, name), text) for name in blamed}
 
 
 def _axes(net: Propagation, name: str) -> list[str]:
     """Axes of the tensor or of an operand, in which a difference can matter."""
-    return sorted({label for label in net.values[name].labels if label not in (CELL, LOST)} | set(_operand_axes(net, name)))
+    return sorted(
+        {label for label in net.values[name].labels if label not in (CELL, LOST)} | set(_operand_axes(net, name))
+    )
 
 
 def _operand_axes(net: Propagation, name: str) -> list[str]:
@@ -121,5 +119,3 @@ def _shown(value: Any) -> str:
     if isinstance(value, tuple) and value and value[0] == "constant":
         return "a constant"
     return str(value)
-
-

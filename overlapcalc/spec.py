@@ -71,7 +71,8 @@ def _import_file(file: Path, spec: str) -> ModuleType:
             return loaded
         unique = name if loaded is None and importlib.util.find_spec(name) is None else f"overlapcalc_spec_{name}"
         found = importlib.util.spec_from_file_location(name if loaded is None else unique, file)
-        assert found is not None and found.loader is not None
+        assert found is not None
+        assert found.loader is not None
         module = importlib.util.module_from_spec(found)
         sys.modules[found.name] = module
         try:
@@ -127,7 +128,9 @@ def _submodule(model: nn.Module, path: str, spec: str) -> nn.Module:
         children = dict(here.named_children())
         if part not in children:
             where = f"{type(model).__name__}{walked}"
-            raise InputError(f"SPEC {spec!r}: {where} has no submodule {part!r}; it has {', '.join(children) or 'none'}")
+            raise InputError(
+                f"SPEC {spec!r}: {where} has no submodule {part!r}; it has {', '.join(children) or 'none'}"
+            )
         here, walked = children[part], f"{walked}.{part}"
     return here
 

@@ -92,7 +92,13 @@ def _agree(out: Outcome, w: oc.AxisAnalysis, what: str, said: oc.Span | None, re
 
 
 def _tiles(
-    out: Outcome, w: oc.AxisAnalysis, model: torch.nn.Module, x: torch.Tensor, y: torch.Tensor, dim: int, rng: random.Random
+    out: Outcome,
+    w: oc.AxisAnalysis,
+    model: torch.nn.Module,
+    x: torch.Tensor,
+    y: torch.Tensor,
+    dim: int,
+    rng: random.Random,
 ) -> None:
     n, n_out = x.shape[dim], y.shape[dim]
     assert w.out_step is not None

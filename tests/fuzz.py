@@ -61,9 +61,15 @@ def main() -> int:
         checks["tiles of which one step less on either side fails"] += outcome.tiles_minimal
         if outcome.wrong:
             wrong += 1
-            print(f"seed {seed} at {shape}: {outcome.wrong[0]} (and {len(outcome.wrong) - 1} more)\n{net.module}", flush=True)
+            print(
+                f"seed {seed} at {shape}: {outcome.wrong[0]} (and {len(outcome.wrong) - 1} more)\n{net.module}",
+                flush=True,
+            )
     total = sum(states.values())
-    print(f"{total} nets in {time.time() - started:.0f} s (seeds from {args.first}, shard {args.shard}, torch {torch.__version__})")
+    print(
+        f"{total} nets in {time.time() - started:.0f} s, "
+        f"seeds from {args.first}, shard {args.shard}, torch {torch.__version__}"
+    )
     for title, counter in (("nets by op family", families), ("checks", checks), ("nets by outcome", states)):
         print(f"{title}:")
         for name, count in sorted(counter.items()):

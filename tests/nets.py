@@ -213,7 +213,9 @@ class Net:
         if self.choose(0, 1) and c == 4:
             return nn.PixelShuffle(r), 1
         out = self.choose(1, 2)
-        return nn.Sequential(nn.Conv2d(c, out * r * r, self.pick(1, 3), padding=self.pick(0, 1)), nn.PixelShuffle(r)), out
+        return nn.Sequential(
+            nn.Conv2d(c, out * r * r, self.pick(1, 3), padding=self.pick(0, 1)), nn.PixelShuffle(r)
+        ), out
 
     def _pixel_unshuffle(self, c: int) -> tuple[nn.Module, int]:
         self._use("pixel unshuffle")

@@ -130,7 +130,9 @@ class Call:
                 if value.random:
                     blocks.append((d, Block(Cause.RANDOM, "adds random values of its own")))
                 elif not value.variation or value.variation[s] is None:
-                    blocks.append((d, Block(Cause.POSITION, "joins a constant that differs at every position of the axis")))
+                    blocks.append(
+                        (d, Block(Cause.POSITION, "joins a constant that differs at every position of the axis"))
+                    )
                 elif value.variation[s]:
                     periods.append((d, int(value.variation[s] or 1)))
         return periods, blocks

@@ -11,7 +11,6 @@ from .call import Call
 from .law import DimRead, Law, Link, channel_blocks
 from .registry import rule
 
-
 Taps = tuple[tuple[int, ...], ...]
 
 
@@ -39,9 +38,7 @@ def _products(taps: Taps) -> list[Taps]:
     alike: dict[Taps, list[int]] = {}
     for first, pattern in rows.items():
         alike.setdefault(tuple(sorted(pattern)), []).append(first)
-    return [
-        (tuple(sorted(firsts)), *product) for pattern, firsts in alike.items() for product in _products(pattern)
-    ]
+    return [(tuple(sorted(firsts)), *product) for pattern, firsts in alike.items() for product in _products(pattern)]
 
 
 def _law(call: Call, n: int, reads: Callable[[int, tuple[int, ...]], IndexMap]) -> Law:
@@ -68,9 +65,7 @@ def _channels(call: Call, channel: int, groups: int) -> DimRead:
 
 def _windows(call: Call, n: int, stride: tuple[int, ...], padding: tuple[int, ...]) -> Law:
     dilation = call.ints("dilation", n, 1)
-    return _law(
-        call, n, lambda i, taps: IndexMap.taps((dilation[i] * t - padding[i] for t in taps), stride[i])
-    )
+    return _law(call, n, lambda i, taps: IndexMap.taps((dilation[i] * t - padding[i] for t in taps), stride[i]))
 
 
 def _transposed(call: Call, n: int, stride: tuple[int, ...], padding: tuple[int, ...]) -> Law:
@@ -106,4 +101,3 @@ def convolution(call: Call) -> Law:
     n = len(weight.shape) - 2 if weight else len(call.shape) - 2
     build = _transposed if call["transposed"] else _windows
     return build(call, n, call.ints("stride", n, 1), call.ints("padding", n))
-

@@ -127,7 +127,9 @@ def slice_scatter(call: Call) -> Law:
     links = []
     base, source = call.position("self"), call.position("src")
     if base is not None and not whole_axis:
-        links.append(Link(base, keep(n, but={d: _cells(d, [[i] if i not in written else [] for i in range(size)], block)})))
+        links.append(
+            Link(base, keep(n, but={d: _cells(d, [[i] if i not in written else [] for i in range(size)], block)}))
+        )
     if source is not None:
         reads = [[(i - start) // step] if i in written else [] for i in range(size)]
         map_or_block = DimRead(d, d, IndexMap.identity()) if whole_axis else _cells(d, reads, block)

@@ -50,5 +50,3 @@ def dropout(call: Call) -> Law:
         return law
     random = Block(Cause.RANDOM, "drops samples at random: it is in training mode")
     return Law(law.links, blocks=tuple((d, random) for d in range(len(call.shape))))
-
-

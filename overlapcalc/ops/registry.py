@@ -27,9 +27,7 @@ class Rule:
 _RULES: dict[str, Rule] = {}
 
 
-def rule(
-    *ops: str | Callable[..., object], shown: bool = True, sizes: tuple[str, ...] = ()
-) -> Callable[[R], R]:
+def rule(*ops: str | Callable[..., object], shown: bool = True, sizes: tuple[str, ...] = ()) -> Callable[[R], R]:
     """Register a function as the rule of one or more operators.
 
     ops: qualified names such as `"mylib::blur"`, or torch operators (`torch.ops.mylib.blur`, its `.default`).

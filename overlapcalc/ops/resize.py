@@ -81,7 +81,9 @@ def upsample(call: Call) -> Law:
         size_in, size_out = x[d], call.shape[d]
         factor, guessed = _factor(call, i, n, size_in, size_out)
         reads = IndexMap.from_function(
-            factor.denominator, factor.numerator, lambda o, f=factor: _taps(kind, f, o)  # type: ignore[misc]
+            factor.denominator,
+            factor.numerator,
+            lambda o, f=factor: _taps(kind, f, o),  # type: ignore[misc]
         )
         block = None
         if call["align_corners"]:

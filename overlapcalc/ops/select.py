@@ -68,4 +68,3 @@ def random(call: Call) -> Law:
     law = call.identity()
     block = Block(Cause.RANDOM, "draws random numbers")
     return Law(law.links, blocks=tuple((d, block) for d in range(len(call.shape))))
-

@@ -41,11 +41,11 @@ def _one_to_one(old: list[int], new: list[int], big_old: list[int], big_new: lis
     pairs = list(zip(big_old, big_new, strict=True))
     if pairs:
         s, t = pairs[0]
-        before = list(zip(reversed([o for o in old if o < s]), reversed([n for n in new if n < t])))
-        after = list(zip([o for o in old if o > s], [n for n in new if n > t]))
+        before = list(zip(reversed([o for o in old if o < s]), reversed([n for n in new if n < t]), strict=False))
+        after = list(zip([o for o in old if o > s], [n for n in new if n > t], strict=False))
         pairs += before + after
     else:
-        pairs = list(zip(old, new))
+        pairs = list(zip(old, new, strict=False))
     dims = [DimRead(s, t, IndexMap.identity()) for s, t in pairs]
     used_old, used_new = {s for s, _ in pairs}, {t for _, t in pairs}
     gone = Block(Cause.SELECTION, "drops the axis, one sample long")

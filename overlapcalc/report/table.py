@@ -115,5 +115,3 @@ def _sides(sides: Iterable[int] | None) -> Text:
         return Text("-")
     before, after = sides
     return Text(f"{before}, {after}", style="dim" if (before, after) == (0, 0) else "")
-
-

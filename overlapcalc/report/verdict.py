@@ -105,7 +105,8 @@ def _sides(sides: Sides) -> str:
 def sentence(same: list[AxisAnalysis], pair: Pair) -> str:
     """`To produce output columns [16a, 16b) this net needs input columns [a-1, b+2); rows alike.`"""
     w = same[-1]
-    assert w.context is not None and w.out_step is not None
+    assert w.context is not None
+    assert w.out_step is not None
     noun, *others = [NOUNS[s.axis] for s in reversed(same)]
     alike = f"; {_list(others)} alike" if others else ""
     made, read = _span(w.out_step, 0, 0), _span(w.step, -w.context.before, w.context.after)

@@ -127,4 +127,4 @@ _TORCH = torch.__file__.replace("\\", "/").rsplit("/", 1)[0] + "/"
 def foreign(file: str) -> bool:
     """Whether a source file is torch's, Python's own or this package's, rather than the user's."""
     name = file.replace("\\", "/")
-    return name.startswith((_TORCH, _OWN, "<")) or "/lib/python" in name and "/site-packages/" not in name
+    return name.startswith((_TORCH, _OWN, "<")) or ("/lib/python" in name and "/site-packages/" not in name)

@@ -15,6 +15,7 @@ from torch.fx import Node as FxNode
 
 from ..graph import Constant
 
+INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 LIST_LIMIT = 1 << 16
 """Integer vectors up to this length are read as lists of indices."""
 
@@ -88,9 +89,8 @@ class Folder:
             return Constant(shape)
         variation = tuple(_variation(value, d) for d in range(len(shape)))
         indices = None
-        if len(shape) == 1 and not value.is_floating_point() and not value.is_complex() and value.numel() <= LIST_LIMIT:
-            if value.dtype != torch.bool:
-                indices = tuple(int(i) for i in value.tolist())
+        if value.dtype in INTEGERS and len(shape) == 1 and value.numel() <= LIST_LIMIT:
+            indices = tuple(int(i) for i in value.tolist())
         return Constant(shape, variation, digest=_digest(value, variation), indices=indices)
 
     def _weight(self, node: FxNode, shape: tuple[int, ...]) -> Constant:
@@ -111,8 +111,8 @@ def _shape_only(node: FxNode) -> bool:
 
 
 SHAPE_ONLY = frozenset(
-    "zeros_like ones_like full_like empty_like new_zeros new_ones new_full new_empty rand_like randn_like "
-    "randint_like".split()
+    {"zeros_like", "ones_like", "full_like", "empty_like", "new_zeros", "new_ones", "new_full", "new_empty"}
+    | {"rand_like", "randn_like", "randint_like"}
 )
 
 

@@ -29,8 +29,6 @@ def stand_in(model: nn.Module) -> nn.Module:
 
 
 def _blank(p: nn.Parameter) -> nn.Parameter:
-    if isinstance(p, nn.parameter.UninitializedTensorMixin):
-        return copy.deepcopy(p)
     return nn.Parameter(torch.empty(p.shape, dtype=p.dtype), requires_grad=False)
 
 

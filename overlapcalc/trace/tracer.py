@@ -168,8 +168,11 @@ def _was_parameter(model: nn.Module) -> list[str]:
 
 
 def _state(program: Any, target: str) -> torch.Tensor:
-    found = program.state_dict.get(target)
-    return found if found is not None else program.constants[target]
+    found: torch.Tensor | None = program.state_dict.get(target)
+    if found is None:
+        found = program.constants[target]
+    assert isinstance(found, torch.Tensor)
+    return found
 
 
 def _shape(fx: FxNode) -> tuple[int, ...]:
@@ -197,4 +200,3 @@ def _source(fx: FxNode) -> str:
 def _at(fx: FxNode) -> str:
     source = _source(fx)
     return f" (at {source})" if source else ""
-

@@ -1,0 +1,31 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+PYTHON ?= python3
+VENV ?= .venv
+RUN := $(VENV)/bin/python
+SHARD ?= 1/1
+NETS ?= 20000
+
+.PHONY: demo test lint fuzz clean
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --constraint constraints.txt torch
+	$(RUN) -m pip install --quiet --constraint constraints.txt --editable ".[all]"
+	touch $@
+
+demo: $(VENV)/installed
+	$(VENV)/bin/overlapcalc analyze examples/codec.py:Codec.g_s --input 1x192x16x16
+
+test: $(VENV)/installed
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2
+
+lint: $(VENV)/installed
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+fuzz: $(VENV)/installed
+	OMP_NUM_THREADS=1 PYTHONPATH=. $(RUN) tests/fuzz.py --nets $(NETS) --shard $(SHARD)
+
+clean:
+	rm -rf $(VENV) *.egg-info build .pytest_cache .hypothesis .mypy_cache .ruff_cache
