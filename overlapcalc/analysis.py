@@ -8,7 +8,7 @@ from fractions import Fraction
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
-from .demand import Demand, demand
+from .demand import Demand, interior, sized
 from .errors import AmbiguousPair, InputError, ObstacleError
 from .index import Span, Spans
 from .lattice import Lattice
@@ -95,11 +95,9 @@ class AxisAnalysis:
         output = self._of._output_node(self.output)
         _check_inside(start, stop, net.size(output, self.axis), self.output, self.axis)
         self._clear(net)
-        found = demand(net, output, self.axis, Spans.span(start, stop), sized=True)
+        found = sized(net, output, self.axis, Spans.span(start, stop))
         reads = found.reads.get(self._of._input_node(self.input))
-        if reads is None or not reads or self._silent(net):
-            return None
-        return reads.hull
+        return reads.hull if reads is not None else None
 
     def tile_span(self, start: int, stop: int, *, size: int | None = None) -> Span:
         """The span of input to feed the unmodified net for outputs `[start, stop)`.
@@ -122,7 +120,7 @@ class AxisAnalysis:
                 f"outputs [{start}, {stop}) on {self.axis} do not lie on the grid: start and stop must be multiples of "
                 f"{out_step}, or stop the end of the output, {length}"
             )
-        found = demand(net, output, self.axis, Spans.span(start, stop), sized=True)
+        found = sized(net, output, self.axis, Spans.span(start, stop))
         first, last = lattice.cut(found, output)
         node = self._of._input_node(self.input)
         step = lattice.per_step(node) if lattice.same(node, output) else 0
@@ -134,20 +132,6 @@ class AxisAnalysis:
         ).via
         if obstacles:
             raise ObstacleError(_no_way(self.output, self.input, self.axis, obstacles))
-
-    def _silent(self, net: Propagation) -> bool:
-        """Whether the outputs read nothing at all along another axis, so that nothing is read along this one."""
-        output, node = self._of._output_node(self.output), self._of._input_node(self.input)
-        for axis in net.values[node].rates:
-            length = net.size(output, axis)
-            if axis == self.axis or length is None:
-                continue
-            if reach_between(net, output, node, axis).via:
-                continue
-            found = demand(net, output, axis, Spans.span(0, length), sized=True)
-            if not found.reads.get(node):
-                return True
-        return False
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -318,7 +302,7 @@ class Analysis:
             after_exact = sure is not None and context is not None and sure.after == context.after
             exact = before_exact and after_exact and (reach.sure is reach.reads or reach.sure == reach.reads)
         if connected and out_step is not None:
-            found = demand(net, node, axis, Spans.span(0, out_step), sized=False)
+            found = interior(net, node, axis, Spans.span(0, out_step))
             tile = self._tile(lattice, found, node, input, size)
         return AxisAnalysis(
             axis, output, input, size, net.size(node, axis),

@@ -21,20 +21,43 @@ class Demand:
     """Along one axis: what is read of each input, and the hull of what must exist of each tensor on the way.
 
     `exist` counts samples that are made without reading anything (bias only), and the end sample where a
-    reflecting border is crossed: there the real border must be inside the tile.
+    reflecting border is crossed: there the real border must be inside the tile. `live`: the paths (node, place)
+    through which anything is read.
     """
 
     reads: Mapping[str, Spans]
     exist: Mapping[str, Span]
+    live: frozenset[tuple[str, int]]
 
 
-def demand(net: Propagation, output: str, axis: str, outputs: Spans, *, sized: bool) -> Demand:
-    """What outputs `outputs` of node `output` need along `axis`. `sized`: at the traced size, borders included."""
+def interior(net: Propagation, output: str, axis: str, outputs: Spans) -> Demand:
+    """What `outputs` of node `output` need along `axis`, no border being near."""
+    return _demand(net, output, axis, outputs, sized=False, live=[])
+
+
+def sized(net: Propagation, output: str, axis: str, outputs: Spans) -> Demand:
+    """What `outputs` of node `output` need along `axis` at the traced size, borders included.
+
+    A path that along another axis reads nothing but padding, at this size, reads nothing at all.
+    """
+    live = []
+    for other in net.values[output].rates:
+        length = net.size(output, other)
+        followed = all(other in path.steps for value in net.values.values() for path in value.paths)
+        if other != axis and length is not None and followed:  # behind an obstacle, nothing could be ruled out
+            live.append(_demand(net, output, other, Spans.span(0, length), sized=True, live=[]).live)
+    return _demand(net, output, axis, outputs, sized=True, live=live)
+
+
+def _demand(
+    net: Propagation, output: str, axis: str, outputs: Spans, *, sized: bool, live: list[frozenset[tuple[str, int]]]
+) -> Demand:
     exist: dict[str, Span] = {}
     labels = net.values[output].labels
     start: Field[Spans] = Field(cell_shape(net.graph[output].shape, labels), (outputs,))
     wanted: dict[str, Field[Spans]] = {output: start}
     reads: dict[str, Spans] = {}
+    used: set[tuple[str, int]] = set()
     for name in reversed(net.graph.order):
         field = wanted.pop(name, None)
         if field is None:
@@ -50,16 +73,19 @@ def demand(net: Propagation, output: str, axis: str, outputs: Spans, *, sized: b
             continue
         for place, path in enumerate(net.values[name].paths):
             step = path.steps.get(axis)
-            if step is None or (sized and (name, place) in net.dead):
+            if step is None or any((name, place) not in paths for paths in live):
                 continue
             edges: list[int] = []
             pull = partial(_pull, step, net.size(path.operand, axis) if sized else None, edges)
-            needed = path.cells.scatter(field.map(pull), _either, EMPTY)
+            pulled = field.map(pull)
+            if any(pulled.values):
+                used.add((name, place))
+            needed = path.cells.scatter(pulled, _either, EMPTY)
             for edge in edges:
                 exist[path.operand] = _cover(exist.get(path.operand), Span(edge, edge + 1))
             old = wanted.get(path.operand)
             wanted[path.operand] = needed if old is None else old.merge(needed, _either)
-    return Demand(reads, exist)
+    return Demand(reads, exist, frozenset(used))
 
 
 def _pull(step: Step, size: int | None, edges: list[int], outs: Spans) -> Spans:

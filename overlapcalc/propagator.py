@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 from .cells import Field, Pairing, Table
 from .errors import RuleError, UnknownOperatorError
 from .graph import Graph, Node, spatial_axes
 from .grid import Rate, Rates
-from .index import IndexMap, Spans
+from .index import IndexMap
 from .ops import Call, find
 from .ops.law import HELP, Block, Border, Cause, DimRead, Law, Link
 from .ops.pointwise import broadcast
@@ -149,20 +148,6 @@ class Propagation:
     def size(self, node: str, axis: str) -> int | None:
         d = self.values[node].axis_dim(axis)
         return None if d is None else self.graph[node].shape[d]
-
-    @cached_property
-    def dead(self) -> frozenset[tuple[str, int]]:
-        """Paths (node, place) that at this size read nothing but padding along some axis, hence nothing at all."""
-        found = set()
-        for name, value in self.values.items():
-            for place, path in enumerate(value.paths):
-                for axis, step in path.steps.items():
-                    long, short = self.size(name, axis), self.size(path.operand, axis)
-                    if long is None or short is None:
-                        continue
-                    if not step.border.fold(step.reads.over(Spans.span(0, long)), short)[0]:
-                        found.add((name, place))
-        return frozenset(found)
 
 
 def joined(net: Propagation, node: str) -> Reaches:
