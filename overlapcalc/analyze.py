@@ -73,12 +73,13 @@ class _Tracer:
                 "copy, so that your model stays as it is. Analyse a submodule, or give the class a __deepcopy__"
             ) from error
         self._dtypes = dtypes
+        self._weights = frozenset(p.data_ptr() for p in model.parameters() if p.numel())
         self.graph = lru_cache(maxsize=TRACES_KEPT)(self._graph)
         self.plain = lru_cache(maxsize=TRACES_KEPT)(self._plain)
         self.verified = lru_cache(maxsize=TRACES_KEPT)(self._verified)
 
     def _graph(self, shapes: Shapes) -> Graph:
-        return trace(self._model, shapes, self._dtypes)
+        return trace(self._model, shapes, self._dtypes, self._weights)
 
     def _plain(self, shapes: Shapes) -> Propagation:
         """The net as it is at this size, whatever it does at others."""

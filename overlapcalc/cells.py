@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from math import prod
 from typing import Generic, TypeVar
+
+from .index import IndexMap, Spans
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -42,7 +45,10 @@ class Field(Generic[T]):
 
     def map(self, f: Callable[[T], U]) -> Field[U]:
         """`f` of every value, called once for each distinct one."""
-        done = {id(v): f(v) for v in self.values}
+        done: dict[int, U] = {}
+        for v in self.values:
+            if id(v) not in done:
+                done[id(v)] = f(v)
         return Field.of(self.shape, [done[id(v)] for v in self.values])
 
     def merge(self, other: Field[T], join: Callable[[T, T], T]) -> Field[T]:
@@ -99,45 +105,102 @@ def _union(values: Sequence[T], join: Callable[[T, T], T]) -> T:
     return total
 
 
-Table = tuple[Sequence[int], ...]
+@dataclass(frozen=True)
+class Lookup:
+    """One cell dimension: output index o reads operand indices `reads[o]` within `[0, n_in)`.
+
+    `reads=None`: everything reads everything. The table is made only where cells differ.
+    """
+
+    reads: IndexMap | None
+    n_in: int
+    n_out: int
+
+    @cached_property
+    def table(self) -> Sequence[Sequence[int]]:
+        if self.reads is None:
+            return (range(self.n_in),) * self.n_out
+        if self.reads.period == 1 and len(self.reads.phases[0].parts) == 1:
+            ((low, high),) = self.reads.phases[0].parts
+            step = self.reads.advance
+            return [range(max(0, low + o * step), min(self.n_in, high + o * step)) for o in range(self.n_out)]
+        shared: dict[tuple[int, ...], tuple[int, ...]] = {}
+        rows = []
+        for o in range(self.n_out):
+            row = tuple(self.reads[o].clip(0, self.n_in).indices())
+            rows.append(shared.setdefault(row, row))
+        return rows
+
+    @cached_property
+    def identity(self) -> bool:
+        return self.n_in == self.n_out and (
+            self.reads is IndexMap.identity()
+            or self.reads == IndexMap.identity()
+            or (self.n_in == 1 and self.reads is None)
+        )
+
+    @cached_property
+    def total(self) -> bool:
+        return self.reads is None or self.identity or all(self.table)
+
+    @cached_property
+    def onto(self) -> bool:
+        if self.reads is None or self.identity:
+            return True
+        return self.reads.over(Spans.span(0, self.n_out)).clip(0, self.n_in) == Spans.span(0, self.n_in)
 
 
 @dataclass(frozen=True)
 class Pairing:
     """How the cells of an output depend on the cells of one operand, dimension by dimension.
 
-    Each pair is (operand dimension or None, output dimension or None, table): output index i reads operand indices
-    `table()[i]`; a dimension that is missing on one side has one index there. Every cell dimension of both
-    tensors stands in exactly one pair. `flat`: instead, cells correspond in row-major order. `total`: no output
-    cell reads nothing; `onto`: no operand cell is left unread; they are known without making the tables.
+    Each pair is (operand dimension or None, output dimension or None, lookup): output index i reads operand
+    indices `lookup.table[i]`; a dimension that is missing on one side has one index there. Every cell dimension of
+    both tensors stands in exactly one pair. `flat`: instead, cells correspond in row-major order.
     """
 
     shape_in: tuple[int, ...]
     shape_out: tuple[int, ...]
-    pairs: tuple[tuple[int | None, int | None, Callable[[], Table]], ...]
+    pairs: tuple[tuple[int | None, int | None, Lookup], ...]
     flat: bool = False
-    total: bool = False
-    onto: bool = False
+
+    @cached_property
+    def same(self) -> bool:
+        """Cells correspond one to one, in place."""
+        return self.flat or all(s == t and table.identity for s, t, table in self.pairs)
+
+    @cached_property
+    def total(self) -> bool:
+        """No output cell reads nothing."""
+        return all(table.total for _, _, table in self.pairs)
+
+    @cached_property
+    def onto(self) -> bool:
+        """No operand cell is left unread."""
+        return all(table.onto for _, _, table in self.pairs)
 
     def gather(self, field: Field[T], join: Callable[[T, T], T], empty: T) -> Field[T]:
         """Each output cell gets the join of the operand cells that it reads."""
-        if self.flat or (field.uniform and self.total):
+        if self.same or (field.uniform and self.total):
             return Field(self.shape_out, field.values)
-        tables = [table() for _, _, table in self.pairs]
+        tables = [lookup.table for _, _, lookup in self.pairs]
         sides = [(s, t) for s, t, _ in self.pairs]
         return _through(field, sides, tables, self.shape_out, join, empty)
 
     def scatter(self, field: Field[T], join: Callable[[T, T], T], empty: T) -> Field[T]:
         """Each operand cell gets the join of the output cells that read it."""
-        if self.flat or (field.uniform and self.onto):
+        if self.same or (field.uniform and self.onto):
             return Field(self.shape_in, field.values)
-        tables = []
-        for s, _, table in self.pairs:
+        tables: list[Sequence[Sequence[int]]] = []
+        for s, _, lookup in self.pairs:
+            if lookup.reads is None:
+                tables.append((range(lookup.n_out),) * lookup.n_in)
+                continue
             readers: list[list[int]] = [[] for _ in range(1 if s is None else self.shape_in[s])]
-            for o, picks in enumerate(table()):
+            for o, picks in enumerate(lookup.table):
                 for p in picks:
                     readers[p].append(o)
-            tables.append(tuple(readers))
+            tables.append(readers)
         sides = [(t, s) for s, t, _ in self.pairs]
         return _through(field, sides, tables, self.shape_in, join, empty)
 
@@ -145,7 +208,7 @@ class Pairing:
 def _through(
     field: Field[T],
     sides: list[tuple[int | None, int | None]],
-    tables: Iterable[Table | tuple[list[int], ...]],
+    tables: Iterable[Sequence[Sequence[int]]],
     shape: tuple[int, ...],
     join: Callable[[T, T], T],
     empty: T,

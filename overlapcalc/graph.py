@@ -37,7 +37,8 @@ class Constant:
     over dimensions 2...) that some channel pair does not zero for good; None when every position counts.
     `uneven`: other channel pairs zero other positions. `digest` pins the values that are neither trained nor
     spatial, so that a second trace at another size can be compared. `indices`: the values of a small integer
-    vector.
+    vector. alive[d]: over one period of dimension d, whether some value there is not zero for good; `product`: the
+    zeros are exactly where one of these says so.
     """
 
     shape: tuple[int, ...]
@@ -47,6 +48,8 @@ class Constant:
     uneven: bool = False
     digest: str = ""
     indices: tuple[int, ...] | None = None
+    alive: tuple[tuple[bool, ...], ...] = ()
+    product: bool = True
 
 
 @dataclass(frozen=True)

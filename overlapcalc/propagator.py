@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from .cells import Field, Pairing, Table
+from .cells import Field, Lookup, Pairing
 from .errors import RuleError, UnknownOperatorError
 from .graph import Graph, Node, spatial_axes
 from .grid import Rate, Rates
@@ -208,6 +208,7 @@ class _Run:
         self.rates = Rates()
         self.obstacles: list[Obstacle] = []
         self.unknown: list[Node] = []
+        self.known: dict[Reaches, Reaches] = {}
 
     def visit(self, node: Node) -> None:
         if node.op == "input":
@@ -407,7 +408,7 @@ class _Run:
         cells_in, cells_out = cell_shape(shape_in, operand.labels), cell_shape(node.shape, labels)
         if link.cells == "regroup" and _product(cells_in) == _product(cells_out):
             return Pairing(cells_in, cells_out, (), flat=True)
-        pairs: list[tuple[int | None, int | None, _Lookup]] = []
+        pairs: list[tuple[int | None, int | None, Lookup]] = []
         seen: set[int] = set()
         for dim in link.dims:
             s = place_in.get(dim.source) if dim.source is not None else None
@@ -421,22 +422,20 @@ class _Run:
             mixed = (
                 link.cells != "dims" or (dim.source is not None and s is None) or (dim.target is not None and t is None)
             )
-            pairs.append((s, t, _Lookup(None if mixed else dim.reads, n_in, n_out)))
-        pairs += [(None, t, _Lookup(None, 1, n)) for t, n in enumerate(cells_out) if t not in seen]
-        return Pairing(
-            cells_in,
-            cells_out,
-            tuple(pairs),
-            total=all(p[2].total for p in pairs),
-            onto=all(p[2].onto for p in pairs),
-        )
+            pairs.append((s, t, Lookup(None if mixed else dim.reads, n_in, n_out)))
+        pairs += [(None, t, Lookup(None, 1, n)) for t, n in enumerate(cells_out) if t not in seen]
+        return Pairing(cells_in, cells_out, tuple(pairs))
 
     # ---- reaches ------------------------------------------------------------------------------------------
 
     def _through(self, path: Path) -> Field[Reaches]:
         operand = self.values[path.operand].cells
         gathered = path.cells.gather(operand, _join, self.nothing)
-        return gathered.map(lambda reaches: self._step(path, reaches))
+        return gathered.map(lambda reaches: self._shared(self._step(path, reaches)))
+
+    def _shared(self, reaches: Reaches) -> Reaches:
+        """One object per value, so that channels which read the same are told to do so by identity."""
+        return self.known.setdefault(reaches, reaches)
 
     def _step(self, path: Path, reaches: Reaches) -> Reaches:
         out: list[Reach] = []
@@ -488,39 +487,6 @@ class _Run:
             replace(r, via=r.via | {here[axis]}) if r and axis in here else r
             for (_, axis), r in zip(self.slots, reaches, strict=True)
         )
-
-
-@dataclass(frozen=True)
-class _Lookup:
-    """The table of one cell dimension, made only when cells differ. `reads=None`: everything reads everything."""
-
-    reads: IndexMap | None
-    n_in: int
-    n_out: int
-
-    def __call__(self) -> Table:
-        if self.reads is None:
-            return (range(self.n_in),) * self.n_out
-        shared: dict[tuple[int, ...], tuple[int, ...]] = {}
-        rows = []
-        for o in range(self.n_out):
-            row = tuple(self.reads[o].clip(0, self.n_in).indices())
-            rows.append(shared.setdefault(row, row))
-        return tuple(rows)
-
-    @property
-    def plain(self) -> bool:
-        return self.reads is None or (
-            self.n_in == self.n_out and (self.reads is IndexMap.identity() or self.reads == IndexMap.identity())
-        )
-
-    @property
-    def total(self) -> bool:
-        return self.plain or all(self())
-
-    @property
-    def onto(self) -> bool:
-        return self.plain or len({p for row in self() for p in row}) == self.n_in
 
 
 def _cell_places(labels: tuple[str, ...]) -> dict[int, int]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import RuleError
 from ..graph import Constant, Data, Node, data_in
-from ..index import IndexMap
+from ..index import EMPTY, IndexMap, Spans
 from .law import Block, Border, Cause, DimRead, Law, Link, keep
+
+MASKING = frozenset({"aten::mul", "aten::where", "aten::masked_fill"})
+"""Operators through which a constant can make samples unread."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,32 @@ class Call:
                     dims.append(DimRead(s, t, IndexMap.identity()))
             links.append(Link(k, tuple(dims)))
         periods, blocks = self._constants() if constants else ((), ())
+        if constants and self.node.op in MASKING:
+            links = [self._masked(link) for link in links]
         return Law(tuple(links), period=tuple(periods), blocks=tuple(blocks))
+
+    def _masked(self, link: Link) -> Link:
+        """Samples multiplied by a constant zero are not read. Other masks than products only bound what is."""
+        n = len(self.shape)
+        dims, exact = list(link.dims), link.exact
+        for value in self.node.args.values():
+            if not isinstance(value, Constant) or (self.node.op == "aten::mul" and not value.alive):
+                continue
+            if self.node.op != "aten::mul" or not value.product:
+                exact = exact and not value.alive
+                continue
+            for s, alive in enumerate(value.alive):
+                t = n - len(value.shape) + s
+                if all(alive):
+                    continue
+                at = next((i for i, d in enumerate(dims) if d.target == t and d.source is not None), None)
+                if at is None or dims[at].reads != IndexMap.identity() or value.variation[s] is None:
+                    exact = False
+                    continue
+                q = len(alive)
+                reads = IndexMap(q, q, tuple(Spans.span(p, p + 1) if live else EMPTY for p, live in enumerate(alive)))
+                dims[at] = replace(dims[at], reads=reads)
+        return replace(link, dims=tuple(dims), exact=exact)
 
     def _constants(self) -> tuple[list[tuple[int, int]], list[tuple[int, Block]]]:
         """How constant operands vary along each output dimension."""

@@ -91,7 +91,10 @@ class Folder:
         indices = None
         if value.dtype in INTEGERS and len(shape) == 1 and value.numel() <= LIST_LIMIT:
             indices = tuple(int(i) for i in value.tolist())
-        return Constant(shape, variation, digest=_digest(value, variation), indices=indices)
+        alive, product = _alive(value, variation)
+        return Constant(
+            shape, variation, digest=_digest(value, variation), indices=indices, alive=alive, product=product
+        )
 
     def _weight(self, node: FxNode, shape: tuple[int, ...]) -> Constant:
         value = self.value(node)
@@ -140,6 +143,23 @@ def _variation(value: torch.Tensor, d: int) -> int | None:
         if q > 1 and torch.equal(rows[: n - q], rows[q:]):
             return int(q)
     return None
+
+
+def _alive(value: torch.Tensor, variation: tuple[int | None, ...]) -> tuple[tuple[tuple[bool, ...], ...], bool]:
+    """Where the constant is not zero, as a product over dimensions; and whether that says it exactly."""
+    real = value != 0
+    if bool(real.all()):
+        return (), True
+    filled = torch.ones_like(real)
+    out = []
+    for d, q in enumerate(variation):
+        others = [e for e in range(real.dim()) if e != d]
+        line = real.any(dim=others) if others else real
+        shape = [1] * real.dim()
+        shape[d] = real.shape[d]
+        filled = filled & line.reshape(shape)
+        out.append(tuple(bool(b) for b in line[: max(1, q if q is not None else real.shape[d])].tolist()))
+    return tuple(out), bool(torch.equal(filled, real))
 
 
 def _digest(value: torch.Tensor, variation: tuple[int | None, ...]) -> str:

@@ -23,20 +23,23 @@ PLAIN = frozenset({"weight", "bias", "running_mean", "running_var", "running_inv
 """Arguments whose values never decide what is read (the weights of norms and linear layers)."""
 
 
-def trace(model: nn.Module, shapes: Shapes, dtypes: Sequence[torch.dtype]) -> Graph:
+def trace(
+    model: nn.Module, shapes: Shapes, dtypes: Sequence[torch.dtype], weights: frozenset[int] = frozenset()
+) -> Graph:
     """The layer graph of a stand-in (see stand_in.py) at these input shapes.
 
     No forward pass runs and no weight is read: torch.export works on shapes alone, and the example inputs are
-    memory that nobody looks at. Raises TraceError.
+    memory that nobody looks at. weights: addresses of the original's parameters, which a closure in the model may still
+    hold; they are no constants either. Raises TraceError.
     """
     inputs = tuple(torch.empty(s, dtype=d) for s, d in zip(shapes, dtypes, strict=True))
-    return _Lowering(export(model, inputs), model).graph()
+    return _Lowering(export(model, inputs), model, weights).graph()
 
 
 class _Lowering:
     """One exported program on its way to a Graph."""
 
-    def __init__(self, program: Any, model: nn.Module) -> None:
+    def __init__(self, program: Any, model: nn.Module, originals: frozenset[int]) -> None:
         self.program = program
         self.fx: torch.fx.Graph = program.graph
         self.modules = {name: type(m).__name__ for name, m in model.named_modules() if not list(m.children())}
@@ -51,7 +54,11 @@ class _Lowering:
             else:
                 tensors[name] = _state(program, target)
         for name, target in signature.inputs_to_lifted_tensor_constants.items():
-            tensors[name] = program.constants[target]
+            value = program.constants[target]
+            if isinstance(value, torch.Tensor) and value.numel() and value.data_ptr() in originals:
+                parameters.add(name)
+            else:
+                tensors[name] = value
         self.folder = Folder(tensors, parameters)
         self.data: set[FxNode] = set()
         self.mutated = set(signature.buffers_to_mutate) | set(getattr(signature, "user_inputs_to_mutate", ()))
