@@ -370,7 +370,8 @@ class _Run:
                 else:
                     steps[source] = Step(dim.reads, dim.border, dim.least)
             elif dim.source is not None and source == CELL and target not in (CELL, LOST):
-                if self.graph[operand_name].shape[dim.source] > 1:
+                known = any(o.axis == target for r in operand.cells.union(_join) for o in r.via)
+                if self.graph[operand_name].shape[dim.source] > 1 and not known:
                     block(target, Block(Cause.POSITION, "joins data that is not laid out along the axis"))
         for axis in list(steps):
             self._rate(node, link, axis, steps, rates, block)

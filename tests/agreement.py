@@ -158,7 +158,7 @@ def same_on(
     if first < 0 or first + stop - start > part.shape[dim]:
         return False
     got, want = part.narrow(dim, first, stop - start), y.narrow(dim, start, stop - start)
-    return bool((got - want).abs().max() <= TOLERANCE * y.abs().max())
+    return got.shape == want.shape and bool((got - want).abs().max() <= TOLERANCE * y.abs().max())
 
 
 def _some(options: range, count: int, rng: random.Random) -> list[int]:

@@ -34,7 +34,7 @@ def export(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> ExportedProgra
         for attempt in (_plain, _functional_weights, _strict):
             try:
                 program = attempt(model, inputs)
-                return program if _functional(program) else program.run_decompositions({})
+                return program if _functional(program) else program.run_decompositions(_composites(program))
             except Exception as error:  # torch raises many unrelated types here
                 first = first or error
         assert first is not None
@@ -56,6 +56,22 @@ def _functional(program: ExportedProgram) -> bool:
         if find(schema.name) is None and torch.Tag.pointwise not in node.target.tags:
             return False
     return True
+
+
+def _composites(program: ExportedProgram) -> dict[Any, Any]:
+    """How to take apart the composite operators that have no rule (einsum, say); those that have one stay whole."""
+    unknown = {
+        node.target
+        for node in program.graph.nodes
+        if isinstance(node.target, torch._ops.OpOverload) and find(node.target._schema.name) is None
+    }
+    key = torch._C.DispatchKey.CompositeImplicitAutograd
+    made = getattr(torch.export, "default_decompositions", dict)()
+    return {
+        op: made[op]
+        for op in unknown
+        if op.has_kernel_for_dispatch_key(key) and op in made and not op._schema.name.startswith("aten::linalg_")
+    }
 
 
 def _strict(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> ExportedProgram:

@@ -93,36 +93,26 @@ class _Lowering:
         return [("output" if single else f"output{i}", name) for i, name in enumerate(found)]
 
     def _call(self, fx: FxNode, nodes: list[Node]) -> None:
-        if fx.target is operator.getitem:
-            source = fx.args[0]
-            assert isinstance(source, FxNode)
-            if source in self.data:
-                self.data.add(fx)
-                if isinstance(fx.meta.get("val"), torch.Tensor):
-                    nodes.append(self._node(source, fx, int(fx.args[1])))  # type: ignore[arg-type]
-            return
-        schema = getattr(fx.target, "_schema", None)
         if not any(n in self.data for n in fx.all_input_nodes):
             return
-        if schema is None:
-            raise TraceError(f"{fx.target} is not an operator that this tool can follow{_at(fx)}")
-        if schema.name.partition("::")[2] in SHAPE_ONLY:
-            return  # a constant of the same shape
-        if fx.meta.get("val") is None:
-            return  # an assertion
+        call, result = fx, 0
+        if fx.target is operator.getitem:
+            assert isinstance(fx.args[0], FxNode)
+            call, result = fx.args[0], int(fx.args[1])  # type: ignore[arg-type]
+        elif _name(fx).partition("::")[2] in SHAPE_ONLY or fx.meta.get("val") is None:
+            return  # a constant of the same shape; an assertion
         self.data.add(fx)
         if isinstance(fx.meta["val"], torch.Tensor):
-            nodes.append(self._node(fx, fx, 0))
+            nodes.append(self._node(call, fx, result))
 
     def _node(self, call: FxNode, fx: FxNode, result: int) -> Node:
-        schema = call.target._schema  # type: ignore[union-attr]
-        layer = _layer(call)
+        layer, name = _layer(call), _name(call)
         tags = getattr(call.target, "tags", ())
-        aten = schema.name.startswith(("aten::", "prims::"))
+        aten = name.startswith(("aten::", "prims::"))
         return Node(
             fx.name,
-            schema.name,
-            self._arguments(call, schema),
+            name,
+            self._arguments(call, name),
             _shape(fx),
             result,
             layer,
@@ -131,9 +121,12 @@ class _Lowering:
             aten and torch.Tag.pointwise in tags and torch.Tag.nondeterministic_seeded not in tags,
         )
 
-    def _arguments(self, call: FxNode, schema: Any) -> dict[str, Any]:
+    def _arguments(self, call: FxNode, name: str) -> dict[str, Any]:
         """Arguments by name, trailing defaults filled in from the schema, tensors as Data or Constant."""
-        weighted = bool(WEIGHTED.match(schema.name))
+        schema = getattr(call.target, "_schema", None)
+        if schema is None:  # a higher-order operator, for which there is no rule
+            return {str(i): Data(n.name) for i, n in enumerate(call.all_input_nodes) if n in self.data}
+        weighted = bool(WEIGHTED.match(name))
         out: dict[str, Any] = {}
         for i, argument in enumerate(schema.arguments):
             if i < len(call.args):
@@ -172,6 +165,12 @@ def _was_parameter(model: nn.Module) -> list[str]:
         for prefix, module in model.named_modules()
         for name in getattr(module, "_overlapcalc_weights", ())
     ]
+
+
+def _name(fx: FxNode) -> str:
+    """`aten::conv2d`; a higher-order operator has a name of its own and no schema."""
+    schema = getattr(fx.target, "_schema", None)
+    return schema.name if schema is not None else f"higher_order::{getattr(fx.target, '__name__', fx.target)}"
 
 
 def _state(program: Any, target: str) -> torch.Tensor:

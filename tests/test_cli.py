@@ -1,0 +1,197 @@
+"""The command line as a process: what a user types, sees and gets back."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+EXAMPLES = ROOT / "examples"
+
+
+def run(*arguments: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONIOENCODING": "utf-8", **environment}
+    return subprocess.run(
+        [sys.executable, "-m", "overlapcalc", *arguments], cwd=cwd, env=env, capture_output=True, text=True, timeout=300
+    )
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    (tmp_path / "parts.py").write_text(
+        "from torch import nn\ndef block(c):\n    return nn.Conv2d(c, c, 3, padding=1)\n"
+    )
+    (tmp_path / "m.py").write_text(
+        "import torch\nfrom torch import nn\nfrom parts import block\n"
+        "print('a model file may print')\n"
+        "class Net(nn.Module):\n"
+        "    def __init__(self, N):\n        super().__init__()\n        self.body = nn.Sequential(nn.Conv2d(3, N, 5), block(N))\n"
+        "    def forward(self, x):\n        print('so may forward')\n        return self.body(x)\n"
+        "def make():\n    return Net(4)\n"
+        "made = Net(2)\n"
+        "one_d = nn.Conv1d(1, 1, 9, padding=4)\n"
+        "three_d = nn.Conv3d(1, 1, 3, padding=1)\n"
+        "number = 3\n"
+        "class Two(nn.Module):\n    def forward(self, x, y):\n        return x + y\n"
+        "class Unknown(nn.Module):\n    def forward(self, x):\n"
+        "        return torch.cumprod(torch.linalg.inv(x), 2) + torch.fft.fft(x).real\n"
+        "class Gate(nn.Module):\n    def forward(self, x):\n        return x * 2 if x.sum() > 0 else x\n"
+        "def broken():\n    raise ValueError('no weights here')\n"
+    )
+    package = tmp_path / "pack" / "inner"
+    package.mkdir(parents=True)
+    (tmp_path / "pack" / "__init__.py").write_text("")
+    (package / "__init__.py").write_text("")
+    (package / "base.py").write_text("from torch import nn\nBase = nn.Conv2d(3, 3, 3)\n")
+    (package / "net.py").write_text("from .base import Base\nnet = Base\n")
+    return tmp_path
+
+
+def test_the_readme_sentence():
+    done = run("analyze", "examples/codec.py:Codec.g_s", "--input", "1x192x16x16")
+    assert done.returncode == 0
+    assert "Blocking-free: yes" in done.stdout
+    assert "To produce output columns [16a, 16b) this net needs input columns [a-1, b+2)" in done.stdout
+
+
+def test_json_is_the_contract():
+    done = run("analyze", "examples/unet.py:UNet", "--input", "1x3x64x96", "--format", "json", "--axis", "W")
+    assert done.returncode == 0
+    data = json.loads(done.stdout)
+    assert data["schema_version"] == 1
+    assert data["blocking_free"] is True
+    w = data["pairs"][0]["axes"]["W"]
+    assert (w["scale"], w["step"], w["out_step"], w["receptive_field"]) == ("1", 4, 4, [22, 26])
+    assert w["context"] == {"before": 11, "after": 11, "total": 22}
+    assert w["tile"] == {"before": 12, "after": 12, "total": 24}
+    assert w["exact"] is True
+    assert data["grid"]["W"] == {"step": {"x": 4}, "out_step": {"output": 4}}
+    assert [row["name"] for row in data["layers"]][:2] == ["enc1.0", "max_pool2d"]
+    assert data["layers"][0]["axes"]["x"]["W"]["scale"] == "1"
+
+
+def test_an_obstacle_is_exit_code_3_and_named():
+    done = run("analyze", "examples/obstacle.py:Denoiser", "--input", "1x3x32x32")
+    assert done.returncode == 3
+    assert "Blocking-free: no" in done.stdout
+    assert "attention.squeeze" in done.stdout
+    assert "obstacle.py:" in done.stdout
+    assert "to change that" in done.stdout
+
+
+def test_only_the_requested_axis_counts(models):
+    (models / "h.py").write_text(
+        "from torch import nn\nclass Net(nn.Module):\n    def forward(self, x):\n        return x - x.mean(2, keepdim=True)\n"
+    )
+    spec = f"{models}/h.py:Net"
+    assert run("analyze", spec, "--input", "1x3x16x16", "--axis", "W").returncode == 0
+    assert run("analyze", spec, "--input", "1x3x16x16", "--axis", "H").returncode == 3
+    assert run("analyze", spec, "--input", "1x3x16x16").returncode == 3
+
+
+@pytest.mark.parametrize(
+    ("spec", "more"),
+    [
+        ("m.py:make", []),
+        ("m.py:Net", ["--kwargs", '{"N": 3}']),
+        ("m.py:made", []),
+        ("m.py:made.body.0", []),
+        ("m:Net.body", ["--kwargs", '{"N": 3}']),
+        ("m.py:one_d", []),
+        ("m.py:three_d", ["--input", "1x1x8x8x8"]),
+        ("pack.inner.net:net", []),
+        ("pack/inner/net.py:net", []),
+        ("m.py:Two", ["--input", "1x1x8x8", "--input", "1x1x8x8"]),
+    ],
+)
+def test_specs(models, spec, more):
+    done = run("analyze", spec, "--format", "json", *more, cwd=models)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["blocking_free"]  # nothing that the model prints is in the report
+
+
+def test_a_guess_says_so(models):
+    done = run("analyze", "m.py:make", cwd=models)
+    assert "input 1x3x256x256 is a guess: layer body.0 takes 3 channels in 2-D" in done.stdout.replace("\n", " ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nowhere.py:Net"], ["no file nowhere.py"]),
+        (["no.such.module:Net"], ["no module", "no"]),
+        (["m.py"], ["expected FILE.py:NAME"]),
+        (["m.py:Nett"], ["no 'Nett'", "Net, make"]),
+        (["m.py:Net"], ["needs N", "--kwargs"]),
+        (["m.py:Net", "--kwargs", "{N: 3}"], ["not JSON"]),
+        (["m.py:Net", "--kwargs", "[3]"], ["expected an object"]),
+        (["m.py:number"], ["is a int"]),
+        (["m.py:broken"], ["ValueError: no weights here"]),
+        (["m.py:made.body.7"], ["no submodule '7'", "0, 1"]),
+        (["m.py:made", "--input", "3x"], ["--input '3x'"]),
+        (["m.py:made", "--input", "1x4x32x32"], ["m.py:made", "channels"]),
+        (["m.py:made", "--input", "1x3x2x2"], ["m.py:made"]),
+        (["m.py:made", "--input", "1x3x32x32", "--input", "1x3x32x32"], ["takes 1 input, 2 given"]),
+        (["m.py:made", "--axis", "D"], ["axis 'D'", "H, W"]),
+        (["m.py:Two"], ["takes 2 inputs", "--input"]),
+        (["m.py:Unknown", "--input", "1x1x8x8"], ["aten::linalg_inv", "fft", "overlapcalc.rule"]),
+        (["m.py:Gate", "--input", "1x1x8x8"], ["depends on the data", "m.py:"]),
+        (["m.py:made", "--output", "no/such/dir/file"], ["does not exist"]),
+    ],
+)
+def test_refusals(models, arguments, words):
+    done = run("analyze", *arguments, cwd=models)
+    assert done.returncode == 2, done.stdout
+    for word in words:
+        assert word in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_wrong_usage_is_exit_code_2():
+    assert run("analyze").returncode == 2
+    assert run("analyse", "x").returncode == 2
+    assert run("analyze", "examples/unet.py:UNet", "--format", "yaml").returncode == 2
+
+
+def test_debug_shows_the_traceback(models):
+    done = run("analyze", "m.py:broken", "--debug", cwd=models)
+    assert done.returncode != 0
+    assert "Traceback" in done.stderr
+
+
+def test_output_appears_whole_or_not_at_all(models):
+    target = models / "report.json"
+    target.write_text("what was there")
+    failed = run("analyze", "m.py:Unknown", "--input", "1x1x8x8", "--output", str(target), cwd=models)
+    assert failed.returncode == 2
+    assert target.read_text() == "what was there"
+    done = run("analyze", "m.py:made", "--format", "json", "--output", str(target), cwd=models)
+    assert done.returncode == 0
+    assert done.stdout == "a model file may print\n" or done.stdout == ""
+    assert json.loads(target.read_text())["blocking_free"]
+    assert [p.name for p in models.iterdir() if p.name.startswith(".report")] == []
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_widths(width):
+    done = run(
+        "analyze", "examples/superres.py:SuperResolver", "--input", "1x3x32x32", COLUMNS=str(width), NO_COLOR="1"
+    )
+    lines = done.stdout.splitlines()
+    assert max(map(len, lines)) <= width
+    assert "\x1b" not in done.stdout
+    assert ("reach" in done.stdout.split("Blocking-free")[0]) == (width == 200)
+    row = next(line for line in lines if line.startswith("body.3.conv2"))
+    assert row.split()[-2:] == ["9,", "9"]
+
+
+def test_help_names_the_exit_codes():
+    done = run("analyze", "--help")
+    assert done.returncode == 0
+    assert "3 an obstacle" in done.stdout.replace("\n", " ")
