@@ -9,12 +9,14 @@ from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 from .demand import Demand, interior, sized
-from .errors import AmbiguousPair, InputError, ObstacleError
+from .errors import AmbiguousPair, InputError, ObstacleError, TraceError
 from .index import Span, Spans
 from .lattice import Lattice
 from .layers import LayerRow, layer_rows
 from .measure import Sides, context_of, reach_of_one, receptive_field
-from .propagator import NOTHING, Obstacle, Propagation, Reach, joined
+from .ops.law import HELP, Cause
+from .propagator import NOTHING, Obstacle, Propagation, Reach, joined, propagate
+from .sizecheck import adopted, differences
 
 SCHEMA_VERSION = 1
 T = TypeVar("T")
@@ -123,8 +125,40 @@ class AxisAnalysis:
         found = sized(net, output, self.axis, Spans.span(start, stop))
         first, last = lattice.cut(found, output)
         node = self._of._input_node(self.input)
-        step = lattice.per_step(node) if lattice.same(node, output) else 0
+        if not lattice.same(node, output):
+            return Span(0, size)
+        step, back = lattice.per_step(node), 1
+        while first + last > 0 and not self._runs_on(net, lattice, first + last):
+            given = min(last, back)  # too short to run for a reason of its own: longer by 1, 2, 4... steps
+            last, first, back = last - given, max(0, first - (back - given)), 2 * back
         return Span(first * step, size - last * step)
+
+    def _runs_on(self, net: Propagation, lattice: Lattice, steps: int) -> bool:
+        """Whether the net runs on an input so many steps shorter. Raises ObstacleError where it is another net there.
+
+        What the analysis compares is a larger image; a tile is a smaller one.
+        """
+        size = net.size(self.input, self.axis)
+        assert size is not None
+        shorter = size - steps * lattice.per_step(self.input)
+        try:
+            small = self._of._retrace(self._of._shapes(net, self.input, self.axis, shorter), False)
+        except TraceError:
+            return False
+        small = propagate(adopted(small.graph, net.graph), names=small.names)
+        moved: dict[str, dict[str, int]] = {}
+        for name, twin in zip(small.graph.order, net.graph.order, strict=False):
+            if self.axis in net.values[twin].rates:
+                moved[name] = {self.axis: steps * lattice.per_step(twin)}
+        for name, axes in differences(small, net, moved).items():
+            if self.axis in axes:
+                where = small.graph[name]
+                at = f" ({where.source})" if where.source else ""
+                raise ObstacleError(
+                    f"{self.output} cannot be computed from a tile of {shorter} samples along {self.axis}: "
+                    f"{small.names[name]}: {where.op} on {self.axis}: {axes[self.axis]}{at}; {HELP[Cause.SIZE_DEPENDENT]}"
+                )
+        return True
 
     def _clear(self, net: Propagation) -> None:
         obstacles = reach_between(
@@ -323,12 +357,18 @@ class Analysis:
             return self._net
         if not isinstance(size, int) or size < 1:
             raise InputError(f"size={size!r}: expected a number of input samples along {axis}, at least 1")
+        return self._retrace(self._shapes(self._net, input, axis, size), verified)
+
+    @staticmethod
+    def _shapes(net: Propagation, input: str, axis: str, size: int) -> tuple[tuple[int, ...], ...]:
+        """All input shapes when one input gets another length along an axis."""
+        now = net.size(input, axis)
         assert now is not None
-        lattice = Lattice(self._net, axis)
+        lattice = Lattice(net, axis)
         shapes = []
-        for name in self._net.graph.inputs:
-            shape = list(self._net.graph[name].shape)
-            d = self._net.values[name].axis_dim(axis)
+        for name in net.graph.inputs:
+            shape = list(net.graph[name].shape)
+            d = net.values[name].axis_dim(axis)
             if d is not None and (name == input or lattice.same(name, input)):
                 more = Fraction((size - now) * lattice.per_step(name), lattice.per_step(input))
                 if more.denominator != 1 or shape[d] + more < 1:
@@ -338,7 +378,7 @@ class Analysis:
                     )
                 shape[d] += int(more)
             shapes.append(tuple(shape))
-        return self._retrace(tuple(shapes), verified)
+        return tuple(shapes)
 
 
 def reach_between(net: Propagation, output: str, input: str, axis: str) -> Reach:
@@ -356,8 +396,8 @@ def _choose(names: Mapping[str, Any], wanted: int | str | None, what: str) -> st
         )
     if isinstance(wanted, int) and -len(known) <= wanted < len(known):
         return known[wanted]
-    if wanted in names:
-        return str(wanted)
+    if isinstance(wanted, str) and wanted in known:
+        return wanted
     raise InputError(f"{what}={wanted!r}: the net has {', '.join(known)}")
 
 

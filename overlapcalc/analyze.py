@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
-from collections.abc import Mapping, Sequence
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from math import prod
 from typing import Any
@@ -22,9 +24,9 @@ from .trace import Shapes, trace
 from .trace.stand_in import stand_in
 
 Inputs = Sequence[int] | torch.Tensor | Sequence[Sequence[int]] | Sequence[torch.Tensor]
-LARGER = (1, 2, 4, 8)
+LARGER = (1, 2, 4, 8, 16, 32, 64)
 """How many steps larger the second trace is; the next one where the net does not run at the first."""
-PERIODS = (960, 64, 8)
+PERIODS = (13440, 960, 64, 8)
 """How many steps larger a net that differs one step larger is traced, to see whether it is periodic after all."""
 MOST_SAMPLES = 1 << 24
 """No larger trace than this: constants computed from the size are evaluated for real."""
@@ -73,13 +75,15 @@ class _Tracer:
                 "copy, so that your model stays as it is. Analyse a submodule, or give the class a __deepcopy__"
             ) from error
         self._dtypes = dtypes
+        self._original = weakref.ref(model)
         self._weights = frozenset(p.data_ptr() for p in model.parameters() if p.numel())
         self.graph = lru_cache(maxsize=TRACES_KEPT)(self._graph)
         self.plain = lru_cache(maxsize=TRACES_KEPT)(self._plain)
         self.verified = lru_cache(maxsize=TRACES_KEPT)(self._verified)
 
     def _graph(self, shapes: Shapes) -> Graph:
-        return trace(self._model, shapes, self._dtypes, self._weights)
+        with _evaluating(self._original()):
+            return trace(self._model, shapes, self._dtypes, self._weights)
 
     def _plain(self, shapes: Shapes) -> Propagation:
         """The net as it is at this size, whatever it does at others."""
@@ -94,11 +98,11 @@ class _Tracer:
         grid is that much coarser, and no obstacle.
         """
         net = self.plain(shapes)
-        axes = {axis for _, axis in net.slots}
+        axes = sorted({axis for _, axis in net.slots})
         for steps in LARGER:
             times = dict.fromkeys(axes, steps)
-            larger, found = self._compared(net, times)
-            if found is None:
+            larger, found = self._compared(net, _skewed(times))
+            if found is None or (steps > 1 and not found and not self._repeats(net, times)):
                 continue
             if found:
                 differing = {axis for at in found.values() for axis in at}
@@ -112,12 +116,19 @@ class _Tracer:
         return propagate(net.graph, names=net.names, sizes_verified=False), None
 
     def _compared(self, net: Propagation, times: Mapping[str, int]) -> tuple[Shapes, Differing | None]:
-        """What differs so many steps larger; None where the net does not run there."""
+        """What differs so many steps larger along each axis; None where the net does not run there."""
         larger, moved = _grown(net, times)
         try:
             return larger, differences(net, self.plain(larger), moved)
         except TraceError:
             return larger, None
+
+    def _repeats(self, net: Propagation, times: Mapping[str, int]) -> bool:
+        """Whether the net means the same once, twice and three times as many steps larger.
+
+        Once is not enough: a branch on `width % 3 == 0` is the same branch at many sizes that are no multiples.
+        """
+        return all(self._compared(net, {axis: k * steps for axis, steps in times.items()})[1] == {} for k in (1, 2, 3))
 
     def _period(self, net: Propagation, times: Mapping[str, int], axes: set[str]) -> dict[str, int] | None:
         """The smallest numbers of steps along `axes` after which the net means the same, if there are any."""
@@ -128,14 +139,34 @@ class _Tracer:
                 continue
             if self._compared(net, found)[1] != {}:
                 return None
-            for prime in (2, 3, 5):
-                while found and all(found[a] % prime == 0 for a in axes):
+            for prime in (2, 3, 5, 7):
+                while all(found[a] % prime == 0 for a in axes):
                     fewer = {**found, **{a: found[a] // prime for a in axes}}
-                    if self._compared(net, fewer)[1] != {}:
+                    if not self._repeats(net, fewer):
                         break
                     found = fewer
             return found
         return None
+
+
+def _skewed(times: Mapping[str, int]) -> dict[str, int]:
+    """The second axis grows twice as much as the first, and so on: a net that looks at the difference or the ratio
+    of two sides must not see the same again."""
+    return {axis: steps * (1 + i) for i, (axis, steps) in enumerate(sorted(times.items()))}
+
+
+@contextlib.contextmanager
+def _evaluating(model: nn.Module | None) -> Iterator[None]:
+    """The user's model in eval mode for a while: a closure in its copy may still call into it."""
+    modules = list(model.modules()) if model is not None else []
+    modes = [m.training for m in modules]
+    try:
+        for m in modules:
+            m.training = False
+        yield
+    finally:
+        for m, mode in zip(modules, modes, strict=True):
+            m.training = mode
 
 
 def _grown(net: Propagation, steps: Mapping[str, int]) -> tuple[Shapes, Mapping[str, Mapping[str, int]]]:
@@ -217,6 +248,8 @@ def _axes(axes: Sequence[str] | str | None, shapes: Shapes) -> tuple[str, ...]:
         raise InputError(f"input shape {shapes[0]} has no spatial axis; expected (N, C, ...) with one to three of them")
     if axes is None:
         return known
+    if not isinstance(axes, (str, list, tuple, set, frozenset)):
+        raise InputError(f"axes={axes!r}: expected names such as 'W' or ['H', 'W']")
     wanted = (axes,) if isinstance(axes, str) else tuple(axes)
     for axis in wanted:
         if axis not in known:

@@ -121,13 +121,13 @@ def _write(analysis: Any, form: str, output: str | None, note: str) -> None:
         text = to_json(analysis)
         if note:
             print(f"overlapcalc: {note}", file=sys.stderr)
-    elif output:
+    elif output or not sys.stdout.isatty():
         buffer = io.StringIO()
-        render(analysis, Console(file=buffer, width=PIPED_WIDTH, no_color=True, highlight=False), note=note)
-        text = buffer.getvalue()
+        width = PIPED_WIDTH if output or "COLUMNS" not in os.environ else None
+        render(analysis, Console(file=buffer, width=width, no_color=True, highlight=False), note=note)
+        text = "".join(f"{line.rstrip()}\n" for line in buffer.getvalue().splitlines())
     else:
-        piped = not sys.stdout.isatty() and "COLUMNS" not in os.environ
-        render(analysis, Console(width=PIPED_WIDTH if piped else None, highlight=False), note=note)
+        render(analysis, Console(highlight=False), note=note)
         return
     if output:
         _write_whole(Path(output), text)

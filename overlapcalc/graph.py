@@ -7,7 +7,7 @@ Everything that does not depend on an input of the net is not a node but a `Cons
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import networkx as nx
@@ -38,7 +38,8 @@ class Constant:
     `uneven`: other channel pairs zero other positions. `digest` pins the values that are neither trained nor
     spatial, so that a second trace at another size can be compared. `indices`: the values of a small integer
     vector. alive[d]: over one period of dimension d, whether some value there is not zero for good; `product`: the
-    zeros are exactly where one of these says so.
+    zeros are exactly where one of these says so. rows[d]: a hash of the values at each index of dimension d, where
+    they vary.
     """
 
     shape: tuple[int, ...]
@@ -50,6 +51,7 @@ class Constant:
     indices: tuple[int, ...] | None = None
     alive: tuple[tuple[bool, ...], ...] = ()
     product: bool = True
+    rows: tuple[tuple[int, ...], ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,14 @@ def data_in(values: Any) -> Iterator[Data]:
             yield from data_in(v)
 
 
+def constants_in(values: Any) -> Iterator[Constant]:
+    for v in values:
+        if isinstance(v, Constant):
+            yield v
+        elif isinstance(v, (tuple, list)):
+            yield from constants_in(v)
+
+
 @dataclass(frozen=True)
 class Graph:
     """A net at one size. `inputs` are node names (op "input"), `outputs` pairs (name shown, node)."""
@@ -92,6 +102,11 @@ class Graph:
     order: tuple[str, ...]
     inputs: tuple[str, ...]
     outputs: tuple[tuple[str, str], ...]
+
+    def with_args(self, args: Mapping[str, Mapping[str, Any]]) -> Graph:
+        """The same graph with other arguments for some nodes; what they read stays."""
+        nodes = [replace(n, args=args[n.name]) if n.name in args else n for n in self]
+        return Graph.of(nodes, list(self.outputs))
 
     @staticmethod
     def of(nodes: list[Node], outputs: list[tuple[str, str]]) -> Graph:

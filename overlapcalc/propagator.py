@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from .cells import Field, Lookup, Pairing
 from .errors import RuleError, UnknownOperatorError
-from .graph import Graph, Node, spatial_axes
+from .graph import Graph, Node, constants_in, spatial_axes
 from .grid import Rate, Rates
 from .index import IndexMap
 from .ops import Call, find
@@ -209,6 +209,7 @@ class _Run:
         self.obstacles: list[Obstacle] = []
         self.unknown: list[Node] = []
         self.known: dict[Reaches, Reaches] = {}
+        self.misplaced: dict[str, Block] = {}  # per axis of the node at hand
 
     def visit(self, node: Node) -> None:
         if node.op == "input":
@@ -300,7 +301,7 @@ class _Run:
         cells = Field(cell_shape(node.shape, labels), (self.nothing,))
         for path in paths:
             cells = cells.merge(self._through(path), _join)
-        here = self._own_obstacles(node, law, labels)
+        here = self._own_obstacles(node, law, labels, rates)
         if here:
             cells = cells.map(lambda reaches: self._behind(reaches, here))
         return Value(labels, rates, cells, tuple(paths), law)
@@ -372,7 +373,7 @@ class _Run:
             elif dim.source is not None and source == CELL and target not in (CELL, LOST):
                 known = any(o.axis == target for r in operand.cells.union(_join) for o in r.via)
                 if self.graph[operand_name].shape[dim.source] > 1 and not known:
-                    block(target, Block(Cause.POSITION, "joins data that is not laid out along the axis"))
+                    self.misplaced[target] = Block(Cause.POSITION, "joins data that is not laid out along the axis")
         for axis in list(steps):
             self._rate(node, link, axis, steps, rates, block)
         return Path(operand_name, steps, blocked, self._pairing(node, link, labels), link.exact)
@@ -476,12 +477,22 @@ class _Run:
             ]
         return tuple(out)
 
-    def _own_obstacles(self, node: Node, law: Law, labels: tuple[str, ...]) -> dict[str, Obstacle]:
-        here: dict[str, Obstacle] = {}
+    def _own_obstacles(
+        self, node: Node, law: Law, labels: tuple[str, ...], rates: Mapping[str, Rate]
+    ) -> dict[str, Obstacle]:
+        """What stands in the way of every input: absolute positions, randomness."""
+        here = {axis: self._obstacle(node, axis, why) for axis, why in self.misplaced.items()}
+        self.misplaced = {}
+        if any(value.random for value in constants_in(node.args.values())):
+            why = Block(Cause.RANDOM, "uses values that are drawn at random or change with every call")
+            here = {axis: self._obstacle(node, axis, why) for axis in self._axes(node, rates)}
         for d, why in law.blocks:
             if labels[d] not in (CELL, LOST) and labels[d] not in here:
                 here[labels[d]] = self._obstacle(node, labels[d], why)
         return here
+
+    def _axes(self, node: Node, rates: Mapping[str, Rate]) -> set[str]:
+        return set(rates).union(*(self.values[o].rates for o in node.operands))
 
     def _behind(self, reaches: Reaches, here: Mapping[str, Obstacle]) -> Reaches:
         return tuple(

@@ -7,9 +7,10 @@ from the image's size. Such a net looks innocent at any one size.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
-from .graph import Constant, Data, Node
+from .graph import Constant, Data, Graph, Node
 from .ops import find
 from .propagator import CELL, LOST, Propagation
 
@@ -39,6 +40,34 @@ def differences(small: Propagation, large: Propagation, moved: Mapping[str, Mapp
         for axis in axes if text else ():
             out.setdefault(a.name, {}).setdefault(axis, text or "")
     return out
+
+
+def adopted(small: Graph, large: Graph) -> Graph:
+    """The smaller graph with what the larger one knows of their constants, wherever the values bear it out.
+
+    A constant of period 3 does not show it on 4 samples.
+    """
+    args = {}
+    for a, b in zip(small, large, strict=False):
+        if a.op == b.op:
+            args[a.name] = {k: _adopted(v, b.args.get(k)) for k, v in a.args.items()}
+    return small.with_args(args)
+
+
+def _adopted(small: Any, large: Any) -> Any:
+    if isinstance(small, tuple) and isinstance(large, tuple) and len(small) == len(large):
+        return tuple(_adopted(a, b) for a, b in zip(small, large, strict=True))
+    if not isinstance(small, Constant) or not isinstance(large, Constant) or len(small.shape) != len(large.shape):
+        return small
+    for d, (n, m) in enumerate(zip(small.shape, large.shape, strict=True)):
+        q = large.variation[d] if d < len(large.variation) else None
+        if n == m:
+            continue
+        if not q or len(small.rows) <= d or len(large.rows) <= d or not small.rows[d] or not large.rows[d]:
+            return small
+        if any(row != large.rows[d][i % q] for i, row in enumerate(small.rows[d])):
+            return small
+    return replace(large, shape=small.shape)
 
 
 def _other_operators(small: Propagation, large: Propagation) -> Differing:
@@ -93,7 +122,7 @@ def _scalars(a: Node, b: Node, place_a: Mapping[str, int], place_b: Mapping[str,
         if rule is not None and name in rule.sizes:
             continue
         x, y = _plain(value, place_a), _plain(b.args.get(name), place_b)
-        if x != y:
+        if not _same(x, y):
             yield f"its argument {name} depends on the size of the image ({_shown(x)}, then {_shown(y)})"
     if a.shape != b.shape and len(a.shape) != len(b.shape):
         yield "its number of dimensions depends on the size of the image"
@@ -109,13 +138,24 @@ def _plain(value: Any, place: Mapping[str, int]) -> Any:
     if isinstance(value, Data):
         return ("node", place[value.node])
     if isinstance(value, Constant):
-        return ("constant", len(value.shape), value.variation, value.digest, value.taps, value.random)
+        return value
     if isinstance(value, tuple):
         return tuple(_plain(v, place) for v in value)
     return value
 
 
+def _same(x: Any, y: Any) -> bool:
+    if isinstance(x, Constant) and isinstance(y, Constant):
+        if len(x.shape) != len(y.shape) or (x.random, x.taps) != (y.random, y.taps):
+            return False
+        followed = zip(x.shape, y.shape, x.variation, strict=False)
+        if any(n != m and v is None for n, m, v in followed):
+            return True  # it differs from place to place anyway, and is refused for that
+        return (x.variation, x.digest) == (y.variation, y.digest)
+    if isinstance(x, tuple) and isinstance(y, tuple):
+        return len(x) == len(y) and all(_same(a, b) for a, b in zip(x, y, strict=True))
+    return bool(x == y)
+
+
 def _shown(value: Any) -> str:
-    if isinstance(value, tuple) and value and value[0] == "constant":
-        return "a constant"
-    return str(value)
+    return "a constant" if isinstance(value, Constant) else str(value)

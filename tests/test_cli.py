@@ -56,7 +56,8 @@ def test_the_readme_sentence():
     done = run("analyze", "examples/codec.py:Codec.g_s", "--input", "1x192x16x16")
     assert done.returncode == 0
     assert "Blocking-free: yes" in done.stdout
-    assert "To produce output columns [16a, 16b) this net needs input columns [a-1, b+2)" in done.stdout
+    words = " ".join(done.stdout.split())
+    assert "To produce output columns [16a, 16b) this net needs input columns [a-1, b+2)" in words
 
 
 def test_json_is_the_contract():

@@ -144,23 +144,32 @@ class Call:
                 dims[at] = replace(dims[at], reads=reads)
         return replace(link, dims=tuple(dims), exact=exact)
 
-    def _constants(self) -> tuple[list[tuple[int, int]], list[tuple[int, Block]]]:
-        """How constant operands vary along each output dimension."""
-        n = len(self.shape)
-        periods, blocks = [], []
-        for value in self.node.args.values():
-            if not isinstance(value, Constant):
+    def placed(
+        self, value: object, targets: Mapping[int, int]
+    ) -> tuple[list[tuple[int, int]], list[tuple[int, Block]]]:
+        """What a constant operand asks of output dimension `targets[s]` by how it varies along its dimension s."""
+        periods: list[tuple[int, int]] = []
+        blocks: list[tuple[int, Block]] = []
+        if not isinstance(value, Constant):
+            return periods, blocks
+        for s, d in targets.items():
+            if value.shape[s] == 1 or value.random:
                 continue
-            for s, size in enumerate(value.shape):
-                d = n - len(value.shape) + s
-                if size == 1:
-                    continue
-                if value.random:
-                    blocks.append((d, Block(Cause.RANDOM, "adds random values of its own")))
-                elif not value.variation or value.variation[s] is None:
-                    blocks.append(
-                        (d, Block(Cause.POSITION, "joins a constant that differs at every position of the axis"))
-                    )
-                elif value.variation[s]:
-                    periods.append((d, int(value.variation[s] or 1)))
+            q = value.variation[s] if s < len(value.variation) else None
+            if q is None:
+                blocks.append((d, Block(Cause.POSITION, "joins a constant that differs at every position of the axis")))
+            elif q:
+                periods.append((d, q))
+        return periods, blocks
+
+    def _constants(self) -> tuple[list[tuple[int, int]], list[tuple[int, Block]]]:
+        """How constant operands vary along each output dimension, broadcast from the right."""
+        n = len(self.shape)
+        periods: list[tuple[int, int]] = []
+        blocks: list[tuple[int, Block]] = []
+        for value in self.node.args.values():
+            if isinstance(value, Constant):
+                own = len(value.shape)
+                more = self.placed(value, {s: n - own + s for s in range(own)})
+                periods, blocks = periods + more[0], blocks + more[1]
         return periods, blocks

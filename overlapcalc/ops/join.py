@@ -26,20 +26,18 @@ def cat(call: Call) -> Law:
     positions = call.positions("tensors")
     joined = sum(p is not None for p in positions) > 1
     block = Block(Cause.CONCATENATION, "joins tensors end to end along the axis") if joined else None
-    links, offset, blocks, periods = [], 0, [], []
+    links, offset = [], 0
+    periods: list[tuple[int, int]] = []
+    blocks: list[tuple[int, Block]] = []
     for value, at in zip(call["tensors"], positions, strict=True):
         if at is not None:
             dims = {d: DimRead(d, d, IndexMap.shift(-offset), block=block)}
             links.append(Link(at, keep(n, but=dims)))
-        elif isinstance(value, Constant):
-            for e, v in enumerate(value.variation):
-                if e != d and value.shape[e] > 1 and v != 0:
-                    if v is None:
-                        blocks.append(
-                            (e, Block(Cause.POSITION, "joins a constant that differs at every position of the axis"))
-                        )
-                    else:
-                        periods.append((e, v))
+        else:
+            more = call.placed(
+                value, {e: e for e in range(n) if e != d and isinstance(value, Constant) and len(value.shape) == n}
+            )
+            periods, blocks = periods + more[0], blocks + more[1]
         offset += _length(value, call.shapes, at, d)
     return Law(tuple(links), tuple(periods), tuple(blocks))
 
@@ -48,14 +46,18 @@ def cat(call: Call) -> Law:
 def stack(call: Call) -> Law:
     n, d = len(call.shape), int(call["dim"] or 0) % len(call.shape)
     links = []
+    periods: list[tuple[int, int]] = []
+    blocks: list[tuple[int, Block]] = []
+    others = [t for t in range(n) if t != d]
     for k, at in enumerate(call.positions("tensors")):
         if at is None:
+            more = call.placed(call["tensors"][k], dict(enumerate(others)))
+            periods, blocks = periods + more[0], blocks + more[1]
             continue
-        others = [t for t in range(n) if t != d]
         dims = [DimRead(s, t, IndexMap.identity()) for s, t in enumerate(others)]
         # the new dimension: index k of it holds this operand, seen as a dimension of length one at offset k
         links.append(Link(at, (*dims, DimRead(None, d, IndexMap.shift(-k)))))
-    return Law(tuple(links))
+    return Law(tuple(links), tuple(periods), tuple(blocks))
 
 
 def _part(call: Call, start: int) -> Law:
@@ -134,7 +136,31 @@ def slice_scatter(call: Call) -> Law:
         reads = [[(i - start) // step] if i in written else [] for i in range(size)]
         map_or_block = DimRead(d, d, IndexMap.identity()) if whole_axis else _cells(d, reads, block)
         links.append(Link(source, keep(n, but={d: map_or_block})))
-    return Law(tuple(links))
+    parts = [call.placed(call[name], {e: e for e in range(n) if e != d or whole_axis}) for name in ("self", "src")]
+    return Law(tuple(links), tuple(p for part in parts for p in part[0]), tuple(b for part in parts for b in part[1]))
+
+
+@rule("aten::select_scatter", shown=False)
+def select_scatter(call: Call) -> Law:
+    """Writes `src` at one index of a dimension."""
+    n = len(call.shape)
+    d = int(call["dim"]) % n
+    size = call.shape[d]
+    index = int(call["index"]) % size
+    block = Block(Cause.POSITION, "writes into one place of the axis")
+    base, source = call.position("self"), call.position("src")
+    others = [e for e in range(n) if e != d]
+    links = []
+    if base is not None:
+        links.append(Link(base, keep(n, but={d: _cells(d, [[i] if i != index else [] for i in range(size)], block)})))
+    if source is not None:
+        dims = [DimRead(s, t, IndexMap.identity()) for s, t in enumerate(others)]
+        links.append(Link(source, (*dims, DimRead(None, d, IndexMap.shift(-index)))))
+    parts = [
+        call.placed(call["self"], {e: e for e in others}),
+        call.placed(call["src"], dict(enumerate(others))),
+    ]
+    return Law(tuple(links), tuple(p for part in parts for p in part[0]), tuple(b for part in parts for b in part[1]))
 
 
 def _cells(d: int, sources: list[list[int]], block: Block | None) -> DimRead:

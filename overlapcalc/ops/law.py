@@ -151,6 +151,12 @@ def whole(source: int, target: int | None, what: str, cause: Cause = Cause.GLOBA
     return DimRead(source, target, None, block=Block(cause, what))
 
 
+def per_channel(ndim: int) -> tuple[DimRead, ...]:
+    """Index by index, with a constant of its own for each index of dimension 1: an obstacle where that is an axis."""
+    block = Block(Cause.POSITION, "has a constant of its own for every position of the axis")
+    return keep(ndim, but={1: DimRead(1, 1, IndexMap.identity(), block=block)} if ndim > 1 else None)
+
+
 def channel_blocks(size_in: int, size_out: int, groups: int, dim: int, what: str) -> DimRead:
     """Output channel block g reads operand channel block g, all of it."""
     if groups == 1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..index import IndexMap
 from .call import Call
-from .law import DimRead, Law, Link, channel_blocks, keep, whole
+from .law import DimRead, Law, Link, channel_blocks, keep, per_channel, whole
 from .registry import rule
 
 
@@ -37,7 +37,7 @@ def group_norm(call: Call) -> Law:
 @rule("aten::instance_norm", shown=False)
 def instance_norm(call: Call) -> Law:
     if not call["use_input_stats"]:
-        return call.identity()
+        return Law((Link(0, per_channel(len(call.shape))),))
     return _statistics(call, call.shape[1], "instance norm takes statistics over the whole axis")
 
 
@@ -54,7 +54,7 @@ def _statistics(call: Call, groups: int, what: str) -> Law:
 def batch_norm(call: Call) -> Law:
     training = call["training"] if call["training"] is not None else True
     if call["running_mean"] is not None and not training:
-        return call.identity()
+        return Law((Link(0, per_channel(len(call.shape))),))
     n = len(call.shape)
     what = "batch norm without running statistics takes them over the whole axis"
     mixed = {d: whole(d, d, what) for d in range(n) if d != 1}
@@ -63,7 +63,7 @@ def batch_norm(call: Call) -> Law:
 
 @rule("aten::_native_batch_norm_legit_no_training", "aten::_batch_norm_no_update", shown=False)
 def batch_norm_eval(call: Call) -> Law:
-    return call.identity()
+    return Law((Link(0, per_channel(len(call.shape))),))
 
 
 @rule("aten::local_response_norm", shown=False)

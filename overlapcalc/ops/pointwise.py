@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .call import Call
-from .law import Block, Cause, Law
+from .law import Block, Cause, Law, Link, keep, per_channel
 from .registry import rule
 
 
@@ -40,7 +40,11 @@ def copy(call: Call) -> Law:
 @rule("aten::prelu", "aten::_prelu_kernel", shown=False)
 def prelu(call: Call) -> Law:
     """The weight is one slope per channel, whatever its position."""
-    return call.broadcast(constants=False)
+    weight = call.constant("weight")
+    n = len(call.shape)
+    if weight is None:
+        return call.broadcast()
+    return Law((Link(0, per_channel(n) if weight.shape != (1,) else keep(n)),))
 
 
 @rule("aten::dropout", "aten::feature_dropout", "aten::alpha_dropout", "aten::native_dropout", shown=False)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from ..graph import Constant
 from ..index import IndexMap
 from .call import Call
-from .law import Cause, DimRead, Law, Link, keep, whole
+from .law import Block, Cause, DimRead, Law, Link, keep, whole
 from .registry import rule
 
 
@@ -14,7 +15,7 @@ from .registry import rule
         for name in (
             "mean", "sum", "amax", "amin", "max", "min", "argmax", "argmin", "prod", "var", "std", "var_mean",
             "std_mean", "linalg_vector_norm", "norm", "frobenius_norm", "logsumexp", "all", "any", "median",
-            "nanmean", "nansum", "aminmax", "count_nonzero",
+            "nanmean", "nansum", "aminmax", "count_nonzero", "kthvalue", "mode",
         )
     ),
     shown=False,
@@ -22,8 +23,8 @@ from .registry import rule
 def reduction(call: Call) -> Law:
     """The dimensions in `dim` are read whole; with `keepdim` they stay, one sample long."""
     n = len(call.shapes[0])
-    if len(call.shapes) > 1:  # max(a, b) of two tensors
-        return Law(tuple(Link(k, keep(len(s))) for k, s in enumerate(call.shapes)))
+    if call["other"] is not None:  # max(a, b) of two tensors
+        return call.broadcast()
     gone = call.dims()
     kept = len(call.shape) == n
     name = call.node.op.partition("::")[2]
@@ -45,7 +46,7 @@ def cumulative(call: Call) -> Law:
     return Law((Link(0, link, exact=False),))
 
 
-@rule("aten::sort", "aten::topk", "aten::argsort", "aten::kthvalue", "aten::mode", shown=False)
+@rule("aten::sort", "aten::topk", "aten::argsort", shown=False)
 def sort(call: Call) -> Law:
     d = -1 if call["dim"] is None else int(call["dim"])
     n = len(call.shapes[0])
@@ -99,7 +100,32 @@ def matrix_product(call: Call) -> Law:
             spread = shape[s] == 1 and call.shape[t] > 1
             dims.append(DimRead(s, t, None if spread else IndexMap.identity()))
         links.append(Link(k, tuple(dims)))
-    return Law(tuple(links))
+    periods, blocks = _factors(call, n)
+    return Law(tuple(links), tuple(periods), tuple(blocks))
+
+
+def _factors(call: Call, n: int) -> tuple[list[tuple[int, int]], list[tuple[int, Block]]]:
+    """Constant factors, told apart along every dimension that the product keeps; a constant summand too."""
+    left, right = next(
+        pair for pair in (("mat1", "mat2"), ("batch1", "batch2"), ("self", "mat2"), ("self", "other"), ("self", "vec"),
+                          ("self", "tensor"), ("input", "weight")) if all(name in call.node.args for name in pair)
+    )  # fmt: skip
+    periods: list[tuple[int, int]] = []
+    blocks: list[tuple[int, Block]] = []
+    for name, value in call.node.args.items():
+        if not isinstance(value, Constant):
+            continue
+        m = len(value.shape)
+        targets = {s: n - m + s for s in range(m)}
+        if name in (left, right):
+            between = m - 1 if name == left or m == 1 else m - 2
+            targets = {s: t for s, t in targets.items() if s != between and 0 <= t < n}
+            if m >= 2 and call.node.op != "aten::linear":
+                kept = m - 2 if name == left else m - 1
+                targets[kept] = n - 2 if name == left and n >= 2 else n - 1
+        more = call.placed(value, {s: t for s, t in targets.items() if 0 <= t < n})
+        periods, blocks = periods + more[0], blocks + more[1]
+    return periods, blocks
 
 
 @rule("aten::scaled_dot_product_attention", shown=False)

@@ -66,7 +66,7 @@ def _composites(program: ExportedProgram) -> dict[Any, Any]:
         if isinstance(node.target, torch._ops.OpOverload) and find(node.target._schema.name) is None
     }
     key = torch._C.DispatchKey.CompositeImplicitAutograd
-    made = getattr(torch.export, "default_decompositions", dict)()
+    made: Any = getattr(torch.export, "default_decompositions", dict)()
     return {
         op: made[op]
         for op in unknown

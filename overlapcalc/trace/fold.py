@@ -7,6 +7,7 @@ numbers and real buffers, so that trained or initial zeros never count and train
 from __future__ import annotations
 
 import hashlib
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -17,49 +18,60 @@ from ..graph import Constant
 
 INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 LIST_LIMIT = 1 << 16
+ROWS_LIMIT = 1 << 20
 """Integer vectors up to this length are read as lists of indices."""
 
 
 class Folder:
-    """Evaluates the nodes of an exported graph that depend on no input, each at most once."""
+    """Evaluates the nodes of an exported graph that depend on no input, each at most once per filling.
 
-    def __init__(self, tensors: dict[str, torch.Tensor], parameters: set[str]) -> None:
+    names: placeholder -> what it stands for, for parameters, buffers and constants. state: placeholders of buffers
+    that the forward pass changes.
+    """
+
+    def __init__(
+        self, tensors: dict[str, torch.Tensor], parameters: set[str], names: dict[str, str], state: set[str]
+    ) -> None:
         self._tensors = tensors  # by placeholder name: buffers and lifted constants
-        self._parameters = parameters
-        self._known: dict[FxNode, Any] = {}
+        self._parameters, self._names, self._state = parameters, names, state
+        self._known: dict[tuple[FxNode, int], Any] = {}
         self._origin: dict[FxNode, frozenset[str]] = {}
 
     def origin(self, node: FxNode) -> frozenset[str]:
-        """Which of "parameter", "random" the value comes from."""
+        """Which of "parameter", "random" the value comes from; state that changes with every call is random too."""
         if node not in self._origin:
             if node.op == "placeholder":
-                found = frozenset({"parameter"} if node.name in self._parameters else set())
+                kinds = {"parameter": self._parameters, "random": self._state}
+                found = frozenset(kind for kind, names in kinds.items() if node.name in names)
             else:
                 tags = getattr(node.target, "tags", ())
                 found = frozenset({"random"} if torch.Tag.nondeterministic_seeded in tags else set())
-                if not _shape_only(node):
+                if not shape_only(node):
                     found = found.union(*(self.origin(n) for n in node.all_input_nodes))
             self._origin[node] = found
         return self._origin[node]
 
-    def value(self, node: FxNode) -> Any:
-        if node not in self._known:
-            self._known[node] = self._evaluate(node)
-        return self._known[node]
+    def value(self, node: FxNode, filling: int = 0) -> Any:
+        """The value with parameters replaced by the given filling (see `_arbitrary`)."""
+        if "parameter" not in self.origin(node):
+            filling = 0
+        if (node, filling) not in self._known:
+            self._known[node, filling] = self._evaluate(node, filling)
+        return self._known[node, filling]
 
-    def _evaluate(self, node: FxNode) -> Any:
-        fake = node.meta.get("val")
+    def _evaluate(self, node: FxNode, filling: int) -> Any:
         if node.op == "placeholder":
             if node.name in self._parameters:
-                return _arbitrary(fake)
+                return _arbitrary(node.meta.get("val"), self._names.get(node.name, node.name), filling)
             return self._tensors[node.name]
         if node.op == "get_attr":
             return self._tensors[str(node.target)]
+        blank = shape_only(node)
 
         def fetch(n: FxNode) -> Any:
-            if _shape_only(node):  # only the shape and type are looked at
+            if blank:  # only the shape and type are looked at
                 return torch.zeros((), dtype=n.meta["val"].dtype).expand(n.meta["val"].shape)
-            return self.value(n)
+            return self.value(n, filling)
 
         args = torch.fx.map_arg(node.args, fetch)
         kwargs = dict(torch.fx.map_arg(node.kwargs, fetch))
@@ -75,42 +87,48 @@ class Folder:
         origin = self.origin(node)
         if "random" in origin:
             return Constant(shape, random=True)
-        if role == "weight":
-            kernel = shape[2:]
-            if node.name in self._parameters or all(k == 1 for k in kernel):
-                return Constant(shape)
-            return self._weight(node, shape)
-        if role == "plain":
-            return Constant(shape)
-        if "parameter" in origin:
-            return Constant(shape, tuple(0 if n == 1 else None for n in shape))
+        direct = self._names.get(node.name, "") if node.op == "placeholder" else ""
+        if direct and (role == "plain" or node.name in self._parameters):
+            return Constant(shape, tuple(0 if n == 1 else None for n in shape), digest=direct)
         value = self.value(node)
         if not isinstance(value, torch.Tensor):
             return Constant(shape)
         variation = tuple(_variation(value, d) for d in range(len(shape)))
+        digest = _digest(value, variation)
+        if role == "weight":
+            return self._weight(node, shape, digest)
+        if role == "plain" or "parameter" in origin:
+            return Constant(shape, variation, digest=digest)
         indices = None
         if value.dtype in INTEGERS and len(shape) == 1 and value.numel() <= LIST_LIMIT:
             indices = tuple(int(i) for i in value.tolist())
         alive, product = _alive(value, variation)
-        return Constant(
-            shape, variation, digest=_digest(value, variation), indices=indices, alive=alive, product=product
-        )
+        rows = _rows(value, variation)
+        return Constant(shape, variation, digest=digest, indices=indices, alive=alive, product=product, rows=rows)
 
-    def _weight(self, node: FxNode, shape: tuple[int, ...]) -> Constant:
-        value = self.value(node)
-        real = (value != 0).flatten(0, 1)
+    def _weight(self, node: FxNode, shape: tuple[int, ...], digest: str) -> Constant:
+        """A tap is masked for good when no filling makes it real; where channels disagree, taps are a bound."""
+        real = self.value(node) != 0
+        if "parameter" in self.origin(node):
+            for filling in range(1, FILLINGS):
+                if bool(real.all()):
+                    break
+                real = real | (self.value(node, filling) != 0)
+        real = real.flatten(0, 1)
         some, every = real.any(dim=0), real.all(dim=0)
         if bool(every.all()):
-            return Constant(shape)
+            return Constant(shape, digest=digest)
         taps = tuple(tuple(int(i) for i in at) for at in some.nonzero().tolist())
-        return Constant(shape, taps=taps, uneven=not bool((some == every).all()))
+        return Constant(shape, taps=taps, uneven=not bool((some == every).all()), digest=digest)
 
 
-def _shape_only(node: FxNode) -> bool:
+def shape_only(node: FxNode) -> bool:
     """Operators that look at the shape and type of their tensor and at no value of it."""
-    name = getattr(node.target, "_schema", None)
-    short = name.name.partition("::")[2] if name is not None else ""
-    return short in SHAPE_ONLY
+    schema = getattr(node.target, "_schema", None)
+    if schema is None:
+        return False
+    name = schema.name.partition("::")[2]
+    return name in SHAPE_ONLY or (name == "fill" and schema.overload_name == "Scalar")
 
 
 SHAPE_ONLY = frozenset(
@@ -119,15 +137,22 @@ SHAPE_ONLY = frozenset(
 )
 
 
-def _arbitrary(fake: Any) -> torch.Tensor:
-    """Positive, all different, reproducible."""
+FILLINGS = 6
+"""How many sets of made-up weights may show a tap to be real."""
+
+
+def _arbitrary(fake: Any, name: str, filling: int) -> torch.Tensor:
+    """Non-zero, all different, reproducible, other values for every name: positive, negative, then of both signs."""
     shape, dtype = tuple(int(n) for n in fake.shape), fake.dtype
-    generator = torch.Generator().manual_seed(0)
-    if dtype.is_floating_point:
-        return torch.rand(shape, generator=generator, dtype=torch.float64).add_(0.5).to(dtype)
-    if dtype.is_complex:
-        return torch.rand(shape, generator=generator, dtype=torch.float64).add_(0.5).to(dtype)
-    return torch.ones(shape, dtype=dtype)
+    if not (dtype.is_floating_point or dtype.is_complex):
+        return torch.ones(shape, dtype=dtype)
+    generator = torch.Generator().manual_seed(zlib.crc32(f"{filling}{name}".encode()))
+    values = torch.rand(shape, generator=generator, dtype=torch.float64).add_(0.5)
+    if filling == 1:
+        values.neg_()
+    elif filling > 1:
+        values.mul_(torch.rand(shape, generator=generator, dtype=torch.float64).sub_(0.5).sign_()).mul_(filling - 1)
+    return values.to(dtype)
 
 
 def _variation(value: torch.Tensor, d: int) -> int | None:
@@ -162,12 +187,22 @@ def _alive(value: torch.Tensor, variation: tuple[int | None, ...]) -> tuple[tupl
     return tuple(out), bool(torch.equal(filled, real))
 
 
-def _digest(value: torch.Tensor, variation: tuple[int | None, ...]) -> str:
-    """The values of one period; a dimension without a period is left to the law that refuses it."""
-    if None in variation:
-        return "varies"
+def _rows(value: torch.Tensor, variation: tuple[int | None, ...]) -> tuple[tuple[int, ...], ...]:
+    """A hash of the values at each index of the dimensions along which they vary."""
+    if value.numel() > ROWS_LIMIT or not any(q != 0 for q in variation):
+        return ()
+    lines = []
     for d, q in enumerate(variation):
-        value = value.narrow(d, 0, min(value.shape[d], max(1, q or 1)))
+        rows = value.movedim(d, 0).reshape(value.shape[d], -1).tolist() if q != 0 else []
+        lines.append(tuple(hash(tuple(row)) for row in rows))
+    return tuple(lines)
+
+
+def _digest(value: torch.Tensor, variation: tuple[int | None, ...]) -> str:
+    """The values, of one period along each dimension that has one."""
+    for d, q in enumerate(variation):
+        if q is not None:
+            value = value.narrow(d, 0, min(value.shape[d], max(1, q)))
     flat = value.detach().to("cpu").reshape(-1)
     if flat.numel() > LIST_LIMIT:  # too long to write out: two moments stand for it
         wide = flat.to(torch.complex128 if flat.is_complex() else torch.float64)

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import operator
 import re
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx import Node as FxNode
+from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from ..errors import TraceError
 from ..graph import Data, Graph, Node
 from .export import export, foreign
-from .fold import SHAPE_ONLY, Folder
+from .fold import Folder, shape_only
 
 Shapes = tuple[tuple[int, ...], ...]
 
+MOST_REAL = 1 << 28
 WEIGHTED = re.compile(r"^aten::_?(conv|convolution)")
 PLAIN = frozenset({"weight", "bias", "running_mean", "running_var", "running_inv_std"})
 """Arguments whose values never decide what is read (the weights of norms and linear layers)."""
@@ -32,8 +38,17 @@ def trace(
     memory that nobody looks at. weights: addresses of the original's parameters, which a closure in the model may still
     hold; they are no constants either. Raises TraceError.
     """
-    inputs = tuple(torch.empty(s, dtype=d) for s, d in zip(shapes, dtypes, strict=True))
+    inputs = _examples(shapes, dtypes)
     return _Lowering(export(model, inputs), model, weights).graph()
+
+
+def _examples(shapes: Shapes, dtypes: Sequence[torch.dtype]) -> tuple[torch.Tensor, ...]:
+    """Tensors of these shapes that hold no data; fake ones where even the address space would not do."""
+    mode: Any = contextlib.nullcontext()
+    if sum(prod(shape) for shape in shapes) > MOST_REAL:
+        mode = FakeTensorMode(allow_non_fake_inputs=True, shape_env=ShapeEnv())
+    with mode:
+        return tuple(torch.empty(s, dtype=d) for s, d in zip(shapes, dtypes, strict=True))
 
 
 class _Lowering:
@@ -45,6 +60,7 @@ class _Lowering:
         self.modules = {name: type(m).__name__ for name, m in model.named_modules() if not list(m.children())}
         signature = program.graph_signature
         self.user_inputs = [n for n in signature.user_inputs if isinstance(n, str)]
+        names = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
         parameters = set(signature.inputs_to_parameters)
         tensors: dict[str, torch.Tensor] = {}
         weights = {name for name, _ in model.named_parameters()} | set(_was_parameter(model))
@@ -53,15 +69,19 @@ class _Lowering:
                 parameters.add(name)
             else:
                 tensors[name] = _state(program, target)
-        for name, target in signature.inputs_to_lifted_tensor_constants.items():
+        lifted = signature.inputs_to_lifted_tensor_constants
+        known = originals | _live_parameters() if lifted else originals
+        for name, target in lifted.items():
             value = program.constants[target]
-            if isinstance(value, torch.Tensor) and value.numel() and value.data_ptr() in originals:
+            if isinstance(value, torch.Tensor) and value.numel() and value.data_ptr() in known:
                 parameters.add(name)
+                names[name] = name
             else:
                 tensors[name] = value
-        self.folder = Folder(tensors, parameters)
+        changed = set(signature.buffers_to_mutate.values())
+        state = {name for name, target in signature.inputs_to_buffers.items() if target in changed} - parameters
+        self.folder = Folder(tensors, parameters, names, state)
         self.data: set[FxNode] = set()
-        self.mutated = set(signature.buffers_to_mutate) | set(getattr(signature, "user_inputs_to_mutate", ()))
 
     def graph(self) -> Graph:
         nodes: list[Node] = []
@@ -99,7 +119,7 @@ class _Lowering:
         if fx.target is operator.getitem:
             assert isinstance(fx.args[0], FxNode)
             call, result = fx.args[0], int(fx.args[1])  # type: ignore[arg-type]
-        elif _name(fx).partition("::")[2] in SHAPE_ONLY or fx.meta.get("val") is None:
+        elif shape_only(fx) or fx.meta.get("val") is None:
             return  # a constant of the same shape; an assertion
         self.data.add(fx)
         if isinstance(fx.meta["val"], torch.Tensor):
@@ -143,9 +163,11 @@ class _Lowering:
 
     def _argument(self, value: Any, role: str) -> Any:
         if isinstance(value, FxNode):
-            if value in self.data:
-                return Data(value.name)
             fake = value.meta.get("val")
+            if value in self.data:
+                if not isinstance(fake, torch.Tensor):
+                    raise TraceError(f"a number is read out of the data (item(), say){_at(value)}; keep it a tensor")
+                return Data(value.name)
             if not isinstance(fake, torch.Tensor):
                 raise TraceError(f"{value.name} is a size that is known only at run time{_at(value)}")
             return self.folder.constant(value, role)
@@ -156,6 +178,11 @@ class _Lowering:
         if isinstance(value, (torch.SymInt, torch.SymFloat, torch.SymBool)):
             raise TraceError(f"{value} is a size that is known only at run time")
         return value
+
+
+def _live_parameters() -> frozenset[int]:
+    """Addresses of all parameters there are: a lifted constant may be one that a closure or a list holds."""
+    return frozenset(p.data_ptr() for p in gc.get_objects() if type(p) is nn.Parameter and p.numel())
 
 
 def _was_parameter(model: nn.Module) -> list[str]:
