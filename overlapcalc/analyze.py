@@ -128,16 +128,20 @@ class _Tracer:
 
         Once is not enough: a branch on `width % 3 == 0` is the same branch at many sizes that are no multiples.
         """
-        return all(self._compared(net, {axis: k * steps for axis, steps in times.items()})[1] == {} for k in (1, 2, 3))
+        for k in (1, 2, 3):
+            further = {axis: k * steps for axis, steps in times.items()}
+            if any(self._compared(net, grown)[1] != {} for grown in (_skewed(further), further)):
+                return False
+        return True
 
     def _period(self, net: Propagation, times: Mapping[str, int], axes: set[str]) -> dict[str, int] | None:
         """The smallest numbers of steps along `axes` after which the net means the same, if there are any."""
         for most in PERIODS:
             found = {**times, **dict.fromkeys(axes, most)}
-            larger, _ = _grown(net, found)
+            larger, _ = _grown(net, _skewed(found))
             if prod(prod(shape[2:]) for shape in larger) > MOST_SAMPLES:
                 continue
-            if self._compared(net, found)[1] != {}:
+            if any(self._compared(net, grown)[1] != {} for grown in (_skewed(found), found)):
                 return None
             for prime in (2, 3, 5, 7):
                 while all(found[a] % prime == 0 for a in axes):

@@ -9,18 +9,62 @@ from .call import Call
 from .law import Block, Cause, DimRead, Law, Link
 from .registry import rule
 
+Runs = list[tuple[list[int], list[int]]]
+"""Runs of operand and output dimensions with equal products, in order."""
+
 
 @rule(
-    "aten::view", "aten::_unsafe_view", "aten::reshape", "aten::flatten", "aten::unflatten", "aten::unsqueeze",
-    "aten::squeeze", "aten::_reshape_alias", "aten::view_copy", "aten::ravel",
-    shown=False, sizes=("size", "shape", "sizes"),
+    "aten::view", "aten::_unsafe_view", "aten::reshape", "aten::_reshape_alias", "aten::view_copy", "aten::ravel",
+    shown=False, sizes=("size", "shape"),
 )  # fmt: skip
 def view(call: Call) -> Law:
-    """Matches runs of dimensions of equal product. A dimension that stays whole is read index by index; others
-    may be split and merged as long as none of them is a spatial axis."""
+    """Where only the shapes are known, equal dimensions are matched from the right, then runs from the left."""
+    old, new = call.shapes[0], call.shape
+    same = 0
+    while same < min(len(old), len(new)) and old[-1 - same] == new[-1 - same]:
+        same += 1
+    runs = _runs(old[: len(old) - same], new[: len(new) - same])
+    return _viewed(call, runs + [([len(old) - k], [len(new) - k]) for k in range(same, 0, -1)])
+
+
+@rule("aten::flatten", shown=False)
+def flatten(call: Call) -> Law:
+    n = len(call.shapes[0])
+    first, last = int(call["start_dim"]) % n, int(call["end_dim"]) % n
+    runs: Runs = [([d], [d]) for d in range(first)]
+    runs.append((list(range(first, last + 1)), [first]))
+    return _viewed(call, runs + [([d], [d - last + first]) for d in range(last + 1, n)])
+
+
+@rule("aten::unflatten", shown=False, sizes=("sizes",))
+def unflatten(call: Call) -> Law:
+    n, d = len(call.shapes[0]), call.dim()
+    more = len(call.shape) - n
+    runs: Runs = [([e], [e]) for e in range(d)]
+    runs.append(([d], list(range(d, d + more + 1))))
+    return _viewed(call, runs + [([e], [e + more]) for e in range(d + 1, n)])
+
+
+@rule("aten::unsqueeze", shown=False)
+def unsqueeze(call: Call) -> Law:
+    n = len(call.shape)
+    d = int(call["dim"]) % n
+    return _viewed(call, [([], [t]) if t == d else ([t - (t > d)], [t]) for t in range(n)])
+
+
+@rule("aten::squeeze", shown=False)
+def squeeze(call: Call) -> Law:
+    shape = call.shapes[0]
+    gone = {d for d in call.dims() if shape[d] == 1}
+    kept = [d for d in range(len(shape)) if d not in gone]
+    return _viewed(call, [([d], [kept.index(d)] if d in kept else []) for d in range(len(shape))])
+
+
+def _viewed(call: Call, runs: Runs) -> Law:
+    """A dimension that stays whole is read index by index; others may be split and merged as long as none of them
+    is a spatial axis."""
     dims: list[DimRead] = []
-    cells = "regroup"
-    for old, new in _runs(call.shapes[0], call.shape):
+    for old, new in runs:
         big_old = [s for s in old if call.shapes[0][s] > 1]
         big_new = [t for t in new if call.shape[t] > 1]
         if len(big_old) <= 1 and len(big_new) <= 1:
@@ -29,7 +73,7 @@ def view(call: Call) -> Law:
         block = Block(Cause.RESHAPE, "merges or splits the axis with a view")
         dims += [DimRead(s, None, None, block=block) for s in old]
         dims += [DimRead(None, t) for t in new]
-    return Law((Link(0, tuple(dims), cells=cells),))
+    return Law((Link(0, tuple(dims), cells="regroup"),))
 
 
 def _one_to_one(old: list[int], new: list[int], big_old: list[int], big_new: list[int]) -> list[DimRead]:
