@@ -156,7 +156,8 @@ class AxisAnalysis:
                 at = f" ({where.source})" if where.source else ""
                 raise ObstacleError(
                     f"{self.output} cannot be computed from a tile of {shorter} samples along {self.axis}: "
-                    f"{small.names[name]}: {where.op} on {self.axis}: {axes[self.axis]}{at}; {HELP[Cause.SIZE_DEPENDENT]}"
+                    f"{small.names[name]}: {where.op} on {self.axis}: {axes[self.axis]}{at}; to change that: "
+                    f"{HELP[Cause.SIZE_DEPENDENT]}"
                 )
         return True
 

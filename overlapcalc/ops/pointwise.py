@@ -17,7 +17,8 @@ def broadcast(call: Call) -> Law:
         f"aten::{name}"
         for name in (
             "alias", "detach", "detach_", "_to_copy", "to", "clone", "contiguous", "lift_fresh_copy", "lift_fresh",
-            "hardswish", "hardsigmoid", "hardtanh", "relu6", "celu", "selu", "rrelu_with_noise",
+            "hardswish", "hardsigmoid", "hardtanh", "relu6", "celu", "selu", "elu", "leaky_relu", "mish", "softplus",
+            "softshrink", "hardshrink", "threshold", "isfinite", "ldexp", "rad2deg", "rrelu_with_noise",
             "_conj", "_conj_physical", "_neg_view", "resolve_conj", "resolve_neg",
             "__and__", "__or__", "__xor__", "__lshift__", "__rshift__",
             "fake_quantize_per_tensor_affine", "log_sigmoid_forward", "isclose", "type_as",
