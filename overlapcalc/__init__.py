@@ -1,7 +1,8 @@
 """overlapcalc: how much context each block of an image needs so that a CNN can run block by block, exactly."""
 
-from .analysis import Analysis, AxisAnalysis, AxisGrid, Pair
+from .analysis import Analysis, AxisGrid, Pair
 from .analyze import analyze
+from .axis import AxisAnalysis
 from .errors import (
     AmbiguousPair,
     InputError,
@@ -14,7 +15,7 @@ from .errors import (
 from .index import IndexMap, Span
 from .measure import Sides
 from .ops import rule, unregister
-from .propagator import Obstacle
+from .reach import Obstacle
 from .version import __version__
 
 __all__ = [

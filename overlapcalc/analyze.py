@@ -17,9 +17,11 @@ from .analysis import Analysis, Named
 from .errors import InputError, TraceError
 from .graph import Graph, spatial_axes
 from .lattice import Lattice
-from .layers import node_names
-from .propagator import Propagation, propagate
+from .names import node_names
+from .propagator import propagate
+from .reach import Propagation
 from .sizecheck import Differing, differences
+from .source import Source
 from .trace import Shapes, trace
 from .trace.stand_in import stand_in
 
@@ -58,8 +60,7 @@ def analyze(model: nn.Module, inputs: Inputs, *, axes: Sequence[str] | str | Non
         wanted,
         verified_at is not None,
         verified_at,
-        net,
-        retrace,
+        Source(net, retrace),
     )
 
 

@@ -13,7 +13,7 @@ from functools import partial
 from .cells import Field
 from .index import EMPTY, Span, Spans
 from .ops.law import Border
-from .propagator import Propagation, Step, cell_shape
+from .reach import Propagation, Step, cell_shape
 
 
 @dataclass(frozen=True)

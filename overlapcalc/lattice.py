@@ -11,7 +11,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 from .demand import Demand
-from .propagator import Propagation
+from .reach import Propagation
 
 
 class Lattice:

@@ -1,21 +1,20 @@
-"""Names and rows of the per-layer table."""
+"""The rows of the per-layer table."""
 
 from __future__ import annotations
 
-import re
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+from .detail import detail
 from .errors import AmbiguousPair, InputError
-from .graph import Constant, Graph, Node
+from .graph import Node
 from .index import IndexMap
 from .lattice import Lattice
 from .measure import Sides, context_of, reach_of_one, receptive_field
 from .ops import find
-from .propagator import Propagation, Reach, joined
+from .reach import Propagation, Reach, joined
 
 
 @dataclass(frozen=True)
@@ -131,52 +130,6 @@ def _row_axis(net: Propagation, lattice: Lattice, node: Node, inp: str, axis: st
     )
 
 
-def node_names(graph: Graph) -> dict[str, str]:
-    """What to call each node: its module path; with the operator behind it where a module has several.
-
-    A convolution module is `g_a.0`; an addition in the forward of `block1` is `block1.add`; the second one
-    `block1.add#2`. A module that is called again counts on the same way: `conv#2`.
-    """
-    plain: dict[str, str] = {}
-    for node in graph:
-        op = short_op(node)
-        if node.op == "input":
-            plain[node.name] = node.name
-        elif node.leaf and node.layer:
-            plain[node.name] = node.layer
-        else:
-            plain[node.name] = f"{node.layer}.{op}" if node.layer else op
-    shared = {
-        layer
-        for layer in {n.layer for n in graph if n.leaf}
-        if len({n.op for n in graph if n.layer == layer and n.leaf}) > 1
-    }
-    for node in graph:  # a leaf module with several operators, such as a convolution that pads by reflection
-        if node.layer in shared and node.leaf and not _is_main(node):
-            plain[node.name] = f"{node.layer}.{short_op(node)}"
-    seen: Counter[str] = Counter()
-    names = {}
-    for node in sorted(graph, key=_unlikely_row):  # a stable sort: rows get the plain names, the rest count on
-        name = plain[node.name]
-        seen[name] += 1
-        names[node.name] = name if seen[name] == 1 else f"{name}#{seen[name]}"
-    return names
-
-
-def _unlikely_row(node: Node) -> bool:
-    rule = find(node.op)
-    return len(set(node.operands)) < 2 and not (rule is not None and rule.shown)
-
-
-def _is_main(node: Node) -> bool:
-    return "conv" in node.op or "pool" in node.op or "norm" in node.op
-
-
-def short_op(node: Node) -> str:
-    """`conv2d` of `aten::conv2d`; leading underscores dropped."""
-    return node.op.partition("::")[2].lstrip("_") or node.op
-
-
 def visible(net: Propagation, node: Node) -> bool:
     """Whether a node is a row: it does something in space, joins branches, or is in the way."""
     if node.op == "input":
@@ -209,115 +162,3 @@ def feeders(net: Propagation, node: Node, rows: set[str]) -> tuple[str, ...]:
         else:
             todo.extend(reversed(net.graph[name].operands))
     return tuple(dict.fromkeys(found))
-
-
-SHOWN = {
-    "kernel_size": "kernel",
-    "stride": "stride",
-    "padding": "padding",
-    "output_padding": "output_padding",
-    "dilation": "dilation",
-    "groups": "groups",
-    "pad": "pad",
-    "mode": "mode",
-    "upscale_factor": "factor",
-    "downscale_factor": "factor",
-    "scale_factors": "factor",
-    "output_size": "size",
-    "ceil_mode": "ceil_mode",
-    "align_corners": "align_corners",
-    "dim": "dim",
-    "start": "start",
-    "end": "end",
-    "step": "step",
-}
-DEFAULTS: dict[str, Iterable[Any]] = {
-    "padding": (0,),
-    "output_padding": (0,),
-    "dilation": (1,),
-    "groups": (1,),
-    "stride": (1, None),
-    "ceil_mode": (False, None),
-    "align_corners": (False, None),
-    "mode": ("constant",),
-    "step": (1,),
-}
-FAR = 1 << 62
-
-
-def detail(node: Node) -> dict[str, Any]:
-    """The figures of a call, under plain names; values that are torch's defaults are left out."""
-    out: dict[str, Any] = {}
-    weight = node.args.get("weight")
-    if isinstance(weight, Constant) and "conv" in node.op:
-        out["kernel"] = _short(weight.shape[2:])
-        if weight.taps is not None:
-            out["masked"] = True
-    for name, shown in SHOWN.items():
-        if name not in node.args:
-            continue
-        value = _short(node.args[name])
-        if value is None or value == () or value in DEFAULTS.get(shown, ()):
-            continue
-        if shown == "end" and isinstance(value, int) and value >= FAR:
-            continue
-        out.setdefault(shown, value)
-    if "kernel" not in out and "conv" not in node.op and "pool" not in node.op:
-        out.pop("stride", None)
-    return out
-
-
-def _short(value: Any) -> Any:
-    """One number for a list of equal ones."""
-    if isinstance(value, tuple):
-        if len(value) and all(isinstance(v, (int, float)) and v == value[0] for v in value):
-            return value[0]
-        return value
-    return value if isinstance(value, (int, float, str, bool, type(None))) else None
-
-
-WORDS = {
-    "conv": "conv", "conv_transpose": "tconv", "max_pool": "max-pool", "avg_pool": "avg-pool",
-    "adaptive_avg_pool": "adaptive avg-pool", "adaptive_max_pool": "adaptive max-pool", "upsample_nearest": "nearest",
-    "upsample_nearest_exact": "nearest-exact", "upsample_linear": "linear", "upsample_bilinear": "bilinear",
-    "upsample_trilinear": "trilinear", "upsample_bicubic": "bicubic", "pixel_shuffle": "pixel-shuffle",
-    "pixel_unshuffle": "pixel-unshuffle", "constant_pad_nd": "pad", "reflection_pad": "reflect pad",
-    "replication_pad": "replicate pad", "max_pool_with_indices": "max-pool", "group_norm": "group norm",
-    "instance_norm": "instance norm",
-}  # fmt: skip
-
-
-def what(row: LayerRow) -> str:
-    """What a row does, in few letters: `tconv k5 s2 p2 op1`."""
-    op = re.sub(r"[123]d(?=_|$)", "", row.op.partition("::")[2].lstrip("_"))
-    word = WORDS.get(op, op)
-    figures = dict(row.detail)
-    if word in ("cat", "stack"):
-        figures.pop("dim", None)
-    mode = figures.pop("mode", None)
-    return " ".join(str(part) for part in (mode, word, detail_text(figures)) if part)
-
-
-LETTERS: Mapping[str, str] = {
-    "kernel": "k", "stride": "s", "padding": "p", "output_padding": "op", "dilation": "d", "groups": "g",
-    "factor": "x",
-}  # fmt: skip
-
-
-def detail_text(figures: Mapping[str, Any]) -> str:
-    """`k5 s2 p2`: a letter per figure, values per axis joined with x."""
-    parts = []
-    for name, value in figures.items():
-        if name == "masked":
-            parts.append("masked")
-        elif value is True:
-            parts.append(name)
-        else:
-            listed = isinstance(value, (tuple, list))
-            text = ("," if name == "pad" else "x").join(map(_number, value)) if listed else _number(value)
-            parts.append(text if name == "pad" else LETTERS[name] + text if name in LETTERS else f"{name} {text}")
-    return " ".join(parts)
-
-
-def _number(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -12,7 +12,7 @@ from typing import Any
 
 from .graph import Constant, Data, Graph, Node
 from .ops import find
-from .propagator import CELL, LOST, Propagation
+from .reach import CELL, LOST, Propagation
 
 Differing = dict[str, dict[str, str]]
 """Node -> axis -> what differs there."""

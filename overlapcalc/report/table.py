@@ -10,8 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from ..analysis import Analysis
-from ..layers import LayerRow, RowAxis, what
+from ..layers import LayerRow, RowAxis
 from .verdict import verdict
+from .words import what
 
 UNDERLINED = box.Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
 WIDE = 110

@@ -9,9 +9,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from ..analysis import Analysis, AxisAnalysis, Pair
+from ..analysis import Analysis, Pair
+from ..axis import AxisAnalysis
 from ..measure import Sides
-from ..propagator import Obstacle
+from ..reach import Obstacle
 
 NOUNS = {"W": "columns", "H": "rows", "D": "slices", "L": "samples"}
 MOST_OBSTACLES = 12

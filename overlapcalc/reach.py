@@ -1,0 +1,157 @@
+"""The values of a propagation: what is known of every tensor of a net."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from .cells import Field, Pairing
+from .graph import Graph
+from .grid import Rate, Rates
+from .index import IndexMap
+from .ops.law import Border, Law
+
+CELL, LOST = "", "~"
+"""Labels of a dimension that is not an axis, and of one whose positions no longer are those of an axis."""
+
+Slot = tuple[str, str]
+"""An input of the net and one of its axes."""
+
+
+@dataclass(frozen=True, order=True)
+class Obstacle:
+    """An operator that makes exact block-wise running impossible on an axis.
+
+    layer: module path. op: operator. axis. cause: one of `Cause`. message: what happens there. source: "file:line"
+    or "". help: what would make it local.
+    """
+
+    layer: str
+    op: str
+    axis: str
+    cause: str
+    message: str
+    source: str = ""
+    help: str = ""
+
+    def __str__(self) -> str:
+        at = f" ({self.source})" if self.source else ""
+        return f"{self.layer}: {self.op} on {self.axis}: {self.message}{at}"
+
+
+@dataclass(frozen=True)
+class Reach:
+    """What a cell reads of one input along one axis.
+
+    reads: hulls per output phase, None for nothing. sure: the part of them known to be real; the reads are exact
+    where both agree. via: obstacles on the way. hidden: phases that read nothing on one branch are covered by
+    another.
+    """
+
+    reads: IndexMap | None = None
+    sure: IndexMap | None = None
+    via: frozenset[Obstacle] = frozenset()
+    hidden: bool = False
+
+    def __bool__(self) -> bool:
+        return self.reads is not None or bool(self.via)
+
+    def __or__(self, other: Reach) -> Reach:
+        if not other or self is other:
+            return self
+        if not self:
+            return other
+        hidden = self.hidden or other.hidden or _holes(self.reads) != _holes(other.reads)
+        reads = _union(self.reads, other.reads)
+        exact = self.sure is self.reads and other.sure is other.reads
+        sure = reads if exact else _union(self.sure, other.sure)
+        return Reach(reads, sure, self.via | other.via, hidden)
+
+
+NOTHING = Reach()
+Reaches = tuple[Reach, ...]
+
+
+def _union(a: IndexMap | None, b: IndexMap | None) -> IndexMap | None:
+    if a is None or b is None:
+        return a if b is None else b
+    if a is b or a == b:
+        return a
+    return (a | b).hulls().reduced()
+
+
+def _holes(reads: IndexMap | None) -> tuple[bool, ...]:
+    if reads is None or all(reads.phases):
+        return ()
+    return tuple(bool(p) for p in reads.phases)
+
+
+def join_reaches(a: Reaches, b: Reaches) -> Reaches:
+    return tuple(x | y for x, y in zip(a, b, strict=True))
+
+
+@dataclass(frozen=True)
+class Step:
+    """One axis of a path: how the output's axis reads the operand's."""
+
+    reads: IndexMap
+    border: Border = Border.CONSTANT
+    least: int = 1
+
+
+@dataclass(frozen=True)
+class Path:
+    """One link of a call, resolved: the operand's node, a step per axis, obstacles per axis, and the cells."""
+
+    operand: str
+    steps: Mapping[str, Step]
+    blocked: Mapping[str, Obstacle]
+    cells: Pairing
+    exact: bool = True
+
+
+NO_LAW = Law(())
+
+
+@dataclass(frozen=True)
+class Value:
+    """What is known of one tensor: its label per dimension, its rate per axis, what its cells read."""
+
+    labels: tuple[str, ...]
+    rates: Mapping[str, Rate]
+    cells: Field[Reaches]
+    paths: tuple[Path, ...] = ()
+    law: Law = NO_LAW
+
+    def axis_dim(self, axis: str) -> int | None:
+        return self.labels.index(axis) if axis in self.labels else None
+
+
+@dataclass(frozen=True)
+class Propagation:
+    """Every tensor's value, the slots that index `Reaches`, the tied rates, and the obstacles in order."""
+
+    graph: Graph
+    slots: tuple[Slot, ...]
+    values: Mapping[str, Value]
+    rates: Rates
+    obstacles: tuple[Obstacle, ...]
+    names: Mapping[str, str]
+
+    def size(self, node: str, axis: str) -> int | None:
+        d = self.values[node].axis_dim(axis)
+        return None if d is None else self.graph[node].shape[d]
+
+
+def joined(net: Propagation, node: str) -> Reaches:
+    """What a tensor reads, all its cells together, one Reach per slot."""
+    return net.values[node].cells.union(join_reaches)
+
+
+def cell_shape(shape: tuple[int, ...], labels: tuple[str, ...]) -> tuple[int, ...]:
+    return tuple(n for n, label in zip(shape, labels, strict=True) if label == CELL)
+
+
+def reach_between(net: Propagation, output: str, input: str, axis: str) -> Reach:
+    """What node `output`, all its cells together, reads of an input along an axis."""
+    return dict(zip(net.slots, joined(net, output), strict=True)).get((input, axis), NOTHING)

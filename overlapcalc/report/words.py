@@ -1,0 +1,55 @@
+"""A row's call in few letters."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ..layers import LayerRow
+
+WORDS = {
+    "conv": "conv", "conv_transpose": "tconv", "max_pool": "max-pool", "avg_pool": "avg-pool",
+    "adaptive_avg_pool": "adaptive avg-pool", "adaptive_max_pool": "adaptive max-pool", "upsample_nearest": "nearest",
+    "upsample_nearest_exact": "nearest-exact", "upsample_linear": "linear", "upsample_bilinear": "bilinear",
+    "upsample_trilinear": "trilinear", "upsample_bicubic": "bicubic", "pixel_shuffle": "pixel-shuffle",
+    "pixel_unshuffle": "pixel-unshuffle", "constant_pad_nd": "pad", "reflection_pad": "reflect pad",
+    "replication_pad": "replicate pad", "max_pool_with_indices": "max-pool", "group_norm": "group norm",
+    "instance_norm": "instance norm",
+}  # fmt: skip
+
+
+def what(row: LayerRow) -> str:
+    """What a row does, in few letters: `tconv k5 s2 p2 op1`."""
+    op = re.sub(r"[123]d(?=_|$)", "", row.op.partition("::")[2].lstrip("_"))
+    word = WORDS.get(op, op)
+    figures = dict(row.detail)
+    if word in ("cat", "stack"):
+        figures.pop("dim", None)
+    mode = figures.pop("mode", None)
+    return " ".join(str(part) for part in (mode, word, detail_text(figures)) if part)
+
+
+LETTERS: Mapping[str, str] = {
+    "kernel": "k", "stride": "s", "padding": "p", "output_padding": "op", "dilation": "d", "groups": "g",
+    "factor": "x",
+}  # fmt: skip
+
+
+def detail_text(figures: Mapping[str, Any]) -> str:
+    """`k5 s2 p2`: a letter per figure, values per axis joined with x."""
+    parts = []
+    for name, value in figures.items():
+        if name == "masked":
+            parts.append("masked")
+        elif value is True:
+            parts.append(name)
+        else:
+            listed = isinstance(value, (tuple, list))
+            text = ("," if name == "pad" else "x").join(map(_number, value)) if listed else _number(value)
+            parts.append(text if name == "pad" else LETTERS[name] + text if name in LETTERS else f"{name} {text}")
+    return " ".join(parts)
+
+
+def _number(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,56 @@
+"""The net at the analysed size, and at any other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+
+from .errors import InputError
+from .lattice import Lattice
+from .reach import Propagation
+
+Retrace = Callable[[tuple[tuple[int, ...], ...], bool], Propagation]
+"""Input shapes -> the net there. With True, compared with a larger trace; with False, as it is at that size."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A propagated net, and the way to others like it."""
+
+    net: Propagation
+    retrace: Retrace
+
+    def output_node(self, shown: str) -> str:
+        """The node behind the name of an output."""
+        return dict(self.net.graph.outputs)[shown]
+
+    def at(self, input: str, axis: str, size: int, verified: bool) -> Propagation:
+        """The net with another length of one axis: all inputs on the joint grid move along."""
+        now = self.net.size(input, axis)
+        if size == now:
+            return self.net
+        if not isinstance(size, int) or size < 1:
+            raise InputError(f"size={size!r}: expected a number of input samples along {axis}, at least 1")
+        return self.retrace(shapes_at(self.net, input, axis, size), verified)
+
+
+def shapes_at(net: Propagation, input: str, axis: str, size: int) -> tuple[tuple[int, ...], ...]:
+    """All input shapes when one input gets another length along an axis."""
+    now = net.size(input, axis)
+    assert now is not None
+    lattice = Lattice(net, axis)
+    shapes = []
+    for name in net.graph.inputs:
+        shape = list(net.graph[name].shape)
+        d = net.values[name].axis_dim(axis)
+        if d is not None and (name == input or lattice.same(name, input)):
+            more = Fraction((size - now) * lattice.per_step(name), lattice.per_step(input))
+            if more.denominator != 1 or shape[d] + more < 1:
+                raise InputError(
+                    f"size={size} of {input} along {axis} leaves no whole size for input {name}; analyze the net "
+                    "at the shapes in question instead"
+                )
+            shape[d] += int(more)
+        shapes.append(tuple(shape))
+    return tuple(shapes)
