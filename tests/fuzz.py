@@ -48,6 +48,9 @@ def main() -> int:
     for seed in range(args.first + index - 1, args.first + args.nets, shards):
         try:
             net, shape, outcome = one(seed)
+        except KeyboardInterrupt:
+            print("interrupted: what follows is of the seeds so far")
+            break
         except Exception as error:  # a crash is a disagreement too, and must not hide the other seeds
             wrong += 1
             print(f"seed {seed}: {type(error).__name__}: {error}", flush=True)
@@ -59,6 +62,8 @@ def main() -> int:
         checks["reads of the interior"] += outcome.interior
         checks["tiles run"] += outcome.tiles
         checks["tiles of which one step less on either side fails"] += outcome.tiles_minimal
+        if sys.stderr.isatty():
+            print(f"\r{sum(states.values())} nets, {wrong} disagreements", end="", file=sys.stderr, flush=True)
         if outcome.wrong:
             wrong += 1
             print(

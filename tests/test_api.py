@@ -348,6 +348,8 @@ class Call(nn.Module):
 
 @pytest.mark.parametrize(("name", "what", "cause"), OBSTACLES, ids=[o[0] for o in OBSTACLES])
 def test_obstacles(name, what, cause):
+    if name == "batch norm without statistics" and torch.__version__ < "2.7":
+        pytest.skip("torch.export fails on it: IndexError inside torch")
     net = what if isinstance(what, nn.Module) else Call(what)
     a = oc.analyze(net, (1, 4, 16, 16))
     assert not a.blocking_free

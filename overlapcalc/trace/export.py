@@ -17,32 +17,49 @@ from torch.overrides import TorchFunctionMode
 
 from ..errors import TraceError
 from ..ops import find
-from .stand_in import unmask
+from .stand_in import stand_in, unmask
 
 ExportedProgram = Any
 
 
-def export(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> ExportedProgram:
-    """The model's exported program, functional. Raises TraceError.
+def export(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[ExportedProgram, nn.Module]:
+    """The model's exported program, functional, and the copy of the model that it was made of. Raises TraceError.
 
-    Non-strict first; then with in-place writes to weights followed (law 12); then strict. The empty decomposition
-    rewrites in-place operators and composite ones; it costs as much as the export, and a program that has neither
-    stays as it is.
+    Non-strict first. A net that writes to its weights through `.data` is tried with the writes followed (law 12):
+    some versions of torch export it as it is, and lose what was written. Others that fail are tried strictly. The
+    empty decomposition rewrites in-place operators and composite ones; it costs as much as the export, and a program
+    that has neither stays as it is. Every attempt has a copy of its own, for a failed one leaves traces in it.
     """
+    watch = _NoData()
     with _quiet(), torch.no_grad():
         first: Exception | None = None
         for attempt in (_plain, _functional_weights, _strict):
+            if attempt is _strict and watch.met:
+                break
+            copy = stand_in(model)
             try:
-                program = attempt(model, inputs)
-                return program if _functional(program) else program.run_decompositions(_composites(program))
+                program = attempt(copy, inputs, watch)
+                if not _functional(program):
+                    program = program.run_decompositions(_composites(program))
+                return program, copy
             except Exception as error:  # torch raises many unrelated types here
                 first = first or error
         assert first is not None
         raise TraceError(_reason(first)) from first
 
 
-def _plain(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> ExportedProgram:
-    return torch.export.export(model, inputs, strict=False)
+def _plain(model: nn.Module, inputs: tuple[torch.Tensor, ...], watch: _NoData) -> ExportedProgram:
+    with watch:
+        return torch.export.export(model, inputs, strict=False)
+
+
+def _strict(model: nn.Module, inputs: tuple[torch.Tensor, ...], watch: _NoData) -> ExportedProgram:
+    return torch.export.export(model, inputs, strict=True)
+
+
+def _functional_weights(model: nn.Module, inputs: tuple[torch.Tensor, ...], watch: _NoData) -> ExportedProgram:
+    with _DataAsAlias():
+        return torch.export.export(unmask(model), inputs, strict=False)
 
 
 def _functional(program: ExportedProgram) -> bool:
@@ -74,13 +91,16 @@ def _composites(program: ExportedProgram) -> dict[Any, Any]:
     }
 
 
-def _strict(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> ExportedProgram:
-    return torch.export.export(model, inputs, strict=True)
+class _NoData(TorchFunctionMode):
+    """Stops at `.data`."""
 
+    met = False
 
-def _functional_weights(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> ExportedProgram:
-    with _DataAsAlias():
-        return torch.export.export(unmask(model), inputs, strict=False)
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in (torch.Tensor.data.__get__, torch.Tensor.data.__set__):  # type: ignore[attr-defined]
+            self.met = True
+            raise TraceError("forward uses .data, which cannot be followed")
+        return func(*args, **(kwargs or {}))
 
 
 class _DataAsAlias(TorchFunctionMode):
@@ -118,7 +138,7 @@ def _reason(error: BaseException) -> str:
     skip = ("from user code", "Set TORCH", "Traceback", "File ", "The following call", "To print", "For more")
     lines = [line.strip() for line in text.splitlines()]
     kept = [line for line in lines if line and not line.startswith(skip) and set(line) - set("^~ ")]
-    first = kept[0] if kept else type(error).__name__
+    first = f"torch.export fails with {type(error).__name__}: {kept[0] if kept else ''}"
     if "data-dependent" in text or "GuardOnDataDependent" in type(error).__name__:
         first = "control flow or a shape depends on the data: " + first
     return f"{first[:400]}{_where(error)}"

@@ -39,7 +39,8 @@ def trace(
     hold; they are no constants either. Raises TraceError.
     """
     inputs = _examples(shapes, dtypes)
-    return _Lowering(export(model, inputs), model, weights).graph()
+    program, copy = export(model, inputs)
+    return _Lowering(program, copy, weights).graph()
 
 
 def _examples(shapes: Shapes, dtypes: Sequence[torch.dtype]) -> tuple[torch.Tensor, ...]:
