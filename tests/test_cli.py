@@ -60,6 +60,13 @@ def test_the_readme_sentence():
     assert "To produce output columns [16a, 16b) this net needs input columns [a-1, b+2)" in words
 
 
+def test_the_picture_in_the_readme():
+    """The README shows what the command prints, to the letter."""
+    command, _, shown = (ROOT / "README.md").read_text().split("```")[1].partition("\n$ ")[2].partition("\n")
+    done = run(*command.split()[1:], COLUMNS="80")
+    assert done.stdout == shown
+
+
 def test_json_is_the_contract():
     done = run("analyze", "examples/unet.py:UNet", "--input", "1x3x64x96", "--format", "json", "--axis", "W")
     assert done.returncode == 0

@@ -21,13 +21,19 @@ def broadcast(call: Call) -> Law:
             "softshrink", "hardshrink", "threshold", "isfinite", "ldexp", "rad2deg", "rrelu_with_noise",
             "_conj", "_conj_physical", "_neg_view", "resolve_conj", "resolve_neg",
             "__and__", "__or__", "__xor__", "__lshift__", "__rshift__",
-            "fake_quantize_per_tensor_affine", "log_sigmoid_forward", "isclose", "type_as",
+            "fake_quantize_per_tensor_affine", "log_sigmoid_forward", "isclose",
         )
     ),
     shown=False,
 )  # fmt: skip
 def untagged(call: Call) -> Law:
     return call.broadcast()
+
+
+@rule("aten::type_as", shown=False)
+def type_as(call: Call) -> Law:
+    """The other tensor gives its type, and nothing else."""
+    return call.identity()
 
 
 @rule("aten::copy", shown=False)
