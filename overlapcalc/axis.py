@@ -54,7 +54,8 @@ class AxisAnalysis:
         Without `size`: the law of the interior, for any integers, not clipped. With `size`: exact at the borders
         too, for an input of that many samples (other axes as analysed; another size than the analysed one costs
         a trace). Axes are followed one by one: where another axis is so short that some paths find no row to go
-        through, more may be said than is read, never less. Raises InputError for an empty span, or one outside the outputs of that size.
+        through, more may be said than is read, never less. Raises InputError for an empty span, or one outside the
+        outputs of that size.
         """
         _check_span(start, stop)
         if size is None:
