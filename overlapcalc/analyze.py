@@ -135,8 +135,21 @@ class _Tracer:
                 return False
         return True
 
+    def _unrolled(self, net: Propagation, times: Mapping[str, int]) -> bool:
+        """Whether the net has the more operators the larger the image is: a loop over samples, never periodic."""
+        counts = [len(net.graph.order)]
+        for k in (1, 2):
+            larger, _ = _grown(net, {axis: k * steps for axis, steps in _skewed(times).items()})
+            try:
+                counts.append(len(self.graph(larger).order))
+            except TraceError:
+                return False
+        return counts[0] < counts[1] < counts[2]
+
     def _period(self, net: Propagation, times: Mapping[str, int], axes: set[str]) -> dict[str, int] | None:
         """The smallest numbers of steps along `axes` after which the net means the same, if there are any."""
+        if self._unrolled(net, times):
+            return None
         for most in PERIODS:
             found = {**times, **dict.fromkeys(axes, most)}
             larger, _ = _grown(net, _skewed(found))

@@ -292,6 +292,8 @@ def test_all_unknown_operators_at_once():
     assert "fft" in str(refusal.value)
 
 
+LSTM = nn.LSTM(4, 4)
+
 OBSTACLES = [
     ("group norm", nn.GroupNorm(2, 4), "global"),
     ("instance norm", nn.InstanceNorm2d(4), "global"),
@@ -321,6 +323,8 @@ OBSTACLES = [
     ("attention", lambda x: F.scaled_dot_product_attention(x, x, x), "global"),
     ("linear over space", nn.Linear(16, 16), "global"),
     ("select", lambda x: x[:, :, 3], "selection"),
+    ("LSTM", lambda x: LSTM(x.mean(2).permute(2, 0, 1))[0].permute(1, 2, 0).unsqueeze(2) + x, "global"),
+    ("a loop over columns", lambda x: torch.stack([x[..., i].tanh() for i in range(x.shape[3])], 3), "size-dependent"),
     ("written rows", lambda x: _written_rows(x), "absolute-position"),
 ]  # fmt: skip
 

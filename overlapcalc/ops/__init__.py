@@ -1,6 +1,6 @@
 """Operator rules, one file per family. Importing this package registers them all."""
 
-from . import conv, join, norm, pad, pointwise, pool, reduce, resize, select, shape, shuffle
+from . import conv, join, norm, pad, pointwise, pool, recurrent, reduce, resize, select, shape, shuffle
 from .call import Call
 from .registry import find, op_name, rule, unregister
 
@@ -14,6 +14,7 @@ __all__ = [
     "pad",
     "pointwise",
     "pool",
+    "recurrent",
     "reduce",
     "resize",
     "rule",

@@ -1,0 +1,29 @@
+"""Recurrent layers: whatever axis they run along, they read it from one end to the other."""
+
+from __future__ import annotations
+
+from ..index import IndexMap
+from .call import Call
+from .law import DimRead, Law, Link, whole
+from .registry import rule
+
+
+@rule("aten::lstm", "aten::gru", "aten::rnn_tanh", "aten::rnn_relu")
+def recurrent(call: Call) -> Law:
+    """Input (time, batch, features), or batch first; the first result keeps the time, the others are last states."""
+    time, batch = (1, 0) if call["batch_first"] else (0, 1)
+    along = "runs along the whole axis, step by step"
+    states = call.node.result > 0
+    links = []
+    for k in range(len(call.shapes)):
+        features = whole(2, 2, "mixes all positions of the axis")
+        if k == call.position("input"):
+            at = 1 if states else batch
+            dims = [whole(time, None if states else time, along), DimRead(batch, at, IndexMap.identity()), features]
+            links.append(Link(k, (*dims, DimRead(None, 0)) if states else tuple(dims)))
+        else:  # an initial state: (layers, batch, features)
+            at, other = (1, 0) if states else (batch, time)
+            links.append(
+                Link(k, (whole(0, None, along), DimRead(1, at, IndexMap.identity()), features, DimRead(None, other)))
+            )
+    return Law(tuple(links))
