@@ -70,7 +70,7 @@ class Pair:
         """What lies in the way on this axis, in order of execution."""
         if axis not in self.axes:
             raise InputError(
-                f"input {self.input} has no axis {axis!r}; analysed axes: {', '.join(self.axes) or 'none'}"
+                f"input {self.input!r} has no axis {axis!r}; analysed axes: {', '.join(self.axes) or 'none'}"
             )
         return self._of._obstacles(self.output, self.input, axis)
 
@@ -228,7 +228,7 @@ def _choose(names: Mapping[str, Any], wanted: int | str | None, what: str) -> st
         return known[wanted]
     if isinstance(wanted, str) and wanted in known:
         return wanted
-    raise InputError(f"{what}={wanted!r}: the net has {', '.join(known)}")
+    raise InputError(f"{what}={wanted!r}: there is no such {what}; the net has {', '.join(map(repr, known))}")
 
 
 def _obstacle_dict(o: Obstacle) -> dict[str, str]:

@@ -84,7 +84,11 @@ class _Tracer:
 
     def _graph(self, shapes: Shapes) -> Graph:
         with _evaluating(self._original()):
-            return trace(self._model, shapes, self._dtypes, self._weights)
+            try:
+                return trace(self._model, shapes, self._dtypes, self._weights)
+            except TraceError as error:
+                at = ", ".join("x".join(map(str, shape)) for shape in shapes)
+                raise TraceError(f"at input {at}: {error}") from error
 
     def _plain(self, shapes: Shapes) -> Propagation:
         """The net as it is at this size, whatever it does at others."""
@@ -230,7 +234,26 @@ def _described(model: Any, inputs: Any) -> tuple[Shapes, tuple[torch.dtype, ...]
         if len(shapes[-1]) > 5:
             raise InputError(f"input shape {shapes[-1]}: batch, channels and at most three spatial axes are understood")
     _check_count(model, len(shapes))
+    _check_batch(model, shapes)
     return tuple(shapes), tuple(dtypes)
+
+
+def _check_batch(model: nn.Module, shapes: Sequence[tuple[int, ...]]) -> None:
+    """torch lets an image come without its batch; here it would pass for a signal of one axis less."""
+    convolutions = {
+        n: (name, type(module).__name__)
+        for name, module in reversed(list(model.named_modules()))
+        for n, kinds in enumerate(((nn.Conv1d, nn.ConvTranspose1d), (nn.Conv2d, nn.ConvTranspose2d),
+                                   (nn.Conv3d, nn.ConvTranspose3d)), start=1)
+        if isinstance(module, kinds)
+    }  # fmt: skip
+    for shape in shapes:
+        if convolutions and len(shape) - 1 in convolutions and len(shape) - 2 not in convolutions:
+            name, kind = convolutions[len(shape) - 1]
+            raise InputError(
+                f"input shape {shape}: layer {name or 'itself'} is a {kind}, and the batch comes first; "
+                f"did you mean {(1, *shape)}?"
+            )
 
 
 def _is_int(n: Any) -> bool:

@@ -19,8 +19,8 @@ def guess_shape(model: nn.Module) -> tuple[tuple[int, ...], str]:
     needed, _ = forward_arity(model)
     if needed > 1:
         raise InputError(
-            f"{type(model).__name__}.forward takes {needed} inputs; give the shape of each, for example "
-            + " ".join(["--input 1x3x256x256"] * needed)
+            f"{type(model).__name__}.forward takes {needed} inputs; give the shape of each with --input, {needed} "
+            "times, such as --input 1x3x256x256"
         )
     for name, module in model.named_modules():
         kind = type(module).__mro__

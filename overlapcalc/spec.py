@@ -93,7 +93,7 @@ def _build(thing: Any, spec: str, kwargs: dict[str, Any]) -> nn.Module:
             raise InputError(f"SPEC {spec!r} is a module already; --kwargs are for a class or a function")
         return thing
     if not callable(thing):
-        raise InputError(f"SPEC {spec!r} is a {type(thing).__name__}; expected a module, a class or a function")
+        raise InputError(f"SPEC {spec!r} is of type {type(thing).__name__}; expected a module, a class or a function")
     _check_arguments(thing, spec, kwargs)
     try:
         model = thing(**kwargs)
@@ -117,8 +117,13 @@ def _check_arguments(thing: Any, spec: str, kwargs: dict[str, Any]) -> None:
             for p in signature.parameters.values()
             if p.default is p.empty and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and p.name not in kwargs
         ]
+        takes = ", ".join(p.name for p in signature.parameters.values()) or "no arguments"
         example = ", ".join(f'"{n}": ...' for n in needed)
-        way = f"needs {', '.join(needed)}; give them with --kwargs '{{{example}}}'" if needed else str(error)
+        way = (
+            f"needs {', '.join(needed)}; give them with --kwargs '{{{example}}}'"
+            if needed
+            else f"{error}; it takes {takes}"
+        )
         raise InputError(f"SPEC {spec!r}: {getattr(thing, '__name__', thing)} {way}") from error
 
 
@@ -128,9 +133,8 @@ def _submodule(model: nn.Module, path: str, spec: str) -> nn.Module:
         children = dict(here.named_children())
         if part not in children:
             where = f"{type(model).__name__}{walked}"
-            raise InputError(
-                f"SPEC {spec!r}: {where} has no submodule {part!r}; it has {', '.join(children) or 'none'}"
-            )
+            has = f"has no submodule {part!r}; it has {', '.join(children)}" if children else "has no submodules"
+            raise InputError(f"SPEC {spec!r}: {where} ({type(here).__name__}) {has}")
         here, walked = children[part], f"{walked}.{part}"
     return here
 
@@ -152,4 +156,4 @@ def _offer(module: ModuleType) -> str:
 
 def _first_line(error: BaseException) -> str:
     text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
+    return f"{type(error).__name__}: {text[0] if text else ''} (--debug shows where)"

@@ -64,7 +64,7 @@ class Cause(str, Enum):
 
 
 HELP = {
-    Cause.GLOBAL: "freeze its statistics, or compute them over channels or a fixed window instead",
+    Cause.GLOBAL: "use channels or a fixed window instead, or freeze what it computes from the whole image",
     Cause.ADAPTIVE_POOLING: "use a pooling with a fixed kernel and stride",
     Cause.ALIGN_CORNERS: "use align_corners=False with a fixed scale_factor",
     Cause.RESIZE: "resample by a fixed scale_factor",

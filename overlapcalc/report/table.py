@@ -17,7 +17,7 @@ from .words import what
 UNDERLINED = box.Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
 WIDE = 110
 """From this many columns on, the table shows where single samples reach, too."""
-LONG_NAME = 40
+LONG_NAME, NARROW_NAME = 40, 9
 
 
 def render(analysis: Analysis, console: Console, *, note: str = "") -> None:
@@ -69,7 +69,13 @@ def _table(analysis: Analysis, name: str, axes: Sequence[str], width: int) -> Ta
         title=title, title_justify="left", title_style="bold", box=UNDERLINED, show_edge=False, pad_edge=False,
         padding=(0, 1), collapse_padding=True,
     )  # fmt: skip
-    table.add_column("layer", overflow="fold", max_width=LONG_NAME, min_width=9)
+    longest = max((len(row.name) for row in analysis.layers), default=0)
+    table.add_column(
+        "layer",
+        overflow="fold",
+        max_width=LONG_NAME,
+        min_width=min(max(longest, NARROW_NAME), LONG_NAME if wide else NARROW_NAME),
+    )
     table.add_column("does", overflow="fold", min_width=8)
     table.add_column("from", overflow="fold", max_width=LONG_NAME, min_width=5)
     table.add_column("size", justify="right", overflow="fold")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from fractions import Fraction
 
 from rich.console import RenderableType
 from rich.padding import Padding
@@ -15,7 +16,7 @@ from ..measure import Sides
 from ..reach import Obstacle
 
 NOUNS = {"W": "columns", "H": "rows", "D": "slices", "L": "samples"}
-MOST_OBSTACLES = 12
+MOST_OBSTACLES, MOST_LAYERS = 12, 6
 
 
 def verdict(analysis: Analysis) -> list[RenderableType]:
@@ -37,16 +38,19 @@ def verdict(analysis: Analysis) -> list[RenderableType]:
 
 
 def _obstacles(analysis: Analysis) -> list[RenderableType]:
-    grouped: dict[tuple[str, str, str, str, str], list[Obstacle]] = {}
+    grouped: dict[tuple[str, str, str], list[Obstacle]] = {}
     for o in analysis.obstacles:
-        grouped.setdefault((o.layer, o.op, o.cause, o.message, o.source), []).append(o)
+        grouped.setdefault((o.op, o.cause, o.message), []).append(o)
     out: list[RenderableType] = []
-    for (layer, op, cause, message, source), same in list(grouped.items())[:MOST_OBSTACLES]:
-        text = Text.assemble(
-            (layer, "bold"), f": {op.partition('::')[2]} on {_list([o.axis for o in same])}: {message} [{cause}]"
-        )
-        if source:
-            text.append(f"\nat {source}", style="dim")
+    for (op, cause, message), same in list(grouped.items())[:MOST_OBSTACLES]:
+        layers = list(dict.fromkeys(o.layer for o in same))
+        more = f" and {len(layers) - MOST_LAYERS} more" if len(layers) > MOST_LAYERS else ""
+        named = ", ".join(layers[:MOST_LAYERS]) + more
+        axes = _list(dict.fromkeys(o.axis for o in same))
+        text = Text.assemble((named, "bold"), f": {op.partition('::')[2]} on {axes}: {message} [{cause}]")
+        sources = list(dict.fromkeys(o.source for o in same if o.source))
+        if sources:
+            text.append(f"\nat {sources[0]}{' and elsewhere' if len(sources) > 1 else ''}", style="dim")
         text.append(f"\nto change that: {same[0].help}")
         out.append(Padding(text, (0, 0, 0, 2)))
     if len(grouped) > MOST_OBSTACLES:
@@ -77,7 +81,7 @@ def _figures(same: list[AxisAnalysis], pair: Pair) -> RenderableType:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column()
-    grid.add_row("scale", f"{w.scale} input samples per output sample")
+    grid.add_row("scale", _scale(w.scale))
     field = str(low) if low == high else f"{low} to {high}, by output phase"
     worst = "" if w.reach is None else f"; the worst sample reaches {w.reach.before} before, {w.reach.after} after"
     grid.add_row("receptive field", field + worst)
@@ -89,6 +93,12 @@ def _figures(same: list[AxisAnalysis], pair: Pair) -> RenderableType:
     if not w.exact:
         grid.add_row("", "An upper bound: a mask or a skipped sample may make the net read less.", style="yellow")
     return grid
+
+
+def _scale(scale: Fraction) -> str:
+    inputs, outputs = scale.numerator, scale.denominator
+    made = "output sample" if outputs == 1 else f"{outputs} output samples"
+    return f"{inputs} input sample{'' if inputs == 1 else 's'} per {made}"
 
 
 def _alike(free: list[AxisAnalysis]) -> list[list[AxisAnalysis]]:

@@ -140,7 +140,7 @@ def _reason(error: BaseException) -> str:
     kept = [line for line in lines if line and not line.startswith(skip) and set(line) - set("^~ ")]
     first = f"torch.export fails with {type(error).__name__}: {kept[0] if kept else ''}"
     if "data-dependent" in text or "GuardOnDataDependent" in type(error).__name__:
-        first = "control flow or a shape depends on the data: " + first
+        first = "an `if` or a shape depends on the data; analyse the submodule before it, or write it as torch.where"
     return f"{first[:400]}{_where(error)}"
 
 
