@@ -234,26 +234,7 @@ def _described(model: Any, inputs: Any) -> tuple[Shapes, tuple[torch.dtype, ...]
         if len(shapes[-1]) > 5:
             raise InputError(f"input shape {shapes[-1]}: batch, channels and at most three spatial axes are understood")
     _check_count(model, len(shapes))
-    _check_batch(model, shapes)
     return tuple(shapes), tuple(dtypes)
-
-
-def _check_batch(model: nn.Module, shapes: Sequence[tuple[int, ...]]) -> None:
-    """torch lets an image come without its batch; here it would pass for a signal of one axis less."""
-    convolutions = {
-        n: (name, type(module).__name__)
-        for name, module in reversed(list(model.named_modules()))
-        for n, kinds in enumerate(((nn.Conv1d, nn.ConvTranspose1d), (nn.Conv2d, nn.ConvTranspose2d),
-                                   (nn.Conv3d, nn.ConvTranspose3d)), start=1)
-        if isinstance(module, kinds)
-    }  # fmt: skip
-    for shape in shapes:
-        if convolutions and len(shape) - 1 in convolutions and len(shape) - 2 not in convolutions:
-            name, kind = convolutions[len(shape) - 1]
-            raise InputError(
-                f"input shape {shape}: layer {name or 'itself'} is a {kind}, and the batch comes first; "
-                f"did you mean {(1, *shape)}?"
-            )
 
 
 def _is_int(n: Any) -> bool:

@@ -141,7 +141,7 @@ def test_a_guess_says_so(models):
         (["m.py:number"], ["is of type int"]),
         (["m.py:Net", "--kwargs", '{"N": 3, "Q": 1}'], ["'Q'", "it takes N"]),
         (["m.py:made.body.0.weight"], ["Conv2d", "has no submodules"]),
-        (["m.py:made", "--input", "3x32x32"], ["body.0 is a Conv2d", "(1, 3, 32, 32)"]),
+        (["m.py:made", "--input", "3x32x32"], ["body.0", "without a batch", "(1, 3, 32, 32)"]),
         (["m.py:broken"], ["ValueError: no weights here"]),
         (["m.py:made.body.7"], ["no submodule '7'", "0, 1"]),
         (["m.py:made", "--input", "3x"], ["--input '3x'"]),
