@@ -314,6 +314,7 @@ OBSTACLES = [
     ("cumsum", lambda x: x.cumsum(3), "global"),
     ("random", lambda x: x + torch.rand_like(x), "random"),
     ("dropout always", lambda x: F.dropout(x, training=True), "random"),
+    ("leaky at random", lambda x: F.rrelu(x, training=True), "random"),
     ("position", lambda x: x + torch.arange(x.shape[3]), "absolute-position"),
     ("gather", lambda x: x.gather(3, x.argsort(3)), "data-dependent-indexing"),
     ("halves padded to whole", lambda x: F.pad(F.avg_pool2d(x, 2), (0, x.shape[3] // 2, 0, x.shape[2] // 2)) + x,

@@ -96,6 +96,7 @@ for module in (
     nn.Dropout(),
     nn.Softplus(),
     nn.ELU(),
+    nn.RReLU(),
 ):
     case(type(module).__name__, module, 1, 3, 9, 8)
 case("layer norm over channels", ChannelsLast(3, 2), 1, 3, 9, 8)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ..index import IndexMap
 from .call import Call
 from .law import DimRead, Law, Link, channel_blocks, keep, per_channel, whole
 from .registry import rule
@@ -64,11 +63,6 @@ def batch_norm(call: Call) -> Law:
 @rule("aten::_native_batch_norm_legit_no_training", "aten::_batch_norm_no_update", shown=False)
 def batch_norm_eval(call: Call) -> Law:
     return Law((Link(0, per_channel(len(call.shape))),))
-
-
-@rule("aten::local_response_norm", shown=False)
-def local_response_norm(call: Call) -> Law:
-    return call.local({1: IndexMap.window(int(call["size"]), padding=int(call["size"]) // 2)})
 
 
 @rule("aten::linalg_cross", "aten::cross", shown=False)

@@ -18,7 +18,7 @@ def broadcast(call: Call) -> Law:
         for name in (
             "alias", "detach", "detach_", "_to_copy", "to", "clone", "contiguous", "lift_fresh_copy", "lift_fresh",
             "hardswish", "hardsigmoid", "hardtanh", "relu6", "celu", "selu", "elu", "leaky_relu", "mish", "softplus",
-            "softshrink", "hardshrink", "threshold", "isfinite", "ldexp", "rad2deg", "rrelu_with_noise",
+            "softshrink", "hardshrink", "threshold", "isfinite", "ldexp", "rad2deg",
             "_conj", "_conj_physical", "_neg_view", "resolve_conj", "resolve_neg",
             "__and__", "__or__", "__xor__", "__lshift__", "__rshift__",
             "fake_quantize_per_tensor_affine", "log_sigmoid_forward", "isclose",
@@ -54,10 +54,11 @@ def prelu(call: Call) -> Law:
     return Law((Link(0, per_channel(n) if weight.shape != (1,) else keep(n)),))
 
 
-@rule("aten::dropout", "aten::feature_dropout", "aten::alpha_dropout", "aten::native_dropout", shown=False)
+@rule("aten::dropout", "aten::feature_dropout", "aten::alpha_dropout", "aten::native_dropout", "aten::rrelu",
+      "aten::rrelu_with_noise", shown=False)  # fmt: skip
 def dropout(call: Call) -> Law:
     law = call.identity()
-    if not call["train"]:
+    if not (call["train"] or call["training"]):
         return law
-    random = Block(Cause.RANDOM, "drops samples at random: it is in training mode")
+    random = Block(Cause.RANDOM, "draws at random: it is in training mode")
     return Law(law.links, blocks=tuple((d, random) for d in range(len(call.shape))))
