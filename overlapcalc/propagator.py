@@ -88,6 +88,7 @@ class _Run:
         self.obstacles: list[Obstacle] = []
         self.unknown: list[Node] = []
         self.known: dict[Reaches, Reaches] = {}
+        self.drawn: set[str] = set()
         self.misplaced: dict[str, Block] = {}  # per axis of the node at hand
 
     def visit(self, node: Node) -> None:
@@ -362,7 +363,12 @@ class _Run:
         """What stands in the way of every input: absolute positions, randomness."""
         here = {axis: self._obstacle(node, axis, why) for axis, why in self.misplaced.items()}
         self.misplaced = {}
-        if any(value.random for value in constants_in(node.args.values())):
+        drawn = any(value.random for value in constants_in(node.args.values()))
+        drawn = drawn or any(why.cause is Cause.RANDOM for _, why in law.blocks)
+        drawn = drawn or any(operand in self.drawn for operand in node.operands)
+        if drawn and not rates:  # drawn without an axis to stand on: it counts where it meets one
+            self.drawn.add(node.name)
+        elif drawn:
             why = Block(Cause.RANDOM, "uses values that are drawn at random or change with every call")
             here = {axis: self._obstacle(node, axis, why) for axis in self._axes(node, rates)}
         for d, why in law.blocks:

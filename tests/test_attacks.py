@@ -129,6 +129,12 @@ def test_conditioning_that_carries_positions(join, shape):
     assert fine.blocking_free
 
 
+def test_conditioning_that_is_drawn_at_random():
+    net = Net(lambda s, x, v: x * F.dropout(v, training=True)[:, :, None, None])
+    a = oc.analyze(net, [(1, 3, 24, 22), (1, 3)])
+    assert {o.cause for o in a.obstacles} == {"random"}
+
+
 @pytest.mark.parametrize(
     ("weigh", "weight"),
     [
