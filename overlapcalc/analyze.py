@@ -113,12 +113,12 @@ class _Tracer:
                 differing = {axis for at in found.values() for axis in at}
                 coarser = self._period(net, times, differing)
                 if coarser is None:
-                    return propagate(net.graph, names=net.names, differing=found), larger
+                    return propagate(net.traced, names=net.names, differing=found), larger
                 times = coarser
             if any(n > 1 for n in times.values()):
-                net = propagate(net.graph, names=net.names, coarser=times)
+                net = propagate(net.traced, names=net.names, coarser=times)
             return net, larger
-        return propagate(net.graph, names=net.names, sizes_verified=False), None
+        return propagate(net.traced, names=net.names, sizes_verified=False), None
 
     def _compared(self, net: Propagation, times: Mapping[str, int]) -> tuple[Shapes, Differing | None]:
         """What differs so many steps larger along each axis; None where the net does not run there."""

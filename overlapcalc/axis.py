@@ -112,7 +112,7 @@ class AxisAnalysis:
             small = self._source.retrace(shapes_at(net, self.input, self.axis, shorter), False)
         except TraceError:
             return False
-        small = propagate(adopted(small.graph, net.graph), names=small.names)
+        small = propagate(adopted(small.traced, net.traced), names=small.names)
         moved: dict[str, dict[str, int]] = {}
         for name, twin in zip(small.graph.order, net.graph.order, strict=False):
             if self.axis in net.values[twin].rates:

@@ -22,23 +22,41 @@ U = TypeVar("U")
 
 @dataclass(frozen=True)
 class Field(Generic[T]):
-    """One value per cell, row-major over `shape`; a single value when all cells agree."""
+    """One value per cell. `values` lie row-major over `stored`: the shape, with 1 for dimensions along which all agree.
+
+    A field that varies along the 64 places of a window, but not along its 96 channels, stores 64 values.
+    """
 
     shape: tuple[int, ...]
     values: tuple[T, ...]
+    stored: tuple[int, ...]
 
     @staticmethod
-    def of(shape: tuple[int, ...], values: Sequence[T]) -> Field[T]:
+    def one(shape: tuple[int, ...], value: T) -> Field[T]:
+        """The same value in every cell."""
+        return Field(shape, (value,), (1,) * len(shape))
+
+    @staticmethod
+    def of(shape: tuple[int, ...], values: Sequence[T], stored: tuple[int, ...] | None = None) -> Field[T]:
         if values and all(v is values[0] or v == values[0] for v in values):
-            return Field(shape, (values[0],))
-        return Field(shape, tuple(values))
+            return Field.one(shape, values[0])
+        return Field(shape, tuple(values), shape if stored is None else stored)
 
     @property
     def uniform(self) -> bool:
         return len(self.values) == 1
 
-    def expanded(self) -> tuple[T, ...]:
-        return self.values * prod(self.shape) if self.uniform else self.values
+    def varies(self, dim: int) -> bool:
+        return self.stored[dim] > 1
+
+    def spread(self, stored: tuple[int, ...]) -> tuple[T, ...]:
+        """The values written out over more of the shape."""
+        if stored == self.stored:
+            return self.values
+        if self.uniform:
+            return self.values * prod(stored)
+        strides = [prod(self.stored[d + 1 :]) if n > 1 else 0 for d, n in enumerate(self.stored)]
+        return tuple(self.values[i] for i in _places(stored, strides))
 
     def distinct(self) -> list[T]:
         return list({id(v): v for v in self.values}.values())
@@ -49,53 +67,98 @@ class Field(Generic[T]):
         for v in self.values:
             if id(v) not in done:
                 done[id(v)] = f(v)
-        return Field.of(self.shape, [done[id(v)] for v in self.values])
+        return Field.of(self.shape, [done[id(v)] for v in self.values], self.stored)
 
     def merge(self, other: Field[T], join: Callable[[T, T], T]) -> Field[T]:
-        if self.uniform and other.uniform:
-            return Field(self.shape, (join(self.values[0], other.values[0]),))
+        stored = tuple(map(max, self.stored, other.stored))
         known: dict[tuple[int, int], T] = {}
         out = []
-        for a, b in zip(self.expanded(), other.expanded(), strict=True):
+        for a, b in zip(self.spread(stored), other.spread(stored), strict=True):
             key = (id(a), id(b))
             if key not in known:
                 known[key] = join(a, b)
             out.append(known[key])
-        return Field.of(self.shape, out)
+        return Field.of(self.shape, out, stored)
 
     def union(self, join: Callable[[T, T], T]) -> T:
         """The join of all cells."""
         return _union(self.distinct(), join)
 
     def transposed(self, order: Sequence[int]) -> Field[T]:
-        shape = tuple(self.shape[d] for d in order)
+        shape, stored = tuple(self.shape[d] for d in order), tuple(self.stored[d] for d in order)
         if self.uniform or list(order) == list(range(len(order))):
-            return Field(shape, self.values)
-        strides = [prod(self.shape[d + 1 :]) for d in range(len(self.shape))]
-        moved = [strides[d] for d in order]
-        places = product(*(range(n) for n in shape))
-        return Field(shape, tuple(self.values[sum(i * s for i, s in zip(at, moved, strict=True))] for at in places))
+            return Field(shape, self.values, stored)
+        strides = [prod(self.stored[d + 1 :]) for d in order]
+        return Field(shape, tuple(self.values[i] for i in _places(stored, strides)), stored)
+
+    def regrouped(self, shape: tuple[int, ...]) -> Field[T]:
+        """The same cells in row-major order under another shape. What varies is kept apart run by run."""
+        stored: list[int] = []
+        spread: list[int] = []
+        for old, new in runs(self.shape, shape):
+            varied = any(self.varies(d) for d in old)
+            stored += [shape[d] if varied else 1 for d in new]
+            spread += [self.shape[d] if varied else 1 for d in old]
+        return Field(shape, self.spread(tuple(spread)), tuple(stored))
 
     def along(self, dim: int, sources: Sequence[Sequence[int]], join: Callable[[T, T], T], empty: T) -> Field[T]:
         """A field whose index `i` of `dim` holds the join of this field's indices `sources[i]`."""
         shape = (*self.shape[:dim], len(sources), *self.shape[dim + 1 :])
-        if self.uniform and all(sources):
-            return Field(shape, self.values)
-        outer, size, inner = prod(self.shape[:dim]), self.shape[dim], prod(self.shape[dim + 1 :])
-        values = self.expanded()
+        size = self.stored[dim]
+        if size == 1 and all(sources):
+            return Field(shape, self.values, self.stored)
+        if size == 1:
+            sources = [(0,) if picks else () for picks in sources]
+        outer, inner = prod(self.stored[:dim]), prod(self.stored[dim + 1 :])
         known: dict[tuple[int, ...], T] = {}
         out: list[T] = [empty] * (outer * len(sources) * inner)
         for o, i in product(range(outer), range(inner)):
             done: dict[int, T] = {}  # many indices share one list of sources
             for k, picks in enumerate(sources):
                 if id(picks) not in done:
-                    found = {id(v): v for v in (values[(o * size + p) * inner + i] for p in picks)}
+                    found = {id(v): v for v in (self.values[(o * size + p) * inner + i] for p in picks)}
                     key = tuple(sorted(found))
                     if key not in known:
                         known[key] = _union(list(found.values()), join) if found else empty
                     done[id(picks)] = known[key]
                 out[(o * len(sources) + k) * inner + i] = done[id(picks)]
-        return Field.of(shape, out)
+        if len({id(picks) for picks in sources}) == 1:  # every index holds the same
+            out = [out[o * len(sources) * inner + i] for o, i in product(range(outer), range(inner))]
+            return Field.of(shape, out, (*self.stored[:dim], 1, *self.stored[dim + 1 :]))
+        return Field.of(shape, out, (*self.stored[:dim], len(sources), *self.stored[dim + 1 :]))
+
+
+def _places(shape: Sequence[int], strides: Sequence[int]) -> Iterable[int]:
+    """Where the entries of a strided view lie, row-major."""
+    found = [0]
+    for n, stride in zip(shape, strides, strict=True):
+        found = [at + i * stride for at in found for i in range(n)]
+    return found
+
+
+Runs = list[tuple[list[int], list[int]]]
+"""Runs of old and new dimensions with equal products, in order."""
+
+
+def runs(old: Sequence[int], new: Sequence[int]) -> Runs:
+    """The shortest runs of old and new dimensions with equal products, in order. The products must be equal in all."""
+    out: Runs = []
+    i = j = 0
+    while i < len(old) or j < len(new):
+        if i == len(old) or j == len(new):  # only dimensions of one are left
+            out.append((list(range(i, len(old))), list(range(j, len(new)))))
+            break
+        a, b = [i], [j]
+        i, j = i + 1, j + 1
+        while prod(old[s] for s in a) != prod(new[t] for t in b):
+            if prod(old[s] for s in a) < prod(new[t] for t in b):
+                a.append(i)
+                i += 1
+            else:
+                b.append(j)
+                j += 1
+        out.append((a, b))
+    return out
 
 
 def _union(values: Sequence[T], join: Callable[[T, T], T]) -> T:
@@ -167,7 +230,7 @@ class Pairing:
     @cached_property
     def same(self) -> bool:
         """Cells correspond one to one, in place."""
-        return self.flat or all(s == t and table.identity for s, t, table in self.pairs)
+        return self.shape_in == self.shape_out and all(s == t and table.identity for s, t, table in self.pairs)
 
     @cached_property
     def total(self) -> bool:
@@ -181,16 +244,24 @@ class Pairing:
 
     def gather(self, field: Field[T], join: Callable[[T, T], T], empty: T) -> Field[T]:
         """Each output cell gets the join of the operand cells that it reads."""
-        if self.same or (field.uniform and self.total):
-            return Field(self.shape_out, field.values)
+        if self.flat:
+            return field.regrouped(self.shape_out)
+        if self.same:
+            return field
+        if field.uniform and self.total:
+            return Field.one(self.shape_out, field.values[0])
         tables = [lookup.table for _, _, lookup in self.pairs]
         sides = [(s, t) for s, t, _ in self.pairs]
         return _through(field, sides, tables, self.shape_out, join, empty)
 
     def scatter(self, field: Field[T], join: Callable[[T, T], T], empty: T) -> Field[T]:
         """Each operand cell gets the join of the output cells that read it."""
-        if self.same or (field.uniform and self.onto):
-            return Field(self.shape_in, field.values)
+        if self.flat:
+            return field.regrouped(self.shape_in)
+        if self.same:
+            return field
+        if field.uniform and self.onto:
+            return Field.one(self.shape_in, field.values[0])
         tables: list[Sequence[Sequence[int]]] = []
         for s, _, lookup in self.pairs:
             if lookup.reads is None:
@@ -216,12 +287,17 @@ def _through(
     """Bring the dimensions into the order of the pairs, send each through its table, and into the order wanted."""
     order = [a for a, _ in sides if a is not None]
     field = field.transposed(order)
-    sizes = iter(field.shape)
-    field = Field(tuple(1 if a is None else next(sizes) for a, _ in sides), field.values)
+    sizes, stored = iter(field.shape), iter(field.stored)
+    field = Field(
+        tuple(1 if a is None else next(sizes) for a, _ in sides),
+        field.values,
+        tuple(1 if a is None else next(stored) for a, _ in sides),
+    )
     for d, table in enumerate(tables):
         field = field.along(d, table, join, empty)
     kept = [b for _, b in sides if b is not None]
-    field = Field(tuple(n for n, (_, b) in zip(field.shape, sides, strict=True) if b is not None), field.values)
+    left = [d for d, (_, b) in enumerate(sides) if b is not None]
+    field = Field(tuple(field.shape[d] for d in left), field.values, tuple(field.stored[d] for d in left))
     field = field.transposed([kept.index(t) for t in range(len(kept))])
     assert field.shape == shape, (field.shape, shape)
     return field

@@ -13,7 +13,7 @@ from functools import partial
 from .cells import Field
 from .index import EMPTY, Span, Spans
 from .ops.law import Border
-from .reach import Propagation, Step, cell_shape
+from .reach import Propagation, Step
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,7 @@ def _demand(
     net: Propagation, output: str, axis: str, outputs: Spans, *, sized: bool, live: list[frozenset[tuple[str, int]]]
 ) -> Demand:
     exist: dict[str, Span] = {}
-    labels = net.values[output].labels
-    start: Field[Spans] = Field(cell_shape(net.graph[output].shape, labels), (outputs,))
+    start: Field[Spans] = Field.one(net.values[output].cells.shape, outputs)
     wanted: dict[str, Field[Spans]] = {output: start}
     reads: dict[str, Spans] = {}
     used: set[tuple[str, int]] = set()

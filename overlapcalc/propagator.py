@@ -6,20 +6,21 @@ rule is resolved into paths, one per operand link, each with an index map per ax
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from math import prod
 
 from .cells import Field, Lookup, Pairing
 from .errors import RuleError, UnknownOperatorError
 from .graph import Graph, Node, constants_in, spatial_axes
 from .grid import Rate, Rates
 from .index import IndexMap
+from .layout import CELL, LOST, Layout, Part, Run
 from .ops import Call, find
 from .ops.law import HELP, Block, Cause, DimRead, Law, Link
+from .ops.parts import CUT, JOIN
 from .ops.pointwise import broadcast
 from .reach import (
-    CELL,
-    LOST,
     NOTHING,
     Obstacle,
     Path,
@@ -29,9 +30,9 @@ from .reach import (
     Slot,
     Step,
     Value,
-    cell_shape,
     join_reaches,
-)  # fmt: skip
+)
+from .views import ELSEWHERE, out_parts, spelled, spelled_law, stages
 
 
 def propagate(
@@ -56,7 +57,9 @@ def propagate(
     if run.unknown:
         raise UnknownOperatorError(_unknown_message(run.unknown, run.names))
     run.coarsen(coarser or {})
-    return Propagation(graph, run.slots, run.values, run.rates, tuple(dict.fromkeys(run.obstacles)), run.names)
+    return Propagation(
+        graph, run.taken_apart(), run.slots, run.values, run.rates, tuple(dict.fromkeys(run.obstacles)), run.names
+    )
 
 
 def _unknown_message(nodes: list[Node], names: Mapping[str, str]) -> str:
@@ -78,7 +81,8 @@ class _Run:
         differing: Mapping[str, Mapping[str, str]],
         sizes_verified: bool,
     ) -> None:
-        self.graph, self.names, self.differing, self.sizes_verified = graph, names, differing, sizes_verified
+        self.graph, self.names, self.differing, self.sizes_verified = graph, dict(names), differing, sizes_verified
+        self.nodes: list[Node] = []
         self.slots: tuple[Slot, ...] = tuple(
             (name, axis) for name in graph.inputs for axis in spatial_axes(len(graph[name].shape))
         )
@@ -93,25 +97,47 @@ class _Run:
 
     def visit(self, node: Node) -> None:
         if node.op == "input":
-            self.values[node.name] = self._input(node)
+            self._keep(node, self._input(node))
             return
         law = self._law(node)
         if law is None:
             self.unknown.append(node)
-            self.values[node.name] = self._unknown_value(node)
-            return
-        self.values[node.name] = self._apply(node, law)
+            self._keep(node, self._unknown_value(node))
+        elif law.links and law.links[0].runs is not None:
+            self._view(node, law.links[0].runs)
+        else:
+            self._keep(node, self._apply(node, law))
+
+    def taken_apart(self) -> Graph:
+        """The graph with the steps of its views, where they have any."""
+        return (
+            self.graph if len(self.nodes) == len(self.graph.order) else Graph.of(self.nodes, list(self.graph.outputs))
+        )
+
+    def _keep(self, node: Node, value: Value) -> None:
+        self.nodes.append(node)
+        self.values[node.name] = value
+
+    def _view(self, node: Node, runs: Sequence[Run]) -> None:
+        for stage in stages(node, self.values[node.operands[0]].layout, runs):
+            if stage.links is None:
+                law = self._law(stage.node)
+                assert law is not None
+            else:
+                law = Law(stage.links)
+            self.names[stage.node.name] = self.names.get(node.name, node.layer or node.name)
+            self._keep(stage.node, self._connect(stage.node, law, stage.layout, stage.layout.labels))
 
     def _input(self, node: Node) -> Value:
         axes = spatial_axes(len(node.shape))
-        labels = (CELL,) * (len(node.shape) - len(axes)) + axes
+        layout = Layout.plain(node.shape, (CELL,) * (len(node.shape) - len(axes)) + axes)
         rates = {}
         for axis in axes:
             rates[axis] = self.rates.component()
             self.rates.whole(rates[axis])
         one = Reach(IndexMap.identity(), IndexMap.identity())
         reaches = tuple(one if slot[0] == node.name else NOTHING for slot in self.slots)
-        return Value(labels, rates, Field(cell_shape(node.shape, labels), (reaches,)))
+        return Value(layout, rates, Field.one(layout.cells, reaches))
 
     def coarsen(self, times: Mapping[str, int]) -> None:
         steps = self.rates.steps()
@@ -124,15 +150,15 @@ class _Run:
     def _unknown_value(self, node: Node) -> Value:
         """Stands in for an operator without a rule, so that the others can be looked at and listed too."""
         operand = self.values.get(node.operands[0]) if node.operands else None
-        same = operand is not None and len(operand.labels) == len(node.shape)
-        labels = operand.labels if operand is not None and same else (CELL,) * len(node.shape)
+        same = operand is not None and operand.layout.simple and len(operand.labels) == len(node.shape)
+        layout = Layout.plain(node.shape, operand.labels if operand is not None and same else (CELL,) * len(node.shape))
         rates = operand.rates if operand is not None and same else {}
-        return Value(labels, rates, Field(cell_shape(node.shape, labels), (self.nothing,)))
+        return Value(layout, rates, Field.one(layout.cells, self.nothing))
 
     # ---- laws ---------------------------------------------------------------------------------------------
 
     def _law(self, node: Node) -> Law | None:
-        call = Call(node, tuple(self.graph[o].shape for o in node.operands))
+        call = Call(node, tuple(self._shape(node, o) for o in node.operands))
         known = find(node.op)
         if known is not None:
             return known.law(call)
@@ -147,6 +173,10 @@ class _Run:
                 links.append(Link(k, (*dims, *(DimRead(None, t) for t in range(len(node.shape))))))
             return Law(tuple(links))
         return None
+
+    def _shape(self, node: Node, operand: str) -> tuple[int, ...]:
+        """An operand's shape as its rule sees it: steps of views see the parts."""
+        return self.values[operand].layout.sizes if node.op in (CUT, JOIN) else self.graph[operand].shape
 
     def _obstacle(self, node: Node, axis: str, block: Block) -> Obstacle:
         obstacle = Obstacle(
@@ -164,12 +194,30 @@ class _Run:
     # ---- one call -----------------------------------------------------------------------------------------
 
     def _apply(self, node: Node, law: Law) -> Value:
-        links = [link for link in law.links if self._wanted(node, link)]
-        for link in links:
+        """A call by its rule, whose dimensions are spelled out as the parts that they consist of."""
+        for link in law.links:
             self._check(node, link)
-        labels = self._labels(node, links)
+        operands = [self.values[o].layout for o in node.operands]
+        if all(layout.simple for layout in operands):
+            return self._connect(node, law, Layout.plain(node.shape, (CELL,) * len(node.shape)))
+        sizes = out_parts(law.links, operands, node.shape)
+        out = Layout.grouped([[Part(n) for n in group] for group in sizes])
+        links = [spelled(link, operands[link.operand], out)[0] for link in law.links]
+        labels = self._labels(node, links, out)
+        out = Layout(tuple(map(Part, out.sizes, labels)), out.widths)
+        astray: dict[str, Block] = {}
+        for link in law.links:
+            astray.update(spelled(link, operands[link.operand], out)[1])
+        self.misplaced.update(astray)
+        return self._connect(node, replace(spelled_law(law, out), links=tuple(links)), out, labels)
+
+    def _connect(self, node: Node, law: Law, layout: Layout, labels: tuple[str, ...] | None = None) -> Value:
+        """What a node reads by a law in terms of parts. labels: what the parts are; when absent, what links bring."""
+        links = [link for link in law.links if self._wanted(node, link)]
+        labels = self._labels(node, links, layout) if labels is None else labels
+        layout = Layout(tuple(map(Part, layout.sizes, labels)), layout.widths)
         rates: dict[str, Rate] = {}
-        paths = [self._path(node, link, labels, rates, law) for link in links]
+        paths = [self._path(node, link, layout, rates, law) for link in links]
         for label in labels:
             if label not in (CELL, LOST) and label not in rates:  # every way to it is blocked
                 rates[label] = self.rates.component()
@@ -178,17 +226,22 @@ class _Run:
         for d, period in law.period:
             if labels[d] in rates:
                 self.rates.whole(rates[labels[d]], period)
-        cells = Field(cell_shape(node.shape, labels), (self.nothing,))
+        cells = Field.one(layout.cells, self.nothing)
         for path in paths:
             cells = cells.merge(self._through(path), join_reaches)
         here = self._own_obstacles(node, law, labels, rates)
         if here:
             cells = cells.map(lambda reaches: self._behind(reaches, here))
-        return Value(labels, rates, cells, tuple(paths), law)
+        return Value(layout, rates, cells, tuple(paths), law)
 
     def _wanted(self, node: Node, link: Link) -> bool:
-        even = self.values[node.operands[link.operand]].cells.uniform
-        return not (link.only_if_even and not even) and not (link.only_if_uneven and even)
+        if not (link.only_if_even or link.only_if_uneven):
+            return True
+        value = self.values[node.operands[link.operand]]
+        places = _cell_places(value.labels)
+        mixed = {dim.source for dim in link.dims if dim.target is None or dim.reads != IndexMap.identity()}
+        even = not any(value.cells.varies(place) for d, place in places.items() if d in mixed)
+        return even if link.only_if_even else not even
 
     def _check(self, node: Node, link: Link) -> None:
         """A rule must account for every dimension of its operand once, or an axis could vanish unnoticed."""
@@ -202,10 +255,10 @@ class _Run:
                 f"{len(node.shape)} must stand exactly once"
             )
 
-    def _labels(self, node: Node, links: list[Link]) -> tuple[str, ...]:
-        """What each output dimension is: an axis where any link keeps one, lost where one is torn up."""
+    def _labels(self, node: Node, links: Sequence[Link], layout: Layout) -> tuple[str, ...]:
+        """What each output part is: an axis where any link keeps one, lost where one is torn up."""
         found: list[str] = []
-        for t in range(len(node.shape)):
+        for t, size in enumerate(layout.sizes):
             best = CELL
             for link in links:
                 operand = self.values[node.operands[link.operand]]
@@ -218,14 +271,15 @@ class _Run:
                     kept = label != LOST and dim.reads is not None and dim.block is None
                     if kept and label not in found and best in (CELL, LOST):
                         best = label
-                    elif best == CELL and node.shape[t] > 1:
+                    elif best == CELL and size > 1:
                         best = LOST
             found.append(best)
         return tuple(found)
 
-    def _path(self, node: Node, link: Link, labels: tuple[str, ...], rates: dict[str, Rate], law: Law) -> Path:
+    def _path(self, node: Node, link: Link, layout: Layout, rates: dict[str, Rate], law: Law) -> Path:
         operand_name = node.operands[link.operand]
         operand = self.values[operand_name]
+        labels = layout.labels
         steps: dict[str, Step] = {}
         blocked: dict[str, Obstacle] = {}
         differing = self.differing.get(node.name, {})
@@ -245,18 +299,18 @@ class _Run:
                 elif target != source:
                     block(source, Block(Cause.AXES_MIXED, "lays the axis across another one"))
                 elif law.by_size and not self.sizes_verified:
-                    block(source, Block(Cause.RESIZE, "resamples to a size; no other image size could be traced"))
+                    block(source, law.by_size)
                 elif source in differing:
                     block(source, Block(Cause.SIZE_DEPENDENT, differing[source]))
                 else:
                     steps[source] = Step(dim.reads, dim.border, dim.least)
             elif dim.source is not None and source == CELL and target not in (CELL, LOST):
                 known = any(o.axis == target for r in operand.cells.union(join_reaches) for o in r.via)
-                if self.graph[operand_name].shape[dim.source] > 1 and not known:
-                    self.misplaced[target] = Block(Cause.POSITION, "joins data that is not laid out along the axis")
+                if operand.layout.sizes[dim.source] > 1 and not known:
+                    self.misplaced[target] = ELSEWHERE
         for axis in list(steps):
             self._rate(node, link, axis, steps, rates, block)
-        return Path(operand_name, steps, blocked, self._pairing(node, link, labels), link.exact)
+        return Path(operand_name, steps, blocked, self._pairing(node, link, layout), link.exact)
 
     def _rate(
         self,
@@ -282,13 +336,12 @@ class _Run:
             return
         self.rates.whole(rate, steps[axis].reads.period)
 
-    def _pairing(self, node: Node, link: Link, labels: tuple[str, ...]) -> Pairing:
-        name = node.operands[link.operand]
-        operand, shape_in = self.values[name], self.graph[name].shape
+    def _pairing(self, node: Node, link: Link, layout: Layout) -> Pairing:
+        operand = self.values[node.operands[link.operand]]
         place_in = _cell_places(operand.labels)
-        place_out = _cell_places(labels)
-        cells_in, cells_out = cell_shape(shape_in, operand.labels), cell_shape(node.shape, labels)
-        if link.cells == "regroup" and _product(cells_in) == _product(cells_out):
+        place_out = _cell_places(layout.labels)
+        cells_in, cells_out = operand.layout.cells, layout.cells
+        if link.cells == "regroup" and prod(cells_in) == prod(cells_out):
             return Pairing(cells_in, cells_out, (), flat=True)
         pairs: list[tuple[int | None, int | None, Lookup]] = []
         seen: set[int] = set()
@@ -389,10 +442,3 @@ class _Run:
 def _cell_places(labels: tuple[str, ...]) -> dict[int, int]:
     """Tensor dimension -> place among the cell dimensions."""
     return {d: k for k, d in enumerate(d for d, label in enumerate(labels) if label == CELL)}
-
-
-def _product(shape: tuple[int, ...]) -> int:
-    out = 1
-    for n in shape:
-        out *= n
-    return out

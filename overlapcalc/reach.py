@@ -9,10 +9,8 @@ from .cells import Field, Pairing
 from .graph import Graph
 from .grid import Rate, Rates
 from .index import IndexMap
+from .layout import Layout
 from .ops.law import Border, Law
-
-CELL, LOST = "", "~"
-"""Labels of a dimension that is not an axis, and of one whose positions no longer are those of an axis."""
 
 Slot = tuple[str, str]
 """An input of the net and one of its axes."""
@@ -115,22 +113,31 @@ NO_LAW = Law(())
 
 @dataclass(frozen=True)
 class Value:
-    """What is known of one tensor: its label per dimension, its rate per axis, what its cells read."""
+    """What is known of one tensor: what its dimensions are made of, its rate per axis, what its cells read."""
 
-    labels: tuple[str, ...]
+    layout: Layout
     rates: Mapping[str, Rate]
     cells: Field[Reaches]
     paths: tuple[Path, ...] = ()
     law: Law = NO_LAW
 
-    def axis_dim(self, axis: str) -> int | None:
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return self.layout.labels
+
+    def part_of(self, axis: str) -> int | None:
+        """Which part of the tensor an axis is."""
         return self.labels.index(axis) if axis in self.labels else None
 
 
 @dataclass(frozen=True)
 class Propagation:
-    """Every tensor's value, the slots that index `Reaches`, the tied rates, and the obstacles in order."""
+    """Every tensor's value, the slots that index `Reaches`, the tied rates, and the obstacles in order.
 
+    traced: the graph as it was given. graph: the same with views taken apart, where they cut or join an axis.
+    """
+
+    traced: Graph
     graph: Graph
     slots: tuple[Slot, ...]
     values: Mapping[str, Value]
@@ -139,17 +146,13 @@ class Propagation:
     names: Mapping[str, str]
 
     def size(self, node: str, axis: str) -> int | None:
-        d = self.values[node].axis_dim(axis)
-        return None if d is None else self.graph[node].shape[d]
+        layout = self.values[node].layout
+        return layout.sizes[layout.labels.index(axis)] if axis in layout.labels else None
 
 
 def joined(net: Propagation, node: str) -> Reaches:
     """What a tensor reads, all its cells together, one Reach per slot."""
     return net.values[node].cells.union(join_reaches)
-
-
-def cell_shape(shape: tuple[int, ...], labels: tuple[str, ...]) -> tuple[int, ...]:
-    return tuple(n for n, label in zip(shape, labels, strict=True) if label == CELL)
 
 
 def reach_between(net: Propagation, output: str, input: str, axis: str) -> Reach:

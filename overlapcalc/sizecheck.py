@@ -11,8 +11,9 @@ from dataclasses import replace
 from typing import Any
 
 from .graph import Constant, Data, Graph, Node
+from .layout import CELL, LOST
 from .ops import find
-from .reach import CELL, LOST, Propagation
+from .reach import Propagation
 
 Differing = dict[str, dict[str, str]]
 """Node -> axis -> what differs there."""

@@ -43,7 +43,7 @@ def shapes_at(net: Propagation, input: str, axis: str, size: int) -> tuple[tuple
     shapes = []
     for name in net.graph.inputs:
         shape = list(net.graph[name].shape)
-        d = net.values[name].axis_dim(axis)
+        d = net.values[name].part_of(axis)
         if d is not None and (name == input or lattice.same(name, input)):
             more = Fraction((size - now) * lattice.per_step(name), lattice.per_step(input))
             if more.denominator != 1 or shape[d] + more < 1:

@@ -302,7 +302,7 @@ OBSTACLES = [
     ("softmax over space", nn.Softmax(dim=-1), "global"),
     ("mean", lambda x: x - x.mean((2, 3), keepdim=True), "global"),
     ("squeeze-excite by full pooling", lambda x: x * F.avg_pool2d(x, x.shape[2:]).sigmoid(), "size-dependent"),
-    ("squeeze-excite by view", lambda x: x * x.view(1, 4, -1).mean(2).view(1, 4, 1, 1), "reshape"),
+    ("squeeze-excite by view", lambda x: x * x.view(1, 4, -1).mean(2).view(1, 4, 1, 1), "global"),
     ("norm over space", lambda x: x / x.norm(dim=(2, 3), keepdim=True), "global"),
     ("adaptive pooling", nn.AdaptiveMaxPool2d(4), "adaptive-pooling"),
     ("align_corners", nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True), "align-corners"),

@@ -112,10 +112,11 @@ class DimRead:
 class Link:
     """What the output takes from one operand (an index into the call's data operands).
 
-    `cells`: "dims" reads channels by the same DimReads, "regroup" keeps their row-major order (a view),
-    "collapse" lets every output cell read every operand cell. `exact=False`: the reads are only an upper bound.
-    `only_if_even`, `only_if_uneven`: two accounts of the same reads, a short one for operands whose cells all
-    read the same and a long one for the others.
+    `cells`: "dims" reads channels by the same DimReads, "regroup" keeps their row-major order, "collapse" lets every
+    output cell read every operand cell. `exact=False`: the reads are only an upper bound. `only_if_even`,
+    `only_if_uneven`: two accounts of the same reads, a short one for operands whose cells read the same along the
+    dimensions that it does not keep, and a long one for the others. `runs`: the link is a view, whose runs of operand
+    and output dimensions hold the same samples in row-major order; then it has no `dims`.
     """
 
     operand: int
@@ -124,6 +125,7 @@ class Link:
     exact: bool = True
     only_if_uneven: bool = False
     only_if_even: bool = False
+    runs: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -131,13 +133,13 @@ class Law:
     """The account of one call. `period[d]`: a constant operand repeats along output dimension d with that period.
 
     `blocks[d]`: fires on every input when output dimension d is a spatial axis (absolute positions, randomness).
-    `by_size`: the factor was taken from sizes, so it holds only if a second trace confirms it.
+    `by_size`: a factor was taken from sizes, so it holds only if a second trace confirms it; fires where none could.
     """
 
     links: tuple[Link, ...]
     period: tuple[tuple[int, int], ...] = ()
     blocks: tuple[tuple[int, Block], ...] = ()
-    by_size: bool = False
+    by_size: Block | None = None
 
 
 def keep(ndim: int, *, but: dict[int, DimRead] | None = None) -> tuple[DimRead, ...]:

@@ -75,7 +75,7 @@ def upsample(call: Call) -> Law:
     n = int(op[-2])
     kind = "cubic" if "cubic" in op else "linear" if "linear" in op else "nearest_exact" if "exact" in op else "nearest"
     dims: dict[int, DimRead] = {}
-    by_size = False
+    by_size: Block | None = None
     for i in range(n):
         d = len(x) - n + i
         size_in, size_out = x[d], call.shape[d]
@@ -91,6 +91,6 @@ def upsample(call: Call) -> Law:
         elif not _rounds_exactly(kind, factor, size_out, size_in):
             block = Block(Cause.RESIZE, f"resampling by {1 / factor} is rounded unevenly in float32")
         elif guessed:
-            by_size = True
+            by_size = Block(Cause.RESIZE, "resamples to a size; no other image size could be traced")
         dims[d] = DimRead(d, d, reads, Border.REPLICATE, block)
     return Law((Link(0, keep(len(x), but=dims)),), by_size=by_size)

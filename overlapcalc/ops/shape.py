@@ -1,16 +1,16 @@
-"""Views and rearrangements of dimensions: the spatial axes keep their dimension, or are refused by name."""
+"""Views and rearrangements of dimensions.
+
+A view says which dimensions hold the same samples in the same order; what that does to an axis depends on what the
+dimensions are made of, which the propagator knows (see layout.py).
+"""
 
 from __future__ import annotations
 
-from math import prod
-
+from ..cells import Runs, runs
 from ..index import IndexMap
 from .call import Call
 from .law import Block, Cause, DimRead, Law, Link
 from .registry import rule
-
-Runs = list[tuple[list[int], list[int]]]
-"""Runs of operand and output dimensions with equal products, in order."""
 
 
 @rule(
@@ -23,33 +23,33 @@ def view(call: Call) -> Law:
     same = 0
     while same < min(len(old), len(new)) and old[-1 - same] == new[-1 - same]:
         same += 1
-    runs = _runs(old[: len(old) - same], new[: len(new) - same])
-    return _viewed(call, runs + [([len(old) - k], [len(new) - k]) for k in range(same, 0, -1)])
+    first = runs(old[: len(old) - same], new[: len(new) - same])
+    return _viewed(first + [([len(old) - k], [len(new) - k]) for k in range(same, 0, -1)])
 
 
 @rule("aten::flatten", shown=False)
 def flatten(call: Call) -> Law:
     n = len(call.shapes[0])
     first, last = int(call["start_dim"]) % n, int(call["end_dim"]) % n
-    runs: Runs = [([d], [d]) for d in range(first)]
-    runs.append((list(range(first, last + 1)), [first]))
-    return _viewed(call, runs + [([d], [d - last + first]) for d in range(last + 1, n)])
+    found: Runs = [([d], [d]) for d in range(first)]
+    found.append((list(range(first, last + 1)), [first]))
+    return _viewed(found + [([d], [d - last + first]) for d in range(last + 1, n)])
 
 
 @rule("aten::unflatten", shown=False, sizes=("sizes",))
 def unflatten(call: Call) -> Law:
     n, d = len(call.shapes[0]), call.dim()
     more = len(call.shape) - n
-    runs: Runs = [([e], [e]) for e in range(d)]
-    runs.append(([d], list(range(d, d + more + 1))))
-    return _viewed(call, runs + [([e], [e + more]) for e in range(d + 1, n)])
+    found: Runs = [([e], [e]) for e in range(d)]
+    found.append(([d], list(range(d, d + more + 1))))
+    return _viewed(found + [([e], [e + more]) for e in range(d + 1, n)])
 
 
 @rule("aten::unsqueeze", shown=False)
 def unsqueeze(call: Call) -> Law:
     n = len(call.shape)
     d = int(call["dim"]) % n
-    return _viewed(call, [([], [t]) if t == d else ([t - (t > d)], [t]) for t in range(n)])
+    return _viewed([([], [t]) if t == d else ([t - (t > d)], [t]) for t in range(n)])
 
 
 @rule("aten::squeeze", shown=False)
@@ -57,66 +57,11 @@ def squeeze(call: Call) -> Law:
     shape = call.shapes[0]
     gone = {d for d in call.dims() if shape[d] == 1}
     kept = [d for d in range(len(shape)) if d not in gone]
-    return _viewed(call, [([d], [kept.index(d)] if d in kept else []) for d in range(len(shape))])
+    return _viewed([([d], [kept.index(d)] if d in kept else []) for d in range(len(shape))])
 
 
-def _viewed(call: Call, runs: Runs) -> Law:
-    """A dimension that stays whole is read index by index; others may be split and merged as long as none of them
-    is a spatial axis."""
-    dims: list[DimRead] = []
-    for old, new in runs:
-        big_old = [s for s in old if call.shapes[0][s] > 1]
-        big_new = [t for t in new if call.shape[t] > 1]
-        if len(big_old) <= 1 and len(big_new) <= 1:
-            dims += _one_to_one(old, new, big_old, big_new)
-            continue
-        block = Block(Cause.RESHAPE, "merges or splits the axis with a view")
-        dims += [DimRead(s, None, None, block=block) for s in old]
-        dims += [DimRead(None, t) for t in new]
-    return Law((Link(0, tuple(dims), cells="regroup"),))
-
-
-def _one_to_one(old: list[int], new: list[int], big_old: list[int], big_new: list[int]) -> list[DimRead]:
-    """A run whose only long dimension keeps its length; dimensions of one come and go around it.
-
-    Dimensions of one are paired from the left of the long one and from its right, so that an image one sample
-    high keeps its axis.
-    """
-    pairs = list(zip(big_old, big_new, strict=True))
-    if pairs:
-        s, t = pairs[0]
-        before = list(zip(reversed([o for o in old if o < s]), reversed([n for n in new if n < t]), strict=False))
-        after = list(zip([o for o in old if o > s], [n for n in new if n > t], strict=False))
-        pairs += before + after
-    else:
-        pairs = list(zip(old, new, strict=False))
-    dims = [DimRead(s, t, IndexMap.identity()) for s, t in pairs]
-    used_old, used_new = {s for s, _ in pairs}, {t for _, t in pairs}
-    gone = Block(Cause.SELECTION, "drops the axis, one sample long")
-    dims += [DimRead(s, None, IndexMap.identity(), block=gone) for s in old if s not in used_old]
-    dims += [DimRead(None, t) for t in new if t not in used_new]
-    return dims
-
-
-def _runs(old: tuple[int, ...], new: tuple[int, ...]) -> list[tuple[list[int], list[int]]]:
-    """The shortest runs of old and new dimensions with equal products, in order."""
-    runs: list[tuple[list[int], list[int]]] = []
-    i = j = 0
-    while i < len(old) or j < len(new):
-        a, b = ([i], [j]) if i < len(old) and j < len(new) else ([], [])
-        if not a:  # only dimensions of one are left
-            runs.append((list(range(i, len(old))), list(range(j, len(new)))))
-            break
-        i, j = i + 1, j + 1
-        while prod(old[s] for s in a) != prod(new[t] for t in b):
-            if prod(old[s] for s in a) < prod(new[t] for t in b):
-                a.append(i)
-                i += 1
-            else:
-                b.append(j)
-                j += 1
-        runs.append((a, b))
-    return runs
+def _viewed(runs: Runs) -> Law:
+    return Law((Link(0, (), runs=tuple((tuple(old), tuple(new)) for old, new in runs)),))
 
 
 @rule("aten::permute", "aten::transpose", "aten::t", "aten::movedim", "aten::permute_copy", "aten::swapaxes",

@@ -1,0 +1,41 @@
+"""What views are made of: cutting an axis into pieces, joining places within a piece to an axis again.
+
+No net calls these by name; the propagator takes views apart into them (see views.py). Their dimensions are the
+parts of a tensor.
+"""
+
+from __future__ import annotations
+
+from ..index import IndexMap
+from .call import Call
+from .law import Block, Cause, DimRead, Law, Link
+from .registry import rule
+
+CUT, JOIN, REGROUP = "overlapcalc::cut", "overlapcalc::join", "overlapcalc::regroup"
+
+
+@rule(CUT, shown=False)
+def cut(call: Call) -> Law:
+    """Place c of piece i is sample `i * piece + c`: one link per place, and a dimension of places behind the axis."""
+    d, piece, n = int(call["dim"]), int(call["piece"]), len(call.shapes[0])
+    others = tuple(DimRead(s, s + (s > d), IndexMap.identity()) for s in range(n) if s != d)
+    links = [
+        Link(0, (*others, DimRead(d, d, IndexMap.taps([c], piece)), DimRead(None, d + 1, IndexMap.shift(-c))))
+        for c in range(piece)
+    ]
+    why = Block(Cause.RESHAPE, f"cuts the axis into pieces of {piece}, and no other image size could be traced")
+    return Law(tuple(links), by_size=why)
+
+
+@rule(JOIN, shown=False)
+def join(call: Call) -> Law:
+    """Sample o is place `o % piece` of piece `o // piece`. Where all places read the same, one link says so."""
+    d, n = int(call["dim"]), len(call.shapes[0])
+    piece = call.shapes[0][d + 1]
+    others = tuple(DimRead(s, s - (s > d), IndexMap.identity()) for s in range(n) if s not in (d, d + 1))
+    even = (*others, DimRead(d, d, IndexMap.repeat(piece)), DimRead(d + 1, None, None))
+    links = [Link(0, even, only_if_even=True)]
+    for c in range(piece):
+        place = (DimRead(d, d, IndexMap.repeat(piece, c)), DimRead(d + 1, None, IndexMap.shift(c)))
+        links.append(Link(0, (*others, *place), only_if_uneven=True))
+    return Law(tuple(links))
