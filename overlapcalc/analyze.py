@@ -20,7 +20,7 @@ from .lattice import Lattice
 from .names import node_names
 from .propagator import propagate
 from .reach import Propagation
-from .sizecheck import Differing, differences
+from .sizecheck import Differing, differences, views_of
 from .source import Source
 from .trace import Shapes, trace
 from .trace.stand_in import stand_in
@@ -107,6 +107,9 @@ class _Tracer:
         for steps in LARGER:
             times = dict.fromkeys(axes, steps)
             larger, found = self._compared(net, _skewed(times))
+            if found:
+                seen = self._seen(net, larger, _skewed(times))
+                net, found = (seen, {}) if seen is not None else (net, found)
             if found is None or (steps > 1 and not found and not self._repeats(net, times)):
                 continue
             if found:
@@ -127,6 +130,14 @@ class _Tracer:
             return larger, differences(net, self.plain(larger), moved)
         except TraceError:
             return larger, None
+
+    def _seen(self, net: Propagation, larger: Shapes, times: Mapping[str, int]) -> Propagation | None:
+        """The net with its views seen as a larger image shows them, if that is all that differs (see layout.View)."""
+        views = views_of(self.plain(larger), net.traced)
+        if all(net.values[name].view == view for name, view in views.items()):
+            return None
+        seen = propagate(net.traced, names=net.names, views=views)
+        return seen if self._compared(seen, times)[1] == {} else None
 
     def _repeats(self, net: Propagation, times: Mapping[str, int]) -> bool:
         """Whether the net means the same once, twice and three times as many steps larger.

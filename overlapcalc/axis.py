@@ -12,10 +12,9 @@ from .errors import InputError, ObstacleError, TraceError
 from .index import Span, Spans
 from .lattice import Lattice
 from .measure import Sides
-from .ops.law import HELP, Cause
 from .propagator import propagate
 from .reach import Obstacle, Propagation, Reach, reach_between
-from .sizecheck import adopted, differences
+from .sizecheck import adopted, differences, views_of
 from .source import Source, shapes_at
 
 
@@ -73,7 +72,9 @@ class AxisAnalysis:
 
         Both ends on the grid, or `stop` the end of the output; `size` as analysed unless given. The tile lies in
         `[0, size)`, starts on the grid, and its length is congruent to `size` modulo `step`; the net's first output
-        on it is output `tile.start / step * out_step`. Raises InputError off the grid.
+        on it is output `tile.start / step * out_step`. Where the net does not run on so short an input, or is another
+        net there (it branches on the size), the tile is longer, if need be all of the axis. Raises InputError off the
+        grid.
         """
         _check_span(start, stop)
         size = self.size if size is None else size
@@ -95,13 +96,13 @@ class AxisAnalysis:
         if not lattice.same(node, output):
             return Span(0, size)
         step, back = lattice.per_step(node), 1
-        while first + last > 0 and not self._runs_on(net, lattice, first + last):
-            given = min(last, back)  # too short to run for a reason of its own: longer by 1, 2, 4... steps
+        while first + last > 0 and not self._same_on(net, lattice, first + last):
+            given = min(last, back)  # too short for a reason of its own: longer by 1, 2, 4... steps
             last, first, back = last - given, max(0, first - (back - given)), 2 * back
         return Span(first * step, size - last * step)
 
-    def _runs_on(self, net: Propagation, lattice: Lattice, steps: int) -> bool:
-        """Whether the net runs on an input so many steps shorter. Raises ObstacleError where it is another net there.
+    def _same_on(self, net: Propagation, lattice: Lattice, steps: int) -> bool:
+        """Whether the net runs on an input so many steps shorter, and is the same net there.
 
         What the analysis compares is a larger image; a tile is a smaller one.
         """
@@ -112,21 +113,12 @@ class AxisAnalysis:
             small = self._source.retrace(shapes_at(net, self.input, self.axis, shorter), False)
         except TraceError:
             return False
-        small = propagate(adopted(small.traced, net.traced), names=small.names)
+        small = propagate(adopted(small.traced, net.traced), names=small.names, views=views_of(net, small.traced))
         moved: dict[str, dict[str, int]] = {}
         for name, twin in zip(small.graph.order, net.graph.order, strict=False):
             if self.axis in net.values[twin].rates:
                 moved[name] = {self.axis: steps * lattice.per_step(twin)}
-        for name, axes in differences(small, net, moved).items():
-            if self.axis in axes:
-                where = small.graph[name]
-                at = f" ({where.source})" if where.source else ""
-                raise ObstacleError(
-                    f"{self.output} cannot be computed from a tile of {shorter} samples along {self.axis}: "
-                    f"{small.names[name]}: {where.op} on {self.axis}: {axes[self.axis]}{at}; to change that: "
-                    f"{HELP[Cause.SIZE_DEPENDENT]}"
-                )
-        return True
+        return not any(self.axis in axes for axes in differences(small, net, moved).values())
 
     def _clear(self, net: Propagation) -> None:
         obstacles = reach_between(net, self._source.output_node(self.output), self.input, self.axis).via

@@ -146,7 +146,8 @@ def runs(old: Sequence[int], new: Sequence[int]) -> Runs:
     i = j = 0
     while i < len(old) or j < len(new):
         if i == len(old) or j == len(new):  # only dimensions of one are left
-            out.append((list(range(i, len(old))), list(range(j, len(new)))))
+            a, b = out.pop() if out else ([], [])
+            out.append((a + list(range(i, len(old))), b + list(range(j, len(new)))))
             break
         a, b = [i], [j]
         i, j = i + 1, j + 1

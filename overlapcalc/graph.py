@@ -39,7 +39,8 @@ class Constant:
     spatial, so that a second trace at another size can be compared. `indices`: the values of a small integer
     vector. alive[d]: over one period of dimension d, whether some value there is not zero for good; `product`: the
     zeros are exactly where one of these says so. rows[d]: a hash of the values at each index of dimension d, where
-    they vary.
+    they vary. pattern: of a factor of a matrix product with zeros for good, the columns in use of each row; None where
+    all are. With more than two dimensions it is the union of all matrices, and `uneven` says whether they differ.
     """
 
     shape: tuple[int, ...]
@@ -52,6 +53,7 @@ class Constant:
     alive: tuple[tuple[bool, ...], ...] = ()
     product: bool = True
     rows: tuple[tuple[int, ...], ...] = field(default=(), repr=False)
+    pattern: tuple[tuple[int, ...], ...] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)

@@ -86,6 +86,9 @@ class View:
     cuts. between: the parts then, neighbouring cells being one. kept: which part after the cuts each axis of
     `between` was. joins: parts of `between` that swallow the cells behind them, each counted with the joins before it.
     after: the result.
+
+    One sample is as good as another where a dimension has only one, so shapes alone can leave it open which view this
+    is: 2 samples seen as (1, 2) may be one piece of two, or all of them. At another size it shows.
     """
 
     cuts: tuple[tuple[int, int], ...]
@@ -95,6 +98,30 @@ class View:
     kept: tuple[tuple[int, int], ...]
     joins: tuple[int, ...]
     after: Layout
+
+    def applied(self, layout: Layout, shape: Sequence[int]) -> View | None:
+        """The same view of a tensor whose axes have other lengths. None where it does not give this shape."""
+        parts = list(layout.parts)
+        if self.torn:
+            return None
+        for i, piece in self.cuts:
+            if i >= len(parts) or not parts[i].is_axis or parts[i].size % piece:
+                return None
+            parts[i : i + 1] = [replace(parts[i], size=parts[i].size // piece), Part(piece)]
+        between = list(self.between)
+        for old, new in self.kept:
+            if old >= len(parts) or parts[old].label != between[new].label:
+                return None
+            between[new] = parts[old]
+        after = list(between)
+        for i in self.joins:
+            after[i : i + 2] = [replace(after[i], size=after[i].size * after[i + 1].size)]
+        found = Layout(tuple(after), self.after.widths)
+        made = [prod(found.sizes[i] for i in found.places(d)) for d in range(len(found.widths))]
+        cells = [prod(p.size for p in here if p.label == CELL) for here in (parts, between)]
+        if made != list(shape) or cells[0] != cells[1] or found.labels != self.after.labels:
+            return None
+        return replace(self, between=tuple(between), after=found)
 
 
 def view(layout: Layout, runs: Sequence[Run], shape: Sequence[int]) -> View:
@@ -108,15 +135,20 @@ def view(layout: Layout, runs: Sequence[Run], shape: Sequence[int]) -> View:
         parts = [layout.parts[i] for d in old for i in layout.places(d)]
         big = [d for d in old if prod(layout.parts[i].size for i in layout.places(d)) > 1]
         sizes = [shape[t] for t in new]
-        if len(big) <= 1 and sum(n > 1 for n in sizes) <= 1:
-            pairs = _paired(old, new, big, [t for t in new if shape[t] > 1])
-            placed: dict[int, list[Placed]] = {}
-            for d in old:
-                placed[d] = [(layout.parts[i], at + k) for k, i in enumerate(layout.places(d))]
-                if d not in pairs.values():
-                    dropped += [k for _, k in placed[d]]
+        simple = all(layout.widths[d] == 1 for d in old)
+        if simple and len(big) <= 1 and sum(n > 1 for n in sizes) <= 1:
+            home = _paired(old, new, big, [t for t in new if shape[t] > 1])
+            here: dict[int, list[Placed]] = {}
+            beside = next((home[d] for d in old if d in home), None)
+            for d in old:  # one sample long and alone, it lies beside the others, where a later view finds it again
+                beside = home.get(d, beside)
+                placed = [(layout.parts[i], at + k) for k, i in enumerate(layout.places(d))]
+                if beside is None:
+                    dropped += [k for _, k in placed]
+                else:
+                    here.setdefault(beside, []).extend(placed)
                 at += layout.widths[d]
-            groups += [placed[pairs[t]] if t in pairs else [(Part(1), -1)] for t in new]
+            groups += [here.get(t, [(Part(1), -1)]) for t in new]
             continue
         fitted = _fitted(parts, sizes)
         if fitted is None:
@@ -133,12 +165,12 @@ def view(layout: Layout, runs: Sequence[Run], shape: Sequence[int]) -> View:
     after: list[list[Part]] = []
     kept: list[tuple[int, int]] = []
     for group in groups:
-        here = _cells_together([part for part, _ in group])
+        parts = _cells_together([part for part, _ in group])
         origins = [k for part, k in group if part.label != CELL]
-        kept += zip(origins, (len(between) + i for i, part in enumerate(here) if part.label != CELL), strict=True)
-        between += here
+        kept += zip(origins, (len(between) + i for i, part in enumerate(parts) if part.label != CELL), strict=True)
+        between += parts
         joined: list[Part] = []
-        for part in here:
+        for part in parts:
             if part.label == CELL and part.size <= MOST_PIECES and joined and joined[-1].is_axis:
                 joins.append(sum(map(len, after)) + len(joined) - 1)
                 joined[-1] = replace(joined[-1], size=joined[-1].size * part.size)
@@ -152,17 +184,17 @@ def view(layout: Layout, runs: Sequence[Run], shape: Sequence[int]) -> View:
 
 
 def _paired(old: Sequence[int], new: Sequence[int], big_old: list[int], big_new: list[int]) -> dict[int, int]:
-    """New dimension -> old, where at most one is longer than one: those of one come and go around it.
+    """Old dimension -> new, where at most one is longer than one: those of one come and go around it.
 
     They are paired from the left of the long one and from its right, so that an image one sample high keeps its axis.
     """
-    pairs = list(zip(big_new, big_old, strict=True))
+    pairs = list(zip(big_old, big_new, strict=True))
     if pairs:
-        t, s = pairs[0]
-        pairs += zip(reversed([n for n in new if n < t]), reversed([o for o in old if o < s]), strict=False)
-        pairs += zip([n for n in new if n > t], [o for o in old if o > s], strict=False)
+        s, t = pairs[0]
+        pairs += zip(reversed([o for o in old if o < s]), reversed([n for n in new if n < t]), strict=False)
+        pairs += zip([o for o in old if o > s], [n for n in new if n > t], strict=False)
     else:
-        pairs = list(zip(new, old, strict=False))
+        pairs = list(zip(old, new, strict=False))
     return dict(pairs)
 
 

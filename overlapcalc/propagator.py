@@ -15,10 +15,10 @@ from .errors import RuleError, UnknownOperatorError
 from .graph import Graph, Node, constants_in, spatial_axes
 from .grid import Rate, Rates
 from .index import IndexMap
-from .layout import CELL, LOST, Layout, Part, Run
+from .layout import CELL, LOST, Layout, Part, Run, View, view
 from .ops import Call, find
 from .ops.law import HELP, Block, Cause, DimRead, Law, Link
-from .ops.parts import CUT, JOIN
+from .ops.parts import STEPS
 from .ops.pointwise import broadcast
 from .reach import (
     NOTHING,
@@ -42,16 +42,18 @@ def propagate(
     differing: Mapping[str, Mapping[str, str]] | None = None,
     sizes_verified: bool = True,
     coarser: Mapping[str, int] | None = None,
+    views: Mapping[str, View] | None = None,
 ) -> Propagation:
     """Send every input's samples forward through the graph.
 
     names: what to call each node in messages. differing: node -> axis -> why it is known to depend on the image's
     size (found by a second trace). sizes_verified: False where no second trace ran, so that factors taken from
     sizes are refused. coarser: axis -> how many times coarser than its operators ask the grid is, because the net
-    means the same only at every so many steps (it pads to a multiple, say). Raises UnknownOperatorError with all
+    means the same only at every so many steps (it pads to a multiple, say). views: node -> how its view was seen at
+    another size, taken wherever it gives the shapes of this one. Raises UnknownOperatorError with all
     operators that have no rule.
     """
-    run = _Run(graph, names or {}, differing or {}, sizes_verified)
+    run = _Run(graph, names or {}, differing or {}, sizes_verified, views or {})
     for node in graph:
         run.visit(node)
     if run.unknown:
@@ -80,7 +82,9 @@ class _Run:
         names: Mapping[str, str],
         differing: Mapping[str, Mapping[str, str]],
         sizes_verified: bool,
+        views: Mapping[str, View],
     ) -> None:
+        self.views = views
         self.graph, self.names, self.differing, self.sizes_verified = graph, dict(names), differing, sizes_verified
         self.nodes: list[Node] = []
         self.slots: tuple[Slot, ...] = tuple(
@@ -119,14 +123,18 @@ class _Run:
         self.values[node.name] = value
 
     def _view(self, node: Node, runs: Sequence[Run]) -> None:
-        for stage in stages(node, self.values[node.operands[0]].layout, runs):
+        layout = self.values[node.operands[0]].layout
+        known = self.views[node.name].applied(layout, node.shape) if node.name in self.views else None
+        found = known or view(layout, runs, node.shape)
+        for stage in stages(node, layout, found):
             if stage.links is None:
                 law = self._law(stage.node)
                 assert law is not None
             else:
                 law = Law(stage.links)
             self.names[stage.node.name] = self.names.get(node.name, node.layer or node.name)
-            self._keep(stage.node, self._connect(stage.node, law, stage.layout, stage.layout.labels))
+            value = self._connect(stage.node, law, stage.layout, stage.layout.labels)
+            self._keep(stage.node, replace(value, view=found) if stage.node.name == node.name else value)
 
     def _input(self, node: Node) -> Value:
         axes = spatial_axes(len(node.shape))
@@ -176,12 +184,12 @@ class _Run:
 
     def _shape(self, node: Node, operand: str) -> tuple[int, ...]:
         """An operand's shape as its rule sees it: steps of views see the parts."""
-        return self.values[operand].layout.sizes if node.op in (CUT, JOIN) else self.graph[operand].shape
+        return self.values[operand].layout.sizes if node.op in STEPS else self.graph[operand].shape
 
     def _obstacle(self, node: Node, axis: str, block: Block) -> Obstacle:
         obstacle = Obstacle(
             self.names.get(node.name, node.layer or node.name),
-            node.op,
+            str(node.args.get("view", node.op)) if node.op in STEPS else node.op,
             axis,
             block.cause.value,
             block.message,

@@ -9,7 +9,7 @@ from .cells import Field, Pairing
 from .graph import Graph
 from .grid import Rate, Rates
 from .index import IndexMap
-from .layout import Layout
+from .layout import Layout, View
 from .ops.law import Border, Law
 
 Slot = tuple[str, str]
@@ -120,6 +120,7 @@ class Value:
     cells: Field[Reaches]
     paths: tuple[Path, ...] = ()
     law: Law = NO_LAW
+    view: View | None = None
 
     @property
     def labels(self) -> tuple[str, ...]:

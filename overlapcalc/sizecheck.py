@@ -11,8 +11,9 @@ from dataclasses import replace
 from typing import Any
 
 from .graph import Constant, Data, Graph, Node
-from .layout import CELL, LOST
+from .layout import CELL, LOST, View
 from .ops import find
+from .ops.parts import CUT, JOIN
 from .reach import Propagation
 
 Differing = dict[str, dict[str, str]]
@@ -29,14 +30,17 @@ def differences(small: Propagation, large: Propagation, moved: Mapping[str, Mapp
         return _other_operators(small, large)
     place = [{name: i for i, name in enumerate(p.graph.order)} for p in (small, large)]
     out: Differing = {}
+    passed: set[tuple[str, str]] = set()
     for a, b in zip(small.graph, large.graph, strict=True):
         if a.op == "input":
             continue
         axes = _axes(small, a.name)
         for axis in axes:
             text = _along(small, large, a, b, axis, moved)
-            if text:
+            if text and not _only_passes_on(small, a, axis, passed):
                 out.setdefault(a.name, {})[axis] = text
+            if text:
+                passed.add((a.name, axis))
         text = next(_scalars(a, b, place[0], place[1]), None) or _cells(small, large, a, b)
         for axis in axes if text else ():
             out.setdefault(a.name, {}).setdefault(axis, text or "")
@@ -53,6 +57,13 @@ def adopted(small: Graph, large: Graph) -> Graph:
         if a.op == b.op:
             args[a.name] = {k: _adopted(v, b.args.get(k)) for k, v in a.args.items()}
     return small.with_args(args)
+
+
+def views_of(large: Propagation, small: Graph) -> dict[str, View]:
+    """How the views of a net were seen at another size, by the names that its nodes have at this one."""
+    pairs = zip(large.traced, small, strict=False)
+    seen = {b.name: large.values[a.name].view for a, b in pairs if a.op == b.op}
+    return {name: view for name, view in seen.items() if view is not None}
 
 
 def _adopted(small: Any, large: Any) -> Any:
@@ -97,10 +108,21 @@ def _operand_axes(net: Propagation, name: str) -> list[str]:
     return sorted({label for o in operands for label in net.values[o].labels if label not in (CELL, LOST)})
 
 
+def _only_passes_on(net: Propagation, node: Node, axis: str, differing: set[tuple[str, str]]) -> bool:
+    """Whether every operand along an axis differs there already: then this is no difference of its own."""
+    along = [o for o in node.operands if axis in net.values[o].labels]
+    return bool(along) and all((o, axis) in differing for o in along)
+
+
 def _along(
     small: Propagation, large: Propagation, a: Node, b: Node, axis: str, moved: Mapping[str, Mapping[str, int]]
 ) -> str:
     """How the node differs along one axis, or nothing."""
+    if a.op in (CUT, JOIN) and axis != small.values[a.name].labels[a.args["dim"]]:
+        return ""
+    if a.op == CUT and a.args["piece"] != b.args["piece"]:
+        pieces = f"{a.args['piece']} samples, then {b.args['piece']}"
+        return f"cuts the axis into pieces whose length depends on the size of the image ({pieces})"
     before, after = small.size(a.name, axis), large.size(b.name, axis)
     if before is not None and after is not None and axis in moved.get(a.name, {}):
         want = before + moved[a.name][axis]
@@ -131,7 +153,12 @@ def _scalars(a: Node, b: Node, place_a: Mapping[str, int], place_b: Mapping[str,
 
 def _cells(small: Propagation, large: Propagation, a: Node, b: Node) -> str:
     laws = small.values[a.name].law, large.values[b.name].law
-    return "" if laws[0].period == laws[1].period else "a constant's period depends on the size of the image"
+    if laws[0].period != laws[1].period:
+        return "a constant's period depends on the size of the image"
+    layouts = small.values[a.name].layout, large.values[b.name].layout
+    if (layouts[0].labels, layouts[0].widths) != (layouts[1].labels, layouts[1].widths):
+        return "how its dimensions are laid out depends on the size of the image"
+    return ""
 
 
 def _plain(value: Any, place: Mapping[str, int]) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 
 from .graph import Data, Node
 from .index import IndexMap
-from .layout import Layout, Part, View, view
+from .layout import Layout, Part, View
 from .ops.law import Block, Cause, DimRead, Law, Link
 from .ops.parts import CUT, JOIN, REGROUP
 
@@ -27,9 +27,8 @@ class Stage:
     layout: Layout
 
 
-def stages(node: Node, layout: Layout, runs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> Iterator[Stage]:
+def stages(node: Node, layout: Layout, found: View) -> Iterator[Stage]:
     """A view of a tensor of this layout, step by step; the last step is the node itself."""
-    found = view(layout, runs, node.shape)
     at = node.operands[0]
     parts = list(layout.parts)
     made = 0
@@ -38,7 +37,9 @@ def stages(node: Node, layout: Layout, runs: Sequence[tuple[Sequence[int], Seque
         nonlocal at, made
         sizes = tuple(p.size for p in parts)
         name = f"{node.name}/{made}"
-        new = replace(node, name=name, op=op, args={"self": Data(at), **args}, shape=sizes, pointwise=False)
+        new = replace(
+            node, name=name, op=op, args={"self": Data(at), "view": node.op, **args}, shape=sizes, pointwise=False
+        )
         at, made = name, made + 1
         return Stage(new, links, Layout(tuple(parts), (1,) * len(parts)))
 

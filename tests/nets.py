@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+import viewed
 from torch import nn
 
 Choose = Callable[[int, int], int]
@@ -135,7 +136,7 @@ class Net:
     def _layer(self, c: int, nesting: int) -> tuple[nn.Module, int]:
         makers: list[Callable[[int], tuple[nn.Module, int]]] = [
             self._conv, self._conv, self._conv, self._tconv, self._tconv, self._pool, self._pad, self._crop,
-            self._nearest, self._linear, self._pointwise, self._channelwise, self._masked,
+            self._nearest, self._linear, self._pointwise, self._channelwise, self._masked, self._viewed,
         ]  # fmt: skip
         if self.n == 2:
             makers += [self._pixel_shuffle, self._pixel_unshuffle]
@@ -246,6 +247,29 @@ class Net:
             g = self.pick(*[g for g in (1, 2, 3) if c % g == 0])
             return Do(f"shuffle channels {g}", lambda x: shuffle_channels(x, g)), c
         return Do("x/norm(x)", lambda x: x / (x.norm(dim=1, keepdim=True) + 1)), c
+
+    def _viewed(self, c: int) -> tuple[nn.Module, int]:
+        """Rearrangements of space by view and permute."""
+        which = self.pick("to depth", "to and from depth", "tokens", "windows", "attention")
+        self._use(which)
+        k = self.pick(2, 2, 3) if self.n < 3 else 2
+        if which == "tokens":
+            out = self.choose(1, 3)
+            return viewed.Tokens(c, out), out
+        if which == "windows":
+            inside = self.pick(nn.Identity(), viewed.Places(k, self.n), nn.Linear(c, c))
+            self.zero_taps = self.zero_taps or isinstance(inside, viewed.Places)
+            return viewed.Windows(k, inside), c
+        if which == "attention":
+            return viewed.Windows(k, viewed.Attention(c)), c
+        narrow = CONV[self.n](c, 1, 1)
+        wide = k**self.n
+        if which == "to depth":
+            rest = CONV[self.n](wide, 3, self.pick(1, 3), groups=1, padding=self.pick(0, 1))
+            return nn.Sequential(narrow, Do(f"to depth {k}", lambda x: viewed.to_depth(x, k)), rest), 3
+        inside = self.pick(nn.Identity(), CONV[self.n](wide, wide, 3, padding=1, groups=wide), nn.Dropout())
+        back = Do(f"from depth {k}", lambda x: viewed.from_depth(x, k))
+        return nn.Sequential(narrow, Do(f"to depth {k}", lambda x: viewed.to_depth(x, k)), inside, back), 1
 
     def _masked(self, c: int) -> tuple[nn.Module, int]:
         self._use("masked conv")

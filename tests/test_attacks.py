@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from agreement import same_on
+from nets import healthy
 from torch import nn
 
 import overlapcalc as oc
@@ -91,10 +93,17 @@ LARGE_ONLY = [
 
 
 @pytest.mark.parametrize(("name", "net", "size", "start"), LARGE_ONLY, ids=[r[0] for r in LARGE_ONLY])
-def test_a_net_that_is_another_one_on_the_tile_gets_no_tile(name, net, size, start):
+def test_a_tile_on_which_the_net_is_another_one_grows(name, net, size, start):
+    """A short tile gives other values, the one that is given does not."""
+    net = healthy(net, 1)
+    x = torch.rand(1, 3, 24, size, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    with torch.no_grad():
+        y = net(x)
     w = oc.analyze(net, (1, 3, 24, size))["W"]
-    with pytest.raises(oc.ObstacleError, match="cannot be computed from a tile"):
-        w.tile_span(start, start + 4)
+    tile = w.tile_span(start, start + 4)
+    assert same_on(net, x, y, 3, tile, start, start + 4, w)
+    needed = w.reads(start, start + 4, size=size)
+    assert not same_on(net, x, y, 3, oc.Span(max(0, needed.start - 2), min(size, needed.stop + 2)), start, start + 4, w)
 
 
 def test_a_tile_on_which_the_net_does_not_run_grows():

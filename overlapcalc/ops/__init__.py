@@ -1,6 +1,6 @@
 """Operator rules, one file per family. Importing this package registers them all."""
 
-from . import conv, join, norm, pad, parts, pointwise, pool, recurrent, reduce, resize, select, shape, shuffle
+from . import conv, join, norm, pad, parts, pointwise, pool, product, recurrent, reduce, resize, select, shape, shuffle
 from .call import Call
 from .registry import find, op_name, rule, unregister
 
@@ -15,6 +15,7 @@ __all__ = [
     "parts",
     "pointwise",
     "pool",
+    "product",
     "recurrent",
     "reduce",
     "resize",

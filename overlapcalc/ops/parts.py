@@ -12,9 +12,11 @@ from .law import Block, Cause, DimRead, Law, Link
 from .registry import rule
 
 CUT, JOIN, REGROUP = "overlapcalc::cut", "overlapcalc::join", "overlapcalc::regroup"
+STEPS = (CUT, JOIN, REGROUP)
+"""Their argument `view` names the operator that they are a step of."""
 
 
-@rule(CUT, shown=False)
+@rule(CUT, shown=False, sizes=("piece",))
 def cut(call: Call) -> Law:
     """Place c of piece i is sample `i * piece + c`: one link per place, and a dimension of places behind the axis."""
     d, piece, n = int(call["dim"]), int(call["piece"]), len(call.shapes[0])

@@ -82,7 +82,7 @@ class Folder:
 
     def constant(self, node: FxNode, role: str) -> Constant:
         """The constant that `node` gives. role: "weight" of a convolution, "plain" where only the shape counts,
-        or "operand" where the values may meet an axis."""
+        "matrix" for a factor of a matrix product, or "operand" where the values may meet an axis."""
         shape = tuple(int(n) for n in node.meta["val"].shape)
         origin = self.origin(node)
         if "random" in origin:
@@ -97,29 +97,47 @@ class Folder:
         digest = _digest(value, variation)
         if role == "weight":
             return self._weight(node, shape, digest)
+        pattern, uneven = self._pattern(node) if role == "matrix" else (None, False)
         if role == "plain" or "parameter" in origin:
-            return Constant(shape, variation, digest=digest)
+            return Constant(shape, variation, uneven=uneven, digest=digest, pattern=pattern)
         indices = None
         if value.dtype in INTEGERS and len(shape) == 1 and value.numel() <= LIST_LIMIT:
             indices = tuple(int(i) for i in value.tolist())
         alive, product = _alive(value, variation)
         rows = _rows(value, variation)
-        return Constant(shape, variation, digest=digest, indices=indices, alive=alive, product=product, rows=rows)
+        return Constant(
+            shape, variation, uneven=uneven, digest=digest, indices=indices, alive=alive, product=product, rows=rows,
+            pattern=pattern,
+        )  # fmt: skip
 
     def _weight(self, node: FxNode, shape: tuple[int, ...], digest: str) -> Constant:
         """A tap is masked for good when no filling makes it real; where channels disagree, taps are a bound."""
-        real = self.value(node) != 0
-        if "parameter" in self.origin(node):
-            for filling in range(1, FILLINGS):
-                if bool(real.all()):
-                    break
-                real = real | (self.value(node, filling) != 0)
-        real = real.flatten(0, 1)
+        real = self._real(node).flatten(0, 1)
         some, every = real.any(dim=0), real.all(dim=0)
         if bool(every.all()):
             return Constant(shape, digest=digest)
         taps = tuple(tuple(int(i) for i in at) for at in some.nonzero().tolist())
         return Constant(shape, taps=taps, uneven=not bool((some == every).all()), digest=digest)
+
+    def _real(self, node: FxNode) -> torch.Tensor:
+        """Where some filling makes the value other than zero."""
+        real: torch.Tensor = self.value(node) != 0
+        if "parameter" in self.origin(node):
+            for filling in range(1, FILLINGS):
+                if bool(real.all()):
+                    break
+                real = real | (self.value(node, filling) != 0)
+        return real
+
+    def _pattern(self, node: FxNode) -> tuple[tuple[tuple[int, ...], ...] | None, bool]:
+        """See Constant.pattern; and whether the matrices of a stack differ."""
+        real = self._real(node)
+        if real.dim() < 2 or bool(real.all()) or real.numel() > ROWS_LIMIT:
+            return None, bool(real.numel() > ROWS_LIMIT) and not bool(real.all())
+        stack = real.flatten(0, -3) if real.dim() > 2 else real[None]
+        some = stack.any(dim=0)
+        columns = tuple(tuple(int(i) for i in row.nonzero().flatten().tolist()) for row in some)
+        return columns, not bool((stack == some).all())
 
 
 def shape_only(node: FxNode) -> bool:

@@ -25,6 +25,9 @@ Shapes = tuple[tuple[int, ...], ...]
 
 MOST_REAL = 1 << 28
 WEIGHTED = re.compile(r"^aten::_?(conv|convolution)")
+MATRIX_PRODUCTS = frozenset(
+    f"aten::{name}" for name in ("linear", "matmul", "bmm", "mm", "addmm", "baddbmm", "mv", "einsum")
+)
 PLAIN = frozenset({"weight", "bias", "running_mean", "running_var", "running_inv_std"})
 """Arguments whose values never decide what is read (the weights of norms and linear layers)."""
 
@@ -159,6 +162,8 @@ class _Lowering:
             else:
                 value = None
             role = "plain" if argument.name in PLAIN else "operand"
+            if name in MATRIX_PRODUCTS:
+                role = "matrix"
             out[argument.name] = self._argument(value, "weight" if weighted and argument.name == "weight" else role)
         return out
 

@@ -1,0 +1,192 @@
+"""Products of matrices, linear layers, einsum, attention: what lies between the factors is read whole."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..graph import Constant
+from ..index import IndexMap
+from .call import Call
+from .law import Block, DimRead, Law, Link, keep, whole
+from .registry import rule
+
+
+@rule("aten::linear")
+def linear(call: Call) -> Law:
+    """Mixes the last dimension: channels in a channels-last net."""
+    n = len(call.shapes[0])
+    weight = call.constant("weight")
+    last = whole(n - 1, n - 1, "a linear layer mixes all positions of the axis")
+    if weight is None:
+        return matrix_product(call)
+    if len(weight.shape) == 1:
+        last = whole(n - 1, None, "a linear layer mixes all positions of the axis")
+    elif weight.pattern is not None:
+        last = replace(last, reads=IndexMap.table(weight.pattern))
+    return Law((Link(call.position("input") or 0, keep(n, but={n - 1: last}), exact=not weight.uneven),))
+
+
+@rule("aten::matmul", "aten::bmm", "aten::mm", "aten::addmm", "aten::baddbmm", "aten::mv", "aten::dot", shown=False)
+def matrix_product(call: Call) -> Law:
+    """Rows of the left factor, columns of the right one; the dimension between them is read whole."""
+    n = len(call.shape)
+    what = "a matrix product mixes all positions of the axis"
+    links = []
+    left = call.position("mat1" if "add" in call.node.op else "self")
+    if "baddbmm" in call.node.op:
+        left = call.position("batch1")
+    if call.node.op == "aten::linear":
+        left = call.position("input")
+    for k, shape in enumerate(call.shapes):
+        if "add" in call.node.op and k == call.position("self"):
+            dims = [DimRead(s, n - len(shape) + s, IndexMap.identity()) for s in range(len(shape))]
+            links.append(Link(k, tuple(dims)))
+            continue
+        m = len(shape)
+        vector = m == 1
+        between = m - 1 if k == left or vector else m - 2
+        if call.node.op == "aten::linear" and k != left:
+            between = m - 1
+        own = None if vector else ((n - 2 if k == left else n - 1) if n >= 2 else n - 1)
+        dims = [whole(between, None, what)]
+        exact = True
+        other = _other(call, k)
+        if other is not None and (other.pattern is not None or other.uneven):
+            exact = not other.uneven
+            if not vector and other.pattern is not None:  # row i of a left factor, column j of a right one
+                dims = [replace(dims[0], target=n - 1 if k == left else n - 2, reads=_lines(other, k == left))]
+        if not vector:
+            free = m - 2 if between == m - 1 else m - 1
+            dims.append(DimRead(free, own if n else None, IndexMap.identity()))
+        extra = m - 2
+        lead = n - 2
+        for s in range(extra):
+            t = lead - extra + s
+            spread = shape[s] == 1 and call.shape[t] > 1
+            dims.append(DimRead(s, t, None if spread else IndexMap.identity()))
+        links.append(Link(k, tuple(dims), exact=exact))
+    periods, blocks = _factors(call, n)
+    return Law(tuple(links), tuple(periods), tuple(blocks))
+
+
+def _other(call: Call, operand: int) -> Constant | None:
+    """The constant that the only data factor of a product is multiplied by."""
+    left, right = _names(call)
+    pair = call[left], call[right]
+    at = call.position(left), call.position(right)
+    if at == (operand, None) and isinstance(pair[1], Constant):
+        return pair[1] if len(pair[1].shape) >= 2 else None
+    if at == (None, operand) and isinstance(pair[0], Constant):
+        return pair[0] if len(pair[0].shape) >= 2 else None
+    return None
+
+
+def _lines(factor: Constant, right: bool) -> IndexMap:
+    """Which indices between the factors each column of a right factor, each row of a left one, is made of."""
+    assert factor.pattern is not None
+    if not right:
+        return IndexMap.table(factor.pattern)
+    columns: list[list[int]] = [[] for _ in range(factor.shape[-1])]
+    for i, row in enumerate(factor.pattern):
+        for j in row:
+            columns[j].append(i)
+    return IndexMap.table(columns)
+
+
+def _names(call: Call) -> tuple[str, str]:
+    """The arguments that are the two factors."""
+    return next(
+        pair for pair in (("mat1", "mat2"), ("batch1", "batch2"), ("self", "mat2"), ("self", "other"), ("self", "vec"),
+                          ("self", "tensor"), ("input", "weight")) if all(name in call.node.args for name in pair)
+    )  # fmt: skip
+
+
+def _factors(call: Call, n: int) -> tuple[list[tuple[int, int]], list[tuple[int, Block]]]:
+    """Constant factors, told apart along every dimension that the product keeps; a constant summand too."""
+    left, right = _names(call)
+    periods: list[tuple[int, int]] = []
+    blocks: list[tuple[int, Block]] = []
+    for name, value in call.node.args.items():
+        if not isinstance(value, Constant):
+            continue
+        m = len(value.shape)
+        targets = {s: n - m + s for s in range(m)}
+        if name in (left, right):
+            between = m - 1 if name == left or m == 1 else m - 2
+            targets = {s: t for s, t in targets.items() if s != between and 0 <= t < n}
+            if m >= 2 and call.node.op != "aten::linear":
+                kept = m - 2 if name == left else m - 1
+                targets[kept] = n - 2 if name == left and n >= 2 else n - 1
+        more = call.placed(value, {s: t for s, t in targets.items() if 0 <= t < n})
+        periods, blocks = periods + more[0], blocks + more[1]
+    return periods, blocks
+
+
+@rule("aten::einsum", shown=False)
+def einsum(call: Call) -> Law:
+    """A letter of the result is read index by index, any other one whole, and both where it stands for a diagonal."""
+    operands, result = _letters(call)
+    n = len(result)
+    links: list[Link] = []
+    periods: list[tuple[int, int]] = []
+    blocks: list[tuple[int, Block]] = []
+    for value, at, letters in zip(call["tensors"], call.positions("tensors"), operands, strict=True):
+        if isinstance(value, Constant):
+            more = call.placed(value, {s: result.index(c) for s, c in enumerate(letters) if c in result})
+            periods, blocks = periods + more[0], blocks + more[1]
+            continue
+        assert at is not None
+        dims = []
+        for s, c in enumerate(letters):
+            t = result.index(c) if c in result else None
+            if letters.count(c) > 1:
+                dims.append(whole(s, None, "einsum takes a diagonal"))
+            elif t is None:
+                dims.append(whole(s, None, "einsum sums over the whole axis"))
+            elif call.shapes[at][s] == 1 and call.shape[t] > 1:
+                dims.append(whole(s, t, "one sample is spread over the whole axis"))
+            else:
+                dims.append(DimRead(s, t, IndexMap.identity()))
+        met = {d.target for d in dims}
+        links.append(Link(at, (*dims, *(DimRead(None, t) for t in range(n) if t not in met))))
+    zeros = any(isinstance(v, Constant) and (v.alive or v.uneven or v.pattern) for v in call["tensors"])
+    return Law(tuple(replace(link, exact=not zeros) for link in links), tuple(periods), tuple(blocks))
+
+
+def _letters(call: Call) -> tuple[list[list[str]], list[str]]:
+    """The letters of each operand and of the result; the dimensions of an ellipsis are called "0", "1", ..."""
+    equation = str(call["equation"]).replace(" ", "")
+    left, arrow, right = equation.partition("->")
+    positions = call.positions("tensors")
+    ranks = [len(v.shape) if isinstance(v, Constant) else len(call.shapes[at or 0])
+             for v, at in zip(call["tensors"], positions, strict=True)]  # fmt: skip
+    terms = left.split(",")
+    most = max((r - len(t.replace("...", "")) for r, t in zip(ranks, terms, strict=True) if "..." in t), default=0)
+    operands = []
+    for rank, term in zip(ranks, terms, strict=True):
+        before, dots, after = term.partition("...")
+        spread = rank - len(before) - len(after) if dots else 0
+        operands.append([*before, *(str(most - spread + i) for i in range(spread)), *after])
+    if not arrow:
+        once = sorted(c for c in {*left} - {*",."} if left.count(c) == 1)
+        return operands, [*(str(i) for i in range(most)), *once]
+    before, dots, after = right.partition("...")
+    return operands, [*before, *(str(i) for i in range(most if dots else 0)), *after]
+
+
+@rule("aten::scaled_dot_product_attention", shown=False)
+def attention(call: Call) -> Law:
+    """Queries keep their place, keys and values are read whole."""
+    n = len(call.shape)
+    what = "attention reads every position"
+    links = []
+    for k, shape in enumerate(call.shapes):
+        m = len(shape)
+        dims = [DimRead(s, s + n - m, IndexMap.identity()) for s in range(m - 2)]
+        if k == 0:
+            dims += [DimRead(m - 2, n - 2, IndexMap.identity()), whole(m - 1, None, what)]
+        else:
+            dims += [whole(m - 2, None, what)]
+            dims += [DimRead(m - 1, n - 1, IndexMap.identity())] if k == 2 else [whole(m - 1, None, what)]
+        links.append(Link(k, tuple(dims)))
+    return Law(tuple(links))
