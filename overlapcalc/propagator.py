@@ -12,11 +12,11 @@ from math import prod
 
 from .cells import Field, Lookup, Pairing
 from .errors import RuleError, UnknownOperatorError
-from .graph import Graph, Node, constants_in, spatial_axes
+from .graph import Data, Graph, Node, constants_in, spatial_axes
 from .grid import Rate, Rates
 from .index import IndexMap
 from .layout import CELL, LOST, Layout, Part, Run, View, view
-from .ops import Call, find
+from .ops import Call, find, steps_before
 from .ops.law import HELP, Block, Cause, DimRead, Law, Link
 from .ops.parts import STEPS
 from .ops.pointwise import broadcast
@@ -87,6 +87,7 @@ class _Run:
         self.views = views
         self.graph, self.names, self.differing, self.sizes_verified = graph, dict(names), differing, sizes_verified
         self.nodes: list[Node] = []
+        self.shapes: dict[str, tuple[int, ...]] = {}
         self.slots: tuple[Slot, ...] = tuple(
             (name, axis) for name in graph.inputs for axis in spatial_axes(len(graph[name].shape))
         )
@@ -103,6 +104,7 @@ class _Run:
         if node.op == "input":
             self._keep(node, self._input(node))
             return
+        node = self._after_steps(node)
         law = self._law(node)
         if law is None:
             self.unknown.append(node)
@@ -111,6 +113,20 @@ class _Run:
             self._view(node, law.links[0].runs)
         else:
             self._keep(node, self._apply(node, law))
+
+    def _after_steps(self, node: Node) -> Node:
+        """The node behind the steps that come before its operator, if there are any."""
+        before = steps_before(node.op)
+        if before is None:
+            return node
+        at = node.operands[0]
+        for i, step in enumerate(before(self._call(node))):
+            name = f"{node.name}/before{i}"
+            args = {"self": Data(at), "view": node.op, **step.args}
+            self.names[name] = self.names.get(node.name, node.layer or node.name)
+            self.visit(replace(node, name=name, op=step.op, args=args, shape=step.shape, pointwise=False))
+            at = name
+        return replace(node, args={k: Data(at) if isinstance(v, Data) else v for k, v in node.args.items()})
 
     def taken_apart(self) -> Graph:
         """The graph with the steps of its views, where they have any."""
@@ -121,6 +137,7 @@ class _Run:
     def _keep(self, node: Node, value: Value) -> None:
         self.nodes.append(node)
         self.values[node.name] = value
+        self.shapes[node.name] = node.shape
 
     def _view(self, node: Node, runs: Sequence[Run]) -> None:
         layout = self.values[node.operands[0]].layout
@@ -166,7 +183,7 @@ class _Run:
     # ---- laws ---------------------------------------------------------------------------------------------
 
     def _law(self, node: Node) -> Law | None:
-        call = Call(node, tuple(self._shape(node, o) for o in node.operands))
+        call = self._call(node)
         known = find(node.op)
         if known is not None:
             return known.law(call)
@@ -182,14 +199,15 @@ class _Run:
             return Law(tuple(links))
         return None
 
-    def _shape(self, node: Node, operand: str) -> tuple[int, ...]:
-        """An operand's shape as its rule sees it: steps of views see the parts."""
-        return self.values[operand].layout.sizes if node.op in STEPS else self.graph[operand].shape
+    def _call(self, node: Node) -> Call:
+        """The call as its rule sees it: steps of views see the parts of their operand."""
+        parts = node.op in STEPS
+        return Call(node, tuple(self.values[o].layout.sizes if parts else self.shapes[o] for o in node.operands))
 
     def _obstacle(self, node: Node, axis: str, block: Block) -> Obstacle:
         obstacle = Obstacle(
             self.names.get(node.name, node.layer or node.name),
-            str(node.args.get("view", node.op)) if node.op in STEPS else node.op,
+            str(node.args["view"]) if node.name not in self.graph.nodes else node.op,
             axis,
             block.cause.value,
             block.message,
@@ -253,13 +271,13 @@ class _Run:
 
     def _check(self, node: Node, link: Link) -> None:
         """A rule must account for every dimension of its operand once, or an axis could vanish unnoticed."""
-        operand = self.graph[node.operands[link.operand]]
+        shape = self.shapes[node.operands[link.operand]]
         sources = sorted(d.source for d in link.dims if d.source is not None)
         targets = sorted(d.target for d in link.dims if d.target is not None)
-        if sources != list(range(len(operand.shape))) or len(set(targets)) != len(targets):
+        if sources != list(range(len(shape))) or len(set(targets)) != len(targets):
             raise RuleError(
                 f"{self.names.get(node.name, node.layer)}: the rule of {node.op} accounts for operand dimensions "
-                f"{sources} and output dimensions {targets}; each of the {len(operand.shape)} and "
+                f"{sources} and output dimensions {targets}; each of the {len(shape)} and "
                 f"{len(node.shape)} must stand exactly once"
             )
 

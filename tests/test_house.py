@@ -9,10 +9,10 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "overlapcalc"
 TORCH_FREE = (
-    "index", "cells", "layout", "views", "graph", "grid", "errors", "reach", "propagator", "demand", "lattice", "measure", "names",
+    "index", "cells", "layout", "views", "graph", "unpool", "grid", "errors", "reach", "propagator", "demand", "lattice", "measure", "names",
     "detail", "layers", "source", "axis", "analysis", "sizecheck", "cli", "version",
 )  # fmt: skip
-FLOORS = ["errors", "version", "index", "cells", "layout", "graph", "grid", "ops", "reach", "views", "propagator", "demand", "lattice",
+FLOORS = ["errors", "version", "index", "cells", "layout", "graph", "unpool", "grid", "ops", "reach", "views", "propagator", "demand", "lattice",
           "measure", "names", "detail", "layers", "sizecheck", "source", "axis", "analysis", "trace", "analyze", "spec", "guess",
           "report", "cli"]  # fmt: skip
 

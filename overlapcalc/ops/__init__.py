@@ -1,8 +1,24 @@
 """Operator rules, one file per family. Importing this package registers them all."""
 
-from . import conv, join, norm, pad, parts, pointwise, pool, product, recurrent, reduce, resize, select, shape, shuffle
+from . import (
+    conv,
+    join,
+    norm,
+    pad,
+    parts,
+    pointwise,
+    pool,
+    product,
+    recurrent,
+    reduce,
+    resize,
+    select,
+    shape,
+    shuffle,
+    windows,
+)
 from .call import Call
-from .registry import find, op_name, rule, unregister
+from .registry import find, op_name, rule, steps_before, unregister
 
 __all__ = [
     "Call",
@@ -23,5 +39,7 @@ __all__ = [
     "select",
     "shape",
     "shuffle",
+    "steps_before",
     "unregister",
+    "windows",
 ]

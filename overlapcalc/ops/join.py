@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..graph import Constant
-from ..index import IndexMap
+from ..index import EMPTY, IndexMap, Spans
 from .call import Call
 from .law import Block, Cause, DimRead, Law, Link, keep
 from .registry import rule
@@ -117,27 +117,34 @@ def glu(call: Call) -> Law:
 
 @rule("aten::slice_scatter", shown=False, sizes=("start", "end"))
 def slice_scatter(call: Call) -> Law:
-    """Writes `src` into a slice of `self`: channels are told apart, places along a spatial axis are not."""
+    """Writes `src` into a slice of `self`: sample o is sample (o - start) / step of `src` where there is one.
+
+    Around constants that is a shift with a pad. Every step-th sample to the end, and the others of `self`, are a law
+    too (an inverse wavelet transform is written so). A part of an axis of data is not.
+    """
     n, d = len(call.shape), int(call["dim"] or 0) % len(call.shape)
     size, step = call.shape[d], int(call["step"] or 1)
     start, end = int(call["start"] or 0), call["end"]
     start = min(max(start + size if start < 0 else start, 0), size)
     stop = size if end is None else min(max(end + size if end < 0 else int(end), 0), size)
-    whole_axis = start == 0 and stop == size and step == 1
-    block = None if whole_axis else Block(Cause.POSITION, "writes into a part of the axis")
-    written = range(start, stop, step)
-    links = []
+    regular = start < step and stop > size - step
+    everything = regular and step == 1
     base, source = call.position("self"), call.position("src")
-    if base is not None and not whole_axis:
-        links.append(
-            Link(base, keep(n, but={d: _cells(d, [[i] if i not in written else [] for i in range(size)], block)}))
-        )
+    block = Block(Cause.POSITION, "writes into a part of the axis") if not regular and base is not None else None
+    links = []
+    if base is not None and not everything:
+        if regular:
+            left = tuple(EMPTY if o == start else Spans.span(o, o + 1) for o in range(step))
+            dim = DimRead(d, d, IndexMap(step, step, left))
+        else:
+            dim = _cells(d, [[] if i in range(start, stop, step) else [i] for i in range(size)], block)
+        links.append(Link(base, keep(n, but={d: dim})))
     if source is not None:
-        reads = [[(i - start) // step] if i in written else [] for i in range(size)]
-        map_or_block = DimRead(d, d, IndexMap.identity()) if whole_axis else _cells(d, reads, block)
-        links.append(Link(source, keep(n, but={d: map_or_block})))
-    parts = [call.placed(call[name], {e: e for e in range(n) if e != d or whole_axis}) for name in ("self", "src")]
-    return Law(tuple(links), tuple(p for part in parts for p in part[0]), tuple(b for part in parts for b in part[1]))
+        links.append(Link(source, keep(n, but={d: DimRead(d, d, IndexMap.transposed([0], step, -start), block=block)})))
+    periods, blocks = call.placed(None if everything else call["self"], {e: e for e in range(n)})
+    more = call.placed(call["src"], {e: e for e in range(n)})
+    periods += [(e, q * step if e == d else q) for e, q in more[0]]
+    return Law(tuple(links), tuple(periods), tuple(blocks + more[1]))
 
 
 @rule("aten::select_scatter", shown=False)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from ..index import IndexMap
 from .call import Call
-from .law import Block, Cause, Law, Link, keep, per_channel
+from .law import Block, Cause, DimRead, Law, Link, keep, per_channel
 from .registry import rule
 
 
@@ -21,7 +22,9 @@ def broadcast(call: Call) -> Law:
             "softshrink", "hardshrink", "threshold", "isfinite", "ldexp", "rad2deg",
             "_conj", "_conj_physical", "_neg_view", "resolve_conj", "resolve_neg",
             "__and__", "__or__", "__xor__", "__lshift__", "__rshift__",
-            "fake_quantize_per_tensor_affine", "log_sigmoid_forward", "isclose",
+            "fake_quantize_per_tensor_affine", "log_sigmoid_forward", "isclose", "complex", "polar", "floor_divide",
+            "fake_quantize_per_tensor_affine_cachemask", "_fake_quantize_per_tensor_affine_cachemask_tensor_qparams",
+            "_fake_quantize_learnable_per_tensor_affine", "quantize_per_tensor", "dequantize", "int_repr",
         )
     ),
     shown=False,
@@ -30,17 +33,63 @@ def untagged(call: Call) -> Law:
     return call.broadcast()
 
 
+@rule("aten::bucketize", "aten::searchsorted", "aten::isin", shown=False)
+def against_a_list(call: Call) -> Law:
+    """Each sample is compared with a list of constants."""
+    place = call.position("elements" if call["elements"] is not None else "self")
+    if len(call.shapes) > 1 or place is None:
+        return Law(tuple(
+            Link(k, (*(DimRead(s, None, None, block=LIST) for s in range(len(shape))),
+                     *(DimRead(None, t) for t in range(len(call.shape)))))
+            for k, shape in enumerate(call.shapes)
+        ))  # fmt: skip
+    return call.identity()
+
+
+LIST = Block(Cause.INDEXING, "is compared with a list that depends on data")
+
+
+@rule("aten::fake_quantize_per_channel_affine_cachemask", "aten::_fake_quantize_learnable_per_channel_affine",
+      "aten::quantize_per_channel", shown=False)  # fmt: skip
+def quantized_per_channel(call: Call) -> Law:
+    d = call.dim("axis")
+    block = Block(Cause.POSITION, "has a scale of its own for every position of the axis")
+    return Law((Link(0, keep(len(call.shape), but={d: DimRead(d, d, IndexMap.identity(), block=block)})),))
+
+
+@rule("aten::view_as_real", shown=False)
+def view_as_real(call: Call) -> Law:
+    n = len(call.shapes[0])
+    return Law((Link(0, (*keep(n), DimRead(None, n))),))
+
+
+@rule("aten::view_as_complex", shown=False)
+def view_as_complex(call: Call) -> Law:
+    n = len(call.shape)
+    parts = DimRead(n, None, None, block=Block(Cause.GLOBAL, "takes two positions for one complex number"))
+    return Law((Link(0, (*keep(n), parts)),))
+
+
+@rule("aten::triu", "aten::tril", shown=False)
+def triangle(call: Call) -> Law:
+    """Which samples stay depends on their place in the last two dimensions."""
+    n = len(call.shape)
+    block = Block(Cause.POSITION, "keeps a triangle of the image")
+    but = {d: DimRead(d, d, IndexMap.identity(), block=block) for d in (n - 2, n - 1)}
+    return Law((Link(0, keep(n, but=but), exact=False),))
+
+
 @rule("aten::type_as", shown=False)
 def type_as(call: Call) -> Law:
     """The other tensor gives its type, and nothing else."""
     return call.identity()
 
 
-@rule("aten::copy", shown=False)
+@rule("aten::copy", "aten::fill", shown=False)
 def copy(call: Call) -> Law:
     """`self` gives the shape only; every value comes from `src`."""
     whole = call.broadcast()
-    at = call.position("src")
+    at = call.position("value" if call.node.op == "aten::fill" else "src")
     return Law(tuple(link for link in whole.links if link.operand == at), whole.period, whole.blocks)
 
 

@@ -40,7 +40,7 @@ def pool(call: Call) -> Law:
     return Law((link,), blocks=tuple((d, index) for d in dims))
 
 
-@rule(*(f"aten::adaptive_{kind}_pool{n}d" for kind in ("max", "avg") for n in (1, 2, 3)))
+@rule(*(f"aten::{lead}adaptive_{kind}_pool{n}d" for lead in ("", "_") for kind in ("max", "avg") for n in (1, 2, 3)))
 def adaptive_pool(call: Call) -> Law:
     x = call.shapes[0]
     n = int(call.node.op[-2])

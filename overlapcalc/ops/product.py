@@ -174,7 +174,44 @@ def _letters(call: Call) -> tuple[list[list[str]], list[str]]:
     return operands, [*before, *(str(i) for i in range(most if dots else 0)), *after]
 
 
-@rule("aten::scaled_dot_product_attention", shown=False)
+@rule("aten::_cdist_forward", "aten::_euclidean_dist", shown=False)
+def distances(call: Call) -> Law:
+    """Rows of the first operand against rows of the second; what lies within a row is read whole."""
+    n = len(call.shape)
+    periods: list[tuple[int, int]] = []
+    blocks: list[tuple[int, Block]] = []
+    links = []
+    for place, name in enumerate(("x1", "x2")):
+        value, at, target = call[name], call.position(name), n - 2 + place
+        rank = len(value.shape) if isinstance(value, Constant) else len(call.shapes[at or 0])
+        targets = {s: n - rank + s for s in range(rank - 2)} | {rank - 2: target}
+        more = call.placed(value, targets)
+        periods, blocks = periods + more[0], blocks + more[1]
+        if at is None:
+            continue
+        dims = [DimRead(s, t, None if call.shapes[at][s] == 1 and call.shape[t] > 1 else IndexMap.identity())
+                for s, t in targets.items()]  # fmt: skip
+        dims.append(whole(rank - 1, None, "a distance is taken along the axis"))
+        met = {d.target for d in dims}
+        links.append(Link(at, (*dims, *(DimRead(None, t) for t in range(n) if t not in met))))
+    return Law(tuple(links), tuple(periods), tuple(blocks))
+
+
+@rule("aten::_native_multi_head_attention", shown=False)
+def multi_head_attention(call: Call) -> Law:
+    """(batch, position, channel): positions and channels are read whole."""
+    n = len(call.shape)
+    links = []
+    for k, shape in enumerate(call.shapes):
+        dims = [DimRead(0, 0, IndexMap.identity())]
+        dims += [whole(s, None, "attention reads every position") for s in range(1, len(shape))]
+        links.append(Link(k, (*dims, *(DimRead(None, t) for t in range(1, n)))))
+    return Law(tuple(links))
+
+
+@rule("aten::scaled_dot_product_attention", "aten::_scaled_dot_product_flash_attention_for_cpu",
+      "aten::_scaled_dot_product_flash_attention", "aten::_scaled_dot_product_efficient_attention",
+      shown=False)  # fmt: skip
 def attention(call: Call) -> Law:
     """Queries keep their place, keys and values are read whole."""
     n = len(call.shape)

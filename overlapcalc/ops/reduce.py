@@ -45,6 +45,12 @@ def cumulative(call: Call) -> Law:
     return Law((Link(0, link, exact=False),))
 
 
+@rule("aten::_fft_c2c", "aten::_fft_r2c", "aten::_fft_c2r", shown=False, sizes=("last_dim_size",))
+def fourier(call: Call) -> Law:
+    n = len(call.shape)
+    return Law((Link(0, keep(n, but={d: whole(d, d, "a Fourier transform of the axis") for d in call.dims()})),))
+
+
 @rule("aten::sort", "aten::topk", "aten::argsort", shown=False)
 def sort(call: Call) -> Law:
     d = -1 if call["dim"] is None else int(call["dim"])

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ..errors import RuleError
 from .call import Call
@@ -24,7 +24,20 @@ class Rule:
     sizes: frozenset[str]
 
 
+@dataclass(frozen=True)
+class Step:
+    """An operator that comes before another one in its stead: its first operand is the step before, or what that
+    operator reads. args: the other arguments. shape: what it gives."""
+
+    op: str
+    args: Mapping[str, Any]
+    shape: tuple[int, ...]
+
+
+StepsFunction = Callable[[Call], list[Step]]
+
 _RULES: dict[str, Rule] = {}
+_STEPS: dict[str, StepsFunction] = {}
 
 
 def rule(*ops: str | Callable[..., object], shown: bool = True, sizes: tuple[str, ...] = ()) -> Callable[[R], R]:
@@ -51,6 +64,20 @@ def rule(*ops: str | Callable[..., object], shown: bool = True, sizes: tuple[str
     return register
 
 
+def steps(op: str) -> Callable[[StepsFunction], StepsFunction]:
+    """Register what comes before an operator, whose rule then speaks of the last step as its only operand."""
+
+    def register(function: StepsFunction) -> StepsFunction:
+        _STEPS[op] = function
+        return function
+
+    return register
+
+
+def steps_before(op: str) -> StepsFunction | None:
+    return _STEPS.get(op)
+
+
 def unregister(op: str | Callable[..., object]) -> None:
     """Forget the rule of an operator. Raises RuleError when it has none."""
     if _RULES.pop(op_name(op), None) is None:
@@ -58,7 +85,8 @@ def unregister(op: str | Callable[..., object]) -> None:
 
 
 def find(op: str) -> Rule | None:
-    return _RULES.get(op)
+    """The rule of an operator. `slice_copy` and its like are what `slice` is where views are not allowed."""
+    return _RULES.get(op) or _RULES.get(op.removesuffix("_copy"))
 
 
 def op_name(op: str | Callable[..., object]) -> str:

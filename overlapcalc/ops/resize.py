@@ -12,6 +12,7 @@ from .law import Block, Border, Cause, DimRead, Law, Link, keep
 from .registry import rule
 
 HALF = Fraction(1, 2)
+TO_A_SIZE = Block(Cause.RESIZE, "resamples to a size; no other image size could be traced")
 
 
 def _float32(x: float) -> float:
@@ -48,6 +49,19 @@ def _taps(kind: str, factor: Fraction, o: int) -> Spans:
     return Spans.span(first, first + 2) if kind == "linear" else Spans.span(first - 1, first + 3)
 
 
+def _smooth_taps(support: int, factor: Fraction, o: int) -> Spans:
+    """Antialiasing widens the filter with the factor: taps of non-zero weight around (o + 1/2) * factor.
+
+    Weights are renormalised at the border, so nothing stands beyond it. The cubic and the Lanczos filter, two and three
+    samples to a side, are zero at whole numbers other than 0.
+    """
+    wide = max(factor, Fraction(1))
+    centre = (o + HALF) * factor - HALF
+    first, last = floor(centre - support * wide), floor(centre + support * wide) + 1
+    distances = {j: abs((j - centre) / wide) for j in range(first, last + 1)}
+    return Spans.points([j for j, x in distances.items() if x < support and (x == 0 or x.denominator > 1)])
+
+
 def _rounds_exactly(kind: str, factor: Fraction, size_out: int, size_in: int) -> bool:
     """Whether torch's float32 index agrees with the exact one at every output of this image."""
     if kind not in ("nearest", "nearest_exact") or factor.denominator == 1:
@@ -59,6 +73,30 @@ def _rounds_exactly(kind: str, factor: Fraction, size_out: int, size_in: int) ->
         min(size_in - 1, int(_float32(_float32(o + shift) * step))) == min(size_in - 1, floor((o + exact) * factor))
         for o in range(size_out)
     )
+
+
+SUPPORT = {"bilinear": 1, "bicubic": 2, "lanczos": 3}
+
+
+@rule(*(f"aten::_upsample_{kind}2d_aa" for kind in SUPPORT), sizes=("output_size",))
+def smooth(call: Call) -> Law:
+    support = next(n for kind, n in SUPPORT.items() if kind in call.node.op)
+    dims: dict[int, DimRead] = {}
+    by_size: Block | None = None
+    for i, d in enumerate((2, 3)):
+        factor, guessed = _factor(call, i, 2, call.shapes[0][d], call.shape[d])
+        reads = IndexMap.from_function(
+            factor.denominator,
+            factor.numerator,
+            lambda o, f=factor: _smooth_taps(support, f, o),  # type: ignore[misc]
+        )
+        block = None
+        if call["align_corners"]:
+            block = Block(Cause.ALIGN_CORNERS, "align_corners=True places samples by the size of the image")
+        elif guessed:
+            by_size = TO_A_SIZE
+        dims[d] = DimRead(d, d, reads, block=block)
+    return Law((Link(0, keep(4, but=dims)),), by_size=by_size)
 
 
 @rule(
@@ -91,6 +129,6 @@ def upsample(call: Call) -> Law:
         elif not _rounds_exactly(kind, factor, size_out, size_in):
             block = Block(Cause.RESIZE, f"resampling by {1 / factor} is rounded unevenly in float32")
         elif guessed:
-            by_size = Block(Cause.RESIZE, "resamples to a size; no other image size could be traced")
+            by_size = TO_A_SIZE
         dims[d] = DimRead(d, d, reads, Border.REPLICATE, block)
     return Law((Link(0, keep(len(x), but=dims)),), by_size=by_size)

@@ -46,8 +46,7 @@ class Folder:
             else:
                 tags = getattr(node.target, "tags", ())
                 found = frozenset({"random"} if torch.Tag.nondeterministic_seeded in tags else set())
-                if not shape_only(node):
-                    found = found.union(*(self.origin(n) for n in node.all_input_nodes))
+                found = found.union(*(self.origin(n) for n in looked_at(node)))
             self._origin[node] = found
         return self._origin[node]
 
@@ -66,10 +65,10 @@ class Folder:
             return self._tensors[node.name]
         if node.op == "get_attr":
             return self._tensors[str(node.target)]
-        blank = shape_only(node)
+        seen = looked_at(node)
 
         def fetch(n: FxNode) -> Any:
-            if blank:  # only the shape and type are looked at
+            if n not in seen:  # only the shape and type are looked at
                 return torch.zeros((), dtype=n.meta["val"].dtype).expand(n.meta["val"].shape)
             return self.value(n, filling)
 
@@ -140,17 +139,16 @@ class Folder:
         return columns, not bool((stack == some).all())
 
 
-def shape_only(node: FxNode) -> bool:
-    """Operators that look at the shape and type of their tensor and at no value of it."""
+def looked_at(node: FxNode) -> list[FxNode]:
+    """The operands whose values count: operators that make a tensor like another one look at its shape and type."""
     schema = getattr(node.target, "_schema", None)
-    if schema is None:
-        return False
-    name = schema.name.partition("::")[2]
-    return name in SHAPE_ONLY or (name == "fill" and schema.overload_name == "Scalar")
+    if schema is None or schema.name.partition("::")[2] not in SHAPE_ONLY:
+        return node.all_input_nodes
+    return [n for n in node.all_input_nodes if n is not node.args[0]]
 
 
 SHAPE_ONLY = frozenset(
-    {"zeros_like", "ones_like", "full_like", "empty_like", "new_zeros", "new_ones", "new_full", "new_empty"}
+    {"fill", "zeros_like", "ones_like", "full_like", "empty_like", "new_zeros", "new_ones", "new_full", "new_empty"}
     | {"rand_like", "randn_like", "randint_like"}
 )
 

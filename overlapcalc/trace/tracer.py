@@ -18,8 +18,9 @@ from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from ..errors import TraceError
 from ..graph import Data, Graph, Node
+from ..unpool import paired
 from .export import export, foreign
-from .fold import Folder, shape_only
+from .fold import Folder, looked_at
 
 Shapes = tuple[tuple[int, ...], ...]
 
@@ -101,7 +102,7 @@ class _Lowering:
                 self._call(fx, nodes)
         if not outputs:
             raise TraceError("no output of the net depends on its input; is this the right module?")
-        return Graph.of(nodes, outputs)
+        return Graph.of(paired(nodes), outputs)
 
     def _outputs(self, fx: FxNode) -> list[tuple[str, str]]:
         """The user's outputs that depend on the input, named by their place."""
@@ -123,7 +124,7 @@ class _Lowering:
         if fx.target is operator.getitem:
             assert isinstance(fx.args[0], FxNode)
             call, result = fx.args[0], int(fx.args[1])  # type: ignore[arg-type]
-        elif shape_only(fx) or fx.meta.get("val") is None:
+        elif not any(n in self.data for n in looked_at(fx)) or fx.meta.get("val") is None:
             return  # a constant of the same shape; an assertion
         self.data.add(fx)
         if isinstance(fx.meta["val"], torch.Tensor):
