@@ -6,9 +6,9 @@ import contextlib
 import inspect
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -33,6 +33,8 @@ PERIODS = (13440, 960, 64, 8)
 MOST_SAMPLES = 1 << 24
 """No larger trace than this: constants computed from the size are evaluated for real."""
 TRACES_KEPT = 32
+MOST_SIGHTS = 3
+"""How many times a larger image may show that the views of a net are others than its own size suggests."""
 
 
 def analyze(model: nn.Module, inputs: Inputs, *, axes: Sequence[str] | str | None = None) -> Analysis:
@@ -62,6 +64,15 @@ def analyze(model: nn.Module, inputs: Inputs, *, axes: Sequence[str] | str | Non
         verified_at,
         Source(net, retrace),
     )
+
+
+class Comparison(NamedTuple):
+    """A net against itself at a larger size: its shapes there, what differs (None: it does not run there), and the net
+    with its views as the larger image shows them."""
+
+    larger: Shapes
+    found: Differing | None
+    net: Propagation
 
 
 class _Tracer:
@@ -102,42 +113,49 @@ class _Tracer:
         it runs but differs, it may still mean the same every so many steps (it pads to a multiple of 8): then the
         grid is that much coarser, and no obstacle.
         """
-        net = self.plain(shapes)
+        return self._settled(self.plain(shapes), MOST_SIGHTS)
+
+    def _settled(self, net: Propagation, sights: int) -> tuple[Propagation, Shapes | None]:
         axes = sorted({axis for _, axis in net.slots})
+        again = partial(propagate, net.traced, names=net.names, views=views_of(net, net.traced))
         for steps in LARGER:
             times = dict.fromkeys(axes, steps)
-            larger, found = self._compared(net, _skewed(times))
-            if found:
-                seen = self._seen(net, larger, _skewed(times))
-                net, found = (seen, {}) if seen is not None else (net, found)
+            larger, found, seen = self._compared(net, _skewed(times))
+            if seen is not net and sights:
+                return self._settled(seen, sights - 1)
             if found is None or (steps > 1 and not found and not self._repeats(net, times)):
                 continue
             if found:
                 differing = {axis for at in found.values() for axis in at}
-                coarser = self._period(net, times, differing)
-                if coarser is None:
-                    return propagate(net.traced, names=net.names, differing=found), larger
-                times = coarser
+                periodic = self._period(net, times, differing)
+                if isinstance(periodic, Propagation) and sights:
+                    return self._settled(periodic, sights - 1)
+                if not isinstance(periodic, dict):
+                    return again(differing=found), larger
+                times = periodic
             if any(n > 1 for n in times.values()):
-                net = propagate(net.traced, names=net.names, coarser=times)
+                net = again(coarser=times)
             return net, larger
-        return propagate(net.traced, names=net.names, sizes_verified=False), None
+        return again(sizes_verified=False), None
 
-    def _compared(self, net: Propagation, times: Mapping[str, int]) -> tuple[Shapes, Differing | None]:
-        """What differs so many steps larger along each axis; None where the net does not run there."""
+    def _compared(self, net: Propagation, times: Mapping[str, int]) -> Comparison:
+        """The net against itself so many steps larger along each axis.
+
+        If all that differs is how views are seen, the larger image shows them (see layout.View).
+        """
         larger, moved = _grown(net, times)
         try:
-            return larger, differences(net, self.plain(larger), moved)
+            large = self.plain(larger)
         except TraceError:
-            return larger, None
-
-    def _seen(self, net: Propagation, larger: Shapes, times: Mapping[str, int]) -> Propagation | None:
-        """The net with its views seen as a larger image shows them, if that is all that differs (see layout.View)."""
-        views = views_of(self.plain(larger), net.traced)
-        if all(net.values[name].view == view for name, view in views.items()):
-            return None
-        seen = propagate(net.traced, names=net.names, views=views)
-        return seen if self._compared(seen, times)[1] == {} else None
+            return Comparison(larger, None, net)
+        found = differences(net, large, moved)
+        views = views_of(large, net.traced) if found else {}
+        if any(net.values[name].view != view for name, view in views.items()):
+            seen = propagate(net.traced, names=net.names, views=views)
+            there = _moved(seen, larger)
+            if there is not None and not differences(seen, large, there):
+                return Comparison(larger, {}, seen)
+        return Comparison(larger, found, net)
 
     def _repeats(self, net: Propagation, times: Mapping[str, int]) -> bool:
         """Whether the net means the same once, twice and three times as many steps larger.
@@ -146,7 +164,8 @@ class _Tracer:
         """
         for k in (1, 2, 3):
             further = {axis: k * steps for axis, steps in times.items()}
-            if any(self._compared(net, grown)[1] != {} for grown in (_skewed(further), further)):
+            seen = [self._compared(net, grown) for grown in (_skewed(further), further)]
+            if any(c.found != {} or c.net is not net for c in seen):
                 return False
         return True
 
@@ -161,8 +180,11 @@ class _Tracer:
                 return False
         return counts[0] < counts[1] < counts[2]
 
-    def _period(self, net: Propagation, times: Mapping[str, int], axes: set[str]) -> dict[str, int] | None:
-        """The smallest numbers of steps along `axes` after which the net means the same, if there are any."""
+    def _period(
+        self, net: Propagation, times: Mapping[str, int], axes: set[str]
+    ) -> dict[str, int] | Propagation | None:
+        """The smallest numbers of steps along `axes` after which the net means the same, if there are any; or the net
+        with its views seen otherwise, which has another grid."""
         if self._unrolled(net, times):
             return None
         for most in PERIODS:
@@ -170,8 +192,11 @@ class _Tracer:
             larger, _ = _grown(net, _skewed(found))
             if prod(prod(shape[2:]) for shape in larger) > MOST_SAMPLES:
                 continue
-            if any(self._compared(net, grown)[1] != {} for grown in (_skewed(found), found)):
+            seen = [self._compared(net, grown) for grown in (_skewed(found), found)]
+            if any(c.found != {} for c in seen):
                 return None
+            if seen[0].net is not net:
+                return seen[0].net
             for prime in (2, 3, 5, 7):
                 while all(found[a] % prime == 0 for a in axes):
                     fewer = {**found, **{a: found[a] // prime for a in axes}}
@@ -200,6 +225,19 @@ def _evaluating(model: nn.Module | None) -> Iterator[None]:
     finally:
         for m, mode in zip(modules, modes, strict=True):
             m.training = mode
+
+
+def _moved(net: Propagation, larger: Shapes) -> Mapping[str, Mapping[str, int]] | None:
+    """How much longer each tensor gets when the inputs get these shapes; None where that is no whole step."""
+    steps: dict[str, int] = {}
+    for name, shape in zip(net.graph.inputs, larger, strict=True):
+        for axis, n, m in zip(net.values[name].labels, net.graph[name].shape, shape, strict=True):
+            if axis in net.values[name].rates:
+                whole, rest = divmod(m - n, Lattice(net, axis).per_step(name))
+                if rest or steps.setdefault(axis, whole) != whole:
+                    return None
+    grown, moved = _grown(net, steps)
+    return moved if grown == larger else None
 
 
 def _grown(net: Propagation, steps: Mapping[str, int]) -> tuple[Shapes, Mapping[str, Mapping[str, int]]]:

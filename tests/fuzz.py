@@ -64,6 +64,8 @@ def main() -> int:
         checks["tiles of which one step less on either side fails"] += outcome.tiles_minimal
         if sys.stderr.isatty():
             print(f"\r{sum(states.values())} nets, {wrong} disagreements", end="", file=sys.stderr, flush=True)
+        if outcome.state == "refused":
+            print(f"seed {seed} at {shape} is refused: {outcome.reason}\n{net.module}", flush=True)
         if outcome.wrong:
             wrong += 1
             print(

@@ -154,6 +154,8 @@ REFUSED = [
     ("the first columns cleared", Do("", lambda x: _cleared(x)), "absolute-position"),
     ("a triangle", Do("", torch.tril), "absolute-position"),
     ("warped", Do("", lambda x: F.grid_sample(x, x[:, :2].permute(0, 2, 3, 1), align_corners=False)), "data-dependent-indexing"),
+    ("a weight from the whole image", Do("", lambda x: F.conv2d(x, x.mean((2, 3)).view(1, 4, 1, 1))), "global"),
+    ("a weight that is an image", Do("", lambda x: F.conv2d(x, x[..., :3, :3] * 2)), "global"),
     ("gathered along the axis", Do("", lambda x: x.gather(3, x.long())), "data-dependent-indexing"),
 ]  # fmt: skip
 
@@ -175,3 +177,17 @@ def test_refused(name, net, cause):
     a = oc.analyze(net, (1, 4, 16, 16))
     assert not a.blocking_free
     assert cause in {o.cause for o in a.obstacles}, a.obstacles
+
+
+class Search(nn.Module):
+    """Siamese tracking: the template is the kernel with which the image is searched."""
+
+    def forward(self, image, template):
+        return F.conv2d(image, F.avg_pool2d(template, 3, 1))
+
+
+def test_a_kernel_that_is_another_input():
+    """The template is read whole. The image is refused too: both inputs grow together, and with them the kernel."""
+    a = oc.analyze(Search(), [(1, 2, 40, 40), (1, 2, 7, 7)])
+    assert {o.cause for o in a.between(input=1).obstacles("W")} == {"global"}
+    assert {o.cause for o in a.between(input=0).obstacles("W")} == {"size-dependent"}

@@ -132,6 +132,14 @@ def test_a_window_that_fits_one_size_only():
     assert {o.cause for o in a.obstacles} == {"reshape"}
 
 
+@pytest.mark.parametrize("size", [4, 5, 6, 7, 9])
+def test_an_image_of_one_window(size):
+    """One window of four: shapes do not tell whether the axis lies across the windows or within, a larger image does."""
+    w = oc.analyze(nn.Sequential(Windows(4, Attention(1)), nn.Conv2d(1, 1, 1)), (1, 1, 13, size))["W"]
+    assert (w.step, w.receptive_field) == (4, (4, 4))
+    assert w.reads(0, 1, size=size) == oc.Span(0, 4)
+
+
 @pytest.mark.parametrize("seed", range(200))
 def test_layout_view_is_the_view(seed):
     """A view of parts is checked against torch's: label every sample by its position along the axis."""

@@ -4,24 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..errors import InputError, RuleError
-from ..graph import Constant
+from ..errors import InputError
 from ..index import IndexMap
 from .call import Call
-from .law import DimRead, Law, Link, channel_blocks
+from .law import DimRead, Law, Link, channel_blocks, whole
 from .registry import rule
 
 Taps = tuple[tuple[int, ...], ...]
 
 
-def _weight(call: Call) -> Constant:
-    weight = call.constant("weight")
-    if weight is None:
-        raise RuleError(
-            f"{call.node.layer or 'net'}: {call.node.op} at {call.node.source or '?'} has a weight that depends on "
-            "the input; there is no rule for that"
-        )
-    return weight
+def _kernel(call: Call) -> tuple[int, ...]:
+    """The shape of the weight, which may depend on data: (out, in / groups, kernel...), or (in, out / groups, ...)."""
+    weight, at = call.constant("weight"), call.position("weight")
+    if weight is not None:
+        return weight.shape
+    assert at is not None
+    return call.shapes[at]
+
+
+def _of_data(call: Call) -> list[Link]:
+    """A weight or a bias that depends on data is read whole."""
+    n, links = len(call.shape), []
+    for name in ("weight", "bias"):
+        at = call.position(name)
+        if at is not None:
+            dims = [whole(s, None, f"is the {name} of a convolution, all of it") for s in range(len(call.shapes[at]))]
+            links.append(Link(at, (*dims, *(DimRead(None, t) for t in range(n)))))
+    return links
 
 
 def _products(taps: Taps) -> list[Taps]:
@@ -43,16 +52,18 @@ def _products(taps: Taps) -> list[Taps]:
 
 def _law(call: Call, n: int, reads: Callable[[int, tuple[int, ...]], IndexMap]) -> Law:
     """One link per product of kernel positions; `reads(i, taps)` is the map along spatial dimension i."""
-    weight = _weight(call)
-    shape = call.shapes[0]
+    weight, kernel, at = call.constant("weight"), _kernel(call), call.position("input")
+    if at is None:
+        return Law(tuple(_of_data(call)))
+    shape = call.shapes[at]
     first = len(shape) - n
     if first == 1:  # torch allows it; but what comes first in an input is the batch, and a row would be a channel
         raise InputError(
             f"{call.node.layer or 'net'}: {call.node.op} reads a tensor without a batch, of shape {shape}; the batch "
             f"comes first in every input: {(1, *shape)} here"
         )
-    if weight.taps is None:
-        products: list[Taps] = [tuple(tuple(range(k)) for k in weight.shape[2:])]
+    if weight is None or weight.taps is None:
+        products: list[Taps] = [tuple(tuple(range(k)) for k in kernel[2:])]
     else:
         products = _products(weight.taps) if weight.taps else [((),) * n]
     lead = [DimRead(d, d, IndexMap.identity()) for d in range(first - 1)]
@@ -60,13 +71,13 @@ def _law(call: Call, n: int, reads: Callable[[int, tuple[int, ...]], IndexMap]) 
     links = []
     for product in products:
         space = [DimRead(first + i, first + i, reads(i, taps)) for i, taps in enumerate(product)]
-        links.append(Link(0, (*lead, *space), exact=not weight.uneven))
-    return Law(tuple(links))
+        links.append(Link(at, (*lead, *space), exact=weight is None or not weight.uneven))
+    return Law((*links, *_of_data(call)))
 
 
 def _channels(call: Call, channel: int, groups: int) -> DimRead:
     what = "a convolution mixes all positions of the axis"
-    return channel_blocks(call.shapes[0][channel], call.shape[channel], groups, channel, what)
+    return channel_blocks(call.shapes[call.position("input") or 0][channel], call.shape[channel], groups, channel, what)
 
 
 def _windows(call: Call, n: int, stride: tuple[int, ...], padding: tuple[int, ...]) -> Law:
@@ -84,7 +95,7 @@ def _same_padding(call: Call, n: int) -> tuple[int, ...]:
     if call["padding"] == "valid":
         return (0,) * n
     dilation = call.ints("dilation", n, 1)
-    return tuple(dilation[i] * (_weight(call).shape[2 + i] - 1) // 2 for i in range(n))
+    return tuple(dilation[i] * (_kernel(call)[2 + i] - 1) // 2 for i in range(n))
 
 
 @rule("aten::conv1d", "aten::conv2d", "aten::conv3d")
@@ -103,7 +114,6 @@ def conv_transpose(call: Call) -> Law:
 
 @rule("aten::convolution", "aten::_convolution")
 def convolution(call: Call) -> Law:
-    weight = call.constant("weight")
-    n = len(weight.shape) - 2 if weight else len(call.shape) - 2
+    n = len(_kernel(call)) - 2
     build = _transposed if call["transposed"] else _windows
     return build(call, n, call.ints("stride", n, 1), call.ints("padding", n))
