@@ -17,6 +17,7 @@ from torch.overrides import TorchFunctionMode
 
 from ..errors import TraceError
 from ..ops import find
+from .inplace import made_functional, without_dropout
 from .stand_in import stand_in, unmask
 
 ExportedProgram = Any
@@ -63,7 +64,12 @@ def _functional_weights(model: nn.Module, inputs: tuple[torch.Tensor, ...], watc
 
 
 def _functional(program: ExportedProgram) -> bool:
-    """Whether every operator is known as it stands and writes to none of its operands."""
+    """Whether every operator is known as it stands and writes to none of its operands, or can be written so."""
+    without_dropout(program.graph)
+    rewritten = made_functional(program.graph)
+    program.graph_module.recompile()
+    if not rewritten:
+        return False
     for node in program.graph.nodes:
         schema = getattr(node.target, "_schema", None)
         if node.op != "call_function" or node.target is operator.getitem:
