@@ -18,7 +18,7 @@ from .index import IndexMap
 from .layout import CELL, LOST, Layout, Part, Run, View, view
 from .ops import Call, find, steps_before
 from .ops.law import HELP, Block, Cause, DimRead, Law, Link
-from .ops.parts import STEPS
+from .ops.parts import STEP_OF, STEPS
 from .ops.pointwise import broadcast
 from .reach import (
     NOTHING,
@@ -122,7 +122,7 @@ class _Run:
         at = node.operands[0]
         for i, step in enumerate(before(self._call(node))):
             name = f"{node.name}/before{i}"
-            args = {"self": Data(at), "view": node.op, **step.args}
+            args = {"self": Data(at), STEP_OF: node.op, **step.args}
             self.names[name] = self.names.get(node.name, node.layer or node.name)
             self.visit(replace(node, name=name, op=step.op, args=args, shape=step.shape, pointwise=False))
             at = name
@@ -207,7 +207,7 @@ class _Run:
     def _obstacle(self, node: Node, axis: str, block: Block) -> Obstacle:
         obstacle = Obstacle(
             self.names.get(node.name, node.layer or node.name),
-            str(node.args["view"]) if node.name not in self.graph.nodes else node.op,
+            str(node.args[STEP_OF]) if node.name not in self.graph.nodes else node.op,
             axis,
             block.cause.value,
             block.message,

@@ -13,7 +13,7 @@ from typing import Any
 from .graph import Constant, Data, Graph, Node
 from .layout import CELL, LOST, View
 from .ops import find
-from .ops.parts import CUT, JOIN
+from .ops.parts import CUT, JOIN, STEP_OF
 from .reach import Propagation
 
 Differing = dict[str, dict[str, str]]
@@ -25,7 +25,7 @@ def differences(small: Propagation, large: Propagation, moved: Mapping[str, Mapp
 
     moved: node -> axis -> by how many samples a net that is the same everywhere makes this tensor longer.
     """
-    ops = [[(n.op, n.result) for n in p.graph] for p in (small, large)]
+    ops = [[(_kind(n), n.result) for n in p.graph] for p in (small, large)]
     if ops[0] != ops[1]:
         return _other_operators(small, large)
     place = [{name: i for i, name in enumerate(p.graph.order)} for p in (small, large)]
@@ -62,7 +62,7 @@ def adopted(small: Graph, large: Graph) -> Graph:
 def views_of(large: Propagation, small: Graph) -> dict[str, View]:
     """How the views of a net were seen at another size, by the names that its nodes have at this one."""
     pairs = zip(large.traced, small, strict=False)
-    seen = {b.name: large.values[a.name].view for a, b in pairs if a.op == b.op}
+    seen = {b.name: large.values[a.name].view for a, b in pairs if _kind(a) == _kind(b)}
     return {name: view for name, view in seen.items() if view is not None}
 
 
@@ -82,10 +82,19 @@ def _adopted(small: Any, large: Any) -> Any:
     return replace(large, shape=small.shape)
 
 
+def _kind(node: Node) -> str:
+    """The operator; all spellings of a view are one, for torch chooses among them by size."""
+    return VIEW if node.op in VIEWS else node.op
+
+
+VIEW = "aten::view"
+VIEWS = frozenset({VIEW, "aten::_unsafe_view", "aten::reshape", "aten::_reshape_alias"})
+
+
 def _other_operators(small: Propagation, large: Propagation) -> Differing:
     """The operators themselves change: blame the first that does, and refuse every output."""
     first = next(
-        (a for a, b in zip(small.graph, large.graph, strict=False) if (a.op, a.result) != (b.op, b.result)),
+        (a for a, b in zip(small.graph, large.graph, strict=False) if (_kind(a), a.result) != (_kind(b), b.result)),
         None,
     )
     last = small.graph[small.graph.order[-1]]
@@ -142,7 +151,7 @@ def _scalars(a: Node, b: Node, place_a: Mapping[str, int], place_b: Mapping[str,
     """Arguments that differ and that no law accounts for."""
     rule = find(a.op)
     for name, value in a.args.items():
-        if rule is not None and name in rule.sizes:
+        if name == STEP_OF or (rule is not None and name in rule.sizes):
             continue
         x, y = _plain(value, place_a), _plain(b.args.get(name), place_b)
         if not _same(x, y):

@@ -10,7 +10,7 @@ from .graph import Data, Node
 from .index import IndexMap
 from .layout import Layout, Part, View
 from .ops.law import Block, Cause, DimRead, Law, Link
-from .ops.parts import CUT, JOIN, REGROUP
+from .ops.parts import CUT, JOIN, REGROUP, STEP_OF
 
 DROPPED = Block(Cause.SELECTION, "drops the axis, one sample long")
 TORN = Block(Cause.RESHAPE, "merges or splits the axis with a view that cannot be followed")
@@ -38,7 +38,7 @@ def stages(node: Node, layout: Layout, found: View) -> Iterator[Stage]:
         sizes = tuple(p.size for p in parts)
         name = f"{node.name}/{made}"
         new = replace(
-            node, name=name, op=op, args={"self": Data(at), "view": node.op, **args}, shape=sizes, pointwise=False
+            node, name=name, op=op, args={"self": Data(at), STEP_OF: node.op, **args}, shape=sizes, pointwise=False
         )
         at, made = name, made + 1
         return Stage(new, links, Layout(tuple(parts), (1,) * len(parts)))

@@ -13,7 +13,8 @@ from .registry import rule
 
 CUT, JOIN, REGROUP = "overlapcalc::cut", "overlapcalc::join", "overlapcalc::regroup"
 STEPS = (CUT, JOIN, REGROUP)
-"""Their argument `view` names the operator that they are a step of."""
+STEP_OF = "view"
+"""The argument of a step that names the operator it is a step of."""
 
 
 @rule(CUT, shown=False, sizes=("piece",))

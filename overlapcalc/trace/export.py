@@ -97,8 +97,19 @@ def _composites(program: ExportedProgram) -> dict[Any, Any]:
     }
 
 
+DROPOUTS = (
+    "dropout",
+    "feature_dropout",
+    "alpha_dropout",
+    "feature_alpha_dropout",
+    "dropout1d",
+    "dropout2d",
+    "dropout3d",
+)
+
+
 class _NoData(TorchFunctionMode):
-    """Stops at `.data`."""
+    """Stops at `.data`. Dropout in eval mode gives back its very operand (see inplace.without_dropout)."""
 
     met = False
 
@@ -106,6 +117,10 @@ class _NoData(TorchFunctionMode):
         if func in (torch.Tensor.data.__get__, torch.Tensor.data.__set__):  # type: ignore[attr-defined]
             self.met = True
             raise TraceError("forward uses .data, which cannot be followed")
+        if getattr(func, "__name__", "") in DROPOUTS and args:  # older versions of torch rewrite in-place operators
+            train = (kwargs or {}).get("training", args[2] if len(args) > 2 else True)
+            if train is False:
+                return args[0]
         return func(*args, **(kwargs or {}))
 
 

@@ -56,6 +56,12 @@ def _examples(shapes: Shapes, dtypes: Sequence[torch.dtype]) -> tuple[torch.Tens
         return tuple(torch.empty(s, dtype=d) for s, d in zip(shapes, dtypes, strict=True))
 
 
+SAME = frozenset(
+    f"aten::{name}" for name in ("clone", "contiguous", "alias", "detach", "lift_fresh_copy", "lift_fresh")
+)
+"""Operators that give what they are given. Whether torch needs a copy for a view depends on the size of the image."""
+
+
 class _Lowering:
     """One exported program on its way to a Graph."""
 
@@ -87,6 +93,7 @@ class _Lowering:
         state = {name for name, target in signature.inputs_to_buffers.items() if target in changed} - parameters
         self.folder = Folder(tensors, parameters, names, state)
         self.data: set[FxNode] = set()
+        self.same: dict[FxNode, FxNode] = {}
 
     def graph(self) -> Graph:
         nodes: list[Node] = []
@@ -113,7 +120,7 @@ class _Lowering:
         found = []
         for value, spec in zip(flat, specs, strict=True):
             if spec.kind is OutputKind.USER_OUTPUT and isinstance(value, FxNode) and value in self.data:
-                found.append(value.name)
+                found.append(self.same.get(value, value).name)
         single = len(found) == 1
         return [("output" if single else f"output{i}", name) for i, name in enumerate(found)]
 
@@ -127,7 +134,11 @@ class _Lowering:
         elif not any(n in self.data for n in looked_at(fx)) or fx.meta.get("val") is None:
             return  # a constant of the same shape; an assertion
         self.data.add(fx)
-        if isinstance(fx.meta["val"], torch.Tensor):
+        if fx.op == "call_function" and _name(fx) in SAME and fx.args[0] in self.data:
+            operand = fx.args[0]
+            assert isinstance(operand, FxNode)
+            self.same[fx] = self.same.get(operand, operand)
+        elif isinstance(fx.meta["val"], torch.Tensor):
             nodes.append(self._node(call, fx, result))
 
     def _node(self, call: FxNode, fx: FxNode, result: int) -> Node:
@@ -150,7 +161,8 @@ class _Lowering:
         """Arguments by name, trailing defaults filled in from the schema, tensors as Data or Constant."""
         schema = getattr(call.target, "_schema", None)
         if schema is None:  # a higher-order operator, for which there is no rule
-            return {str(i): Data(n.name) for i, n in enumerate(call.all_input_nodes) if n in self.data}
+            known = [self.same.get(n, n) for n in call.all_input_nodes if n in self.data]
+            return {str(i): Data(n.name) for i, n in enumerate(known)}
         weighted = bool(WEIGHTED.match(name))
         out: dict[str, Any] = {}
         for i, argument in enumerate(schema.arguments):
@@ -174,7 +186,7 @@ class _Lowering:
             if value in self.data:
                 if not isinstance(fake, torch.Tensor):
                     raise TraceError(f"a number is read out of the data (item(), say){_at(value)}; keep it a tensor")
-                return Data(value.name)
+                return Data(self.same.get(value, value).name)
             if not isinstance(fake, torch.Tensor):
                 raise TraceError(f"{value.name} is a size that is known only at run time{_at(value)}")
             return self.folder.constant(value, role)
