@@ -10,11 +10,12 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "overlapcalc"
 TORCH_FREE = (
     "index", "cells", "graph", "grid", "errors", "reach", "propagator", "demand", "lattice", "measure", "names",
-    "detail", "layers", "source", "axis", "analysis", "sizecheck", "cli", "version",
+    "detail", "layers", "source", "axis", "analysis", "sizecheck", "cli", "version", "named", "trail", "frontier",
+    "reasons", "local", "explain",
 )  # fmt: skip
-FLOORS = ["errors", "version", "index", "cells", "graph", "grid", "ops", "reach", "propagator", "demand", "lattice",
-          "measure", "names", "detail", "layers", "sizecheck", "source", "axis", "analysis", "trace", "analyze", "spec", "guess",
-          "report", "cli"]  # fmt: skip
+FLOORS = ["errors", "named", "version", "index", "cells", "graph", "grid", "ops", "reach", "propagator", "demand",
+          "lattice", "trail", "measure", "names", "detail", "layers", "frontier", "reasons", "sizecheck", "source", "axis",
+          "local", "explain", "analysis", "trace", "analyze", "spec", "guess", "report", "cli"]  # fmt: skip
 
 
 def imports(file: Path, top_only: bool = False) -> set[str]:
