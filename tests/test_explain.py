@@ -211,6 +211,14 @@ def test_transposed_convolutions_by_hand():
     ]  # fmt: skip
 
 
+def test_the_farthest_reader_is_not_always_at_the_edge():
+    """tconv k2 s2 d3: output 0 reads input 0, output 1 reads input (1 - 3) / 2 = -1; output 1 begins at 1/2."""
+    e = oc.analyze(nn.ConvTranspose1d(1, 1, 2, 2, dilation=3), (1, 1, 20)).explain("L")
+    assert [(c.op, c.reads, c.adds) for c in e.before.contributions] == [
+        ("block", 1, Fraction(-1, 2)), ("aten::conv_transpose1d", -1, Fraction(3, 2))
+    ]  # fmt: skip
+
+
 def test_crops_count_negative():
     class Crop(nn.Module):
         def __init__(self) -> None:
@@ -320,10 +328,10 @@ def test_a_bound_is_called_a_bound():
     e = a.explain("L")
     check(a["L"], e)
     assert (e.before.exact, e.after.exact) == (False, False)
-    told = io.StringIO()
-    render_explained(Explained(a, a.pairs), Console(file=told, width=100))
-    assert "may be the first" in told.getvalue()
-    assert "An upper bound" in told.getvalue()
+    out = io.StringIO()
+    render_explained(Explained(a, a.pairs), Console(file=out, width=100))
+    assert "may be the first" in out.getvalue()
+    assert "An upper bound" in out.getvalue()
 
 
 def test_what_makes_the_step():
@@ -461,9 +469,9 @@ def test_examples(spec, shape):
     assert done.returncode == 0, done.stderr
     data = json.loads(done.stdout)
     assert data["schema_version"] == 1
-    told = json.loads(told("analyze", f"{ROOT}/examples/{spec}", "--input", shape, "--format", "json").stdout)
+    plain = json.loads(told("analyze", f"{ROOT}/examples/{spec}", "--input", shape, "--format", "json").stdout)
     for e in data["explanations"]:
-        context = told["pairs"][0]["axes"][e["axis"]]["context"]
+        context = plain["pairs"][0]["axes"][e["axis"]]["context"]
         for side in ("before", "after"):
             assert sum(Fraction(c["adds"]) for c in e[side]["contributions"]) == e[side]["total"] == context[side]
 
