@@ -120,11 +120,12 @@ class Analysis:
         The net itself where there are no obstacles. Without outputs where an obstacle stands at the first operator
         of every way. The grid is that of this part alone.
         """
-        if self.blocking_free:
+        if self.blocking_free or not self.outputs:
             return self
         source, verified_at = self._source.cut(frontier(self._net, self.axes))
         outputs = {shown: source.net.graph[node].shape for shown, node in source.net.graph.outputs}
-        return Analysis(self.inputs, Named(outputs), self.axes, verified_at is not None, verified_at, source)
+        part = Analysis(self.inputs, Named(outputs), self.axes, verified_at is not None, verified_at, source)
+        return part.features  # compared at other sizes by itself, it may show what the whole did not
 
     @cached_property
     def pairs(self) -> tuple[Pair, ...]:
