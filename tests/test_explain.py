@@ -519,3 +519,14 @@ def test_widths(width, monkeypatch):
     monkeypatch.setenv("COLUMNS", str(width))
     done = told("explain", f"{ROOT}/examples/unet.py:UNet", "--input", "1x3x64x64")
     assert max(map(len, done.stdout.splitlines())) <= width
+
+
+def test_the_picture_in_the_readme(monkeypatch):
+    """The README shows the beginning of what the command prints, to the letter."""
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.chdir(ROOT)
+    block = (ROOT / "README.md").read_text().partition("$ overlapcalc explain ")[2].partition("\n```")[0]
+    command, _, shown = block.partition("\n")
+    done = told("explain", *command.split())
+    assert done.stdout.startswith(shown + "\n")
+    assert len(shown.splitlines()) > 10
