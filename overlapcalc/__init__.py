@@ -12,7 +12,9 @@ from .errors import (
     TraceError,
     UnknownOperatorError,
 )
+from .explain import Contribution, Explanation
 from .index import IndexMap, Span
+from .local import LocalAxis
 from .measure import Sides
 from .ops import rule, unregister
 from .reach import Obstacle
@@ -23,8 +25,11 @@ __all__ = [
     "Analysis",
     "AxisAnalysis",
     "AxisGrid",
+    "Contribution",
+    "Explanation",
     "IndexMap",
     "InputError",
+    "LocalAxis",
     "Obstacle",
     "ObstacleError",
     "OverlapcalcError",

@@ -6,41 +6,23 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from .axis import AxisAnalysis, no_way
 from .demand import Demand, interior
-from .errors import AmbiguousPair, InputError, ObstacleError
+from .errors import InputError, ObstacleError
+from .explain import Explanation, explain_axis, explain_obstacles
+from .frontier import frontier
 from .index import Spans
 from .lattice import Lattice
 from .layers import LayerRow, layer_rows
+from .local import LocalAxis, LocalPair, local_axis
 from .measure import Sides, context_of, reach_of_one, receptive_field
+from .named import Named, choose
 from .reach import Obstacle, Propagation, reach_between
 from .source import Source
 
 SCHEMA_VERSION = 1
-T = TypeVar("T")
-
-
-class Named(Mapping[str, T], Generic[T]):
-    """A read-only mapping by name that also takes the place of the name."""
-
-    def __init__(self, items: Mapping[str, T]) -> None:
-        self._items = dict(items)
-
-    def __getitem__(self, key: str | int) -> T:
-        if isinstance(key, int):
-            return list(self._items.values())[key]
-        return self._items[key]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._items)
-
-    def __len__(self) -> int:
-        return len(self._items)
-
-    def __repr__(self) -> str:
-        return repr(self._items)
 
 
 @dataclass(frozen=True)
@@ -74,6 +56,21 @@ class Pair:
             )
         return self._of._obstacles(self.output, self.input, axis)
 
+    def explain(self, axis: str) -> Explanation:
+        """Why the answer is what it is: what each layer adds, what sets the step and the tile; or each obstacle."""
+        obstacles = self.obstacles(axis)
+        net, node = self._of._net, self._of._source.output_node(self.output)
+        if obstacles:
+            return explain_obstacles(net, self.output, self.input, axis, obstacles)
+        return explain_axis(net, node, self[axis])
+
+    @cached_property
+    def local(self) -> LocalPair:
+        """What remains beside the obstacles: `pair.local["W"]` is a LocalAxis, or None where nothing does."""
+        net, node = self._of._net, self._of._source.output_node(self.output)
+        found = {axis: local_axis(net, node, self.input, axis, self.output) for axis in self.axes}
+        return LocalPair(self.output, self.input, found)
+
     def __iter__(self) -> Iterator[str]:
         return iter(self.axes)
 
@@ -101,7 +98,34 @@ class Analysis:
 
     def between(self, output: int | str | None = None, input: int | str | None = None) -> Pair:
         """One output against one input, each by index or name; None for the only one."""
-        return self._pair(_choose(self.outputs, output, "output"), _choose(self.inputs, input, "input"))
+        return self._pair(choose(self.outputs, output, "output"), choose(self.inputs, input, "input"))
+
+    def explain(self, axis: str) -> Explanation:
+        """Why the answer for the only output against the only input is what it is."""
+        return self.between().explain(axis)
+
+    @cached_property
+    def local(self) -> Local:
+        """What remains beside the obstacles: `a.local["W"]`, or `a.local.between(output=0, input="x")["W"]`.
+
+        A net whose global part only scales or shifts a map (squeeze-and-excitation, group norm) cannot run by blocks
+        as it is; with the global part given, this is its window.
+        """
+        return Local(self)
+
+    @cached_property
+    def features(self) -> Analysis:
+        """The part before the obstacles: an Analysis whose outputs are its last tensors, named by their layers.
+
+        The net itself where there are no obstacles. Without outputs where an obstacle stands at the first operator
+        of every way. The grid is that of this part alone.
+        """
+        if self.blocking_free or not self.outputs:
+            return self
+        source, verified_at = self._source.cut(frontier(self._net, self.axes))
+        outputs = {shown: source.net.graph[node].shape for shown, node in source.net.graph.outputs}
+        part = Analysis(self.inputs, Named(outputs), self.axes, verified_at is not None, verified_at, source)
+        return part.features  # compared at other sizes by itself, it may show what the whole did not
 
     @cached_property
     def pairs(self) -> tuple[Pair, ...]:
@@ -111,7 +135,7 @@ class Analysis:
     @cached_property
     def blocking_free(self) -> bool:
         """No obstacle between any output and any input on any requested axis."""
-        return not any(pair.obstacles(axis) for pair in self.pairs for axis in pair.axes)
+        return bool(self.outputs) and not any(pair.obstacles(axis) for pair in self.pairs for axis in pair.axes)
 
     @cached_property
     def obstacles(self) -> tuple[Obstacle, ...]:
@@ -148,21 +172,41 @@ class Analysis:
             "axes": list(self.axes),
             "blocking_free": self.blocking_free,
             "size_verified": self.size_verified,
-            "verified_at": None if self.verified_at is None else [list(s) for s in self.verified_at],
+            "verified_at": self._verified_dict(),
             "obstacles": [_obstacle_dict(o) for o in self.obstacles],
-            "grid": {axis: {"step": dict(g.step), "out_step": dict(g.out_step)} for axis, g in self.grid.items()},
+            "grid": self._grid_dict(),
             "pairs": [self._pair_dict(pair) for pair in self.pairs],
+            "features": None if self.features is self else self.features._part_dict(),
             "layers": [row.to_dict() for row in self.layers],
         }
 
+    def _part_dict(self) -> dict[str, Any]:
+        return {
+            "outputs": {name: list(shape) for name, shape in self.outputs.items()},
+            "size_verified": self.size_verified,
+            "verified_at": self._verified_dict(),
+            "grid": self._grid_dict(),
+            "pairs": [self._pair_dict(pair) for pair in self.pairs],
+        }
+
     # ---- inside -------------------------------------------------------------------------------------------
+
+    def _verified_dict(self) -> list[list[int]] | None:
+        return None if self.verified_at is None else [list(s) for s in self.verified_at]
+
+    def _grid_dict(self) -> dict[str, Any]:
+        return {axis: {"step": dict(g.step), "out_step": dict(g.out_step)} for axis, g in self.grid.items()}
 
     def _pair_dict(self, pair: Pair) -> dict[str, Any]:
         axes: dict[str, Any] = {}
         for axis in pair.axes:
             obstacles = pair.obstacles(axis)
             if obstacles:
-                axes[axis] = {"obstacles": [_obstacle_dict(o) for o in obstacles]}
+                local = pair.local[axis]
+                axes[axis] = {
+                    "obstacles": [_obstacle_dict(o) for o in obstacles],
+                    "local": None if local is None else local.to_dict(),
+                }
             else:
                 axes[axis] = pair[axis].to_dict()
         return {"output": pair.output, "input": pair.input, "axes": axes}
@@ -215,20 +259,23 @@ class Analysis:
         return Sides(before * step, size - end * step)
 
 
-def _choose(names: Mapping[str, Any], wanted: int | str | None, what: str) -> str:
-    known = list(names)
-    if wanted is None:
-        if len(known) == 1:
-            return known[0]
-        raise AmbiguousPair(
-            f"the net has {len(known)} {what}s: {', '.join(known)}; choose one with "
-            f"between({what}=NAME), by name or index"
-        )
-    if isinstance(wanted, int) and -len(known) <= wanted < len(known):
-        return known[wanted]
-    if isinstance(wanted, str) and wanted in known:
-        return wanted
-    raise InputError(f"{what}={wanted!r}: there is no such {what}; the net has {', '.join(map(repr, known))}")
+@dataclass(frozen=True)
+class Local:
+    """What remains of each pair beside its obstacles."""
+
+    _of: Analysis = field(repr=False, compare=False)
+
+    def __getitem__(self, axis: str) -> LocalAxis | None:
+        """The only output against the only input; None where nothing local remains."""
+        return self.between()[axis]
+
+    def between(self, output: int | str | None = None, input: int | str | None = None) -> LocalPair:
+        """One output against one input, each by index or name; None for the only one."""
+        return self._of.between(output, input).local
+
+    @property
+    def pairs(self) -> tuple[LocalPair, ...]:
+        return tuple(pair.local for pair in self._of.pairs)
 
 
 def _obstacle_dict(o: Obstacle) -> dict[str, str]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import inspect
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from math import prod
 from typing import Any, NamedTuple
@@ -13,10 +14,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from .analysis import Analysis, Named
+from .analysis import Analysis
 from .errors import InputError, TraceError
 from .graph import Graph, spatial_axes
 from .lattice import Lattice
+from .named import Named
 from .names import node_names
 from .propagator import propagate
 from .reach import Propagation
@@ -50,19 +52,15 @@ def analyze(model: nn.Module, inputs: Inputs, *, axes: Sequence[str] | str | Non
     shapes, dtypes = _described(model, inputs)
     wanted = _axes(axes, shapes)
     tracer = _Tracer(model, dtypes)
-    net, verified_at = tracer.verified(shapes)
-
-    def retrace(at: Shapes, verified: bool) -> Propagation:
-        return tracer.verified(at)[0] if verified else tracer.plain(at)
-
-    graph = net.graph
+    source, verified_at = tracer.source(shapes)
+    graph = source.net.graph
     return Analysis(
         Named({name: graph[name].shape for name in graph.inputs}),
         Named({shown: graph[node].shape for shown, node in graph.outputs}),
         wanted,
         verified_at is not None,
         verified_at,
-        Source(net, retrace),
+        source,
     )
 
 
@@ -89,22 +87,54 @@ class _Tracer:
         self._dtypes = dtypes
         self._original = weakref.ref(model)
         self._weights = frozenset(p.data_ptr() for p in model.parameters() if p.numel())
-        self.graph = lru_cache(maxsize=TRACES_KEPT)(self._graph)
+        self._failed: dict[Shapes, TraceError] = {}
+        self._keep(self._graph)
+        self.names = lru_cache(maxsize=TRACES_KEPT)(lambda at: node_names(self.graph(at)))
+
+    def _keep(self, graph: Callable[[Shapes], Graph]) -> None:
+        self.graph = lru_cache(maxsize=TRACES_KEPT)(graph)
         self.plain = lru_cache(maxsize=TRACES_KEPT)(self._plain)
         self.verified = lru_cache(maxsize=TRACES_KEPT)(self._verified)
 
+    def source(self, shapes: Shapes) -> tuple[Source, Shapes | None]:
+        """The net at this size and the way to others, with the shapes at which it was verified."""
+        net, verified_at = self.verified(shapes)
+
+        def retrace(at: Shapes, verified: bool) -> Propagation:
+            return self.verified(at)[0] if verified else self.plain(at)
+
+        def cut(outputs: tuple[tuple[str, str], ...]) -> tuple[Source, Shapes | None]:
+            return self._up_to(outputs, net.traced).source(shapes)
+
+        return Source(net, retrace, cut), verified_at
+
+    def _up_to(self, outputs: tuple[tuple[str, str], ...], like: Graph) -> _Tracer:
+        """The tracer of the same net up to other outputs: the whole is traced, the rest dropped, names kept."""
+        part, whole = copy.copy(self), self.graph
+
+        def graph(shapes: Shapes) -> Graph:
+            found = whole(shapes).up_to(outputs, like)
+            if found is None:
+                raise TraceError("the net runs other operators at this image size")
+            return found
+
+        part._keep(graph)
+        return part
+
     def _graph(self, shapes: Shapes) -> Graph:
+        if shapes in self._failed:
+            raise self._failed[shapes]
         with _evaluating(self._original()):
             try:
                 return trace(self._model, shapes, self._dtypes, self._weights)
             except TraceError as error:
                 at = ", ".join("x".join(map(str, shape)) for shape in shapes)
-                raise TraceError(f"at input {at}: {error}") from error
+                self._failed[shapes] = TraceError(f"at input {at}: {error}")
+                raise self._failed[shapes] from error
 
     def _plain(self, shapes: Shapes) -> Propagation:
         """The net as it is at this size, whatever it does at others."""
-        graph = self.graph(shapes)
-        return propagate(graph, names=node_names(graph))
+        return propagate(self.graph(shapes), names=self.names(shapes))
 
     def _verified(self, shapes: Shapes) -> tuple[Propagation, Shapes | None]:
         """The net at this size with obstacles wherever a larger trace differs, and the shapes of that trace.

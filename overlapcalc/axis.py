@@ -56,7 +56,7 @@ class AxisAnalysis:
         through, more may be said than is read, never less. Raises InputError for an empty span, or one outside the
         outputs of that size.
         """
-        _check_span(start, stop)
+        check_span(start, stop)
         if size is None:
             return self._reach.reads.reads(start, stop) if self._reach.reads is not None else None
         net = self._source.at(self.input, self.axis, size, False)
@@ -76,7 +76,7 @@ class AxisAnalysis:
         net there (it branches on the size), the tile is longer, if need be all of the axis. Raises InputError off the
         grid.
         """
-        _check_span(start, stop)
+        check_span(start, stop)
         size = self.size if size is None else size
         net = self._source.at(self.input, self.axis, size, True)
         output = self._source.output_node(self.output)
@@ -142,7 +142,7 @@ class AxisAnalysis:
         }
 
 
-def _check_span(start: int, stop: int) -> None:
+def check_span(start: int, stop: int) -> None:
     if not isinstance(start, int) or not isinstance(stop, int) or stop <= start:
         raise InputError(f"outputs [{start}, {stop}): expected whole numbers, start < stop")
 

@@ -7,7 +7,7 @@ then a field is one value.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -57,6 +57,13 @@ class Field(Generic[T]):
             return self.values * prod(stored)
         strides = [prod(self.stored[d + 1 :]) if n > 1 else 0 for d, n in enumerate(self.stored)]
         return tuple(self.values[i] for i in _places(stored, strides))
+
+    def at(self, cell: tuple[int, ...]) -> T:
+        """The value of one cell."""
+        place = 0
+        for i, n in zip(cell, self.stored, strict=True):
+            place = place * n + (i if n > 1 else 0)
+        return self.values[place]
 
     def distinct(self) -> list[T]:
         return list({id(v): v for v in self.values}.values())
@@ -242,6 +249,23 @@ class Pairing:
     def onto(self) -> bool:
         """No operand cell is left unread."""
         return all(table.onto for _, _, table in self.pairs)
+
+    def sources(self, cell: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+        """The operand cells that one output cell reads."""
+        if self.flat:
+            place = 0
+            for i, n in zip(cell, self.shape_out, strict=True):
+                place = place * n + i
+            found = []
+            for n in reversed(self.shape_in):
+                place, i = divmod(place, n)
+                found.append(i)
+            yield tuple(reversed(found))
+            return
+        picks = [lookup.table[0 if t is None else cell[t]] for _, t, lookup in self.pairs]
+        for chosen in product(*picks):
+            at = {s: i for (s, _, _), i in zip(self.pairs, chosen, strict=True)}
+            yield tuple(at[s] for s in range(len(self.shape_in)))
 
     def gather(self, field: Field[T], join: Callable[[T, T], T], empty: T) -> Field[T]:
         """Each output cell gets the join of the operand cells that it reads."""

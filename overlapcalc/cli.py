@@ -10,11 +10,16 @@ import os
 import sys
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from .errors import InputError, OverlapcalcError
+
+if TYPE_CHECKING:  # what needs torch is imported when it is needed: --help answers at once
+    from .analysis import Analysis, Pair
+
+T = TypeVar("T")
 
 OK, NOT_SO, BAD_INPUT, OBSTACLE = 0, 1, 2, 3
 """Exit codes: holds; a claim does not hold; bad input or a model that cannot be analysed; an obstacle."""
@@ -69,24 +74,73 @@ def _parser() -> argparse.ArgumentParser:
         description="Print what each layer of a net needs of its input, and whether the net can run block by block.",
         epilog=EPILOG,
     )
-    analyze.add_argument(
-        "spec", metavar="SPEC",
-        help="FILE.py:NAME or PACKAGE.MODULE:NAME - a class, a function or a module - with .SUBMODULE behind it",
-    )  # fmt: skip
-    analyze.add_argument("--kwargs", default="{}", metavar="JSON", help="arguments of the class or function")
-    analyze.add_argument(
-        "--input", action="append", default=[], metavar="SHAPE",
-        help="shape of an input, such as 1x3x256x256; once per input; guessed from the first layer when absent",
-    )  # fmt: skip
-    analyze.add_argument("--axis", action="append", default=[], metavar="AXIS", help="D, H, W or L; may be repeated")
+    _model_arguments(analyze)
     analyze.add_argument("--format", choices=("table", "json"), default="table")
-    analyze.add_argument("--output", metavar="FILE", help="write there instead of to standard output")
-    analyze.add_argument("--debug", action="store_true", help="show Python tracebacks")
     analyze.set_defaults(run=_analyze)
+    explain = commands.add_parser(
+        "explain",
+        help="why: what each layer adds to a side of the context, what sets the step and the tile",
+        description="Print why a net needs the context it needs, or what stands in the way and where.",
+        epilog=EPILOG,
+    )
+    _model_arguments(explain)
+    explain.add_argument("--format", choices=("table", "json"), default="table")
+    explain.add_argument(
+        "--pair", action="append", default=[], metavar="OUTPUT:INPUT",
+        help="only this output against this input, by name or index; either may be left out; may be repeated",
+    )  # fmt: skip
+    explain.set_defaults(run=_explain)
     return parser
 
 
+def _model_arguments(command: argparse.ArgumentParser) -> None:
+    """What every command that analyses a model asks for."""
+    command.add_argument(
+        "spec", metavar="SPEC",
+        help="FILE.py:NAME or PACKAGE.MODULE:NAME - a class, a function or a module - with .SUBMODULE behind it",
+    )  # fmt: skip
+    command.add_argument("--kwargs", default="{}", metavar="JSON", help="arguments of the class or function")
+    command.add_argument(
+        "--input", action="append", default=[], metavar="SHAPE",
+        help="shape of an input, such as 1x3x256x256; once per input; guessed from the first layer when absent",
+    )  # fmt: skip
+    command.add_argument("--axis", action="append", default=[], metavar="AXIS", help="D, H, W or L; may be repeated")
+    command.add_argument("--output", metavar="FILE", help="write there instead of to standard output")
+    command.add_argument("--debug", action="store_true", help="show Python tracebacks")
+
+
 def _analyze(arguments: argparse.Namespace) -> int:
+    from .report import render, to_json
+
+    analysis, note = _analysis(arguments)
+    _write(analysis, render, to_json, arguments, note)
+    return OK if analysis.blocking_free else OBSTACLE
+
+
+def _explain(arguments: argparse.Namespace) -> int:
+    from .report import Explained, explained_json, render_explained
+
+    analysis, note = _analysis(arguments)
+    pairs = [pair for text in arguments.pair for pair in _pairs(analysis, text)] or analysis.pairs
+    explained = Explained(analysis, tuple(dict.fromkeys(pairs)))
+    _write(explained, render_explained, explained_json, arguments, note)
+    return OK if explained.blocking_free else OBSTACLE
+
+
+def _pairs(analysis: Analysis, text: str) -> list[Pair]:
+    """The pairs that `OUTPUT:INPUT` names."""
+    output, _, input = text.partition(":")
+    outputs = [_named(output, analysis.outputs)] if output else list(analysis.outputs)
+    inputs = [_named(input, analysis.inputs)] if input else list(analysis.inputs)
+    return [analysis.between(o, i) for o in outputs for i in inputs]
+
+
+def _named(text: str, names: Iterable[str]) -> str | int:
+    return int(text) if text not in names and text.lstrip("-").isdigit() else text
+
+
+def _analysis(arguments: argparse.Namespace) -> tuple[Analysis, str]:
+    """The analysis that the arguments ask for, and a note on where its input shape comes from."""
     if arguments.output:
         _check_output(arguments.output)
     kwargs = _kwargs(arguments.kwargs)
@@ -108,16 +162,16 @@ def _analyze(arguments: argparse.Namespace) -> int:
         except OverlapcalcError as error:
             hint = f" ({note})" if note else ""
             raise type(error)(f"{arguments.spec}: {error}{hint}") from error
-    _write(analysis, arguments.format, arguments.output, note)
-    return OK if analysis.blocking_free else OBSTACLE
+    return analysis, note
 
 
-def _write(analysis: Any, form: str, output: str | None, note: str) -> None:
+def _write(
+    analysis: T, render: Callable[..., None], to_json: Callable[[T], str], arguments: argparse.Namespace, note: str
+) -> None:
     from rich.console import Console
 
-    from .report import render, to_json
-
-    if form == "json":
+    output: str | None = arguments.output
+    if arguments.format == "json":
         text = to_json(analysis)
         if note:
             print(f"overlapcalc: {note}", file=sys.stderr)

@@ -6,7 +6,7 @@ Everything that does not depend on an input of the net is not a node but a `Cons
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -109,6 +109,19 @@ class Graph:
         """The same graph with other arguments for some nodes; what they read stays."""
         nodes = [replace(n, args=args[n.name]) if n.name in args else n for n in self]
         return Graph.of(nodes, list(self.outputs))
+
+    def up_to(self, outputs: Sequence[tuple[str, str]], like: Graph) -> Graph | None:
+        """The part of this net that leads to other outputs, which are named as nodes of `like`.
+
+        `like` is the same net, perhaps at another size: nodes correspond by their place. None where the operators
+        up to there are others.
+        """
+        last = max((like.order.index(node) for _, node in outputs), default=-1) + 1
+        if [(self[a].op, self[a].result) for a in self.order[:last]] != [
+            (like[b].op, like[b].result) for b in like.order[:last]
+        ]:
+            return None
+        return Graph.of(list(self), [(shown, self.order[like.order.index(node)]) for shown, node in outputs])
 
     @staticmethod
     def of(nodes: list[Node], outputs: list[tuple[str, str]]) -> Graph:

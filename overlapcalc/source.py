@@ -16,10 +16,14 @@ Retrace = Callable[[tuple[tuple[int, ...], ...], bool], Propagation]
 
 @dataclass(frozen=True)
 class Source:
-    """A propagated net, and the way to others like it."""
+    """A propagated net, and the way to others like it.
+
+    cut: the same net up to other outputs, pairs (name shown, node), and the shapes at which it was verified.
+    """
 
     net: Propagation
     retrace: Retrace
+    cut: Callable[[tuple[tuple[str, str], ...]], tuple[Source, tuple[tuple[int, ...], ...] | None]]
 
     def output_node(self, shown: str) -> str:
         """The node behind the name of an output."""

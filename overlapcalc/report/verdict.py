@@ -14,6 +14,7 @@ from ..analysis import Analysis, Pair
 from ..axis import AxisAnalysis
 from ..measure import Sides
 from ..reach import Obstacle
+from .beside import beside
 
 NOUNS = {"W": "columns", "H": "rows", "D": "slices", "L": "samples"}
 MOST_OBSTACLES, MOST_LAYERS = 12, 6
@@ -31,6 +32,7 @@ def verdict(analysis: Analysis) -> list[RenderableType]:
         no = f"no. {layers} {stand} in the way of exact block-wise running:"
         out.append(Text.assemble(("Blocking-free", "bold red"), f": {no}"))
         out += _obstacles(analysis)
+        out += beside(analysis)
     for pair in analysis.pairs:
         out += _pair(analysis, pair)
     out.append(Text(_sizes(analysis), style="dim" if analysis.size_verified else "yellow"))

@@ -21,9 +21,14 @@ WORDS = {
 
 def what(row: LayerRow) -> str:
     """What a row does, in few letters: `tconv k5 s2 p2 op1`."""
-    op = re.sub(r"[123]d(?=_|$)", "", row.op.partition("::")[2].lstrip("_"))
+    return call_words(row.op, row.detail)
+
+
+def call_words(op: str, detail: Mapping[str, Any]) -> str:
+    """A call of an operator with its figures, in few letters."""
+    op = re.sub(r"[123]d(?=_|$)", "", op.partition("::")[2].lstrip("_"))
     word = WORDS.get(op, op)
-    figures = dict(row.detail)
+    figures = dict(detail)
     if word in ("cat", "stack"):
         figures.pop("dim", None)
     mode = figures.pop("mode", None)
