@@ -412,7 +412,9 @@ class _Run:
                 step = path.steps[axis].reads
                 reads = step.hull_after(reach.reads)
                 if reads.empty:
-                    if not reach.via:
+                    if reach.via:  # what lies behind the obstacle may have been all that was read here
+                        loose.add(slot)
+                    else:
                         silent.add(inp)
                     out.append(Reach(via=reach.via))
                     continue

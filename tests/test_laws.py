@@ -419,3 +419,18 @@ def test_a_mask_that_is_no_product_is_a_bound():
     w = oc.analyze(nn.Sequential(Diagonal(), nn.Conv2d(1, 1, 3, padding=1)), (1, 1, 12, 12))["W"]
     assert w.step == 2
     assert not w.exact
+
+
+def test_rows_that_read_nothing_beside_an_obstacle():
+    """Every row left is bias alone, so no column is read either; behind the mean over rows that is not seen, and the
+    reads along columns are called a bound."""
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.up = nn.ConvTranspose2d(1, 1, 1, 2)
+
+        def forward(self, x):
+            return self.up(x + x.mean(2, keepdim=True))[:, :, 1::2]
+
+    assert not oc.analyze(Net(), (1, 1, 8, 8))["W"].exact
