@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from .cells import Field, Lookup, Pairing
 from .errors import RuleError, UnknownOperatorError
-from .graph import Graph, Node, constants_in, spatial_axes
+from .graph import Graph, Node, constants_in
 from .grid import Rate, Rates
 from .index import IndexMap
 from .ops import Call, find
@@ -80,7 +80,7 @@ class _Run:
     ) -> None:
         self.graph, self.names, self.differing, self.sizes_verified = graph, names, differing, sizes_verified
         self.slots: tuple[Slot, ...] = tuple(
-            (name, axis) for name in graph.inputs for axis in spatial_axes(len(graph[name].shape))
+            (name, axis) for name in graph.inputs for axis in graph[name].axes if axis != CELL
         )
         self.nothing: Reaches = (NOTHING,) * len(self.slots)
         self.values: dict[str, Value] = {}
@@ -103,10 +103,11 @@ class _Run:
         self.values[node.name] = self._apply(node, law)
 
     def _input(self, node: Node) -> Value:
-        axes = spatial_axes(len(node.shape))
-        labels = (CELL,) * (len(node.shape) - len(axes)) + axes
+        labels = node.axes
         rates = {}
-        for axis in axes:
+        for axis in labels:
+            if axis == CELL:
+                continue
             rates[axis] = self.rates.component()
             self.rates.whole(rates[axis])
         one = Reach(IndexMap.identity(), IndexMap.identity())

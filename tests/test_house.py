@@ -9,11 +9,11 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "overlapcalc"
 TORCH_FREE = (
-    "index", "cells", "graph", "grid", "errors", "reach", "propagator", "demand", "lattice", "measure", "names",
+    "index", "cells", "layout", "graph", "grid", "errors", "reach", "propagator", "demand", "lattice", "measure", "names",
     "detail", "layers", "source", "axis", "analysis", "sizecheck", "cli", "version",
 )  # fmt: skip
-FLOORS = ["errors", "version", "index", "cells", "graph", "grid", "ops", "reach", "propagator", "demand", "lattice",
-          "measure", "names", "detail", "layers", "sizecheck", "source", "axis", "analysis", "trace", "analyze", "spec", "guess",
+FLOORS = ["errors", "version", "index", "cells", "layout", "graph", "grid", "ops", "reach", "propagator", "demand", "lattice",
+          "measure", "names", "detail", "layers", "sizecheck", "source", "axis", "analysis", "trace", "inputs", "analyze", "saved", "spec", "guess",
           "report", "cli"]  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..errors import InputError, RuleError
+from ..errors import RuleError
 from ..graph import Constant
 from ..index import IndexMap
 from .call import Call
@@ -46,11 +46,6 @@ def _law(call: Call, n: int, reads: Callable[[int, tuple[int, ...]], IndexMap]) 
     weight = _weight(call)
     shape = call.shapes[0]
     first = len(shape) - n
-    if first == 1:  # torch allows it; but what comes first in an input is the batch, and a row would be a channel
-        raise InputError(
-            f"{call.node.layer or 'net'}: {call.node.op} reads a tensor without a batch, of shape {shape}; the batch "
-            f"comes first in every input: {(1, *shape)} here"
-        )
     if weight.taps is None:
         products: list[Taps] = [tuple(tuple(range(k)) for k in weight.shape[2:])]
     else:
