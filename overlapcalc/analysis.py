@@ -144,6 +144,11 @@ class Analysis:
         return tuple(o for o in self._net.obstacles if o in found)
 
     @cached_property
+    def layouts(self) -> Named[str]:
+        """What the dimensions of each input are: "NCHW" and the like."""
+        return Named({name: self._net.graph[name].letters for name in self.inputs})
+
+    @cached_property
     def layers(self) -> tuple[LayerRow, ...]:
         """The rows of the table, in order of execution."""
         return layer_rows(self._net, self.axes)
@@ -168,6 +173,7 @@ class Analysis:
         return {
             "schema_version": SCHEMA_VERSION,
             "inputs": {name: list(shape) for name, shape in self.inputs.items()},
+            "layouts": dict(self.layouts),
             "outputs": {name: list(shape) for name, shape in self.outputs.items()},
             "axes": list(self.axes),
             "blocking_free": self.blocking_free,

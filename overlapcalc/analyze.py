@@ -4,27 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import inspect
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from math import prod
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import nn
 
 from .analysis import Analysis
 from .errors import InputError, TraceError
-from .graph import Graph, spatial_axes
+from .graph import Graph
+from .inputs import asked_axes, module_inputs, parsed, refuse_unbatched
 from .lattice import Lattice
+from .layout import chosen
 from .named import Named
 from .names import node_names
 from .propagator import propagate
 from .reach import Propagation
 from .sizecheck import Differing, differences, views_of
 from .source import Source
-from .trace import Shapes, trace
+from .trace import Program, Shapes, trace
 from .trace.stand_in import stand_in
 
 Inputs = Sequence[int] | torch.Tensor | Sequence[Sequence[int]] | Sequence[torch.Tensor]
@@ -39,19 +40,36 @@ MOST_SIGHTS = 3
 """How many times a larger image may show that the views of a net are others than its own size suggests."""
 
 
-def analyze(model: nn.Module, inputs: Inputs, *, axes: Sequence[str] | str | None = None) -> Analysis:
+def analyze(
+    model: nn.Module | torch.export.ExportedProgram,
+    inputs: Inputs | None = None,
+    *,
+    axes: Sequence[str] | str | None = None,
+    layout: str | Sequence[str | None] | None = None,
+) -> Analysis:
     """What `model` needs of its inputs, exactly, on each side of each axis.
 
     inputs: a shape such as (1, 3, 256, 256), a list of shapes, or example tensors (only shape and type are used);
-    batch first, then channels, then one to three spatial axes. axes: the axes asked for ("W", or ["H", "W"]), all
-    when absent. The model is traced in eval mode on a copy; its mode and state stay as they are. No forward pass is
-    run and no weight is read.
+    batch first, then channels, then one to three spatial axes, unless a layout says otherwise. axes: the axes asked
+    for ("W", or ["H", "W"]), all when absent. layout: a letter per dimension of an input, "NHWC" or "CHW", say; a list
+    where inputs differ. D, H, W and L are axes; N, C and any other letter are dimensions that are none.
+
+    The model is traced in eval mode on a copy; its mode and state stay as they are. No forward pass is run and no
+    weight is read. A program of torch.export is taken as it is; without `inputs`, at the sizes that it was made with.
+    One of fixed size cannot be compared with itself at another: then `size_verified` is False.
 
     Raises InputError, TraceError, UnknownOperatorError. A net with obstacles raises nothing: it is described.
     """
-    shapes, dtypes = _described(model, inputs)
-    wanted = _axes(axes, shapes)
-    tracer = _Tracer(model, dtypes)
+    if isinstance(model, torch.export.ExportedProgram):
+        program = Program(model)
+        shapes = _program_inputs(program, inputs)
+        layouts = chosen(layout, shapes)
+        tracer = _Tracer(lambda at: program.graph(at, layouts))
+    else:
+        shapes, dtypes = module_inputs(model, inputs)
+        layouts = chosen(layout, shapes)
+        tracer = _Tracer(_of_module(model, dtypes, layouts))
+    wanted = asked_axes(axes, shapes, layouts)
     source, verified_at = tracer.source(shapes)
     graph = source.net.graph
     return Analysis(
@@ -73,20 +91,43 @@ class Comparison(NamedTuple):
     net: Propagation
 
 
-class _Tracer:
-    """Traces one model at several sizes, each at most once."""
+def _of_module(model: nn.Module, dtypes: Sequence[torch.dtype], layouts: Sequence[str]) -> Callable[[Shapes], Graph]:
+    """Input shapes -> the graph of a copy of `model` there."""
+    try:
+        copied = stand_in(model)
+    except Exception as error:  # deepcopy raises whatever a module's own __deepcopy__ raises
+        raise TraceError(
+            f"{type(model).__name__} cannot be copied ({type(error).__name__}: {error}); overlapcalc traces a "
+            "copy, so that your model stays as it is. Analyse a submodule, or give the class a __deepcopy__"
+        ) from error
+    original = weakref.ref(model)
+    weights = frozenset(p.data_ptr() for p in model.parameters() if p.numel())
 
-    def __init__(self, model: nn.Module, dtypes: tuple[torch.dtype, ...]) -> None:
-        try:
-            self._model = stand_in(model)
-        except Exception as error:  # deepcopy raises whatever a module's own __deepcopy__ raises
-            raise TraceError(
-                f"{type(model).__name__} cannot be copied ({type(error).__name__}: {error}); overlapcalc traces a "
-                "copy, so that your model stays as it is. Analyse a submodule, or give the class a __deepcopy__"
-            ) from error
-        self._dtypes = dtypes
-        self._original = weakref.ref(model)
-        self._weights = frozenset(p.data_ptr() for p in model.parameters() if p.numel())
+    def graph(shapes: Shapes) -> Graph:
+        with _evaluating(original()):
+            return trace(copied, shapes, dtypes, weights, layouts)
+
+    return graph
+
+
+def _program_inputs(program: Program, inputs: Inputs | None) -> Shapes:
+    if inputs is None:
+        return program.shapes()
+    shapes, dtypes = parsed(inputs)
+    names = program.inputs
+    if len(shapes) != len(names):
+        raise InputError(f"the program takes {len(names)} inputs ({', '.join(names)}), {len(shapes)} given")
+    for name, own, given in zip(names, program.dtypes, dtypes, strict=True):
+        if given is not None and given != own:
+            raise InputError(f"input {name} is {own} in the program, {given} given")
+    return shapes
+
+
+class _Tracer:
+    """Traces one net at several sizes, each at most once. lower: input shapes -> its graph there."""
+
+    def __init__(self, lower: Callable[[Shapes], Graph]) -> None:
+        self._lower = lower
         self._failed: dict[Shapes, TraceError] = {}
         self._keep(self._graph)
         self.names = lru_cache(maxsize=TRACES_KEPT)(lambda at: node_names(self.graph(at)))
@@ -124,13 +165,14 @@ class _Tracer:
     def _graph(self, shapes: Shapes) -> Graph:
         if shapes in self._failed:
             raise self._failed[shapes]
-        with _evaluating(self._original()):
-            try:
-                return trace(self._model, shapes, self._dtypes, self._weights)
-            except TraceError as error:
-                at = ", ".join("x".join(map(str, shape)) for shape in shapes)
-                self._failed[shapes] = TraceError(f"at input {at}: {error}")
-                raise self._failed[shapes] from error
+        try:
+            graph = self._lower(shapes)
+        except TraceError as error:
+            at = ", ".join("x".join(map(str, shape)) for shape in shapes)
+            self._failed[shapes] = TraceError(f"at input {at}: {error}")
+            raise self._failed[shapes] from error
+        refuse_unbatched(graph)
+        return graph
 
     def _plain(self, shapes: Shapes) -> Propagation:
         """The net as it is at this size, whatever it does at others."""
@@ -171,7 +213,7 @@ class _Tracer:
     def _compared(self, net: Propagation, times: Mapping[str, int]) -> Comparison:
         """The net against itself so many steps larger along each axis.
 
-        If all that differs is how views are seen, the larger image shows them (see layout.View).
+        If all that differs is how views are seen, the larger image shows them (see factors.View).
         """
         larger, moved = _grown(net, times)
         try:
@@ -220,7 +262,7 @@ class _Tracer:
         for most in PERIODS:
             found = {**times, **dict.fromkeys(axes, most)}
             larger, _ = _grown(net, _skewed(found))
-            if prod(prod(shape[2:]) for shape in larger) > MOST_SAMPLES:
+            if prod(_samples(net.graph, larger)) > MOST_SAMPLES:
                 continue
             seen = [self._compared(net, grown) for grown in (_skewed(found), found)]
             if any(c.found != {} for c in seen):
@@ -235,6 +277,12 @@ class _Tracer:
                     found = fewer
             return found
         return None
+
+
+def _samples(graph: Graph, shapes: Shapes) -> Iterator[int]:
+    """How many places each input of such a shape has along its axes."""
+    for name, shape in zip(graph.inputs, shapes, strict=True):
+        yield prod(n for n, axis in zip(shape, graph[name].axes, strict=True) if axis)
 
 
 def _skewed(times: Mapping[str, int]) -> dict[str, int]:
@@ -283,76 +331,3 @@ def _grown(net: Propagation, steps: Mapping[str, int]) -> tuple[Shapes, Mapping[
         labels = net.values[name].labels
         shapes.append(tuple(n + moved[name].get(a, 0) for n, a in zip(net.graph[name].shape, labels, strict=True)))
     return tuple(shapes), moved
-
-
-# ---- the door -----------------------------------------------------------------------------------------------
-
-
-def _described(model: Any, inputs: Any) -> tuple[Shapes, tuple[torch.dtype, ...]]:
-    if not isinstance(model, nn.Module):
-        raise InputError(f"expected a torch.nn.Module, got {type(model).__name__}; give an instance, not a class")
-    if isinstance(inputs, torch.Tensor):
-        items: list[Any] = [inputs]
-    elif isinstance(inputs, (list, tuple)) and inputs and all(_is_int(n) for n in inputs):
-        items = [tuple(inputs)]
-    elif isinstance(inputs, (list, tuple)) and inputs:
-        items = list(inputs)
-    else:
-        raise InputError(f"inputs={inputs!r}: expected a shape such as (1, 3, 256, 256), a list of shapes, or tensors")
-    shapes, dtypes = [], []
-    default = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
-    for item in items:
-        if isinstance(item, torch.Tensor):
-            shapes.append(tuple(item.shape))
-            dtypes.append(item.dtype)
-        elif isinstance(item, (list, tuple)) and item and all(_is_int(n) and n >= 1 for n in item):
-            shapes.append(tuple(int(n) for n in item))
-            dtypes.append(default)
-        else:
-            raise InputError(f"input shape {item!r}: expected sizes of at least 1, such as (1, 3, 256, 256)")
-        if len(shapes[-1]) > 5:
-            raise InputError(f"input shape {shapes[-1]}: batch, channels and at most three spatial axes are understood")
-    _check_count(model, len(shapes))
-    return tuple(shapes), tuple(dtypes)
-
-
-def _is_int(n: Any) -> bool:
-    return isinstance(n, int) and not isinstance(n, bool)
-
-
-def _check_count(model: nn.Module, given: int) -> None:
-    needed, most = forward_arity(model)
-    if given < needed or (most is not None and given > most):
-        wants = f"{needed}" if most == needed else f"{needed} to {most}" if most is not None else f"at least {needed}"
-        raise InputError(
-            f"{type(model).__name__}.forward takes {wants} input{'s' if wants != '1' else ''}, {given} given; "
-            "give one shape per input tensor"
-        )
-
-
-def forward_arity(model: nn.Module) -> tuple[int, int | None]:
-    """How many positional inputs the forward of a model needs, and takes at most (None: any number)."""
-    try:
-        parameters = list(inspect.signature(model.forward).parameters.values())
-    except (TypeError, ValueError):
-        return 1, None
-    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    needed = sum(p.default is p.empty for p in positional)
-    if any(p.kind is p.VAR_POSITIONAL for p in parameters):
-        return needed, None
-    return needed, len(positional)
-
-
-def _axes(axes: Sequence[str] | str | None, shapes: Shapes) -> tuple[str, ...]:
-    known = tuple(dict.fromkeys(a for s in shapes for a in spatial_axes(len(s))))
-    if not known:
-        raise InputError(f"input shape {shapes[0]} has no spatial axis; expected (N, C, ...) with one to three of them")
-    if axes is None:
-        return known
-    if not isinstance(axes, (str, list, tuple, set, frozenset)):
-        raise InputError(f"axes={axes!r}: expected names such as 'W' or ['H', 'W']")
-    wanted = (axes,) if isinstance(axes, str) else tuple(axes)
-    for axis in wanted:
-        if axis not in known:
-            raise InputError(f"axis {axis!r}: these inputs have {', '.join(known)}")
-    return tuple(a for a in known if a in wanted)

@@ -97,12 +97,19 @@ def _model_arguments(command: argparse.ArgumentParser) -> None:
     """What every command that analyses a model asks for."""
     command.add_argument(
         "spec", metavar="SPEC",
-        help="FILE.py:NAME or PACKAGE.MODULE:NAME - a class, a function or a module - with .SUBMODULE behind it",
+        help="FILE.py:NAME or PACKAGE.MODULE:NAME - a class, a function or a module - with .SUBMODULE behind it; or "
+        "FILE.pt2, a program that torch.export.save wrote",
     )  # fmt: skip
     command.add_argument("--kwargs", default="{}", metavar="JSON", help="arguments of the class or function")
     command.add_argument(
         "--input", action="append", default=[], metavar="SHAPE",
-        help="shape of an input, such as 1x3x256x256; once per input; guessed from the first layer when absent",
+        help="shape of an input, such as 1x3x256x256; once per input; guessed from the first layer when absent, that "
+        "of a saved program its own",
+    )  # fmt: skip
+    command.add_argument(
+        "--layout", action="append", default=[], metavar="LETTERS",
+        help="what the dimensions of an input are, such as NHWC or CHW: N batch, C channels, D, H, W or L an axis, any "
+        "other letter none; once per input, or once for all; NCHW and the like when absent",
     )  # fmt: skip
     command.add_argument("--axis", action="append", default=[], metavar="AXIS", help="D, H, W or L; may be repeated")
     command.add_argument("--output", metavar="FILE", help="write there instead of to standard output")
@@ -148,17 +155,16 @@ def _analysis(arguments: argparse.Namespace) -> tuple[Analysis, str]:
     with _stdout_to_stderr(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from .analyze import analyze
-        from .guess import guess_shape
+        from .guess import guess_inputs
         from .spec import load
 
         model = load(arguments.spec, kwargs)
-        note = ""
+        layout, note = arguments.layout or None, ""
+        inputs: Any = shapes
         if not shapes:
-            shape, why = guess_shape(model)
-            shapes = [shape]
-            note = f"input {'x'.join(map(str, shape))} is a guess: {why}; --input sets it"
+            inputs, note = guess_inputs(model, layout[0] if layout else None)
         try:
-            analysis = analyze(model, shapes, axes=arguments.axis or None)
+            analysis = analyze(model, inputs, axes=arguments.axis or None, layout=layout)
         except OverlapcalcError as error:
             hint = f" ({note})" if note else ""
             raise type(error)(f"{arguments.spec}: {error}{hint}") from error

@@ -12,13 +12,7 @@ from typing import Any
 
 import networkx as nx
 
-AXES = {1: ("L",), 2: ("H", "W"), 3: ("D", "H", "W")}
-"""The names of the spatial axes by their number; an input tensor is batch, channels, then these."""
-
-
-def spatial_axes(ndim: int) -> tuple[str, ...]:
-    """Axis names of an input tensor with `ndim` dimensions: (N, C, H, W) has H, W. None for (N, features)."""
-    return AXES.get(ndim - 2, ())
+from .layout import AXES, default_layout
 
 
 @dataclass(frozen=True)
@@ -61,7 +55,7 @@ class Node:
     """One operator: `op` is its qualified name, `layer` the module path, `source` "file:line" or "".
 
     leaf: the class of the layer where it has no layers of its own, else "". result: which of the operator's
-    results this is. pointwise: torch tags it so.
+    results this is. pointwise: torch tags it so. layout: of an input, what its dimensions are, where it was said.
     """
 
     name: str
@@ -73,6 +67,17 @@ class Node:
     leaf: str = ""
     source: str = ""
     pointwise: bool = False
+    layout: str = ""
+
+    @property
+    def letters(self) -> str:
+        """Of an input: its layout, the usual one where none was said."""
+        return self.layout or default_layout(len(self.shape))
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """Of an input: the axis of each dimension, "" for one that is none."""
+        return tuple(letter if letter in AXES else "" for letter in self.letters)
 
     @property
     def operands(self) -> tuple[str, ...]:
@@ -140,6 +145,11 @@ class Graph:
             tuple(n.name for n in nodes if n.op == "input"),
             tuple(outputs),
         )
+
+    def inputs_of(self, name: str) -> tuple[str, ...]:
+        """The inputs that a node depends on."""
+        before = nx.ancestors(self.nodes, name)
+        return tuple(i for i in self.inputs if i in before)
 
     def __getitem__(self, name: str) -> Node:
         node: Node = self.nodes.nodes[name]["node"]

@@ -12,10 +12,10 @@ from math import prod
 
 from .cells import Field, Lookup, Pairing
 from .errors import RuleError, UnknownOperatorError
-from .graph import Data, Graph, Node, constants_in, spatial_axes
+from .factors import CELL, LOST, Layout, Part, Run, View, view
+from .graph import Data, Graph, Node, constants_in
 from .grid import Rate, Rates
 from .index import IndexMap
-from .layout import CELL, LOST, Layout, Part, Run, View, view
 from .ops import Call, find, steps_before
 from .ops.law import HELP, Block, Cause, DimRead, Law, Link
 from .ops.parts import STEP_OF, STEPS
@@ -89,7 +89,7 @@ class _Run:
         self.nodes: list[Node] = []
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.slots: tuple[Slot, ...] = tuple(
-            (name, axis) for name in graph.inputs for axis in spatial_axes(len(graph[name].shape))
+            (name, axis) for name in graph.inputs for axis in graph[name].axes if axis != CELL
         )
         self.nothing: Reaches = (NOTHING,) * len(self.slots)
         self.values: dict[str, Value] = {}
@@ -154,10 +154,12 @@ class _Run:
             self._keep(stage.node, replace(value, view=found) if stage.node.name == node.name else value)
 
     def _input(self, node: Node) -> Value:
-        axes = spatial_axes(len(node.shape))
-        layout = Layout.plain(node.shape, (CELL,) * (len(node.shape) - len(axes)) + axes)
+        labels = node.axes
+        layout = Layout.plain(node.shape, labels)
         rates = {}
-        for axis in axes:
+        for axis in labels:
+            if axis == CELL:
+                continue
             rates[axis] = self.rates.component()
             self.rates.whole(rates[axis])
         one = Reach(IndexMap.identity(), IndexMap.identity())

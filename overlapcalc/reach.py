@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .cells import Field, Pairing
+from .factors import Layout, View
 from .graph import Graph
 from .grid import Rate, Rates
 from .index import IndexMap
-from .layout import Layout, View
 from .ops.law import Border, Law
 
 Slot = tuple[str, str]

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from .factors import CELL, LOST, View
 from .graph import Constant, Data, Graph, Node
-from .layout import CELL, LOST, View
 from .ops import find
 from .ops.parts import CUT, JOIN, STEP_OF
 from .reach import Propagation

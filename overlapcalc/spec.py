@@ -1,4 +1,5 @@
-"""SPEC -> model: `path/to/model.py:Net`, `package.module:make_net`, each with a submodule's path behind it."""
+"""SPEC -> model: `path/to/model.py:Net`, `package.module:make_net`, each with a submodule's path behind it; or the
+file of a saved program."""
 
 from __future__ import annotations
 
@@ -11,19 +12,27 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import torch
 from torch import nn
 
+from . import saved
 from .errors import InputError
 
-FORM = "expected FILE.py:NAME or PACKAGE.MODULE:NAME, with .SUBMODULE behind it where a part is meant"
+FORM = (
+    "expected FILE.py:NAME or PACKAGE.MODULE:NAME, with .SUBMODULE behind it where a part is meant; or FILE.pt2, a "
+    "program that torch.export.save wrote"
+)
 
 
-def load(spec: str, kwargs: Mapping[str, Any] | None = None) -> nn.Module:
+def load(spec: str, kwargs: Mapping[str, Any] | None = None) -> nn.Module | torch.export.ExportedProgram:
     """The model that a SPEC names.
 
     NAME is a class or a function that gives a module (called with `kwargs`), or a module itself; what follows it
-    after a dot is the path of a submodule. A model file may import its neighbours. Raises InputError.
+    after a dot is the path of a submodule. A model file may import its neighbours. Instead of a module there may be a
+    program of torch.export, and FILE.pt2 is one that torch.export.save wrote. Raises InputError.
     """
+    if saved.SPEC.fullmatch(spec):
+        return saved.load_program(spec, kwargs or {})
     place, _, path = spec.rpartition(":")
     if not place or not path:
         raise InputError(f"SPEC {spec!r}: {FORM}")
@@ -32,7 +41,11 @@ def load(spec: str, kwargs: Mapping[str, Any] | None = None) -> nn.Module:
     if not hasattr(module, name):
         raise InputError(f"SPEC {spec!r}: {place} has no {name!r}; it has {_offer(module)}")
     model = _build(getattr(module, name), spec, dict(kwargs or {}))
-    return _submodule(model, inner, spec) if inner else model
+    if not inner:
+        return model
+    if not isinstance(model, nn.Module):
+        raise InputError(f"SPEC {spec!r}: a program of torch.export is one whole net; it has no {inner!r} to choose")
+    return _submodule(model, inner, spec)
 
 
 def _import(place: str, spec: str) -> ModuleType:
@@ -87,8 +100,8 @@ def _import_file(file: Path, spec: str) -> ModuleType:
         raise InputError(f"SPEC {spec!r}: running {file.name} failed: {_first_line(error)}") from error
 
 
-def _build(thing: Any, spec: str, kwargs: dict[str, Any]) -> nn.Module:
-    if isinstance(thing, nn.Module):
+def _build(thing: Any, spec: str, kwargs: dict[str, Any]) -> nn.Module | torch.export.ExportedProgram:
+    if isinstance(thing, (nn.Module, torch.export.ExportedProgram)):
         if kwargs:
             raise InputError(f"SPEC {spec!r} is a module already; --kwargs are for a class or a function")
         return thing
@@ -99,7 +112,7 @@ def _build(thing: Any, spec: str, kwargs: dict[str, Any]) -> nn.Module:
         model = thing(**kwargs)
     except (Exception, SystemExit) as error:
         raise InputError(f"SPEC {spec!r}: building it failed: {_first_line(error)}") from error
-    if not isinstance(model, nn.Module):
+    if not isinstance(model, (nn.Module, torch.export.ExportedProgram)):
         raise InputError(f"SPEC {spec!r} gives a {type(model).__name__}, not a torch.nn.Module")
     return model
 

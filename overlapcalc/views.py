@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from .factors import Layout, Part, View
 from .graph import Data, Node
 from .index import IndexMap
-from .layout import Layout, Part, View
 from .ops.law import Block, Cause, DimRead, Law, Link
 from .ops.parts import CUT, JOIN, REGROUP, STEP_OF
 

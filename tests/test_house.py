@@ -9,14 +9,14 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "overlapcalc"
 TORCH_FREE = (
-    "index", "cells", "layout", "views", "graph", "unpool", "grid", "errors", "reach", "propagator", "demand",
+    "index", "cells", "factors", "layout", "views", "graph", "unpool", "grid", "errors", "reach", "propagator", "demand",
     "lattice", "measure", "names", "detail", "layers", "source", "axis", "analysis", "sizecheck", "cli", "version",
     "named", "trail", "frontier", "reasons", "local", "explain",
 )  # fmt: skip
-FLOORS = ["errors", "named", "version", "index", "cells", "layout", "graph", "unpool", "grid", "ops", "reach", "views",
-          "propagator", "demand", "lattice", "trail", "measure", "names", "detail", "layers", "frontier", "reasons",
-          "sizecheck", "source", "axis", "local", "explain", "analysis", "trace", "analyze", "spec", "guess", "report",
-          "cli"]  # fmt: skip
+FLOORS = ["errors", "named", "version", "index", "cells", "factors", "layout", "graph", "unpool", "grid", "ops", "reach",
+          "views", "propagator", "demand", "lattice", "trail", "measure", "names", "detail", "layers", "frontier",
+          "reasons", "sizecheck", "source", "axis", "local", "explain", "analysis", "trace", "inputs", "analyze", "saved",
+          "spec", "guess", "report", "cli"]  # fmt: skip
 
 
 def imports(file: Path, top_only: bool = False) -> set[str]:

@@ -14,7 +14,7 @@ from torch import nn
 from viewed import Attention, Places, Tokens, Windows, from_depth, in_batches, to_depth
 
 import overlapcalc as oc
-from overlapcalc.layout import CELL, Layout, Part, view
+from overlapcalc.factors import CELL, Layout, Part, view
 
 
 def heads(x: torch.Tensor) -> torch.Tensor:

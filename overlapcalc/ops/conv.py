@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..errors import InputError
 from ..index import IndexMap
 from .call import Call
 from .law import DimRead, Law, Link, channel_blocks, whole
@@ -57,11 +56,6 @@ def _law(call: Call, n: int, reads: Callable[[int, tuple[int, ...]], IndexMap]) 
         return Law(tuple(_of_data(call)))
     shape = call.shapes[at]
     first = len(shape) - n
-    if first == 1:  # torch allows it; but what comes first in an input is the batch, and a row would be a channel
-        raise InputError(
-            f"{call.node.layer or 'net'}: {call.node.op} reads a tensor without a batch, of shape {shape}; the batch "
-            f"comes first in every input: {(1, *shape)} here"
-        )
     if weight is None or weight.taps is None:
         products: list[Taps] = [tuple(tuple(range(k)) for k in kernel[2:])]
     else:

@@ -1,7 +1,7 @@
 """Views and rearrangements of dimensions.
 
 A view says which dimensions hold the same samples in the same order; what that does to an axis depends on what the
-dimensions are made of, which the propagator knows (see layout.py).
+dimensions are made of, which the propagator knows (see factors.py).
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from rich.text import Text
 from ..analysis import Analysis
 from ..layers import LayerRow, RowAxis
 from .verdict import verdict
-from .words import what
+from .words import inputs_text, outputs_text, what
 
 UNDERLINED = box.Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
 WIDE = 110
@@ -34,11 +34,7 @@ def render(analysis: Analysis, console: Console, *, note: str = "") -> None:
 
 
 def _heading(analysis: Analysis, note: str) -> Text:
-    shapes = [
-        ", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in side.items())
-        for side in (analysis.inputs, analysis.outputs)
-    ]
-    text = Text.assemble(("from ", "dim"), shapes[0], (" to ", "dim"), shapes[1])
+    text = Text.assemble(("from ", "dim"), inputs_text(analysis), (" to ", "dim"), outputs_text(analysis))
     if note:
         text.append(f"\n{note}", style="yellow")
     return text

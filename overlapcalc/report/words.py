@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ..analysis import Analysis
 from ..layers import LayerRow
+from ..layout import DEFAULTS
 
 WORDS = {
     "conv": "conv", "conv_transpose": "tconv", "max_pool": "max-pool", "avg_pool": "avg-pool",
@@ -54,6 +56,23 @@ def detail_text(figures: Mapping[str, Any]) -> str:
             text = ("," if name == "pad" else "x").join(map(_number, value)) if listed else _number(value)
             parts.append(text if name == "pad" else LETTERS[name] + text if name in LETTERS else f"{name} {text}")
     return " ".join(parts)
+
+
+def inputs_text(analysis: Analysis) -> str:
+    """`x 1x3x64x64`, with the layout of an input behind it where it is an unusual one."""
+    parts = []
+    for name, shape in analysis.inputs.items():
+        layout = analysis.layouts[name]
+        parts.append(f"{name} {shape_text(shape)}" + ("" if layout in DEFAULTS else f" ({layout})"))
+    return ", ".join(parts)
+
+
+def outputs_text(analysis: Analysis) -> str:
+    return ", ".join(f"{name} {shape_text(shape)}" for name, shape in analysis.outputs.items())
+
+
+def shape_text(shape: Iterable[int]) -> str:
+    return "x".join(map(str, shape))
 
 
 def _number(value: Any) -> str:

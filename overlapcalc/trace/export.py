@@ -32,21 +32,23 @@ def export(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[Exported
     that has neither stays as it is. Every attempt has a copy of its own, for a failed one leaves traces in it.
     """
     watch = _NoData()
-    with _quiet(), torch.no_grad():
+    with quiet(), torch.no_grad():
         first: Exception | None = None
         for attempt in (_plain, _functional_weights, _strict):
             if attempt is _strict and watch.met:
                 break
             copy = stand_in(model)
             try:
-                program = attempt(copy, inputs, watch)
-                if not _functional(program):
-                    program = program.run_decompositions(_composites(program))
-                return program, copy
+                return functional(attempt(copy, inputs, watch)), copy
             except Exception as error:  # torch raises many unrelated types here
                 first = first or error
         assert first is not None
-        raise TraceError(_reason(first)) from first
+        raise TraceError(reason(first)) from first
+
+
+def functional(program: ExportedProgram) -> ExportedProgram:
+    """The program without in-place operators, and without composite ones that have no rule."""
+    return program if _functional(program) else program.run_decompositions(_composites(program))
 
 
 def _plain(model: nn.Module, inputs: tuple[torch.Tensor, ...], watch: _NoData) -> ExportedProgram:
@@ -137,7 +139,7 @@ class _DataAsAlias(TorchFunctionMode):
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Export logs tracebacks and warns about everything; what matters comes back as one TraceError."""
     loggers = [logging.getLogger(n) for n in ("torch", "torch.export", "torch._dynamo", "torch.fx", "torch._export")]
     levels = [log.level for log in loggers]
@@ -153,7 +155,7 @@ def _quiet() -> Iterator[None]:
             log.setLevel(level)
 
 
-def _reason(error: BaseException) -> str:
+def reason(error: BaseException) -> str:
     """The first line of torch's message that says something, with the user's own source line where there is one."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
     skip = ("from user code", "Set TORCH", "Traceback", "File ", "The following call", "To print", "For more")
@@ -184,4 +186,6 @@ _TORCH = torch.__file__.replace("\\", "/").rsplit("/", 1)[0] + "/"
 def foreign(file: str) -> bool:
     """Whether a source file is torch's, Python's own or this package's, rather than the user's."""
     name = file.replace("\\", "/")
-    return name.startswith((_TORCH, _OWN, "<")) or ("/lib/python" in name and "/site-packages/" not in name)
+    if name.startswith((_TORCH, _OWN, "<")) or "/site-packages/torch/" in name or "/dist-packages/torch/" in name:
+        return True  # a saved program names the files of the machine that saved it
+    return "/lib/python" in name and "/site-packages/" not in name

@@ -6,7 +6,7 @@ import contextlib
 import gc
 import operator
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from math import prod
 from typing import Any
 
@@ -34,17 +34,23 @@ PLAIN = frozenset({"weight", "bias", "running_mean", "running_var", "running_inv
 
 
 def trace(
-    model: nn.Module, shapes: Shapes, dtypes: Sequence[torch.dtype], weights: frozenset[int] = frozenset()
+    model: nn.Module,
+    shapes: Shapes,
+    dtypes: Sequence[torch.dtype],
+    weights: frozenset[int] = frozenset(),
+    layouts: Sequence[str] = (),
 ) -> Graph:
     """The layer graph of a stand-in (see stand_in.py) at these input shapes.
 
     No forward pass runs and no weight is read: torch.export works on shapes alone, and the example inputs are
     memory that nobody looks at. weights: addresses of the original's parameters, which a closure in the model may still
-    hold; they are no constants either. Raises TraceError.
+    hold; they are no constants either. layouts: one per input, "" where none was given. Raises TraceError.
     """
     inputs = _examples(shapes, dtypes)
     program, copy = export(model, inputs)
-    return _Lowering(program, copy, weights).graph()
+    leaves = {name: type(m).__name__ for name, m in copy.named_modules() if not list(m.children())}
+    kept = {name for name, _ in copy.named_parameters()} | set(_was_parameter(copy))
+    return Lowering(program, program.graph, leaves, kept, weights).graph(layouts)
 
 
 def _examples(shapes: Shapes, dtypes: Sequence[torch.dtype]) -> tuple[torch.Tensor, ...]:
@@ -62,19 +68,28 @@ SAME = frozenset(
 """Operators that give what they are given. Whether torch needs a copy for a view depends on the size of the image."""
 
 
-class _Lowering:
-    """One exported program on its way to a Graph."""
+class Lowering:
+    """One exported program on its way to a Graph.
 
-    def __init__(self, program: Any, model: nn.Module, originals: frozenset[int]) -> None:
-        self.program = program
-        self.fx: torch.fx.Graph = program.graph
-        self.modules = {name: type(m).__name__ for name, m in model.named_modules() if not list(m.children())}
+
+    fx: its graph, every size a number. modules: path -> class of the modules without children. weights: names of
+    buffers that stand for parameters. originals: addresses of parameters that constants may be.
+    """
+
+    def __init__(
+        self,
+        program: Any,
+        fx: torch.fx.Graph,
+        modules: Mapping[str, str],
+        weights: Collection[str] = (),
+        originals: frozenset[int] = frozenset(),
+    ) -> None:
+        self.program, self.fx, self.modules = program, fx, modules
         signature = program.graph_signature
         self.user_inputs = [n for n in signature.user_inputs if isinstance(n, str)]
         names = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
         parameters = set(signature.inputs_to_parameters)
         tensors: dict[str, torch.Tensor] = {}
-        weights = {name for name, _ in model.named_parameters()} | set(_was_parameter(model))
         for name, target in signature.inputs_to_buffers.items():
             if target in weights:
                 parameters.add(name)
@@ -88,21 +103,22 @@ class _Lowering:
                 parameters.add(name)
                 names[name] = name
             else:
-                tensors[name] = value
+                tensors[name] = _on_cpu(value)
         changed = set(signature.buffers_to_mutate.values())
         state = {name for name, target in signature.inputs_to_buffers.items() if target in changed} - parameters
         self.folder = Folder(tensors, parameters, names, state)
         self.data: set[FxNode] = set()
         self.same: dict[FxNode, FxNode] = {}
 
-    def graph(self) -> Graph:
+    def graph(self, layouts: Sequence[str] = ()) -> Graph:
+        said = iter(layouts)
         nodes: list[Node] = []
         outputs: list[tuple[str, str]] = []
         for fx in self.fx.nodes:
             if fx.op == "placeholder":
                 if fx.name in self.user_inputs and isinstance(fx.meta.get("val"), torch.Tensor):
                     self.data.add(fx)
-                    nodes.append(Node(fx.name, "input", {}, _shape(fx), layer=fx.name))
+                    nodes.append(Node(fx.name, "input", {}, _shape(fx), layer=fx.name, layout=next(said, "")))
             elif fx.op == "output":
                 outputs = self._outputs(fx)
             elif fx.op == "call_function":
@@ -142,7 +158,7 @@ class _Lowering:
             nodes.append(self._node(call, fx, result))
 
     def _node(self, call: FxNode, fx: FxNode, result: int) -> Node:
-        layer, name = _layer(call), _name(call)
+        layer, name = layer_of(call), _name(call)
         tags = getattr(call.target, "tags", ())
         aten = name.startswith(("aten::", "prims::"))
         return Node(
@@ -153,7 +169,7 @@ class _Lowering:
             result,
             layer,
             self.modules.get(layer, "") if layer else "",
-            _source(call),
+            source_of(call),
             aten and torch.Tag.pointwise in tags and torch.Tag.nondeterministic_seeded not in tags,
         )
 
@@ -224,7 +240,14 @@ def _state(program: Any, target: str) -> torch.Tensor:
     if found is None:
         found = program.constants[target]
     assert isinstance(found, torch.Tensor)
-    return found
+    here: torch.Tensor = _on_cpu(found)
+    return here
+
+
+def _on_cpu(value: Any) -> Any:
+    """A program keeps its tensors where it was made."""
+    elsewhere = isinstance(value, torch.Tensor) and value.device.type not in ("cpu", "meta")
+    return value.detach().cpu() if elsewhere else value
 
 
 def _shape(fx: FxNode) -> tuple[int, ...]:
@@ -234,13 +257,18 @@ def _shape(fx: FxNode) -> tuple[int, ...]:
     return tuple(int(n) for n in shape)
 
 
-def _layer(fx: FxNode) -> str:
+def layer_of(fx: FxNode) -> str:
     stack = fx.meta.get("nn_module_stack") or {}
     path = list(stack.values())[-1][0] if stack else ""
-    return re.sub(r"^(L__self__|_orig_mod)\.?", "", str(path))
+    return plain_path(path)
 
 
-def _source(fx: FxNode) -> str:
+def plain_path(path: object) -> str:
+    """The path of a module as `named_modules` gives it, without what tracers put before it."""
+    return re.sub(r"^(L__self__|L\['\w+'\]|_orig_mod)\.?", "", str(path))
+
+
+def source_of(fx: FxNode) -> str:
     """The last frame outside torch: "file:line"."""
     frames = re.findall(r'File "([^"]+)", line (\d+)', fx.meta.get("stack_trace") or "")
     for file, line in reversed(frames):
@@ -250,5 +278,5 @@ def _source(fx: FxNode) -> str:
 
 
 def _at(fx: FxNode) -> str:
-    source = _source(fx)
+    source = source_of(fx)
     return f" (at {source})" if source else ""
