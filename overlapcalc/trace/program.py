@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -22,7 +23,7 @@ class Program:
         _refuse_training(program)
         try:
             with quiet(), torch.no_grad():
-                self._program: Any = functional(program)
+                self._program: Any = functional(_copied(program))
         except Exception as error:  # torch raises many unrelated types here
             raise TraceError(reason(error).replace("torch.export fails", "rewriting the program fails", 1)) from error
         names = [n for n in self._program.graph_signature.user_inputs if isinstance(n, str)]
@@ -74,6 +75,13 @@ class Program:
             twin.name = node.name  # the signature goes by it; an input may be called `input`, say
             twins[node] = twin
         return graph
+
+
+def _copied(program: torch.export.ExportedProgram) -> Any:
+    """With a graph of its own, which may be rewritten; the weights are shared, and never read."""
+    twin: Any = copy.copy(program)
+    twin._graph_module = copy.deepcopy(program.graph_module)
+    return twin
 
 
 def _leaves(program: Any) -> dict[str, str]:
