@@ -81,6 +81,8 @@ def _copied(program: torch.export.ExportedProgram) -> Any:
     """With a graph of its own, which may be rewritten; the weights are shared, and never read."""
     twin: Any = copy.copy(program)
     twin._graph_module = copy.deepcopy(program.graph_module)
+    for old, new in zip(program.graph.nodes, twin._graph_module.graph.nodes, strict=True):
+        new.name = old.name  # the signature goes by it; a copy calls `input` otherwise
     return twin
 
 
