@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from .axis import AxisAnalysis, no_way
+from .collector import paused
 from .demand import Demand, interior
 from .errors import InputError, ObstacleError
 from .explain import Explanation, explain_axis, explain_obstacles
@@ -46,7 +47,8 @@ class Pair:
         obstacles = self.obstacles(axis)
         if obstacles:
             raise ObstacleError(no_way(self.output, self.input, axis, obstacles))
-        return self._of._axis(self.output, self.input, axis)
+        with paused():
+            return self._of._axis(self.output, self.input, axis)
 
     def obstacles(self, axis: str) -> tuple[Obstacle, ...]:
         """What lies in the way on this axis, in order of execution."""
@@ -151,7 +153,8 @@ class Analysis:
     @cached_property
     def layers(self) -> tuple[LayerRow, ...]:
         """The rows of the table, in order of execution."""
-        return layer_rows(self._net, self.axes)
+        with paused():
+            return layer_rows(self._net, self.axes)
 
     @cached_property
     def grid(self) -> Mapping[str, AxisGrid]:

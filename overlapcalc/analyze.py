@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from .analysis import Analysis
+from .collector import paused
 from .errors import InputError, TraceError
 from .graph import Graph
 from .inputs import asked_axes, module_inputs, parsed, refuse_unbatched
@@ -94,7 +95,8 @@ class Comparison(NamedTuple):
 def _of_module(model: nn.Module, dtypes: Sequence[torch.dtype], layouts: Sequence[str]) -> Callable[[Shapes], Graph]:
     """Input shapes -> the graph of a copy of `model` there."""
     try:
-        copied = stand_in(model)
+        with paused():
+            copied = stand_in(model)
     except Exception as error:  # deepcopy raises whatever a module's own __deepcopy__ raises
         raise TraceError(
             f"{type(model).__name__} cannot be copied ({type(error).__name__}: {error}); overlapcalc traces a "
@@ -176,7 +178,9 @@ class _Tracer:
 
     def _plain(self, shapes: Shapes) -> Propagation:
         """The net as it is at this size, whatever it does at others."""
-        return propagate(self.graph(shapes), names=self.names(shapes))
+        graph = self.graph(shapes)
+        with paused():
+            return propagate(graph, names=self.names(shapes))
 
     def _verified(self, shapes: Shapes) -> tuple[Propagation, Shapes | None]:
         """The net at this size with obstacles wherever a larger trace differs, and the shapes of that trace.
@@ -220,7 +224,8 @@ class _Tracer:
             large = self.plain(larger)
         except TraceError:
             return Comparison(larger, None, net)
-        found = differences(net, large, moved)
+        with paused():
+            found = differences(net, large, moved)
         views = views_of(large, net.traced) if found else {}
         if any(net.values[name].view != view for name, view in views.items()):
             seen = propagate(net.traced, names=net.names, views=views)

@@ -23,11 +23,11 @@ def node_names(graph: Graph) -> dict[str, str]:
             plain[node.name] = node.layer
         else:
             plain[node.name] = f"{node.layer}.{op}" if node.layer else op
-    shared = {
-        layer
-        for layer in {n.layer for n in graph if n.leaf}
-        if len({n.op for n in graph if n.layer == layer and n.leaf}) > 1
-    }
+    ops: dict[str, set[str]] = {}
+    for node in graph:
+        if node.leaf:
+            ops.setdefault(node.layer, set()).add(node.op)
+    shared = {layer for layer, here in ops.items() if len(here) > 1}
     for node in graph:  # a leaf module with several operators, such as a convolution that pads by reflection
         if node.layer in shared and node.leaf and not _is_main(node):
             plain[node.name] = f"{node.layer}.{short_op(node)}"

@@ -11,9 +11,9 @@ PACKAGE = Path(__file__).parent.parent / "overlapcalc"
 TORCH_FREE = (
     "index", "cells", "factors", "layout", "views", "graph", "unpool", "grid", "errors", "reach", "propagator", "demand",
     "lattice", "measure", "names", "detail", "layers", "source", "axis", "analysis", "sizecheck", "cli", "version",
-    "named", "trail", "frontier", "reasons", "local", "explain",
+    "named", "trail", "frontier", "reasons", "local", "explain", "collector",
 )  # fmt: skip
-FLOORS = ["errors", "named", "version", "index", "cells", "factors", "layout", "graph", "unpool", "grid", "ops", "reach",
+FLOORS = ["errors", "collector", "named", "version", "index", "cells", "factors", "layout", "graph", "unpool", "grid", "ops", "reach",
           "views", "propagator", "demand", "lattice", "trail", "measure", "names", "detail", "layers", "frontier",
           "reasons", "sizecheck", "source", "axis", "local", "explain", "analysis", "trace", "inputs", "analyze", "saved",
           "spec", "guess", "report", "cli"]  # fmt: skip
