@@ -86,7 +86,15 @@ def _parser() -> argparse.ArgumentParser:
         "other letter none; once per input, or once for all; NCHW and the like when absent",
     )  # fmt: skip
     analyze.add_argument("--axis", action="append", default=[], metavar="AXIS", help="D, H, W or L; may be repeated")
-    analyze.add_argument("--format", choices=("table", "json"), default="table")
+    analyze.add_argument(
+        "--format", choices=("table", "markdown", "csv", "json"), default="table",
+        help="csv and json give every row, and every figure in a field of its own",
+    )  # fmt: skip
+    analyze.add_argument(
+        "--depth", type=_depth, metavar="N",
+        help="fold the table: one row per module for layers below N path components (layer1.0 for layer1.0.conv1 and "
+        "its like with 2); 0 shows every row; when absent, long tables fold blocks that repeat",
+    )  # fmt: skip
     analyze.add_argument("--output", metavar="FILE", help="write there instead of to standard output")
     analyze.add_argument("--debug", action="store_true", help="show Python tracebacks")
     analyze.set_defaults(run=_analyze)
@@ -114,26 +122,29 @@ def _analyze(arguments: argparse.Namespace) -> int:
         except OverlapcalcError as error:
             hint = f" ({note})" if note else ""
             raise type(error)(f"{arguments.spec}: {error}{hint}") from error
-    _write(analysis, arguments.format, arguments.output, note)
+    _write(analysis, arguments, note)
     return OK if analysis.blocking_free else OBSTACLE
 
 
-def _write(analysis: Any, form: str, output: str | None, note: str) -> None:
+def _write(analysis: Any, arguments: argparse.Namespace, note: str) -> None:
     from rich.console import Console
 
-    from .report import render, to_json
+    from .report import render, to_csv, to_json, to_markdown
 
-    if form == "json":
-        text = to_json(analysis)
+    form, output, depth = arguments.format, arguments.output, arguments.depth
+    if form in ("csv", "json"):
+        text = to_json(analysis) if form == "json" else to_csv(analysis)
         if note:
             print(f"overlapcalc: {note}", file=sys.stderr)
+    elif form == "markdown":
+        text = to_markdown(analysis, note=note, depth=depth)
     elif output or not sys.stdout.isatty():
         buffer = io.StringIO()
         width = PIPED_WIDTH if output or "COLUMNS" not in os.environ else None
-        render(analysis, Console(file=buffer, width=width, no_color=True, highlight=False), note=note)
+        render(analysis, Console(file=buffer, width=width, no_color=True, highlight=False), note=note, depth=depth)
         text = "".join(f"{line.rstrip()}\n" for line in buffer.getvalue().splitlines())
     else:
-        render(analysis, Console(highlight=False), note=note)
+        render(analysis, Console(highlight=False), note=note, depth=depth)
         return
     if output:
         _write_whole(Path(output), text)
@@ -179,6 +190,12 @@ def _shape(text: str) -> tuple[int, ...]:
     if len(parts) < 2 or not all(p.strip().isdigit() and int(p) >= 1 for p in parts):
         raise InputError(f"--input {text!r}: expected sizes of at least 1 joined by x, such as 1x3x256x256")
     return tuple(int(p) for p in parts)
+
+
+def _depth(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a number of path components, 0 for every row")
+    return int(text)
 
 
 @contextlib.contextmanager
