@@ -10,7 +10,8 @@ import os
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -24,6 +25,8 @@ T = TypeVar("T")
 OK, NOT_SO, BAD_INPUT, OBSTACLE = 0, 1, 2, 3
 """Exit codes: holds; a claim does not hold; bad input or a model that cannot be analysed; an obstacle."""
 PIPED_WIDTH = 120
+FIGURES_ONLY = ("csv", "json")
+"""Formats without room for a note; it goes to standard error."""
 
 EPILOG = """exit codes: 0 no obstacle, 1 a claim does not hold, 2 wrong usage or input, or a model that cannot be
 analysed, 3 an obstacle on a requested axis"""
@@ -75,7 +78,15 @@ def _parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
     )
     _model_arguments(analyze)
-    analyze.add_argument("--format", choices=("table", "json"), default="table")
+    analyze.add_argument(
+        "--format", choices=("table", "markdown", "csv", "json"), default="table",
+        help="csv and json give every row, and every figure in a field of its own",
+    )  # fmt: skip
+    analyze.add_argument(
+        "--depth", type=_depth, metavar="N",
+        help="fold the table: one row per module for layers below N path components (layer1.0 for layer1.0.conv1 and "
+        "its like with 2); 0 shows every row; when absent, long tables fold blocks that repeat",
+    )  # fmt: skip
     analyze.set_defaults(run=_analyze)
     explain = commands.add_parser(
         "explain",
@@ -117,10 +128,12 @@ def _model_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def _analyze(arguments: argparse.Namespace) -> int:
-    from .report import render, to_json
+    from .report import render, to_csv, to_json, to_markdown
 
     analysis, note = _analysis(arguments)
-    _write(analysis, render, to_json, arguments, note)
+    markdown = partial(to_markdown, note=note, depth=arguments.depth)
+    texts: dict[str, Callable[[Analysis], str]] = {"json": to_json, "csv": to_csv, "markdown": markdown}
+    _write(analysis, partial(render, depth=arguments.depth), texts, arguments, note)
     return OK if analysis.blocking_free else OBSTACLE
 
 
@@ -130,7 +143,7 @@ def _explain(arguments: argparse.Namespace) -> int:
     analysis, note = _analysis(arguments)
     pairs = [pair for text in arguments.pair for pair in _pairs(analysis, text)] or analysis.pairs
     explained = Explained(analysis, tuple(dict.fromkeys(pairs)))
-    _write(explained, render_explained, explained_json, arguments, note)
+    _write(explained, render_explained, {"json": explained_json}, arguments, note)
     return OK if explained.blocking_free else OBSTACLE
 
 
@@ -172,22 +185,27 @@ def _analysis(arguments: argparse.Namespace) -> tuple[Analysis, str]:
 
 
 def _write(
-    analysis: T, render: Callable[..., None], to_json: Callable[[T], str], arguments: argparse.Namespace, note: str
+    thing: T,
+    render: Callable[..., None],
+    texts: Mapping[str, Callable[[T], str]],
+    arguments: argparse.Namespace,
+    note: str,
 ) -> None:
+    """Print it with `render`, or as one of `texts` by the format asked for."""
     from rich.console import Console
 
-    output: str | None = arguments.output
-    if arguments.format == "json":
-        text = to_json(analysis)
-        if note:
+    form, output = arguments.format, arguments.output
+    if form in texts:
+        text = texts[form](thing)
+        if note and form in FIGURES_ONLY:
             print(f"overlapcalc: {note}", file=sys.stderr)
     elif output or not sys.stdout.isatty():
         buffer = io.StringIO()
         width = PIPED_WIDTH if output or "COLUMNS" not in os.environ else None
-        render(analysis, Console(file=buffer, width=width, no_color=True, highlight=False), note=note)
+        render(thing, Console(file=buffer, width=width, no_color=True, highlight=False), note=note)
         text = "".join(f"{line.rstrip()}\n" for line in buffer.getvalue().splitlines())
     else:
-        render(analysis, Console(highlight=False), note=note)
+        render(thing, Console(highlight=False), note=note)
         return
     if output:
         _write_whole(Path(output), text)
@@ -233,6 +251,12 @@ def _shape(text: str) -> tuple[int, ...]:
     if len(parts) < 2 or not all(p.strip().isdigit() and int(p) >= 1 for p in parts):
         raise InputError(f"--input {text!r}: expected sizes of at least 1 joined by x, such as 1x3x256x256")
     return tuple(int(p) for p in parts)
+
+
+def _depth(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a number of path components, 0 for every row")
+    return int(text)
 
 
 @contextlib.contextmanager

@@ -10,26 +10,44 @@ from rich.table import Table
 from rich.text import Text
 
 from ..analysis import Analysis
-from ..layers import LayerRow, RowAxis
+from ..layers import RowAxis
+from .dotted import broken, fitted
+from .fold import Line, folding, lines
 from .verdict import verdict
-from .words import inputs_text, outputs_text, what
+from .words import inputs_text, outputs_text
 
 UNDERLINED = box.Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
 WIDE = 110
 """From this many columns on, the table shows where single samples reach, too."""
-LONG_NAME, NARROW_NAME = 40, 9
+LONG_NAME = 40
+"""Words longer than this are broken before others are."""
+WORDS, DOTS = ("layer", "does", "from"), (True, False, True)
+"""The columns of words, and whether they hold names, which are broken at their dots."""
+LEAST = (9, 8, 5)
+"""The least that these columns take where there is room."""
+LEAST_ROOM = 24
+"""The words take this much even where the numbers then lack room."""
+BETWEEN = 2
+"""Letters between two columns."""
+BESIDE = "* behind or beside an obstacle: the figures are of what remains"
 
 
-def render(analysis: Analysis, console: Console, *, note: str = "") -> None:
-    """Print the tables and the verdict. note: a line under the heading, such as where the input shape comes from."""
+def render(analysis: Analysis, console: Console, *, note: str = "", depth: int | None = None) -> None:
+    """Print the tables and the verdict.
+
+    note: a line under the heading, such as where the input shape comes from. depth: how long tables are folded (see
+    fold.py).
+    """
     parts: list[RenderableType] = [_heading(analysis, note)]
+    shown = lines(analysis.layers, depth)
     for name in analysis.inputs:
-        for axes in _alike(analysis, name):
-            parts += [Text(), _table(analysis, name, axes, console.width)]
+        for axes in alike_axes(analysis, name):
+            parts += [Text(), _table(analysis, shown, name, axes, console.width)]
     legend = "^ the row above"
     if analysis.obstacles:
-        legend += "; * behind or beside an obstacle: the figures are of what remains"
-    parts += [Text(legend, style="dim"), Text(), *verdict(analysis)]
+        legend += f"; {BESIDE}"
+    folded = folding(shown, depth)
+    parts += [Text(f"{legend}\n{folded}" if folded else legend, style="dim"), Text(), *verdict(analysis)]
     console.print(Group(*parts))
 
 
@@ -40,7 +58,7 @@ def _heading(analysis: Analysis, note: str) -> Text:
     return text
 
 
-def _alike(analysis: Analysis, name: str) -> list[tuple[str, ...]]:
+def alike_axes(analysis: Analysis, name: str) -> list[tuple[str, ...]]:
     """Axes of an input in groups that share one table: those with equal figures in every row, but for sizes."""
     groups: dict[object, list[str]] = {}
     for axis in analysis.axes:
@@ -57,49 +75,51 @@ def _figures(row: RowAxis) -> tuple[object, ...]:
     )  # fmt: skip
 
 
-def _table(analysis: Analysis, name: str, axes: Sequence[str], width: int) -> Table:
+def _table(analysis: Analysis, shown: Sequence[Line], name: str, axes: Sequence[str], width: int) -> Table:
     wide = width >= WIDE
+    words: list[tuple[str, str, str]] = []
+    numbers: list[list[Text]] = []
+    above = name
+    for row in shown:
+        along = [row.against[name][axis] for axis in axes if axis in row.against.get(name, {})]
+        if not along:
+            above = ""
+            continue
+        fed = ", ".join("^" if i == above else i for i in row.inputs)
+        words.append((row.name, row.does, fed))
+        numbers.append(_numbers(along[0], along, wide))
+        above = row.name
     several = len(analysis.inputs) > 1
     title = f"{' and '.join(axes)}, against {name}" if several else " and ".join(axes)
     table = Table(
         title=title, title_justify="left", title_style="bold", box=UNDERLINED, show_edge=False, pad_edge=False,
         padding=(0, 1), collapse_padding=True,
     )  # fmt: skip
-    longest = max((len(row.name) for row in analysis.layers), default=0)
-    table.add_column(
-        "layer",
-        overflow="fold",
-        max_width=LONG_NAME,
-        min_width=min(max(longest, NARROW_NAME), LONG_NAME if wide else NARROW_NAME),
-    )
-    table.add_column("does", overflow="fold", min_width=8)
-    table.add_column("from", overflow="fold", max_width=LONG_NAME, min_width=5)
-    table.add_column("size", justify="right", overflow="fold")
-    table.add_column("scale", justify="right", no_wrap=True)
-    table.add_column("field", justify="right", no_wrap=True)
-    if wide:
-        table.add_column("reach", justify="right", no_wrap=True)
-    table.add_column("adds", justify="right", no_wrap=True)
-    table.add_column("context", justify="right", no_wrap=True)
-    above = name
-    for row in analysis.layers:
-        cells = [row.against.get(name, {}).get(axis) for axis in axes]
-        first = cells[0]
-        if first is None:
-            above = ""
-            continue
-        table.add_row(*_row(row, first, [c for c in cells if c], above, wide))
-        above = row.name
+    heads = ["size", "scale", "field", *(["reach"] if wide else []), "adds", "context"]
+    rigid = sum(max([len(head), *(len(row[i]) for row in numbers)]) for i, head in enumerate(heads))
+    room = max(LEAST_ROOM, width - rigid - BETWEEN * (len(heads) + len(WORDS) - 1))
+    widths = _widths(words, room)
+    for head, most in zip(WORDS, widths, strict=True):
+        table.add_column(head, width=most, overflow="fold")
+    for head in heads:
+        table.add_column(head, justify="right", no_wrap=True)
+    for (layer, does, fed), cells in zip(words, numbers, strict=True):
+        texts = zip((layer, does, fed), widths, DOTS, strict=True)
+        table.add_row(*(Text("\n".join(broken(text, most, dots=dots))) for text, most, dots in texts), *cells)
     return table
 
 
-def _row(row: LayerRow, figures: RowAxis, along: list[RowAxis], above: str, wide: bool) -> list[Text]:
-    out = [
-        Text(row.name),
-        Text(what(row)),
-        Text("^" if row.inputs == (above,) else ", ".join("^" if name == above else name for name in row.inputs)),
-        Text("x".join(str(c.size) for c in along) if all(c.size is not None for c in along) else "-"),
-    ]
+def _widths(words: Sequence[tuple[str, str, str]], room: int) -> tuple[int, ...]:
+    """Of the columns of words: as little as they need, as few lines as they can where there is no room for that."""
+    columns = [([head, *(row[i] for row in words)], DOTS[i]) for i, head in enumerate(WORDS)]
+    longest = [max([least, *map(len, column)]) for (column, _), least in zip(columns, LEAST, strict=True)]
+    if sum(longest) > room:
+        longest = [min(n, LONG_NAME) for n in longest]
+    return tuple(longest) if sum(longest) <= room else fitted(columns, room)
+
+
+def _numbers(figures: RowAxis, along: list[RowAxis], wide: bool) -> list[Text]:
+    out = [Text("x".join(str(c.size) for c in along) if all(c.size is not None for c in along) else "-")]
     if figures.scale is None or figures.receptive_field is None:
         lost = Text("all *" if figures.obstacles else "-", style="red")
         return [*out, Text("-"), Text("-"), *([Text("-")] if wide else []), Text("-"), lost]

@@ -22,33 +22,42 @@ MOST_OBSTACLES, MOST_LAYERS = 12, 6
 
 def verdict(analysis: Analysis) -> list[RenderableType]:
     """A few lines that a person understands at once."""
-    out: list[RenderableType] = []
-    if analysis.blocking_free:
-        yes = f"yes, along {_list(analysis.axes)}. Blocks with their context give the same output as the whole."
-        out.append(Text.assemble(("Blocking-free", "bold green"), f": {yes}"))
-    else:
-        layers = len({(o.layer, o.op) for o in analysis.obstacles})
-        stand = "operators stand" if layers > 1 else "operator stands"
-        no = f"no. {layers} {stand} in the way of exact block-wise running:"
-        out.append(Text.assemble(("Blocking-free", "bold red"), f": {no}"))
+    style = "bold green" if analysis.blocking_free else "bold red"
+    out: list[RenderableType] = [Text.assemble(("Blocking-free", style), f": {answer(analysis)}")]
+    if not analysis.blocking_free:
         out += _obstacles(analysis)
         out += beside(analysis)
     for pair in analysis.pairs:
         out += _pair(analysis, pair)
-    out.append(Text(_sizes(analysis), style="dim" if analysis.size_verified else "yellow"))
+    out.append(Text(sizes_text(analysis), style="dim" if analysis.size_verified else "yellow"))
     return out
 
 
-def _obstacles(analysis: Analysis) -> list[RenderableType]:
+def answer(analysis: Analysis) -> str:
+    """Yes or no, in a sentence."""
+    if analysis.blocking_free:
+        return f"yes, along {listed(analysis.axes)}. Blocks with their context give the same output as the whole."
+    layers = len({(o.layer, o.op) for o in analysis.obstacles})
+    stand = "operators stand" if layers > 1 else "operator stands"
+    return f"no. {layers} {stand} in the way of exact block-wise running:"
+
+
+def grouped_obstacles(analysis: Analysis) -> dict[tuple[str, str, str], list[Obstacle]]:
+    """Obstacles of one operator, cause and message together."""
     grouped: dict[tuple[str, str, str], list[Obstacle]] = {}
     for o in analysis.obstacles:
         grouped.setdefault((o.op, o.cause, o.message), []).append(o)
+    return grouped
+
+
+def _obstacles(analysis: Analysis) -> list[RenderableType]:
+    grouped = grouped_obstacles(analysis)
     out: list[RenderableType] = []
     for (op, cause, message), same in list(grouped.items())[:MOST_OBSTACLES]:
         layers = list(dict.fromkeys(o.layer for o in same))
         more = f" and {len(layers) - MOST_LAYERS} more" if len(layers) > MOST_LAYERS else ""
         named = ", ".join(layers[:MOST_LAYERS]) + more
-        axes = _list(dict.fromkeys(o.axis for o in same))
+        axes = listed(dict.fromkeys(o.axis for o in same))
         text = Text.assemble((named, "bold"), f": {op.partition('::')[2]} on {axes}: {message} [{cause}]")
         sources = list(dict.fromkeys(o.source for o in same if o.source))
         if sources:
@@ -57,53 +66,63 @@ def _obstacles(analysis: Analysis) -> list[RenderableType]:
         out.append(Padding(text, (0, 0, 0, 2)))
     if len(grouped) > MOST_OBSTACLES:
         out.append(Text(f"  and {len(grouped) - MOST_OBSTACLES} more; --format json lists all"))
+    fine = free_part(analysis)
+    return [*out, Text(f"  {fine}")] if fine else out
+
+
+def free_part(analysis: Analysis) -> str:
+    """How much of the net is fine, in a sentence; nothing where none of it is."""
     fine = [r for r in analysis.layers if not any(c.obstacles for axes in r.against.values() for c in axes.values())]
-    if fine:
-        total = len(analysis.layers)
-        out.append(Text(f"  Free of obstacles up to {fine[-1].name} ({len(fine)} of {total} rows)."))
-    return out
+    total = len(analysis.layers)
+    return f"Free of obstacles up to {fine[-1].name} ({len(fine)} of {total} rows)." if fine else ""
 
 
 def _pair(analysis: Analysis, pair: Pair) -> list[RenderableType]:
     free = [pair[axis] for axis in pair.axes if not pair.obstacles(axis)]
     out: list[RenderableType] = []
-    for same in _alike(free):
-        names = _list([s.axis for s in same])
+    for same in alike(free):
+        names = listed([s.axis for s in same])
         title = f"{pair.output} against {pair.input}, {names}" if len(analysis.pairs) > 1 else names
         out.append(Text(title, style="bold"))
-        out.append(Padding(_figures(same, pair), (0, 0, 0, 2)))
+        grid = Table.grid(padding=(0, 2))
+        grid.add_column(style="dim", no_wrap=True)
+        grid.add_column()
+        for word, text in figures(same, pair):
+            grid.add_row(word, text, style="yellow" if text == BOUND else "")
+        out.append(Padding(grid, (0, 0, 0, 2)))
     return out
 
 
-def _figures(same: list[AxisAnalysis], pair: Pair) -> RenderableType:
+BOUND = "An upper bound: a mask or a skipped sample may make the net read less."
+
+
+def figures(same: list[AxisAnalysis], pair: Pair) -> list[tuple[str, str]]:
+    """Word and text of every figure, for axes that have the same ones."""
     w = same[0]
     if w.context is None or w.tile is None or w.scale is None or w.out_step is None:
-        return Text("reads nothing of this input")
+        return [("", "reads nothing of this input")]
     low, high = w.receptive_field
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(style="dim", no_wrap=True)
-    grid.add_column()
-    grid.add_row("scale", _scale(w.scale))
     field = str(low) if low == high else f"{low} to {high}, by output phase"
     worst = "" if w.reach is None else f"; the worst sample reaches {w.reach.before} before, {w.reach.after} after"
-    grid.add_row("receptive field", field + worst)
-    grid.add_row("grid", f"{w.step} input to {w.out_step} output samples")
-    grid.add_row("context", f"{'' if w.exact else 'at most '}{_sides(w.context)}")
-    sizes = _list(dict.fromkeys(str(s.size) for s in same))
-    grid.add_row("tile", f"{_sides(w.tile)}, unmodified net, size {sizes}")
-    grid.add_row("", sentence(same, pair))
-    if not w.exact:
-        grid.add_row("", "An upper bound: a mask or a skipped sample may make the net read less.", style="yellow")
-    return grid
+    sizes = listed(dict.fromkeys(str(s.size) for s in same))
+    out = [
+        ("scale", scale_text(w.scale)),
+        ("receptive field", field + worst),
+        ("grid", f"{w.step} input to {w.out_step} output samples"),
+        ("context", f"{'' if w.exact else 'at most '}{sides_text(w.context)}"),
+        ("tile", f"{sides_text(w.tile)}, unmodified net, size {sizes}"),
+        ("", sentence(same, pair)),
+    ]
+    return out if w.exact else [*out, ("", BOUND)]
 
 
-def _scale(scale: Fraction) -> str:
+def scale_text(scale: Fraction) -> str:
     inputs, outputs = scale.numerator, scale.denominator
     made = "output sample" if outputs == 1 else f"{outputs} output samples"
     return f"{inputs} input sample{'' if inputs == 1 else 's'} per {made}"
 
 
-def _alike(free: list[AxisAnalysis]) -> list[list[AxisAnalysis]]:
+def alike(free: list[AxisAnalysis]) -> list[list[AxisAnalysis]]:
     groups: dict[object, list[AxisAnalysis]] = {}
     for w in free:
         key = (w.scale, w.receptive_field, w.step, w.out_step, w.context, w.tile, w.exact, w.reach)
@@ -111,7 +130,7 @@ def _alike(free: list[AxisAnalysis]) -> list[list[AxisAnalysis]]:
     return list(groups.values())
 
 
-def _sides(sides: Sides) -> str:
+def sides_text(sides: Sides) -> str:
     return f"{sides.before} before, {sides.after} after (overlap {sides.total})"
 
 
@@ -121,7 +140,7 @@ def sentence(same: list[AxisAnalysis], pair: Pair) -> str:
     assert w.context is not None
     assert w.out_step is not None
     noun, *others = [NOUNS[s.axis] for s in reversed(same)]
-    alike = f"; {_list(others)} alike" if others else ""
+    alike = f"; {listed(others)} alike" if others else ""
     made, read = _span(w.out_step, 0, 0), _span(w.step, -w.context.before, w.context.after)
     return f"To produce {pair.output} {noun} {made} this net needs {pair.input} {noun} {read}{alike}."
 
@@ -135,13 +154,13 @@ def _signed(n: int) -> str:
     return f"{n:+d}" if n else ""
 
 
-def _sizes(analysis: Analysis) -> str:
+def sizes_text(analysis: Analysis) -> str:
     if analysis.verified_at is None:
         return "Size not verified: the net ran at no larger size, so this holds for this size alone."
     at = ", ".join("x".join(map(str, shape)) for shape in analysis.verified_at)
     return f"Traced again at {at} and compared{': the same law.' if analysis.blocking_free else '.'}"
 
 
-def _list(items: Iterable[str]) -> str:
+def listed(items: Iterable[str]) -> str:
     words = list(items)
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
