@@ -8,8 +8,9 @@ whole image, to 1e-12 in float64; on a tile one step shorter it should not.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from math import ceil
 from typing import Any
 
 import torch
@@ -62,6 +63,12 @@ class Report:
     failures: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     at: list[Shapes] = field(default_factory=list)
+
+    def add(self, other: Report) -> None:
+        """Take in what another report counted and found."""
+        for name, value in vars(other).items():
+            mine = getattr(self, name)
+            setattr(self, name, max(mine, value) if name == "worst_error" else mine + value)
 
     def to_dict(self) -> dict[str, Any]:
         return {**vars(self), "at": [[list(s) for s in shapes] for shapes in self.at]}
@@ -124,7 +131,9 @@ def _reads(
     real = {f: n for f, n in found.items() if n and not (f != f and traits.zero_taps)}
     if real:
         text = ", ".join(f"{n} samples change with {f:g}" for f, n in real.items())
-        report.failures.append(f"{where}: outputs [{start}, {stop}) are said to read {said} of {claim.size}, but {text}")
+        report.failures.append(
+            f"{where}: outputs [{start}, {stop}) are said to read {said} of {claim.size}, but {text}"
+        )
         return
     report.nan_only += bool(found[NAN])
     if said is None:
@@ -149,7 +158,9 @@ def _tiles(net: Net, y: torch.Tensor, claim: Claim, d: int, start: int, stop: in
     step = claim.steps[claim.input]
     report.tiles += 1
     if a < 0 or b > claim.size or a % step or (b - a - claim.size) % step:
-        report.failures.append(f"{where}: tile {(a, b)} for [{start}, {stop}) of {claim.size} is off the grid of {step}")
+        report.failures.append(
+            f"{where}: tile {(a, b)} for [{start}, {stop}) of {claim.size} is off the grid of {step}"
+        )
         return
     error = _on_tile(net, y, claim, d, start, stop, a // step, (claim.size - b) // step)
     report.worst_error = max(report.worst_error, error)
@@ -184,14 +195,14 @@ def _on_tile(net: Net, y: torch.Tensor, claim: Claim, d: int, start: int, stop: 
 
 
 def shapes_for(
-    model: nn.Module, like: Inputs, steps: list[dict[int, int]], place: int, length: Callable[[int], int]
-) -> list[Shapes]:
-    """Shapes on which the net runs: of the same residues modulo the step as the examples, one axis `length` samples
-    or more, the others short; then with the others at their own length.
+    model: nn.Module, like: Inputs, steps: list[dict[int, int]], place: int, least: float
+) -> Iterator[Shapes]:
+    """Shapes on which the net runs: of the same residues modulo the step as the examples, one axis long, the others
+    short; then with longer others.
 
-    steps[k]: place of an axis -> step of input k along it. length: step of an input -> samples it should have.
+    steps[k]: place of an axis -> step of input k along it. least: how many steps long it has to be.
     """
-    out: list[Shapes] = []
+    seen: set[Shapes] = set()
     for share in (8, 4, 2, 1):
         shapes = []
         for x, step in zip(like, steps, strict=True):
@@ -200,15 +211,15 @@ def shapes_for(
                 s = step.get(p, 0)
                 if s == 0:
                     continue
-                wanted = length(s) if p == place else max(s, 16, n // share)
+                wanted = ceil(least * s) if p == place else max(s, 16, n // share)
                 times = max(-((n - 1) // s), -(-(wanted - n) // s))
                 axes[p] = n + times * s if p == place else min(n, n + times * s)
             shapes.append((*x.shape[:2], *axes))
         found = tuple(tuple(int(n) for n in s) for s in shapes)
         total = sum(torch.Size(s[2:]).numel() for s in found)
-        if found not in out and total <= MOST_SAMPLES and runs(model, found, like):
-            out.append(found)
-    return out
+        if found not in seen and total <= MOST_SAMPLES and runs(model, found, like):
+            yield found
+        seen.add(found)
 
 
 def example(like: Inputs, shapes: Shapes) -> Inputs:

@@ -37,8 +37,9 @@ class Traits:
 
 
 STOPS_NAN = frozenset(
-    "sign sgn gt lt ge le eq ne where nan_to_num fmax fmin heaviside isnan isfinite argmax argmin topk sort bucketize "
-    "fake_quantize_per_tensor_affine fake_quantize_per_channel_affine bitwise_and logical_and logical_not".split()
+    {"sign", "sgn", "gt", "lt", "ge", "le", "eq", "ne", "where", "nan_to_num", "fmax", "fmin", "heaviside", "isnan"}
+    | {"isfinite", "argmax", "argmin", "topk", "sort", "bucketize", "bitwise_and", "logical_and", "logical_not"}
+    | {"fake_quantize_per_tensor_affine", "fake_quantize_per_channel_affine"}
 )
 ZERO_TAPS = ("linear1d", "linear2d", "linear3d", "bicubic", "grid_sampler")
 
@@ -51,9 +52,9 @@ def traits_of(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> Traits:
     return Traits(bool(mode.met & STOPS_NAN), resampled or mode.masked)
 
 
-class _Windows(TorchDispatchMode):
+class _Windows(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self, image: tuple[int, ...]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.image, self.none = image, (0,) * len(image)
         self.met: set[str] = set()
         self.masked = False
@@ -77,8 +78,9 @@ class _Windows(TorchDispatchMode):
         n = len(self.image)
         if not out or out[0].dim() != n + 2 or not isinstance(args[0], torch.Tensor) or args[0].dim() != n + 2:
             return self.none
-        coarse = [min(a, b) for a, b in zip(args[0].shape[2:], out[0].shape[2:], strict=True)]
-        jump = [-(-image // max(1, size)) for image, size in zip(self.image, coarse, strict=True)]
+        pick = min if name.startswith("upsample") else max  # the taps of a convolution lie on its finer side
+        grid = [pick(a, b) for a, b in zip(args[0].shape[2:], out[0].shape[2:], strict=True)]
+        jump = [-(-image // max(1, size)) for image, size in zip(self.image, grid, strict=True)]
         if "conv" in name and len(args) > 5:
             taps = [(k - 1) * d for k, d in zip(args[1].shape[2:], _each(args[5], n), strict=True)]
         elif "pool" in name and "adaptive" not in name:

@@ -95,10 +95,8 @@ class UNet(nn.Module):
 
     def __init__(self, n: int, norm: Callable[[int], nn.Module], c: int = 8) -> None:
         super().__init__()
-        one, up, self.pool = (
-            (nn.Conv2d, nn.ConvTranspose2d, nn.MaxPool2d(2)) if n == 2
-            else (nn.Conv3d, nn.ConvTranspose3d, nn.MaxPool3d(2))
-        )  # fmt: skip
+        one, up = (nn.Conv2d, nn.ConvTranspose2d) if n == 2 else (nn.Conv3d, nn.ConvTranspose3d)
+        self.pool: nn.Module = nn.MaxPool2d(2) if n == 2 else nn.MaxPool3d(2)
 
         def block(a: int, b: int) -> nn.Sequential:
             return nn.Sequential(one(a, b, 3, padding=1), norm(b), nn.ReLU(), one(b, b, 3, padding=1), norm(b))
@@ -139,7 +137,12 @@ def _unshuffle() -> Made:
 
 @entry("superres/espcn", "super-resolution")
 def _espcn() -> Made:
-    return nn.Sequential(conv(1, 16, 5), nn.Tanh(), conv(16, 8), nn.Tanh(), conv(8, 9), nn.PixelShuffle(3)), (1, 1, 30, 34)
+    return nn.Sequential(conv(1, 16, 5), nn.Tanh(), conv(16, 8), nn.Tanh(), conv(8, 9), nn.PixelShuffle(3)), (
+        1,
+        1,
+        30,
+        34,
+    )
 
 
 @entry("superres/edsr-nearest", "super-resolution")
@@ -176,7 +179,12 @@ def _synthesis() -> Made:
     def up(a: int, b: int) -> nn.Module:
         return nn.ConvTranspose2d(a, b, 5, 2, 2, 1)
 
-    return nn.Sequential(up(16, 12), GDN(12, inverse=True), up(12, 12), GDN(12, inverse=True), up(12, 3)), (1, 16, 9, 11)
+    return nn.Sequential(up(16, 12), GDN(12, inverse=True), up(12, 12), GDN(12, inverse=True), up(12, 3)), (
+        1,
+        16,
+        9,
+        11,
+    )
 
 
 @entry("codec/masked-context", "codec")
@@ -256,7 +264,9 @@ def _unet3d_instance() -> Made:
 
 @entry("audio/causal-tcn", "audio")
 def _tcn() -> Made:
-    layers = [m for d in (1, 2, 4, 8) for m in (nn.ConstantPad1d((2 * d, 0), 0.0), nn.Conv1d(8, 8, 3, dilation=d), nn.ReLU())]
+    layers = [
+        m for d in (1, 2, 4, 8) for m in (nn.ConstantPad1d((2 * d, 0), 0.0), nn.Conv1d(8, 8, 3, dilation=d), nn.ReLU())
+    ]
     return nn.Sequential(nn.Conv1d(2, 8, 1), *layers), (1, 2, 160)
 
 

@@ -56,9 +56,7 @@ def inspect_operators(model: nn.Module, inputs: Inputs, obstacles: Iterable[oc.O
             verdict = far_or_local(modules[module], plain[module], grown, axis, module)
         else:
             verdict = "not tried: no module of its own, or the net runs at one size only"
-        out.append(
-            {"module": module, "layer": o.layer, "cause": cause, "op": op, "axis": axis, "verdict": verdict}
-        )
+        out.append({"module": module, "layer": o.layer, "cause": cause, "op": op, "axis": axis, "verdict": verdict})
     return out
 
 
@@ -125,9 +123,8 @@ def far_or_local(module: nn.Module, seen: Seen, grown: dict[str, dict[str, Seen]
         mine = dims.get(axis, [])
         if len(mine) != 1 or x.shape[mine[0]] < 4:
             continue
-        merged = any(mine[0] in other for a, other in dims.items() if a != axis)
-        outs = [[_differing(y, s.outputs[i]) for a, s in longer.items() if a == axis][0] for i, y in enumerate(seen.outputs)]
-        verdicts.append(_spread(module, seen, k, mine[0], outs, merged))
+        outs = [_differing(y, longer[axis].outputs[i]) for i, y in enumerate(seen.outputs)]
+        verdicts.append(_spread(module, seen, k, mine[0], outs))
     if not verdicts:
         return "not tried: the module's inputs do not show the axis"
     return "far" if "far" in verdicts else "local"
@@ -139,7 +136,7 @@ def _differing(a: Any, b: Any) -> list[int]:
     return [d for d in range(a.dim()) if a.shape[d] != b.shape[d]]
 
 
-def _spread(module: nn.Module, seen: Seen, k: int, d: int, outs: list[list[int]], merged: bool) -> str:
+def _spread(module: nn.Module, seen: Seen, k: int, d: int, outs: list[list[int]]) -> str:
     ends = []
     for index in (0, seen.args[k].shape[d] - 1):
         x = seen.args[k].clone()

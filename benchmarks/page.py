@@ -13,7 +13,10 @@ BROKEN = ("failed", "crashed", "timed out", "not built")
 def page(header: dict[str, Any], models: dict[str, Record]) -> str:
     """Markdown."""
     lines = [f"# {header['zoo']}: {len(models)} models", "", f"    {header['command']}", ""]
-    lines += [f"overlapcalc {header['overlapcalc']}, commit {header['commit']}; " + ", ".join(header["versions"]) + ".", ""]
+    lines += [
+        f"overlapcalc {header['overlapcalc']}, commit {header['commit']}; " + ", ".join(header["versions"]) + ".",
+        "",
+    ]
     lines += ["## Summary", "", *summary(models), ""]
     for title, found in sections(models):
         lines += [f"## {title}", "", *(found or ["None."]), ""]
@@ -38,8 +41,10 @@ def summary(models: dict[str, Record]) -> list[str]:
     check = sum(r["seconds"].get("check", 0) for r in models.values())
     out = [*table(rows), "", f"- Answered or refused by name: {good} of {total} ({100 * good / max(1, total):.1f}%)."]
     out.append(f"- Ended with a traceback, a crash or a timeout: {len(traces)}.")
-    out.append(f"- Answers checked by running the net: {_count(answered, 'passed')} hold, {_count(answered, 'failed')} do not, "
-               f"of {len(answered)}. " + _sums(answered))  # fmt: skip
+    held, fallen = _count(answered, "passed"), _count(answered, "failed")
+    out.append(
+        f"- Answers checked by running the net: {held} hold, {fallen} do not, of {len(answered)}. {_sums(answered)}"
+    )
     out.append(f"- Refusals confirmed by running the net: {_count(refused, 'confirmed')} of {len(refused)}; "
                f"suspicious: {_count(refused, 'suspicious')}.")  # fmt: skip
     out.append(f"- Time: {analyze:.0f} s to analyse, {check:.0f} s to check.")
@@ -56,10 +61,11 @@ def _sums(answered: list[Record]) -> str:
         return ""
     s = {key: sum(c[key] for c in checks) for key in checks[0] if isinstance(checks[0][key], int)}
     worst = max(c["worst_error"] for c in checks)
+    loud, loud_tiles = s["controls"] - s["silent_controls"], s["tile_controls"] - s["silent_tile_controls"]
     return (
-        f"{s['claims']} claims of what a block reads, and for {s['controls'] - s['silent_controls']} of {s['controls']} exact sides "
-        f"one sample less changes the outputs; {s['tiles']} tiles (largest relative error {worst:.1e}), and "
-        f"{s['tile_controls'] - s['silent_tile_controls']} of {s['tile_controls']} tiles a step shorter differ."
+        f"{s['claims']} claims of what a block reads; one sample less changes outputs for {loud} of {s['controls']} "
+        f"exact sides. {s['tiles']} tiles (largest relative error {worst:.1e}); {loud_tiles} of {s['tile_controls']} "
+        "tiles a step shorter differ, the others by too little to be seen."
     )
 
 
@@ -69,7 +75,9 @@ def sections(models: dict[str, Record]) -> list[tuple[str, list[str]]]:
     for name, r in models.items():
         check = r.get("check", {})
         if check.get("status") == "suspicious":
-            suspicious += [f"- `{name}`: {where}: {note or 'nothing seen'}" for where, note in check["unconfirmed"].items()]
+            suspicious += [
+                f"- `{name}`: {where}: {note or 'nothing seen'}" for where, note in check["unconfirmed"].items()
+            ]
         if check.get("status") == "failed":
             wrong += [f"- `{name}`: {text}" for text in check["failures"]]
         if check.get("silent_controls"):
@@ -116,7 +124,10 @@ def _number(value: float | None) -> str:
 
 def _what(r: Record) -> str:
     if r["result"] == "answered":
-        texts = {f"{a}: context {_sides(w['context'])}, tile {_sides(w['tile'])}, step {w['step']}": a for a, w in r["answers"].items()}
+        texts = {
+            f"{a}: context {_sides(w['context'])}, tile {_sides(w['tile'])}, step {w['step']}": a
+            for a, w in r["answers"].items()
+        }
         return "; ".join(texts) + ("" if r.get("exact") else " (bound)")
     if r["result"] == "refused":
         return "; ".join(f"{g['cause']}: {short(g['op'])} in {g['layers']}, first {g['first']}" for g in r["obstacles"])

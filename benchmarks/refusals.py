@@ -2,9 +2,9 @@
 
 Nothing of overlapcalc's mathematics is used: samples at one end of a long image are replaced and the outputs at the
 other end looked at (finite values only: what changes an output is read by it). The image is at least twice as long
-as all windows of the net together reach (`local.windows`). Where nothing is seen, the net is run on tiles that start on multiples
-of 64, 192 and 960 samples, with more context than its windows reach: a local net gives the same there for one of
-them. A refusal that neither confirms is listed as suspicious.
+as all windows of the net together reach (`local.windows`). Where nothing is seen, the net is run on tiles that start
+on multiples of 64, 192 and 960 samples, with more context than its windows reach: a local net gives the same there
+for one of them. A refusal that neither confirms is listed as suspicious.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from .shapes import MOST_SAMPLES, Shapes, far_shapes, runs
 from .weights import noise
 
 STEPS = (64, 192, 960)
+STRIP = 32
+"""At most so many samples at either end of the image are replaced."""
 SAME, DIFFERENT = 1e-12, 1e-9
 """Relative errors in float64: up to the first two runs agree; from the second on they do not."""
 
@@ -60,11 +62,19 @@ class _Far:
     last: Outputs = field(default_factory=list)
 
     @property
+    def strip(self) -> int:
+        """How many samples are replaced at an end: more than one, for strides may skip some."""
+        return max(1, min(STRIP, self.length // 16))
+
+    @property
     def enough(self) -> bool:
-        return self.length >= 2 * self.reach
+        """Whether what lies between the ends, and three quarters of the image, are more than the windows reach."""
+        return self.length - 2 * self.strip >= 1.5 * self.reach
 
 
-def confirm(model: nn.Module, inputs: tuple[torch.Tensor, ...], refused: Iterable[Refused]) -> dict[Refused, Confirmation]:
+def confirm(
+    model: nn.Module, inputs: tuple[torch.Tensor, ...], refused: Iterable[Refused]
+) -> dict[Refused, Confirmation]:
     """Each refused pair and axis, confirmed or not."""
     todo = sorted(set(refused))
     found = {r: Confirmation() for r in todo}
@@ -115,7 +125,7 @@ def _poison(
     wanted: dict[Refused, Confirmation],
 ) -> None:
     like = _typed(model, inputs, dtype)
-    shapes = far_shapes(model, base, place, 2 * reach, like)
+    shapes = far_shapes(model, base, place, 2 * (reach + STRIP), like)
     if not runs(model, shapes, like):
         for c in wanted.values():
             c.note = f"the net does not run in {dtype}"
@@ -124,9 +134,10 @@ def _poison(
     plain = net.run()
     length = shapes[which][2 + place]
     far = _Far(net, length, reach, plain, _axis_dims(model, like, shapes, place, plain))
+    strip = far.strip
     for filling in (900.0, 1e6):
-        far.first = net.poisoned(which, 2 + place, [(0, 1)], filling)
-        far.last = net.poisoned(which, 2 + place, [(length - 1, length)], filling)
+        far.first = net.poisoned(which, 2 + place, [(0, strip)], filling)
+        far.last = net.poisoned(which, 2 + place, [(length - strip, length)], filling)
         for r, c in wanted.items():
             if not c.method:
                 seen = _seen(far, r.output)
@@ -148,14 +159,14 @@ def _seen(far: _Far, output: int) -> str:
     dims = far.dims[output]
     if not dims:
         both = bool((front & back).any())
-        return "an output depends on the first sample and on the last" if both else ""
+        return "an output depends on samples at both ends" if both else ""
     d = dims[0]
     a, b = along(front, d), along(back, d)
     quarter = max(1, y.shape[d] // 4)
     if len(dims) == 1 and y.shape[d] >= 4 and (bool(a[-quarter:].any()) or bool(b[:quarter].any())):
-        return "a sample at one end changes outputs at the other"
+        return "samples at one end change outputs at the other"
     if min(float(a.double().mean()), float(b.double().mean())) > 0.9:
-        return "a sample at either end changes outputs all along"
+        return "samples at either end change outputs all along"
     return ""
 
 
@@ -222,7 +233,9 @@ def _tile(
             c.note = c.note or ("the output does not have the axis" if c.at else "no image long enough runs")
         elif all(error >= DIFFERENT for _, error in verdicts[r]):
             c.method = "tile"
-            c.note = f"tiles on multiples of {', '.join(str(s) for s, _ in verdicts[r])} differ: " + _errors(verdicts[r])
+            c.note = f"tiles on multiples of {', '.join(str(s) for s, _ in verdicts[r])} differ: " + _errors(
+                verdicts[r]
+            )
         else:
             c.note = "maybe local: tiles agree, " + _errors(verdicts[r])
 
@@ -231,9 +244,7 @@ def _errors(found: list[tuple[int, float]]) -> str:
     return ", ".join(f"{error:.1e} on multiples of {step}" for step, error in found)
 
 
-def _quadrupled(
-    model: nn.Module, base: Shapes, place: int, cut: int, like: tuple[torch.Tensor, ...]
-) -> Shapes | None:
+def _quadrupled(model: nn.Module, base: Shapes, place: int, cut: int, like: tuple[torch.Tensor, ...]) -> Shapes | None:
     """Shapes with four times `cut` and what the model's size has over a multiple of 64; the others shortest first."""
     for share in (8, 4, 2, 1):
         shapes = []

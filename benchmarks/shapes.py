@@ -27,7 +27,7 @@ def runs(model: nn.Module, shapes: Shapes, like: tuple[torch.Tensor, ...]) -> bo
 
 
 def stretched(base: Shapes, place: int, length: int) -> Iterator[Shapes]:
-    """Shapes with one axis of all inputs times a whole number, so that it has `length` samples, others shortest first."""
+    """Shapes with one axis times a whole number, so that it has `length` samples; the others shortest first."""
     longest = max(s[2 + place] for s in base if len(s) > 2 + place)
     times = max(1, -(-length // longest))
     seen: set[Shapes] = set()

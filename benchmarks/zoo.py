@@ -68,8 +68,12 @@ def main(argv: list[str] | None = None) -> int:
 
 def _options(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="benchmarks/zoo.py", description="Analyse and check a zoo of models.")
-    parser.add_argument("--zoo", type=Path, default=HERE / "nets.py", metavar="FILE", help="a zoo file (benchmarks/zoofile.py)")
-    parser.add_argument("--names", nargs="+", default=[], metavar="NAME", help="only these; NAME* for all that begin so")
+    parser.add_argument(
+        "--zoo", type=Path, default=HERE / "nets.py", metavar="FILE", help="a zoo file (benchmarks/zoofile.py)"
+    )
+    parser.add_argument(
+        "--names", nargs="+", default=[], metavar="NAME", help="only these; NAME* for all that begin so"
+    )
     parser.add_argument("--kinds", nargs="+", default=[], metavar="KIND", help="only models of these kinds")
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N of them")
     parser.add_argument("--check", action="store_true", help="hold answers and refusals against runs of the models")
@@ -152,9 +156,13 @@ def _command(zoo: Zoo) -> str:
 def _commit() -> str:
     done = subprocess.run(["git", "-C", str(HERE), "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
     dirty = subprocess.run(
-        ["git", "-C", str(HERE.parent), "status", "--porcelain", "overlapcalc", "benchmarks/*.py"], capture_output=True, text=True
+        ["git", "-C", str(HERE.parent), "status", "--porcelain", "overlapcalc", "benchmarks/*.py"],
+        capture_output=True,
+        text=True,
     )
-    return done.stdout.strip() + (" with changes" if dirty.stdout.strip() else "") if done.returncode == 0 else "unknown"
+    return (
+        done.stdout.strip() + (" with changes" if dirty.stdout.strip() else "") if done.returncode == 0 else "unknown"
+    )
 
 
 def _fingerprint() -> str:
