@@ -31,8 +31,8 @@ class Claim:
     """What is claimed for one output, one input, one axis, on an image of `size` samples.
 
     output, input, place: the places of the output, of the input, of the axis among the spatial ones. steps: the grid
-    of every input (0 for one without the axis), out_step that of the output. exact: before and after. reads, tile:
-    of outputs [start, stop), the latter on the grid.
+    of every input (0 for one without the axis), out_step that of the output. exact: before and after. context: of a
+    block, None where it reads nothing. reads, tile: of outputs [start, stop), the latter on the grid.
     """
 
     output: int
@@ -43,6 +43,7 @@ class Claim:
     steps: tuple[int, ...]
     out_step: int
     exact: tuple[bool, bool]
+    context: Half | None
     reads: Callable[[int, int], Half | None]
     tile: Callable[[int, int], Half]
 
@@ -85,6 +86,7 @@ def check(net: Net, claims: list[Claim], report: Report, axis: str) -> None:
         if d is None:
             report.notes.append(f"{where}: no dimension of the output has {claim.out_size} samples")
             continue
+        _context(claim, report, where)
         for start, stop in blocks(claim):
             _reads(net, plain, claim, d, start, stop, report, where, traits)
         for start, stop in grid_blocks(claim):
@@ -110,6 +112,17 @@ def blocks(claim: Claim) -> list[Half]:
     """The blocks of the grid, and a single output in the middle (off the grid)."""
     odd = min(claim.out_size - 1, claim.out_size // 2 + 1)
     return [*grid_blocks(claim), (odd, odd + 1)]
+
+
+def _context(claim: Claim, report: Report, where: str) -> None:
+    """The context that is claimed for every block is what the block in the middle reads, where no border is near."""
+    u = claim.out_size // claim.out_step // 2
+    said = claim.reads(u * claim.out_step, (u + 1) * claim.out_step) if u else None
+    if said is None or claim.context is None or said[0] <= 0 or said[1] >= claim.size:
+        return
+    step = claim.steps[claim.input]
+    if claim.context != (u * step - said[0], said[1] - (u + 1) * step):
+        report.failures.append(f"{where}: context {claim.context}, but block {u} of step {step} reads {said}")
 
 
 # ---- what a block reads -------------------------------------------------------------------------------------

@@ -11,12 +11,12 @@ from .refusals import Refused
 
 
 def claims_of(analysis: oc.Analysis, axis: str) -> list[Claim]:
-    """What is claimed along one axis of a net without obstacles, at the analysed size."""
+    """What is claimed along one axis at the analysed size, for every pair without an obstacle."""
     grid = analysis.grid[axis]
     steps = tuple(grid.step.get(name, 0) for name in analysis.inputs)
     found = []
     for pair in analysis.pairs:
-        if axis not in pair.axes:
+        if axis not in pair.axes or pair.obstacles(axis):
             continue
         w = pair[axis]
         if w.out_size is None or w.out_step is None or w.scale is None:
@@ -25,7 +25,8 @@ def claims_of(analysis: oc.Analysis, axis: str) -> list[Claim]:
             Claim(
                 list(analysis.outputs).index(pair.output), list(analysis.inputs).index(pair.input),
                 place_of(analysis, pair.input, axis), w.size, w.out_size, steps, w.out_step,
-                (w.exact and w.exact_before, w.exact and w.exact_after), _reads(w), _tile(w),
+                (w.exact and w.exact_before, w.exact and w.exact_after),
+                None if w.context is None else (w.context.before, w.context.after), _reads(w), _tile(w),
             )
         )  # fmt: skip
     return found

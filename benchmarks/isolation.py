@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import multiprocessing as mp
 import os
 import signal
@@ -59,6 +60,7 @@ def _received(pipe: Connection, until: float) -> tuple[Record, bool]:
 
 
 def _child(work: Work, pipe: Connection) -> None:
+    faulthandler.disable()
     with contextlib.suppress(OSError):
         quiet = os.open(os.devnull, os.O_WRONLY)
         os.dup2(quiet, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from statistics import median
 from typing import Any
 
 Record = dict[str, Any]
@@ -47,6 +48,10 @@ def summary(models: dict[str, Record]) -> list[str]:
     )
     out.append(f"- Refusals confirmed by running the net: {_count(refused, 'confirmed')} of {len(refused)}; "
                f"suspicious: {_count(refused, 'suspicious')}.")  # fmt: skip
+    ratios = [r["seconds"]["analyze"] / r["seconds"]["export"] for r in models.values() if r["seconds"].get("export")]
+    if ratios:
+        figures = f"median {median(ratios):.1f}, largest {max(ratios):.1f}"
+        out.append(f"- Seconds to analyse over seconds of torch's export and decomposition, run once each: {figures}.")
     out.append(f"- Time: {analyze:.0f} s to analyse, {check:.0f} s to check.")
     return out
 

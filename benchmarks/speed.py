@@ -18,6 +18,7 @@ import json
 import statistics
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the figures as JSON")
     options = parser.parse_args(argv)
     torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
     figures: dict[str, Any] = {}
     if not options.chains:
         try:

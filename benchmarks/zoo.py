@@ -17,6 +17,7 @@ import platform
 import subprocess
 import sys
 import time
+import warnings
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ Record = dict[str, Any]
 
 def main(argv: list[str] | None = None) -> int:
     options = _options(argv)
+    warnings.simplefilter("ignore")
     try:
         zoo = load(options.zoo)
         names = zoo.chosen(options.names, options.kinds, options.limit)

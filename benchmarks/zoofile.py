@@ -84,6 +84,7 @@ def _imported(path: Path) -> ModuleType:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
+    sys.path.append(str(path.resolve().parent))  # for what lies beside it
     spec.loader.exec_module(module)
     return module
 

@@ -62,7 +62,7 @@ def claim(before: int, after: int, tile: int) -> Claim:
     def around(sides: tuple[int, int]):
         return lambda start, stop: (max(0, start - sides[0]), min(40, stop + sides[1]))
 
-    return Claim(0, 0, 1, 40, 40, (1,), 1, (True, True), around((before, after)), around((tile, tile)))
+    return Claim(0, 0, 1, 40, 40, (1,), 1, (True, True), None, around((before, after)), around((tile, tile)))
 
 
 def checked(net: Net, said: Claim) -> Report:
@@ -111,11 +111,13 @@ def test_taps_of_weight_zero_are_not_reads():
     def reads(start: int, stop: int) -> tuple[int, int]:
         return max(0, (start - 1) // 2), min(20, stop // 2 + 1)
 
-    said = Claim(0, 0, 1, 20, 40, (1,), 2, (True, True), reads, lambda a, b: (max(0, a // 2 - 1), min(20, b // 2 + 1)))
+    said = Claim(
+        0, 0, 1, 20, 40, (1,), 2, (True, True), (1, 1), reads, lambda a, b: (max(0, a // 2 - 1), min(20, b // 2 + 1))
+    )
     report = checked(net, said)
     assert report.failures == []
     assert report.silent_controls == 0
-    single = Claim(0, 0, 1, 20, 40, (1,), 1, (True, True), reads, lambda a, b: (0, 20))
+    single = Claim(0, 0, 1, 20, 40, (1,), 1, (True, True), None, reads, lambda a, b: (0, 20))
     assert checked(net, single).nan_only > 0
 
 
@@ -287,6 +289,7 @@ def test_one_crash_stops_nothing_else_and_a_second_run_goes_on(tmp_path, capsys)
     assert models["good"]["check"]["status"] == "passed"
     assert models["pooled"]["check"]["status"] == "confirmed"
     assert "| all | 6 | 1 | 1 | 1 | 1 | 1 | 1 |" in (tmp_path / "results" / "broken.md").read_text()
+    assert str(tmp_path) not in (tmp_path / "results" / "broken.json").read_text()
     log = Path(str(file) + ".log")
     before = log.read_text()
     assert zoo.main([*arguments, "--names", "good", "p*"]) == 0
