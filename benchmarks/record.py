@@ -21,7 +21,7 @@ from .claims import claims_of, place_of, refusals_of
 from .operators import inspect_operators
 from .refusals import confirm
 from .runs import Net
-from .weights import enliven
+from .weights import enliven, noise
 from .zoofile import Zoo
 
 Record = dict[str, Any]
@@ -125,6 +125,9 @@ def _export_seconds(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> float
 
 def held(model: nn.Module, inputs: tuple[torch.Tensor, ...], analysis: oc.Analysis) -> Record:
     """What is answered and what is refused, each held against runs of the model. Changes its weights and type."""
+    given = len(Net(model, noise(inputs)).run())
+    if given != len(analysis.outputs):  # some do not depend on the input; which is which is not known here
+        return {"status": "not run", "notes": [f"the net gives {given} tensors, {len(analysis.outputs)} were analysed"]}
     clear = any(not pair.obstacles(axis) for pair in analysis.pairs for axis in pair.axes)
     refusal = {} if analysis.blocking_free else checked_refusal(model, inputs, analysis)
     answer = checked_answer(model, inputs, analysis) if clear else {}
