@@ -46,7 +46,8 @@ def summary(models: dict[str, Record]) -> list[str]:
     out.append(
         f"- Answers checked by running the net: {held} hold, {fallen} do not, of {len(answered)}. {_sums(answered)}"
     )
-    out.append(f"- Refusals confirmed by running the net: {_count(refused, 'confirmed')} of {len(refused)}; "
+    out.append(f"- Refusals confirmed by running the net: {_count(refused, 'confirmed')} of {len(refused)} "
+               f"({_methods(refused)}); "
                f"suspicious: {_count(refused, 'suspicious')}.")  # fmt: skip
     ratios = [r["seconds"]["analyze"] / r["seconds"]["export"] for r in models.values() if r["seconds"].get("export")]
     if ratios:
@@ -54,6 +55,12 @@ def summary(models: dict[str, Record]) -> list[str]:
         out.append(f"- Seconds to analyse over seconds of torch's export and decomposition, run once each: {figures}.")
     out.append(f"- Time: {analyze:.0f} s to analyse, {check:.0f} s to check.")
     return out
+
+
+def _methods(refused: list[Record]) -> str:
+    """How many by what means (see `refusals.py`)."""
+    found = Counter(" and ".join(r["check"]["methods"]) for r in refused if _count([r], "confirmed"))
+    return ", ".join(f"{method} {n}" for method, n in found.most_common())
 
 
 def _count(records: Iterable[Record], status: str) -> int:

@@ -4,13 +4,15 @@ Nothing of overlapcalc's mathematics is used: samples at one end of a long image
 other end looked at (finite values only: what changes an output is read by it). The image is at least twice as long
 as all windows of the net together reach (`local.windows`). Where nothing is seen, the net is run on tiles that start
 on multiples of 64, 192 and 960 samples, with more context than its windows reach: a local net gives the same there
-for one of them. A net that runs at one size only has no tiles. A refusal that nothing of this confirms is listed as suspicious.
+for one of them. A net that runs at one size only has no tiles. A refusal that nothing of this confirms is listed as
+suspicious.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any
 
 import torch
@@ -104,10 +106,11 @@ def confirm(
 def _runs_here_only(model: nn.Module, inputs: tuple[torch.Tensor, ...], base: Shapes, place: int) -> bool:
     """Whether no other size runs: then no tile of the image does, be the net local or not."""
     like = _typed(model, inputs, torch.float32)
-    sizes: list[Shapes] = []
-    for change in (lambda n: n // 2, lambda n: n - 32, lambda n: n + 32, lambda n: 2 * n, lambda n: 3 * n):
-        sizes.append(tuple((*s[: 2 + place], change(s[2 + place]), *s[3 + place :]) for s in base))
-    return not any(runs(model, s, like) for s in sizes if min(min(shape) for shape in s) > 0)
+    for times, more in ((Fraction(1, 2), 0), (1, -32), (1, 32), (2, 0), (3, 0)):
+        other = tuple((*s[: 2 + place], int(s[2 + place] * times) + more, *s[3 + place :]) for s in base)
+        if min(min(s) for s in other) > 0 and runs(model, other, like):
+            return False
+    return True
 
 
 def _random(net: Net) -> bool:

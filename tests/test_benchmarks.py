@@ -160,8 +160,12 @@ FAR = {
     "adaptive pooling": (nn.AdaptiveAvgPool2d(5), "tile"),
     "resized": (Do("resize", lambda x: F.interpolate(x, (50, 50))), "tile"),
     "coordinates": (Do("ramp", lambda x: x * torch.arange(x.shape[2])[:, None] * torch.arange(x.shape[3])), "tile"),
-    "one size": (nn.Sequential(*(nn.Conv2d(4, 4, 3, padding=16, dilation=16) for _ in range(2)), nn.Flatten(),
-                               nn.Linear(4096, 8)), "one size"),
+    "one size": (
+        nn.Sequential(
+            *(nn.Conv2d(4, 4, 3, padding=16, dilation=16) for _ in range(2)), nn.Flatten(), nn.Linear(4096, 8)
+        ),
+        "one size",
+    ),
     "random": (Do("noise", lambda x: x + torch.randn_like(x)), "random"),
 }
 
