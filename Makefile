@@ -4,8 +4,11 @@ VENV ?= .venv
 RUN := $(VENV)/bin/python
 SHARD ?= 1/1
 NETS ?= 20000
+ZOO ?= benchmarks/nets.py
+BENCH ?= $(RUN)
+RESULTS ?= benchmarks/results/$(basename $(notdir $(ZOO)))
 
-.PHONY: demo test lint fuzz clean
+.PHONY: demo test lint fuzz bench-zoo bench-speed clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -26,6 +29,13 @@ lint: $(VENV)/installed
 
 fuzz: $(VENV)/installed
 	OMP_NUM_THREADS=1 PYTHONPATH=. $(RUN) tests/fuzz.py --nets $(NETS) --shard $(SHARD)
+
+# A zoo that needs packages of its own: make bench-zoo ZOO=path/to/zoo.py BENCH=path/to/its/python
+bench-zoo: $(if $(filter $(RUN),$(BENCH)),$(VENV)/installed)
+	OMP_NUM_THREADS=1 $(BENCH) benchmarks/zoo.py --zoo $(ZOO) --check --out $(RESULTS)
+
+bench-speed: $(if $(filter $(RUN),$(BENCH)),$(VENV)/installed)
+	OMP_NUM_THREADS=1 $(BENCH) benchmarks/speed.py --zoo $(ZOO) --out $(RESULTS)-speed.json
 
 clean:
 	rm -rf $(VENV) *.egg-info build .pytest_cache .hypothesis .mypy_cache .ruff_cache
