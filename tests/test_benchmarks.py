@@ -283,7 +283,7 @@ def build(name, init=False):
 def test_one_crash_stops_nothing_else_and_a_second_run_goes_on(tmp_path, capsys):
     file, out = tmp_path / "broken.py", tmp_path / "results" / "broken"
     file.write_text(BROKEN_ZOO)
-    arguments = ["--zoo", str(file), "--check", "--timeout", "6", "--out", str(out) + ".json"]
+    arguments = ["--zoo", str(file), "--check", "--timeout", "12", "--out", str(out) + ".json"]
     assert zoo.main(arguments) == 1
     models = json.loads((tmp_path / "results" / "broken.json").read_text())["models"]
     assert {name: r["result"] for name, r in models.items()} == {
