@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from .graph import Constant, Node
+from .ops.parts import CUT, JOIN
 
 SHOWN = {
     "kernel_size": "kernel",
@@ -44,6 +45,8 @@ FAR = 1 << 62
 def detail(node: Node) -> dict[str, Any]:
     """The figures of a call, under plain names; values that are torch's defaults are left out."""
     out: dict[str, Any] = {}
+    if node.op in (CUT, JOIN):
+        return {node.op.partition("::")[2]: node.args["piece"]}
     weight = node.args.get("weight")
     if isinstance(weight, Constant) and "conv" in node.op:
         out["kernel"] = _short(weight.shape[2:])

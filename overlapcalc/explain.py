@@ -176,7 +176,9 @@ def _side(net: Propagation, node: str, answer: AxisAnalysis, *, after: bool) -> 
         adds = sign * (edges[k + 1] - edges[k])
         others = tuple(net.names[o] for o in here.others)
         parts.append(
-            Contribution(name, op.op, detail(op), op.source, here.sample, operand, read.sample, adds, others, here.tied)
+            Contribution(
+                name, op.called, detail(op), op.source, here.sample, operand, read.sample, adds, others, here.tied
+            )
         )
     total = answer.context.after if after else answer.context.before
     return SideExplanation("after" if after else "before", total, exact, way[-1].sample, tuple(parts))

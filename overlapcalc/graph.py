@@ -14,6 +14,9 @@ import networkx as nx
 
 from .layout import AXES, default_layout
 
+STEP_OF = "step_of"
+"""The argument of a step of an operator that names the operator it is a step of (see views.py)."""
+
 
 @dataclass(frozen=True)
 class Data:
@@ -68,6 +71,11 @@ class Node:
     source: str = ""
     pointwise: bool = False
     layout: str = ""
+
+    @property
+    def called(self) -> str:
+        """The operator as the net calls it: of a step, what it is a step of."""
+        return str(self.args.get(STEP_OF, self.op))
 
     @property
     def letters(self) -> str:

@@ -14,6 +14,7 @@ from .index import IndexMap
 from .lattice import Lattice
 from .measure import Sides, context_of, reach_of_one, receptive_field
 from .ops import find
+from .ops.parts import CUT, JOIN
 from .reach import Propagation, Reach, joined
 
 
@@ -95,7 +96,7 @@ def layer_rows(net: Propagation, axes: tuple[str, ...]) -> tuple[LayerRow, ...]:
             if axis in lattices and reach:
                 against.setdefault(inp, {})[axis] = _row_axis(net, lattices[axis], node, inp, axis, reach)
         rows.append(
-            LayerRow(net.names[node.name], node.op, feeders(net, node, names), detail(node), node.source, against)
+            LayerRow(net.names[node.name], node.op, feeders(net, node, names), _detail(net, node), node.source, against)
         )
     return tuple(rows)
 
@@ -130,9 +131,28 @@ def _row_axis(net: Propagation, lattice: Lattice, node: Node, inp: str, axis: st
     )
 
 
+def _detail(net: Propagation, node: Node) -> dict[str, Any]:
+    """The figures of a call; of a view, those of its steps: the lengths of the pieces that it cuts, and joins."""
+    found: dict[str, list[int]] = {}
+    for step in _steps(net, node):
+        for name, piece in detail(step).items():
+            if step.op in (CUT, JOIN):
+                found.setdefault(name, []).insert(0, piece)
+    return {**detail(node), **{name: p[0] if len(set(p)) == 1 else tuple(p) for name, p in found.items()}}
+
+
+def _steps(net: Propagation, node: Node) -> list[Node]:
+    """The steps that come before an operator in its stead, last first."""
+    found: list[Node] = []
+    while node.operands and node.operands[0] not in net.traced.nodes:
+        node = net.graph[node.operands[0]]
+        found.append(node)
+    return found
+
+
 def visible(net: Propagation, node: Node) -> bool:
     """Whether a node is a row: it does something in space, joins branches, or is in the way."""
-    if node.op == "input":
+    if node.op == "input" or node.name not in net.traced.nodes:
         return False
     rule = find(node.op)
     value = net.values[node.name]
@@ -143,6 +163,8 @@ def visible(net: Propagation, node: Node) -> bool:
     if any(o.layer == net.names.get(node.name) for o in net.obstacles):
         return True
     if any(step.reads != IndexMap.identity() for p in value.paths for step in p.steps.values()):
+        return True
+    if any(step.op in (CUT, JOIN) for step in _steps(net, node)):
         return True
     return len({p.operand for p in value.paths}) > 1
 

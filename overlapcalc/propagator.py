@@ -13,12 +13,12 @@ from math import prod
 from .cells import Field, Lookup, Pairing
 from .errors import RuleError, UnknownOperatorError
 from .factors import CELL, LOST, Layout, Part, Run, View, view
-from .graph import Data, Graph, Node, constants_in
+from .graph import STEP_OF, Data, Graph, Node, constants_in
 from .grid import Rate, Rates
 from .index import IndexMap
 from .ops import Call, find, steps_before
 from .ops.law import HELP, Block, Cause, DimRead, Law, Link
-from .ops.parts import STEP_OF, STEPS
+from .ops.parts import STEPS
 from .ops.pointwise import broadcast
 from .reach import (
     NOTHING,
@@ -209,7 +209,7 @@ class _Run:
     def _obstacle(self, node: Node, axis: str, block: Block) -> Obstacle:
         obstacle = Obstacle(
             self.names.get(node.name, node.layer or node.name),
-            str(node.args[STEP_OF]) if node.name not in self.graph.nodes else node.op,
+            node.called,
             axis,
             block.cause.value,
             block.message,

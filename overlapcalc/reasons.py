@@ -65,7 +65,7 @@ def step_reasons(net: Propagation, lattice: Lattice, input: str, axis: str) -> t
             continue
         outputs, why = _demand(net, node, axis)
         multiple = outputs * Fraction(step, lattice.per_step(node.name))
-        found = StepReason(net.names[node.name], node.op, detail(node), node.source, multiple, outputs, why)
+        found = StepReason(net.names[node.name], node.called, detail(node), node.source, multiple, outputs, why)
         asked.setdefault(multiple, []).append(found)
     chosen: list[Fraction] = []
     for multiple in sorted(asked, reverse=True):
@@ -159,7 +159,7 @@ def tile_reasons(
         total = max(0, worth.__ceil__()) * step if side == "before" else size - worth.__floor__() * step
         name, length = net.names.get(node.name, node.name), net.size(node.name, axis)
         assert length is not None
-        sides.append(TileReason(side, name, node.op, needs, lattice.per_step(node.name), length, total))
+        sides.append(TileReason(side, name, node.called, needs, lattice.per_step(node.name), length, total))
     return sides[0], sides[1]
 
 

@@ -11,9 +11,9 @@ from dataclasses import replace
 from typing import Any
 
 from .factors import CELL, LOST, View
-from .graph import Constant, Data, Graph, Node
+from .graph import STEP_OF, Constant, Data, Graph, Node
 from .ops import find
-from .ops.parts import CUT, JOIN, STEP_OF
+from .ops.parts import CUT, JOIN
 from .reach import Propagation
 
 Differing = dict[str, dict[str, str]]

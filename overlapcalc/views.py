@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .factors import Layout, Part, View
-from .graph import Data, Node
+from .graph import STEP_OF, Data, Node
 from .index import IndexMap
 from .ops.law import Block, Cause, DimRead, Law, Link
-from .ops.parts import CUT, JOIN, REGROUP, STEP_OF
+from .ops.parts import CUT, JOIN, REGROUP
 
 DROPPED = Block(Cause.SELECTION, "drops the axis, one sample long")
 TORN = Block(Cause.RESHAPE, "merges or splits the axis with a view that cannot be followed")
@@ -51,8 +51,9 @@ def stages(node: Node, layout: Layout, found: View) -> Iterator[Stage]:
         parts = list(found.between)
         yield step(REGROUP, {}, (link,))
         for i in found.joins:
-            parts[i : i + 2] = [replace(parts[i], size=parts[i].size * parts[i + 1].size)]
-            yield step(JOIN, {"dim": i}, None)
+            piece = parts[i + 1].size
+            parts[i : i + 2] = [replace(parts[i], size=parts[i].size * piece)]
+            yield step(JOIN, {"dim": i, "piece": piece}, None)
         link = Link(0, tuple(DimRead(i, i, IndexMap.identity()) for i in range(len(parts))))
     if made:
         node = replace(node, args={k: Data(at) if isinstance(v, Data) else v for k, v in node.args.items()})

@@ -165,3 +165,11 @@ def test_layout_view_is_the_view(seed):
     for o in range(length):  # sample o of the axis holds exactly its share of the old positions
         share = {o * parts[at].size // length + k for k in range(max(1, parts[at].size // length))}
         assert set(rows[o].tolist()) == share
+
+
+def test_a_view_is_one_row_of_the_table():
+    a = oc.analyze(nn.Sequential(nn.Conv2d(1, 1, 3, padding=1), Windows(4, nn.Linear(1, 1))), (1, 1, 32, 32))
+    rows = {row.name: row.detail for row in a.layers}
+    assert rows["1.reshape"] == {"cut": 4}
+    assert rows["1.reshape#4"] == {"join": 4}
+    assert not any("/" in name for name in rows)

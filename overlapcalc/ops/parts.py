@@ -13,8 +13,6 @@ from .registry import rule
 
 CUT, JOIN, REGROUP = "overlapcalc::cut", "overlapcalc::join", "overlapcalc::regroup"
 STEPS = (CUT, JOIN, REGROUP)
-STEP_OF = "view"
-"""The argument of a step that names the operator it is a step of."""
 
 
 @rule(CUT, shown=False, sizes=("piece",))
@@ -30,7 +28,7 @@ def cut(call: Call) -> Law:
     return Law(tuple(links), by_size=why)
 
 
-@rule(JOIN, shown=False)
+@rule(JOIN, shown=False, sizes=("piece",))
 def join(call: Call) -> Law:
     """Sample o is place `o % piece` of piece `o // piece`. Where all places read the same, one link says so."""
     d, n = int(call["dim"]), len(call.shapes[0])
