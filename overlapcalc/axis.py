@@ -15,7 +15,7 @@ from .measure import Sides
 from .propagator import propagate
 from .reach import Obstacle, Propagation, Reach, reach_between
 from .sizecheck import adopted, differences, views_of
-from .source import Source, shapes_at
+from .source import Source, output_of, shapes_at
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class AxisAnalysis:
         if size is None:
             return self._reach.reads.reads(start, stop) if self._reach.reads is not None else None
         net = self._source.at(self.input, self.axis, size, False)
-        output = self._source.output_node(self.output)
+        output = output_of(net, self.output)
         _check_inside(start, stop, net.size(output, self.axis), self.output, self.axis)
         self._clear(net)
         found = sized(net, output, self.axis, Spans.span(start, stop))
@@ -79,7 +79,7 @@ class AxisAnalysis:
         check_span(start, stop)
         size = self.size if size is None else size
         net = self._source.at(self.input, self.axis, size, True)
-        output = self._source.output_node(self.output)
+        output = output_of(net, self.output)
         self._clear(net)
         length = net.size(output, self.axis)
         _check_inside(start, stop, length, self.output, self.axis)
@@ -121,7 +121,7 @@ class AxisAnalysis:
         return not any(self.axis in axes for axes in differences(small, net, moved).values())
 
     def _clear(self, net: Propagation) -> None:
-        obstacles = reach_between(net, self._source.output_node(self.output), self.input, self.axis).via
+        obstacles = reach_between(net, output_of(net, self.output), self.input, self.axis).via
         if obstacles:
             raise ObstacleError(no_way(self.output, self.input, self.axis, obstacles))
 

@@ -59,6 +59,7 @@ class Node:
 
     leaf: the class of the layer where it has no layers of its own, else "". result: which of the operator's
     results this is. pointwise: torch tags it so. layout: of an input, what its dimensions are, where it was said.
+    truth: its values are true and false.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Node:
     source: str = ""
     pointwise: bool = False
     layout: str = ""
+    truth: bool = False
 
     @property
     def called(self) -> str:

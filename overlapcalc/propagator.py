@@ -32,7 +32,7 @@ from .reach import (
     Value,
     join_reaches,
 )
-from .views import ELSEWHERE, out_parts, spelled, spelled_law, stages
+from .views import ELSEWHERE, JOINT_OUTPUT, out_parts, spelled, spelled_law, stages
 
 
 def propagate(
@@ -59,6 +59,7 @@ def propagate(
     if run.unknown:
         raise UnknownOperatorError(_unknown_message(run.unknown, run.names))
     run.coarsen(coarser or {})
+    run.refuse_joint_outputs()
     return Propagation(
         graph, run.taken_apart(), run.slots, run.values, run.rates, tuple(dict.fromkeys(run.obstacles)), run.names
     )
@@ -87,6 +88,7 @@ class _Run:
         self.views = views
         self.graph, self.names, self.differing, self.sizes_verified = graph, dict(names), differing, sizes_verified
         self.nodes: list[Node] = []
+        self.truths: set[str] = set()
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.slots: tuple[Slot, ...] = tuple(
             (name, axis) for name in graph.inputs for axis in graph[name].axes if axis != CELL
@@ -138,6 +140,8 @@ class _Run:
         self.nodes.append(node)
         self.values[node.name] = value
         self.shapes[node.name] = node.shape
+        if node.truth:
+            self.truths.add(node.name)
 
     def _view(self, node: Node, runs: Sequence[Run]) -> None:
         layout = self.values[node.operands[0]].layout
@@ -174,6 +178,18 @@ class _Run:
                 component, samples = self.rates.root(rate)
                 self.rates.whole(rate, int(samples * steps[component]) * times[axis])
 
+    def refuse_joint_outputs(self) -> None:
+        """An output whose dimension holds more than an axis is no image along that axis: blocks cannot be laid side
+        by side. What reads it inside the net is not concerned."""
+        for _, name in self.graph.outputs:
+            value, node = self.values[name], self.graph[name]
+            joint = [value.layout.places(d) for d, width in enumerate(value.layout.widths) if width > 1]
+            axes = {value.layout.labels[i] for places in joint for i in places if value.layout.parts[i].is_axis}
+            here = {axis: self._obstacle(node, axis, JOINT_OUTPUT) for axis in sorted(axes)}
+            if here:
+                cells = value.cells.map(lambda reaches, here=here: self._behind(reaches, here))  # type: ignore[misc]
+                self.values[name] = replace(value, cells=cells)
+
     def _unknown_value(self, node: Node) -> Value:
         """Stands in for an operator without a rule, so that the others can be looked at and listed too."""
         operand = self.values.get(node.operands[0]) if node.operands else None
@@ -204,7 +220,8 @@ class _Run:
     def _call(self, node: Node) -> Call:
         """The call as its rule sees it: steps of views see the parts of their operand."""
         parts = node.op in STEPS
-        return Call(node, tuple(self.values[o].layout.sizes if parts else self.shapes[o] for o in node.operands))
+        shapes = tuple(self.values[o].layout.sizes if parts else self.shapes[o] for o in node.operands)
+        return Call(node, shapes, tuple(o in self.truths for o in node.operands))
 
     def _obstacle(self, node: Node, axis: str, block: Block) -> Obstacle:
         obstacle = Obstacle(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 
-from .errors import InputError
+from .errors import InputError, TraceError
 from .lattice import Lattice
 from .reach import Propagation
 
@@ -27,7 +27,7 @@ class Source:
 
     def output_node(self, shown: str) -> str:
         """The node behind the name of an output."""
-        return dict(self.net.graph.outputs)[shown]
+        return output_of(self.net, shown)
 
     def at(self, input: str, axis: str, size: int, verified: bool) -> Propagation:
         """The net with another length of one axis: all inputs on the joint grid move along."""
@@ -37,6 +37,15 @@ class Source:
         if not isinstance(size, int) or size < 1:
             raise InputError(f"size={size!r}: expected a number of input samples along {axis}, at least 1")
         return self.retrace(shapes_at(self.net, input, axis, size), verified)
+
+
+def output_of(net: Propagation, shown: str) -> str:
+    """The node behind the name of an output; at another size it may be another one. Raises TraceError."""
+    found = dict(net.graph.outputs).get(shown)
+    if found is None:
+        names = ", ".join(name for name, _ in net.graph.outputs)
+        raise TraceError(f"there is no output {shown} at this size of the input; the net has {names}")
+    return found
 
 
 def shapes_at(net: Propagation, input: str, axis: str, size: int) -> tuple[tuple[int, ...], ...]:

@@ -15,6 +15,7 @@ from .ops.parts import CUT, JOIN, REGROUP
 DROPPED = Block(Cause.SELECTION, "drops the axis, one sample long")
 TORN = Block(Cause.RESHAPE, "merges or splits the axis with a view that cannot be followed")
 LAID_TOGETHER = Block(Cause.RESHAPE, "works along a dimension into which a view laid several axes")
+JOINT_OUTPUT = Block(Cause.RESHAPE, "gives an output with the axis laid into one dimension with others")
 ELSEWHERE = Block(Cause.POSITION, "joins data that is not laid out along the axis")
 
 

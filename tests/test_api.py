@@ -362,3 +362,22 @@ def test_obstacles(name, what, cause):
     assert all(o.layer and o.message and o.help for o in a.obstacles)
     with pytest.raises(oc.ObstacleError):
         a[a.obstacles[0].axis]
+
+
+class PadRunCrop(nn.Module):
+    """Pads to a multiple of four, runs, crops back: the crop vanishes where nothing was padded, and with it a name."""
+
+    def forward(self, x):
+        p = F.pad(x, (0, -x.shape[2] % 4))
+        y = F.avg_pool1d(p, 4, 4).repeat_interleave(4, 2)[:, :, : x.shape[2]]
+        return F.avg_pool1d(y, 3, 1, 1)[:, :, 1:]
+
+
+@pytest.mark.parametrize("analysed", [16, 13])
+@pytest.mark.parametrize("size", [12, 13, 15, 16])
+def test_reads_at_a_size_where_nodes_have_other_names(analysed, size):
+    w = oc.analyze(PadRunCrop(), (1, 1, analysed))["L"]
+    truth = Dependency(PadRunCrop(), torch.rand(1, 1, size, dtype=torch.float64) + 0.1, 2)
+    for o in range(size - 1):
+        said = w.reads(o, o + 1, size=size)
+        assert (None if said is None else (said.start, said.stop)) == truth.hull(o, o + 1)

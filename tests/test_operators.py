@@ -90,6 +90,18 @@ def folded(x: torch.Tensor) -> torch.Tensor:
     return F.fold(y * torch.linspace(0.5, 1.5, y.shape[1], dtype=x.dtype)[:, None], size, 4, stride=2, padding=1)
 
 
+def _cleared_by_mask(x: torch.Tensor) -> torch.Tensor:
+    y = x.clone()
+    y[y > 5] = 0.0
+    return y
+
+
+def _up_to_the_last(x: torch.Tensor) -> torch.Tensor:
+    y = F.avg_pool2d(x, 3, 1, 1)
+    y[:, :, 0::2] = x[:, :, 0::2]
+    return y
+
+
 CASES: list[tuple[str, nn.Module, tuple[int, ...]]] = [
     ("unfold", Do("", lambda x: x.unfold(2, 5, 3).sum(-1)), (1, 2, 29)),
     ("unfold in both axes", Do("", lambda x: x.unfold(2, 4, 2).unfold(3, 3, 3).amax((-1, -2))), (1, 1, 18, 17)),
@@ -107,6 +119,10 @@ CASES: list[tuple[str, nn.Module, tuple[int, ...]]] = [
     ("antialiased to 2/3", Do("", lambda x: F.interpolate(x, scale_factor=2 / 3, mode="bilinear", antialias=True)), (1, 1, 24, 18)),
     ("antialiased cubic", Do("", lambda x: F.interpolate(x, scale_factor=0.25, mode="bicubic", antialias=True)), (1, 1, 48, 40)),
     ("antialiased up", Do("", lambda x: F.interpolate(x, scale_factor=2, mode="bicubic", antialias=True)), (1, 1, 12, 10)),
+    ("cleared by a mask", Do("", lambda x: _cleared_by_mask(F.avg_pool2d(x, 3, 1, 1))), (1, 2, 9, 7)),
+    ("times a vector", Do("", lambda x: F.avg_pool2d((x.permute(0, 2, 3, 1) @ x.new_ones(3))[:, None], (1, 3), 1, (0, 1))), (1, 3, 8, 9)),
+    ("a vector times", Do("", lambda x: F.avg_pool2d((x.new_ones(3) @ x.permute(0, 2, 1, 3))[:, None], (3, 1), 1, (1, 0))), (1, 3, 8, 9)),
+    ("every other to the last but one", Do("", lambda x: _up_to_the_last(x)), (1, 1, 9, 10)),
     ("bins", Do("", lambda x: x * torch.bucketize(x, torch.tensor([0.2, 0.4]))), (1, 2, 9, 7)),
     ("complex", Do("", lambda x: torch.view_as_real(torch.complex(x, F.avg_pool2d(x, 3, 1, 1)) * (1 + 2j)).sum(-1)), (1, 1, 9, 7)),
     ("einsum of two maps", Do("", lambda x: torch.einsum("nchw,ndhw->ncdhw", x, F.avg_pool2d(x, 3, 1, 1)).flatten(1, 2)), (1, 2, 9, 7)),
@@ -191,3 +207,31 @@ def test_a_kernel_that_is_another_input():
     a = oc.analyze(Search(), [(1, 2, 40, 40), (1, 2, 7, 7)])
     assert {o.cause for o in a.between(input=1).obstacles("W")} == {"global"}
     assert {o.cause for o in a.between(input=0).obstacles("W")} == {"size-dependent"}
+
+
+def _not_the_last(x: torch.Tensor) -> torch.Tensor:
+    y = F.avg_pool1d(x, 3, 1, 1)
+    last = y.shape[2] - 1
+    y[:, :, 0:last:2] = x[:, :, 0:last:2]
+    return y
+
+
+def test_a_write_that_stops_before_the_last_sample():
+    """At 9 samples the last one is not written, though it is its turn: no law of every other sample."""
+    a = oc.analyze(Do("", _not_the_last), (1, 1, 9))
+    assert {o.cause for o in a.obstacles} == {"absolute-position"}
+
+
+def test_vectors_of_a_net_of_one_size():
+    """A program of fixed size: nothing but the rule says which dimension is which."""
+
+    class Weighed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("v", torch.ones(3))
+
+        def forward(self, x):
+            return F.avg_pool2d((x.permute(0, 2, 3, 1) @ self.v)[:, None], (1, 3), 1, (0, 1))
+
+    a = oc.analyze(torch.export.export(Weighed(), (torch.rand(1, 3, 8, 8),)))
+    assert [tuple(a[axis].context) for axis in a.axes] == [(0, 0), (1, 1)]

@@ -20,11 +20,12 @@ class Call:
     """A node together with the shapes of the tensors that it reads.
 
     `operands[k]` is the k-th data operand in argument order (the numbering that `Link.operand` uses); `shapes[k]`
-    its shape; `shape` the output's.
+    its shape; `shape` the output's; `truths[k]`: its values are true and false.
     """
 
     node: Node
     shapes: tuple[tuple[int, ...], ...]
+    truths: tuple[bool, ...] = ()
 
     @property
     def shape(self) -> tuple[int, ...]:

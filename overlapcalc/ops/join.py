@@ -127,7 +127,7 @@ def slice_scatter(call: Call) -> Law:
     start, end = int(call["start"] or 0), call["end"]
     start = min(max(start + size if start < 0 else start, 0), size)
     stop = size if end is None else min(max(end + size if end < 0 else int(end), 0), size)
-    regular = start < step and stop > size - step
+    regular = start < step and start + step * len(range(start, stop, step)) >= size
     everything = regular and step == 1
     base, source = call.position("self"), call.position("src")
     block = Block(Cause.POSITION, "writes into a part of the axis") if not regular and base is not None else None

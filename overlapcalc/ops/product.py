@@ -30,43 +30,54 @@ def linear(call: Call) -> Law:
 def matrix_product(call: Call) -> Law:
     """Rows of the left factor, columns of the right one; the dimension between them is read whole."""
     n = len(call.shape)
-    what = "a matrix product mixes all positions of the axis"
+    factors = {call.position(name): (name, *geometry) for name, geometry in _geometry(call).items()}
     links = []
-    left = call.position("mat1" if "add" in call.node.op else "self")
-    if "baddbmm" in call.node.op:
-        left = call.position("batch1")
-    if call.node.op == "aten::linear":
-        left = call.position("input")
     for k, shape in enumerate(call.shapes):
-        if "add" in call.node.op and k == call.position("self"):
+        if k not in factors:  # a summand
             dims = [DimRead(s, n - len(shape) + s, IndexMap.identity()) for s in range(len(shape))]
             links.append(Link(k, tuple(dims)))
             continue
-        m = len(shape)
-        vector = m == 1
-        between = m - 1 if k == left or vector else m - 2
-        if call.node.op == "aten::linear" and k != left:
-            between = m - 1
-        own = None if vector else ((n - 2 if k == left else n - 1) if n >= 2 else n - 1)
-        dims = [whole(between, None, what)]
+        name, between, targets = factors[k]
+        dims = [whole(between, None, "a matrix product mixes all positions of the axis")]
         exact = True
         other = _other(call, k)
-        if other is not None and (other.pattern is not None or other.uneven):
+        if other is not None:
+            (theirs,) = (g for key, g in _geometry(call).items() if key != name)
+            kept = max(theirs[1].items())[1]  # where the other factor's own dimension ends up
             exact = not other.uneven
-            if not vector and other.pattern is not None:  # row i of a left factor, column j of a right one
-                dims = [replace(dims[0], target=n - 1 if k == left else n - 2, reads=_lines(other, k == left))]
-        if not vector:
-            free = m - 2 if between == m - 1 else m - 1
-            dims.append(DimRead(free, own if n else None, IndexMap.identity()))
-        extra = m - 2
-        lead = n - 2
-        for s in range(extra):
-            t = lead - extra + s
+            if other.pattern is not None:
+                dims = [replace(dims[0], target=kept, reads=_lines(other, name == _names(call)[0]))]
+        for s, t in targets.items():
             spread = shape[s] == 1 and call.shape[t] > 1
             dims.append(DimRead(s, t, None if spread else IndexMap.identity()))
         links.append(Link(k, tuple(dims), exact=exact))
     periods, blocks = _factors(call, n)
     return Law(tuple(links), tuple(periods), tuple(blocks))
+
+
+def _geometry(call: Call) -> dict[str, tuple[int, dict[int, int]]]:
+    """Of each factor: the dimension that is summed over, and where the others end up in the product.
+
+    A vector has no rows, or no columns, of its own; the product then has a dimension less.
+    """
+    names = _names(call)
+    ranks = []
+    for name in names:
+        value, at = call[name], call.position(name)
+        ranks.append(len(value.shape) if isinstance(value, Constant) else len(call.shapes[at or 0]))
+    n = len(call.shape)
+    lead = n - sum(m >= 2 for m in ranks)  # how many dimensions of the product stand before rows and columns
+    turned = call.node.op == "aten::linear"  # its weight has the columns first
+    found: dict[str, tuple[int, dict[int, int]]] = {}
+    for place, (name, m) in enumerate(zip(names, ranks, strict=True)):
+        if m == 1:
+            found[name] = (0, {})
+            continue
+        between = m - 1 if place == 0 or turned else m - 2
+        own = 2 * m - 3 - between  # the other one of the last two
+        targets = {s: lead - (m - 2) + s for s in range(m - 2)}
+        found[name] = (between, {**targets, own: lead if place == 0 else n - 1})
+    return found
 
 
 def _other(call: Call, operand: int) -> Constant | None:
@@ -103,22 +114,15 @@ def _names(call: Call) -> tuple[str, str]:
 
 def _factors(call: Call, n: int) -> tuple[list[tuple[int, int]], list[tuple[int, Block]]]:
     """Constant factors, told apart along every dimension that the product keeps; a constant summand too."""
-    left, right = _names(call)
+    geometry = _geometry(call)
     periods: list[tuple[int, int]] = []
     blocks: list[tuple[int, Block]] = []
     for name, value in call.node.args.items():
-        if not isinstance(value, Constant):
-            continue
-        m = len(value.shape)
-        targets = {s: n - m + s for s in range(m)}
-        if name in (left, right):
-            between = m - 1 if name == left or m == 1 else m - 2
-            targets = {s: t for s, t in targets.items() if s != between and 0 <= t < n}
-            if m >= 2 and call.node.op != "aten::linear":
-                kept = m - 2 if name == left else m - 1
-                targets[kept] = n - 2 if name == left and n >= 2 else n - 1
-        more = call.placed(value, {s: t for s, t in targets.items() if 0 <= t < n})
-        periods, blocks = periods + more[0], blocks + more[1]
+        if isinstance(value, Constant):
+            m = len(value.shape)
+            targets = geometry[name][1] if name in geometry else {s: n - m + s for s in range(m)}
+            more = call.placed(value, targets)
+            periods, blocks = periods + more[0], blocks + more[1]
     return periods, blocks
 
 

@@ -103,10 +103,21 @@ def _anywhere(call: Call, used: tuple[int, ...]) -> Law:
     return Law(tuple(links))
 
 
-@rule("aten::index_add", "aten::index_copy", "aten::index_put", "aten::index_fill", "aten::index_reduce",
+@rule("aten::index_put", "aten::_unsafe_index_put", shown=False)
+def index_put(call: Call) -> Law:
+    """`x[mask] = number` is `masked_fill`; anything else writes anywhere."""
+    places, values = call["indices"], call["values"]
+    at = call.positions("indices")
+    one = isinstance(values, Constant) and all(n == 1 for n in values.shape)
+    if one and len(places) == 1 and at[0] is not None and call.truths[at[0]] and call.shapes[at[0]] == call.shape:
+        return call.broadcast()
+    return _anywhere(call, tuple(range(max(len(s) for s in call.shapes))))
+
+
+@rule("aten::index_add", "aten::index_copy", "aten::index_fill", "aten::index_reduce",
       "aten::masked_select", "aten::take", "aten::put", "aten::masked_scatter", "aten::bincount", "aten::nonzero",
       "aten::grid_sampler", "aten::grid_sampler_2d", "aten::grid_sampler_3d", "aten::affine_grid_generator",
-      "aten::as_strided", "aten::_unsafe_index_put", "aten::histc", "aten::unique_consecutive", "aten::_unique2",
+      "aten::as_strided", "aten::histc", "aten::unique_consecutive", "aten::_unique2",
       "torchvision::deform_conv2d", "torchvision::roi_align", "torchvision::roi_pool", "torchvision::nms",
       shown=False)  # fmt: skip
 def anywhere(call: Call) -> Law:

@@ -148,7 +148,18 @@ def looked_at(node: FxNode) -> list[FxNode]:
 
 
 SHAPE_ONLY = frozenset(
-    {"fill", "zeros_like", "ones_like", "full_like", "empty_like", "new_zeros", "new_ones", "new_full", "new_empty"}
+    {
+        "fill",
+        "zero",
+        "zeros_like",
+        "ones_like",
+        "full_like",
+        "empty_like",
+        "new_zeros",
+        "new_ones",
+        "new_full",
+        "new_empty",
+    }
     | {"rand_like", "randn_like", "randint_like"}
 )
 

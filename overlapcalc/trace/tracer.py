@@ -171,6 +171,7 @@ class Lowering:
             self.modules.get(layer, "") if layer else "",
             source_of(call),
             aten and torch.Tag.pointwise in tags and torch.Tag.nondeterministic_seeded not in tags,
+            truth=fx.meta["val"].dtype is torch.bool,
         )
 
     def _arguments(self, call: FxNode, name: str) -> dict[str, Any]:
