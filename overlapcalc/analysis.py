@@ -182,7 +182,7 @@ class Analysis:
             "blocking_free": self.blocking_free,
             "size_verified": self.size_verified,
             "verified_at": self._verified_dict(),
-            "obstacles": [_obstacle_dict(o) for o in self.obstacles],
+            "obstacles": [o.to_dict() for o in self.obstacles],
             "grid": self._grid_dict(),
             "pairs": [self._pair_dict(pair) for pair in self.pairs],
             "features": None if self.features is self else self.features._part_dict(),
@@ -213,7 +213,7 @@ class Analysis:
             if obstacles:
                 local = pair.local[axis]
                 axes[axis] = {
-                    "obstacles": [_obstacle_dict(o) for o in obstacles],
+                    "obstacles": [o.to_dict() for o in obstacles],
                     "local": None if local is None else local.to_dict(),
                 }
             else:
@@ -285,15 +285,3 @@ class Local:
     @property
     def pairs(self) -> tuple[LocalPair, ...]:
         return tuple(pair.local for pair in self._of.pairs)
-
-
-def _obstacle_dict(o: Obstacle) -> dict[str, str]:
-    return {
-        "layer": o.layer,
-        "op": o.op,
-        "axis": o.axis,
-        "cause": o.cause,
-        "message": o.message,
-        "source": o.source,
-        "help": o.help,
-    }

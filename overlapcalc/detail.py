@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .graph import Constant, Node
@@ -73,3 +73,8 @@ def _short(value: Any) -> Any:
             return value[0]
         return value
     return value if isinstance(value, (int, float, str, bool, type(None))) else None
+
+
+def plain(figures: Mapping[str, Any]) -> dict[str, Any]:
+    """The figures as plain data for JSON."""
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in figures.items()}

@@ -17,7 +17,7 @@ from itertools import pairwise
 from typing import Any
 
 from .axis import AxisAnalysis
-from .detail import detail
+from .detail import detail, plain
 from .lattice import Lattice
 from .measure import Sides
 from .reach import Obstacle, Propagation
@@ -52,7 +52,7 @@ class Contribution:
         return {
             "layer": self.layer,
             "op": self.op,
-            "detail": {k: list(v) if isinstance(v, tuple) else v for k, v in self.detail.items()},
+            "detail": plain(self.detail),
             "source": self.source,
             "sample": self.sample,
             "operand": self.operand,

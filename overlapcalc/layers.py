@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from .detail import detail
+from .detail import detail, plain
 from .errors import AmbiguousPair, InputError
 from .graph import Node
 from .index import IndexMap
@@ -78,7 +78,7 @@ class LayerRow:
             "name": self.name,
             "op": self.op,
             "inputs": list(self.inputs),
-            "detail": {k: list(v) if isinstance(v, tuple) else v for k, v in self.detail.items()},
+            "detail": plain(self.detail),
             "source": self.source,
             "axes": {name: {a: row.to_dict() for a, row in axes.items()} for name, axes in self.against.items()},
         }

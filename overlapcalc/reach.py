@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from .cells import Field, Pairing
 from .factors import Layout, View
@@ -31,6 +31,9 @@ class Obstacle:
     message: str
     source: str = ""
     help: str = ""
+
+    def to_dict(self) -> dict[str, str]:
+        return asdict(self)
 
     def __str__(self) -> str:
         at = f" ({self.source})" if self.source else ""

@@ -10,7 +10,7 @@ from math import gcd, lcm
 from typing import Any
 
 from .demand import interior
-from .detail import detail
+from .detail import detail, plain
 from .graph import Node
 from .index import Spans
 from .lattice import Lattice
@@ -41,7 +41,7 @@ class StepReason:
         return {
             "layer": self.layer,
             "op": self.op,
-            "detail": {k: list(v) if isinstance(v, tuple) else v for k, v in self.detail.items()},
+            "detail": plain(self.detail),
             "source": self.source,
             "multiple": str(self.multiple),
             "outputs": self.outputs,
@@ -172,18 +172,7 @@ class Blame:
     way: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        o = self.obstacle
-        return {
-            "layer": o.layer,
-            "op": o.op,
-            "axis": o.axis,
-            "cause": o.cause,
-            "message": o.message,
-            "source": o.source,
-            "text": self.text,
-            "help": o.help,
-            "way": list(self.way),
-        }
+        return {**self.obstacle.to_dict(), "text": self.text, "way": list(self.way)}
 
 
 def blame(net: Propagation, obstacle: Obstacle, slot: Slot) -> Blame:

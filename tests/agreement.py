@@ -60,6 +60,28 @@ def compare(net: Net, shape: tuple[int, ...], seed: int) -> Outcome:
     return out
 
 
+def followed(
+    module: torch.nn.Module, shape: tuple[int, ...], seed: str, *, zero_taps: bool = False, bound: bool = False
+) -> Outcome:
+    """A net that must be answered on every axis, against brute force. bound: it may say that it is only a bound."""
+    net = healthy(module, 1)
+    rng = random.Random(seed)
+    x = torch.rand(shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64) + 0.1
+    with torch.no_grad():
+        y = net(x)
+    a = oc.analyze(net, x)
+    assert a.blocking_free, a.obstacles
+    out = Outcome()
+    for place, axis in enumerate(a.axes):
+        w = a[axis]
+        assert w.exact or bound
+        assert w.out_size == y.shape[2 + place]
+        _reads(out, w, Dependency(net, x, 2 + place, zero_taps=zero_taps), rng, short=False)
+        _tiles(out, w, net, x, y, 2 + place, rng)
+    assert out.tiles > 0
+    return out
+
+
 def _reads(out: Outcome, w: oc.AxisAnalysis, truth: Dependency, rng: random.Random, short: bool) -> None:
     n_out, n = truth.out_size, truth.size
     spans = [(o, o + 1) for o in _some(range(n_out), 10, rng)]

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import random
-
 import pytest
 import torch
 import torch.nn.functional as F
-from agreement import Outcome, _reads, _tiles
-from nets import Do, healthy
-from oracle import Dependency
+from agreement import followed
+from nets import Do
 from torch import nn
 
 import overlapcalc as oc
@@ -131,22 +128,7 @@ CASES: list[tuple[str, nn.Module, tuple[int, ...]]] = [
 
 @pytest.mark.parametrize(("name", "net", "shape"), CASES, ids=[c[0] for c in CASES])
 def test_operator(name, net, shape):
-    net = healthy(net, 1)
-    rng = random.Random(name)
-    x = torch.rand(shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64) + 0.1
-    with torch.no_grad():
-        y = net(x)
-    a = oc.analyze(net, x)
-    assert a.blocking_free, a.obstacles
-    outcome = Outcome()
-    for place, axis in enumerate(a.axes):
-        w = a[axis]
-        assert w.exact or name == "wavelets"  # a bound, and said to be one
-        truth = Dependency(net, x, 2 + place, zero_taps="antialiased" in name)
-        _reads(outcome, w, truth, rng, short=False)
-        _tiles(outcome, w, net, x, y, 2 + place, rng)
-    assert outcome.wrong == []
-    assert outcome.tiles > 0
+    assert followed(net, shape, name, zero_taps="antialiased" in name, bound=name == "wavelets").wrong == []
 
 
 def test_a_hard_codebook_is_local():

@@ -7,9 +7,8 @@ import random
 import pytest
 import torch
 import torch.nn.functional as F
-from agreement import Outcome, _reads, _tiles
-from nets import Do, healthy
-from oracle import Dependency
+from agreement import followed
+from nets import Do
 from torch import nn
 from viewed import Attention, Places, Tokens, Windows, from_depth, in_batches, to_depth
 
@@ -72,22 +71,7 @@ CASES: list[tuple[str, nn.Module, tuple[int, ...], bool]] = [
 
 @pytest.mark.parametrize(("name", "net", "shape", "zero_taps"), CASES, ids=[c[0] for c in CASES])
 def test_followed(name, net, shape, zero_taps):
-    net = healthy(net, 1)
-    rng = random.Random(name)
-    x = torch.rand(shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64) + 0.1
-    with torch.no_grad():
-        y = net(x)
-    a = oc.analyze(net, x)
-    assert a.blocking_free, a.obstacles
-    outcome = Outcome()
-    for place, axis in enumerate(a.axes):
-        w = a[axis]
-        assert w.exact
-        truth = Dependency(net, x, 2 + place, zero_taps=zero_taps)
-        _reads(outcome, w, truth, rng, short=False)
-        _tiles(outcome, w, net, x, y, 2 + place, rng)
-    assert outcome.wrong == []
-    assert outcome.tiles > 0
+    assert followed(net, shape, name, zero_taps=zero_taps).wrong == []
 
 
 def test_windows_read_whole_windows():

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 from math import floor
 
 from ..index import IndexMap, Spans
@@ -75,28 +77,33 @@ def _rounds_exactly(kind: str, factor: Fraction, size_out: int, size_in: int) ->
     )
 
 
+def _resampled(call: Call, n: int, taps: Callable[[Fraction, int], Spans], border: Border, rounds: str = "") -> Law:
+    """The last n dimensions by `taps(factor, output)`. rounds: the kind whose indices torch computes in float32."""
+    x = call.shapes[0]
+    dims: dict[int, DimRead] = {}
+    by_size: Block | None = None
+    for i in range(n):
+        d = len(x) - n + i
+        factor, guessed = _factor(call, i, n, x[d], call.shape[d])
+        reads = IndexMap.from_function(factor.denominator, factor.numerator, partial(taps, factor))
+        block = None
+        if call["align_corners"]:
+            block = Block(Cause.ALIGN_CORNERS, "align_corners=True places samples by the size of the image")
+        elif not _rounds_exactly(rounds, factor, call.shape[d], x[d]):
+            block = Block(Cause.RESIZE, f"resampling by {1 / factor} is rounded unevenly in float32")
+        elif guessed:
+            by_size = TO_A_SIZE
+        dims[d] = DimRead(d, d, reads, border, block)
+    return Law((Link(0, keep(len(x), but=dims)),), by_size=by_size)
+
+
 SUPPORT = {"bilinear": 1, "bicubic": 2, "lanczos": 3}
 
 
 @rule(*(f"aten::_upsample_{kind}2d_aa" for kind in SUPPORT), sizes=("output_size",))
 def smooth(call: Call) -> Law:
     support = next(n for kind, n in SUPPORT.items() if kind in call.node.op)
-    dims: dict[int, DimRead] = {}
-    by_size: Block | None = None
-    for i, d in enumerate((2, 3)):
-        factor, guessed = _factor(call, i, 2, call.shapes[0][d], call.shape[d])
-        reads = IndexMap.from_function(
-            factor.denominator,
-            factor.numerator,
-            lambda o, f=factor: _smooth_taps(support, f, o),  # type: ignore[misc]
-        )
-        block = None
-        if call["align_corners"]:
-            block = Block(Cause.ALIGN_CORNERS, "align_corners=True places samples by the size of the image")
-        elif guessed:
-            by_size = TO_A_SIZE
-        dims[d] = DimRead(d, d, reads, block=block)
-    return Law((Link(0, keep(4, but=dims)),), by_size=by_size)
+    return _resampled(call, 2, partial(_smooth_taps, support), Border.CONSTANT)
 
 
 @rule(
@@ -109,26 +116,6 @@ def smooth(call: Call) -> Law:
     sizes=("output_size",),
 )
 def upsample(call: Call) -> Law:
-    op, x = call.node.op, call.shapes[0]
-    n = int(op[-2])
+    op = call.node.op
     kind = "cubic" if "cubic" in op else "linear" if "linear" in op else "nearest_exact" if "exact" in op else "nearest"
-    dims: dict[int, DimRead] = {}
-    by_size: Block | None = None
-    for i in range(n):
-        d = len(x) - n + i
-        size_in, size_out = x[d], call.shape[d]
-        factor, guessed = _factor(call, i, n, size_in, size_out)
-        reads = IndexMap.from_function(
-            factor.denominator,
-            factor.numerator,
-            lambda o, f=factor: _taps(kind, f, o),  # type: ignore[misc]
-        )
-        block = None
-        if call["align_corners"]:
-            block = Block(Cause.ALIGN_CORNERS, "align_corners=True places samples by the size of the image")
-        elif not _rounds_exactly(kind, factor, size_out, size_in):
-            block = Block(Cause.RESIZE, f"resampling by {1 / factor} is rounded unevenly in float32")
-        elif guessed:
-            by_size = TO_A_SIZE
-        dims[d] = DimRead(d, d, reads, Border.REPLICATE, block)
-    return Law((Link(0, keep(len(x), but=dims)),), by_size=by_size)
+    return _resampled(call, int(op[-2]), partial(_taps, kind), Border.REPLICATE, kind)
