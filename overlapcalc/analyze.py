@@ -17,8 +17,8 @@ from .analysis import Analysis
 from .collector import paused
 from .errors import InputError, TraceError
 from .graph import Graph
+from .growth import grow, samples, skewed, stretch
 from .inputs import asked_axes, module_inputs, parsed, refuse_unbatched
-from .lattice import Lattice
 from .layout import chosen
 from .named import Named
 from .names import node_names
@@ -196,7 +196,7 @@ class _Tracer:
         again = partial(propagate, net.traced, names=net.names, views=views_of(net, net.traced))
         for steps in LARGER:
             times = dict.fromkeys(axes, steps)
-            larger, found, seen = self._compared(net, _skewed(times))
+            larger, found, seen = self._compared(net, skewed(times))
             if seen is not net and sights:
                 return self._settled(seen, sights - 1)
             if found is None or (steps > 1 and not found and not self._repeats(net, times)):
@@ -219,7 +219,7 @@ class _Tracer:
 
         If all that differs is how views are seen, the larger image shows them (see factors.View).
         """
-        larger, moved = _grown(net, times)
+        larger, moved = grow(net, times)
         try:
             large = self.plain(larger)
         except TraceError:
@@ -229,7 +229,7 @@ class _Tracer:
         views = views_of(large, net.traced) if found else {}
         if any(net.values[name].view != view for name, view in views.items()):
             seen = propagate(net.traced, names=net.names, views=views)
-            there = _moved(seen, larger)
+            there = stretch(seen, larger)
             if there is not None and not differences(seen, large, there):
                 return Comparison(larger, {}, seen)
         return Comparison(larger, found, net)
@@ -241,7 +241,7 @@ class _Tracer:
         """
         for k in (1, 2, 3):
             further = {axis: k * steps for axis, steps in times.items()}
-            seen = [self._compared(net, grown) for grown in (_skewed(further), further)]
+            seen = [self._compared(net, grown) for grown in (skewed(further), further)]
             if any(c.found != {} or c.net is not net for c in seen):
                 return False
         return True
@@ -250,7 +250,7 @@ class _Tracer:
         """Whether the net has the more operators the larger the image is: a loop over samples, never periodic."""
         counts = [len(net.graph.order)]
         for k in (1, 2):
-            larger, _ = _grown(net, {axis: k * steps for axis, steps in _skewed(times).items()})
+            larger, _ = grow(net, {axis: k * steps for axis, steps in skewed(times).items()})
             try:
                 counts.append(len(self.graph(larger).order))
             except TraceError:
@@ -266,10 +266,10 @@ class _Tracer:
             return None
         for most in PERIODS:
             found = {**times, **dict.fromkeys(axes, most)}
-            larger, _ = _grown(net, _skewed(found))
-            if prod(_samples(net.graph, larger)) > MOST_SAMPLES:
+            larger, _ = grow(net, skewed(found))
+            if prod(samples(net.graph, larger)) > MOST_SAMPLES:
                 continue
-            seen = [self._compared(net, grown) for grown in (_skewed(found), found)]
+            seen = [self._compared(net, grown) for grown in (skewed(found), found)]
             if any(c.found != {} for c in seen):
                 return None
             if seen[0].net is not net:
@@ -284,18 +284,6 @@ class _Tracer:
         return None
 
 
-def _samples(graph: Graph, shapes: Shapes) -> Iterator[int]:
-    """How many places each input of such a shape has along its axes."""
-    for name, shape in zip(graph.inputs, shapes, strict=True):
-        yield prod(n for n, axis in zip(shape, graph[name].axes, strict=True) if axis)
-
-
-def _skewed(times: Mapping[str, int]) -> dict[str, int]:
-    """The second axis grows twice as much as the first, and so on: a net that looks at the difference or the ratio
-    of two sides must not see the same again."""
-    return {axis: steps * (1 + i) for i, (axis, steps) in enumerate(sorted(times.items()))}
-
-
 @contextlib.contextmanager
 def _evaluating(model: nn.Module | None) -> Iterator[None]:
     """The user's model in eval mode for a while: a closure in its copy may still call into it."""
@@ -308,31 +296,3 @@ def _evaluating(model: nn.Module | None) -> Iterator[None]:
     finally:
         for m, mode in zip(modules, modes, strict=True):
             m.training = mode
-
-
-def _moved(net: Propagation, larger: Shapes) -> Mapping[str, Mapping[str, int]] | None:
-    """How much longer each tensor gets when the inputs get these shapes; None where that is no whole step."""
-    steps: dict[str, int] = {}
-    for name, shape in zip(net.graph.inputs, larger, strict=True):
-        for axis, n, m in zip(net.values[name].labels, net.graph[name].shape, shape, strict=True):
-            if axis in net.values[name].rates:
-                whole, rest = divmod(m - n, Lattice(net, axis).per_step(name))
-                if rest or steps.setdefault(axis, whole) != whole:
-                    return None
-    grown, moved = _grown(net, steps)
-    return moved if grown == larger else None
-
-
-def _grown(net: Propagation, steps: Mapping[str, int]) -> tuple[Shapes, Mapping[str, Mapping[str, int]]]:
-    """Input shapes so many steps larger along each axis, and how much longer that makes each tensor."""
-    moved: dict[str, dict[str, int]] = {name: {} for name in net.values}
-    for axis in steps:
-        lattice = Lattice(net, axis)
-        for name, value in net.values.items():
-            if axis in value.rates:
-                moved[name][axis] = steps[axis] * lattice.per_step(name)
-    shapes = []
-    for name in net.graph.inputs:
-        labels = net.values[name].labels
-        shapes.append(tuple(n + moved[name].get(a, 0) for n, a in zip(net.graph[name].shape, labels, strict=True)))
-    return tuple(shapes), moved

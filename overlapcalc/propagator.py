@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from math import prod
 
-from .cells import Field, Lookup, Pairing
+from .cells import Field
 from .errors import RuleError, UnknownOperatorError
 from .factors import CELL, LOST, Layout, Part, Run, View, view
 from .graph import STEP_OF, Data, Graph, Node, constants_in
@@ -20,6 +19,7 @@ from .ops import Call, find, steps_before
 from .ops.law import HELP, Block, Cause, DimRead, Law, Link
 from .ops.parts import STEPS
 from .ops.pointwise import broadcast
+from .passing import Passing, cell_places, paired
 from .reach import (
     NOTHING,
     Obstacle,
@@ -93,12 +93,11 @@ class _Run:
         self.slots: tuple[Slot, ...] = tuple(
             (name, axis) for name in graph.inputs for axis in graph[name].axes if axis != CELL
         )
-        self.nothing: Reaches = (NOTHING,) * len(self.slots)
+        self.passing = Passing(self.slots)
         self.values: dict[str, Value] = {}
         self.rates = Rates()
         self.obstacles: list[Obstacle] = []
         self.unknown: list[Node] = []
-        self.known: dict[Reaches, Reaches] = {}
         self.drawn: set[str] = set()
         self.misplaced: dict[str, Block] = {}  # per axis of the node at hand
 
@@ -196,7 +195,7 @@ class _Run:
         same = operand is not None and operand.layout.simple and len(operand.labels) == len(node.shape)
         layout = Layout.plain(node.shape, operand.labels if operand is not None and same else (CELL,) * len(node.shape))
         rates = operand.rates if operand is not None and same else {}
-        return Value(layout, rates, Field.one(layout.cells, self.nothing))
+        return Value(layout, rates, Field.one(layout.cells, self.passing.nothing))
 
     # ---- laws ---------------------------------------------------------------------------------------------
 
@@ -271,9 +270,9 @@ class _Run:
         for d, period in law.period:
             if labels[d] in rates:
                 self.rates.whole(rates[labels[d]], period)
-        cells = Field.one(layout.cells, self.nothing)
+        cells = Field.one(layout.cells, self.passing.nothing)
         for path in paths:
-            cells = cells.merge(self._through(path), join_reaches)
+            cells = cells.merge(self.passing.through(path, self.values[path.operand].cells), join_reaches)
         here = self._own_obstacles(node, law, labels, rates)
         if here:
             cells = cells.map(lambda reaches: self._behind(reaches, here))
@@ -283,7 +282,7 @@ class _Run:
         if not (link.only_if_even or link.only_if_uneven):
             return True
         value = self.values[node.operands[link.operand]]
-        places = _cell_places(value.labels)
+        places = cell_places(value.labels)
         mixed = {dim.source for dim in link.dims if dim.target is None or dim.reads != IndexMap.identity()}
         even = not any(value.cells.varies(place) for d, place in places.items() if d in mixed)
         return even if link.only_if_even else not even
@@ -355,7 +354,7 @@ class _Run:
                     self.misplaced[target] = ELSEWHERE
         for axis in list(steps):
             self._rate(node, link, axis, steps, rates, block)
-        return Path(operand_name, steps, blocked, self._pairing(node, link, layout), link.exact)
+        return Path(operand_name, steps, blocked, paired(link, operand.layout, layout), link.exact)
 
     def _rate(
         self,
@@ -381,81 +380,7 @@ class _Run:
             return
         self.rates.whole(rate, steps[axis].reads.period)
 
-    def _pairing(self, node: Node, link: Link, layout: Layout) -> Pairing:
-        operand = self.values[node.operands[link.operand]]
-        place_in = _cell_places(operand.labels)
-        place_out = _cell_places(layout.labels)
-        cells_in, cells_out = operand.layout.cells, layout.cells
-        if link.cells == "regroup" and prod(cells_in) == prod(cells_out):
-            return Pairing(cells_in, cells_out, (), flat=True)
-        pairs: list[tuple[int | None, int | None, Lookup]] = []
-        seen: set[int] = set()
-        for dim in link.dims:
-            s = place_in.get(dim.source) if dim.source is not None else None
-            t = place_out.get(dim.target) if dim.target is not None else None
-            if s is None and t is None:
-                continue
-            if t is not None:
-                seen.add(t)
-            n_in = cells_in[s] if s is not None else 1
-            n_out = cells_out[t] if t is not None else 1
-            mixed = (
-                link.cells != "dims" or (dim.source is not None and s is None) or (dim.target is not None and t is None)
-            )
-            pairs.append((s, t, Lookup(None if mixed else dim.reads, n_in, n_out)))
-        pairs += [(None, t, Lookup(None, 1, n)) for t, n in enumerate(cells_out) if t not in seen]
-        return Pairing(cells_in, cells_out, tuple(pairs))
-
     # ---- reaches ------------------------------------------------------------------------------------------
-
-    def _through(self, path: Path) -> Field[Reaches]:
-        operand = self.values[path.operand].cells
-        gathered = path.cells.gather(operand, join_reaches, self.nothing)
-        return gathered.map(lambda reaches: self._shared(self._step(path, reaches)))
-
-    def _shared(self, reaches: Reaches) -> Reaches:
-        """One object per value, so that channels which read the same are told to do so by identity."""
-        return self.known.setdefault(reaches, reaches)
-
-    def _step(self, path: Path, reaches: Reaches) -> Reaches:
-        out: list[Reach] = []
-        silent: set[str] = set()
-        loose: set[Slot] = set()
-        for slot, reach in zip(self.slots, reaches, strict=True):
-            inp, axis = slot
-            if not reach:
-                out.append(NOTHING)
-            elif axis in path.blocked:
-                out.append(Reach(via=reach.via | {path.blocked[axis]}))
-            elif axis in path.steps and reach.reads is not None:
-                step = path.steps[axis].reads
-                reads = step.hull_after(reach.reads)
-                if reads.empty:
-                    if reach.via:  # what lies behind the obstacle may have been all that was read here
-                        loose.add(slot)
-                    else:
-                        silent.add(inp)
-                    out.append(Reach(via=reach.via))
-                    continue
-                same = reach.sure is reach.reads
-                sure = reads if same else step.hull_after(reach.sure) if reach.sure is not None else None
-                if reach.hidden and step.skips:
-                    loose.add(slot)
-                if not path.exact or (sure is not None and sure.empty):
-                    sure = None
-                out.append(Reach(reads, sure, reach.via, reach.hidden))
-            elif reach.reads is not None:
-                raise RuleError(f"the axis {axis} of {inp} was lost without an obstacle behind {path.operand}")
-            else:
-                out.append(reach)
-        if silent:  # a path that reads nothing along one axis reads nothing at all
-            out = [NOTHING if slot[0] in silent and not r.via else r for slot, r in zip(self.slots, out, strict=True)]
-        for inp, axis in loose:  # rows that a strided operator skips may be the only ones that read these columns
-            out = [
-                replace(r, sure=None) if slot[0] == inp and slot[1] != axis else r
-                for slot, r in zip(self.slots, out, strict=True)
-            ]
-        return tuple(out)
 
     def _own_obstacles(
         self, node: Node, law: Law, labels: tuple[str, ...], rates: Mapping[str, Rate]
@@ -484,8 +409,3 @@ class _Run:
             replace(r, via=r.via | {here[axis]}) if r and axis in here else r
             for (_, axis), r in zip(self.slots, reaches, strict=True)
         )
-
-
-def _cell_places(labels: tuple[str, ...]) -> dict[int, int]:
-    """Tensor dimension -> place among the cell dimensions."""
-    return {d: k for k, d in enumerate(d for d, label in enumerate(labels) if label == CELL)}

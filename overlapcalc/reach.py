@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-from .cells import Field, Pairing
+from .cells import Field
 from .factors import Layout, View
 from .graph import Graph
 from .grid import Rate, Rates
 from .index import IndexMap
 from .ops.law import Border, Law
+from .pairing import Pairing
 
 Slot = tuple[str, str]
 """An input of the net and one of its axes."""

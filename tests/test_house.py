@@ -9,13 +9,13 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "overlapcalc"
 TORCH_FREE = (
-    "index", "cells", "factors", "layout", "views", "graph", "unpool", "grid", "errors", "reach", "propagator", "demand",
+    "index", "cells", "pairing", "factors", "layout", "views", "graph", "unpool", "grid", "errors", "reach", "propagator", "demand",
     "lattice", "measure", "names", "detail", "layers", "source", "axis", "analysis", "sizecheck", "cli", "version",
-    "named", "trail", "frontier", "reasons", "local", "explain", "collector",
+    "named", "trail", "frontier", "reasons", "local", "explain", "collector", "pairing", "passing", "growth",
 )  # fmt: skip
-FLOORS = ["errors", "collector", "named", "version", "index", "cells", "factors", "layout", "graph", "unpool", "grid", "ops", "reach",
-          "views", "propagator", "demand", "lattice", "trail", "measure", "names", "detail", "layers", "frontier",
-          "reasons", "sizecheck", "source", "axis", "local", "explain", "analysis", "trace", "inputs", "analyze", "saved",
+FLOORS = ["errors", "collector", "named", "version", "index", "cells", "pairing", "factors", "layout", "graph", "unpool", "grid", "ops", "reach",
+          "passing", "views", "propagator", "demand", "lattice", "trail", "measure", "names", "detail", "layers", "frontier",
+          "reasons", "sizecheck", "source", "axis", "local", "explain", "analysis", "growth", "trace", "inputs", "analyze", "saved",
           "spec", "guess", "report", "cli"]  # fmt: skip
 
 
