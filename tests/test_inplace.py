@@ -95,6 +95,7 @@ def test_as_written(function):
 
 
 @pytest.mark.parametrize("function", FUNCTIONS, ids=lambda f: f.__name__)
+@pytest.mark.skipif(torch.__version__ < "2.6", reason="torch.export rewrites in-place operators itself")
 def test_what_is_rewritten_still_computes_the_same(function):
     """The rewritten program against the net itself; a program that is not rewritten stays as it was."""
     x = torch.rand(1, 2, 41, dtype=torch.float64)
@@ -109,6 +110,7 @@ def test_what_is_rewritten_still_computes_the_same(function):
     assert torch.equal(program.module()(x.clone()), function(x.clone()))
 
 
+@pytest.mark.skipif(torch.__version__ < "2.6", reason="torch.export rewrites in-place operators itself")
 def test_the_usual_net_is_rewritten():
     net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ReLU(inplace=True), nn.Hardtanh(inplace=True))
     program = torch.export.export(net.eval(), (torch.rand(1, 1, 8, 8),), strict=False)

@@ -172,6 +172,8 @@ def _cleared(x: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize(("name", "net", "cause"), REFUSED, ids=[c[0] for c in REFUSED])
 def test_refused(name, net, cause):
+    if "Fourier" in name and torch.__version__ < "2.6":
+        pytest.skip("torch.export fails on it")
     a = oc.analyze(net, (1, 4, 16, 16))
     assert not a.blocking_free
     assert cause in {o.cause for o in a.obstacles}, a.obstacles

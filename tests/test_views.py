@@ -156,6 +156,5 @@ def test_layout_view_is_the_view(seed):
 def test_a_view_is_one_row_of_the_table():
     a = oc.analyze(nn.Sequential(nn.Conv2d(1, 1, 3, padding=1), Windows(4, nn.Linear(1, 1))), (1, 1, 32, 32))
     rows = {row.name: row.detail for row in a.layers}
-    assert rows["1.reshape"] == {"cut": 4}
-    assert rows["1.reshape#4"] == {"join": 4}
+    assert [detail for name, detail in rows.items() if name.startswith("1.") and detail] == [{"cut": 4}, {"join": 4}]
     assert not any("/" in name for name in rows)
