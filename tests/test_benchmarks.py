@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,25 @@ def test_a_right_claim_passes_with_controls_that_speak():
     assert (report.failures, report.silent_controls, report.silent_tile_controls) == ([], 0, 0)
     assert report.controls == 2 * report.claims
     assert report.tile_controls == 2
+
+
+def test_each_of_many_outputs_is_looked_at():
+    class Three(nn.Module):
+        def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+            return [x, x[..., :] + 1, F.avg_pool2d(x, 3, 1, 1)]
+
+    net = Net(Three(), blur().inputs)
+
+    def same(output: int, reach: int) -> Claim:
+        sides = claim(reach, reach, reach)
+        return replace(sides, output=output)
+
+    report = Report()
+    check(net, [same(0, 0), same(1, 0), same(2, 1)], report, "W")
+    assert (report.claims, report.failures, report.silent_controls) == (6, [], 0)
+    check(net, [same(0, 0), same(1, 0), same(2, 0)], report, "W")
+    assert len(report.failures) == 4
+    assert all("output 2" in text for text in report.failures)
 
 
 @pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 1)])
