@@ -24,7 +24,8 @@ def cut(call: Call) -> Law:
         Link(0, (*others, DimRead(d, d, IndexMap.taps([c], piece)), DimRead(None, d + 1, IndexMap.shift(-c))))
         for c in range(piece)
     ]
-    why = Block(Cause.RESHAPE, f"cuts the axis into pieces of {piece}, and no other image size could be traced")
+    other = "the net runs at no other size, which would show how"
+    why = Block(Cause.RESHAPE, f"cuts the axis into pieces of {piece}; {other}")
     return Law(tuple(links), by_size=why)
 
 

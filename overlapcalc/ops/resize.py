@@ -14,7 +14,7 @@ from .law import Block, Border, Cause, DimRead, Law, Link, keep
 from .registry import rule
 
 HALF = Fraction(1, 2)
-TO_A_SIZE = Block(Cause.RESIZE, "resamples to a size; no other image size could be traced")
+TO_A_SIZE = Block(Cause.RESIZE, "resamples to a size; the net runs at no other size, which would show how")
 
 
 def _float32(x: float) -> float:
