@@ -16,7 +16,7 @@ TORCH_FREE = (
 FLOORS = ["errors", "collector", "named", "version", "index", "cells", "pairing", "factors", "layout", "graph", "unpool", "grid", "ops", "reach",
           "passing", "views", "propagator", "demand", "lattice", "trail", "measure", "names", "detail", "layers", "frontier",
           "reasons", "sizecheck", "source", "axis", "local", "explain", "analysis", "growth", "trace", "inputs", "analyze", "saved",
-          "spec", "guess", "report", "cli"]  # fmt: skip
+          "twin", "spec", "guess", "report", "cli"]  # fmt: skip
 
 
 def imports(file: Path, top_only: bool = False) -> set[str]:
