@@ -1,0 +1,65 @@
+"""The net that runs under `Modular`: the user's own, copied, with residues for weights."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import NoTwin
+from .call import tensors
+from .field import residues
+from .mode import current
+
+
+def twin_of(model: nn.Module, seed: int = 0) -> nn.Module:
+    """A copy in eval mode and float64, on the same devices, whose weights are residues drawn by name.
+
+    Its buffers keep their values: they may be masks, or distances that forward compares; they become residues where
+    they meet data. The model itself is not touched. Raises NoTwin where the model cannot be copied.
+    """
+    memo: dict[int, Any] = {}
+    for module in model.modules():
+        for value in (*module._buffers.values(), *vars(module).values()):
+            # old-style weight_norm keeps a computed tensor as an attribute, which deepcopy refuses
+            if isinstance(value, Tensor) and not value.is_leaf and id(value) not in memo:
+                memo[id(value)] = value.detach().clone()
+    try:
+        twin = copy.deepcopy(model, memo)
+    except Exception as error:
+        raise NoTwin(f"{type(model).__name__}: cannot be copied ({error}), so it has no exact twin") from error
+    twin = twin.eval().double()
+    with torch.no_grad():
+        for name, p in twin.named_parameters():
+            if p.is_complex():
+                raise NoTwin(f"{name}: complex weights have no exact twin")
+            if p.is_floating_point():
+                drawn = int.from_bytes(hashlib.blake2b(f"{seed}/{name}".encode(), digest_size=6).digest(), "big")
+                p.copy_(residues(p.shape, drawn, p.device))
+    twin.requires_grad_(False)
+    twin.register_forward_pre_hook(_declare, with_kwargs=True)
+    return twin
+
+
+def _declare(twin: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Tell the mode what is input and what belongs to the net."""
+    mode = current()
+    if mode is None:
+        return
+    for module in twin.modules():
+        held = [*module._parameters.values(), *module._buffers.values(), *vars(module).values()]
+        mode.declare(constants=held)
+    mode.declare(data=_inside(args), constants=())
+    mode.declare(data=_inside(kwargs), constants=())
+
+
+def _inside(value: Any) -> list[Tensor]:
+    """The tensors of an argument, however deep in lists and dictionaries."""
+    if isinstance(value, dict):
+        return [t for v in value.values() for t in _inside(v)]
+    if isinstance(value, (list, tuple)):
+        return [t for v in value for t in _inside(v)]
+    return list(tensors(value))
