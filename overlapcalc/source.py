@@ -16,8 +16,8 @@ Retrace = Callable[[tuple[tuple[int, ...], ...], bool], Propagation]
 
 @dataclass(frozen=True)
 class Footprint:
-    """Bytes of one run of a net. peak: what it makes and holds at its fullest, outputs included; neither inputs nor
-    weights, nor what kernels need for themselves."""
+    """Bytes of one run of a net. peak: what it makes and holds at its fullest, outputs and what kernels need for
+    themselves (on a CPU) included, inputs and weights not."""
 
     peak: int
     weights: int
