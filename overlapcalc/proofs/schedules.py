@@ -77,7 +77,7 @@ def exact_twin(model: nn.Module, plan: Plan, device: torch.device) -> Proof:
         wrong = int((~same_bits(y, tiled[output])).sum())
         if wrong:
             failures.append(
-                f"{wrong} of {y.numel()} samples of {output} differ{_where(plan, output, y, tiled[output])}"
+                f"{wrong} of {y.numel()} samples of {output} differ{_first(plan, output, y, tiled[output])}"
             )
     return Proof.of(name, f"{plan.count} blocks against the whole in integers modulo a prime", plan.count, failures)
 

@@ -32,9 +32,10 @@ def while_running(func: Any, args: Any, out: Any) -> int:
     taps = math.prod(weight.shape[2:])
     if taps == 1 and not transposed and all(s == 1 for s in stride) and not any(padding):
         return bytes_in(out)
-    positions = math.prod((x if transposed else out).shape[2:])
+    positions = int(math.prod((x if transposed else out).shape[2:]))
     channels = int((out if transposed else x).shape[1]) // int(groups)
-    return channels * taps * positions * int(x.element_size()) + bytes_in(out) * (1 if groups == 1 else 2)
+    columns: int = channels * taps * positions * int(x.element_size())
+    return columns + bytes_in(out) * (1 if groups == 1 else 2)
 
 
 def bytes_in(t: Tensor) -> int:
