@@ -17,6 +17,7 @@ from .errors import InputError
 from .guess import guess_inputs
 from .plan import Plan
 from .planner import Blocks, make_plan, refuse_obstacles
+from .proofs.borders import poisoned_borders
 from .proofs.dependency import Subject, dependency, lively, minimality
 from .proofs.filling import Fillings
 from .proofs.result import Figures, Proof, Verification
@@ -74,6 +75,9 @@ def verify(
     with torch.no_grad(), exact_kernels(cudnn=True):
         narrow = copy.deepcopy(model).eval().to(device=where, dtype=own)
         figures, refused = _figures(wide, narrow, plan, named, where)
+        full = whole(narrow, plan, named)
+    with torch.no_grad(), exact_kernels():
+        proofs.insert(2, poisoned_borders(narrow, analysis._source, plan, named, full))
     proofs.append(values(figures, bit_exact=bit_exact, refused=refused))
     return Verification(tuple(proofs), tuple(figures), plan, str(where), torch.__version__)
 

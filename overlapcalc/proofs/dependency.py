@@ -45,7 +45,7 @@ def dependency(subject: Subject) -> Proof:
     plain, failures, checks = subject.run(subject.inputs), list[str](), 0
     if not all(bool(y.isfinite().all()) for y in plain.values() if y.is_floating_point()):
         return Proof("dependency", "not applicable", "the outputs of the net are not finite")
-    for cell in _corners(plan):
+    for cell in corners(plan):
         for name in plain:
             region = {axis: slot.outputs[name] for axis, slot in cell.items() if name in slot.outputs}
             if any(axis in plan.labels[name] and axis not in region for axis in cell):
@@ -130,7 +130,7 @@ def _changes(
     return None
 
 
-def _corners(plan: Plan) -> Iterator[dict[str, Slot]]:
+def corners(plan: Plan) -> Iterator[dict[str, Slot]]:
     """The blocks at each border and corner, and one inside."""
     for slots in product(*(_ends(strip.slots) for strip in plan.strips.values())):
         yield dict(zip(plan.strips, slots, strict=True))
