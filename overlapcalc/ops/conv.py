@@ -155,7 +155,7 @@ def conv_on_slab(slab: Slab) -> Tensor:
             left[i] = 0
         elif isinstance(call["padding"], str):
             raise slab.none("pads a dimension that is no axis")
-    return slab.run(input=slab.fetch(at, spans), padding=left)
+    return slab.run(input=slab.fetch(at, spans), padding="valid" if isinstance(call["padding"], str) else left)
 
 
 @on_slab("aten::conv_transpose1d", "aten::conv_transpose2d", "aten::conv_transpose3d")
