@@ -37,11 +37,12 @@ class Held:
 
 @dataclass(frozen=True)
 class Frame:
-    """What all calls of one run share. poison: what no slab holds is NaN; otherwise it is an error to want it."""
+    """What all calls of one run share. poison: what stands for samples of the image that no slab holds, NaN say; None
+    where it is an error to want one."""
 
     net: Propagation
     constants: Constants
-    poison: bool
+    poison: float | None
 
     def value(self, node: str) -> Value:
         return self.net.values[node]
@@ -184,11 +185,14 @@ class SlabCall:
         """What stands for a sample of the image that the slab does not hold; 0 where it is not read at all."""
         if position not in read:
             return 0.0
-        if not self.frame.poison:
+        poison = self.frame.poison
+        if poison is None:
             raise AssertionError(f"{self.node.name} reads {position}, which its operand's slab does not hold")
-        if not x.is_floating_point() and not x.is_complex():
+        if x.is_floating_point() or x.is_complex():
+            return poison
+        if poison != poison:
             raise self.none("reads whole numbers across an artificial border")
-        return torch.nan
+        return int(poison > 0)
 
     def _filled(self, argument: Any, template: Any, taken: Any, changed: bool) -> Any:
         if isinstance(argument, Data):
