@@ -94,7 +94,7 @@ def _verify(arguments: argparse.Namespace) -> int:
         if arguments.image:
             inputs = list(_at_image(subject, arguments).inputs.values())
         found = verify(
-            subject.model,  # type: ignore[arg-type]
+            subject.model,
             inputs,
             block=arguments.block,
             schedule=arguments.schedule,

@@ -18,9 +18,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ..errors import InputError, OverlapcalcError
 
 if TYPE_CHECKING:  # what needs torch is imported when it is needed: --help answers at once
-    import torch
-    from torch import nn
-
     from ..analysis import Analysis
 
 T = TypeVar("T")
@@ -62,7 +59,7 @@ def model_arguments(command: argparse.ArgumentParser) -> None:
 class Subject:
     """The model that the arguments name, and what it is to be given. note: where the input shapes come from."""
 
-    model: nn.Module | torch.export.ExportedProgram
+    model: Any
     inputs: Any
     axes: list[str] | None
     layout: list[str] | None
