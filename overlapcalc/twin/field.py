@@ -9,6 +9,7 @@ from fractions import Fraction
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import _disable_current_modes
 
 PRIME = 65521
 """The largest prime below 2^16."""
@@ -27,8 +28,9 @@ def mod(x: Tensor) -> Tensor:
 
 def residues(shape: Sequence[int], seed: int, device: torch.device | str = "cpu") -> Tensor:
     """Pseudo-random residues in [1, PRIME), float64. Drawn on the CPU, so that every device gets the same."""
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randint(1, PRIME, tuple(shape), generator=generator).to(device, torch.float64)
+    with _disable_current_modes():
+        generator = torch.Generator().manual_seed(seed)
+        return torch.randint(1, PRIME, tuple(shape), generator=generator).to(device, torch.float64)
 
 
 def of_number(v: float) -> float:

@@ -28,6 +28,9 @@ FACTORIES = EMPTY | frozenset(
 )  # fmt: skip
 """They may take a tensor for its shape and type, never for its values."""
 
+MADE = FACTORIES | {"lift_fresh", "lift_fresh_copy", "_to_copy"}
+"""What makes new memory of a type that forward chooses: here all floating types are one."""
+
 VIEWS_IN_PLACE = frozenset({"squeeze", "unsqueeze", "transpose", "t", "swapaxes", "swapdims", "detach", "as_strided"})
 
 OTHER_VALUES = frozenset({"view_as_real", "view_as_complex", "real", "imag", "_conj", "_neg_view"})
@@ -113,6 +116,7 @@ class Modular(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if compute is None:
             return self._in_parts(call, args, kwargs or {})
         if over:
+            self._writable(call, over)
             return self._in_place(call, compute(call.functional()), over)
         result = compute(call)
         for t in tensors(result):
@@ -131,6 +135,8 @@ class Modular(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _on_constants(self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         result = call.func(*args, **kwargs)
+        if call.name in MADE and result.is_floating_point():
+            result = result.to(torch.float64)
         if call.name in EMPTY:
             # what nobody writes must not look like a value
             result.fill_(math.nan if result.is_floating_point() else 0)
@@ -138,6 +144,14 @@ class Modular(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if t.layout == torch.strided and self._storages.holds_data(t) is None:
                 self._storages.mark(t, data=False)
         return result
+
+    def _writable(self, call: Call, over: list[str]) -> None:
+        """Whole numbers of data take 64 bits, and yes or no takes nothing else."""
+        sources = {t.dtype for t in call.operands() if self._is_data(t)}
+        for target in (t for name in over for t in tensors(call[name])):
+            narrow = not target.is_floating_point() and target.dtype not in (torch.int64, torch.bool)
+            if narrow or (target.dtype == torch.bool and not sources <= {torch.bool} and "out" not in over):
+                raise call.refused(f"writes residues to memory of type {target.dtype}")
 
     def _in_place(self, call: Call, result: Any, over: list[str]) -> Any:
         """Write the twin's result where the operator writes its own."""

@@ -40,7 +40,7 @@ def twin_of(model: nn.Module, seed: int = 0) -> nn.Module:
                 drawn = int.from_bytes(hashlib.blake2b(f"{seed}/{name}".encode(), digest_size=6).digest(), "big")
                 p.copy_(residues(p.shape, drawn, p.device))
     twin.requires_grad_(False)
-    twin.register_forward_pre_hook(_declare, with_kwargs=True)
+    twin.register_forward_pre_hook(_declare, prepend=True, with_kwargs=True)
     return twin
 
 

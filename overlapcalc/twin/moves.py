@@ -37,6 +37,10 @@ ADDING = frozenset({"col2im", "im2col_backward", "index_add", "scatter_add"})
 def moved(call: Call) -> Any:
     if call["reduce"] is not None:
         raise call.refused(f"combines samples by {call['reduce']!r}")
+    if call.name in ("index", "_unsafe_index") and any(
+        t.dtype in (torch.bool, torch.uint8) and call.is_data(t) for t in _tensors(call["indices"])
+    ):
+        raise call.refused("as many samples as the data says")
     samples = [t for name, v in call.values.items() if name not in PLACES for t in _floating(v)]
     numbers = [v for name, v in call.values.items() if name in NUMBERS and isinstance(v, float)]
     floating = bool(samples or numbers)
