@@ -447,6 +447,7 @@ def test_the_model_is_not_touched():
     assert all(m.training for m in model.modules())
     assert not any(m.training for m in twin.modules())
     assert not model._forward_pre_hooks
+    assert not model[0]._forward_hooks
     mine = {t.untyped_storage().data_ptr() for t in model.state_dict().values()}
     assert not mine & {t.untyped_storage().data_ptr() for t in twin.state_dict().values()}
 
@@ -513,6 +514,39 @@ def test_memory_that_nobody_writes_shows():
     assert run(twin_of(Do("", forward)), residues((1, 1, 4), 0)).isnan().flatten().tolist() == [True] + [False] * 3
 
 
+class Remembering(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("seen", torch.zeros(1, 1, 4))
+
+    def forward(self, x):
+        y = torch.relu(self.seen) + x
+        self.seen.copy_(x)
+        return y
+
+
+def test_data_kept_in_a_buffer_are_data():
+    twin, x = twin_of(Remembering()), residues((1, 1, 4), 0)
+    with Modular():
+        first, second = twin(x), twin(x)
+        relu = torch.relu(x)
+    assert torch.equal(first, x)
+    assert torch.equal(second, (relu + x) % PRIME)
+    assert not torch.equal(relu, x)
+
+
+@pytest.mark.parametrize("grad", [torch.enable_grad, torch.no_grad, torch.inference_mode])
+def test_any_state_of_autograd(grad):
+    torch.manual_seed(0)
+    twin = twin_of(
+        seq(nn.Conv1d(2, 4, 3, padding=1), nn.ReLU(inplace=True), nn.Linear(20, 20), nn.Upsample(scale_factor=2))
+    )
+    x = residues((1, 2, 20), 0)
+    with grad():
+        y = run(twin, x)
+    assert torch.equal(y, run(twin, x))
+
+
 @torch.library.custom_op("overlapcalc_test::blur", mutates_args=())
 def blur(x: torch.Tensor) -> torch.Tensor:
     return x * 0.5
@@ -550,6 +584,21 @@ def test_what_has_no_twin_is_refused_by_name(operator):
     twin = twin_of(made if isinstance(made, nn.Module) else Do("", made))
     with pytest.raises(NoTwin, match=operator.replace(".", r"\.")):
         run(twin, residues((1, 2, 8, 8), 0))
+
+
+def test_a_refusal_names_the_layer():
+    twin = twin_of(seq(nn.Conv2d(2, 2, 1), seq(nn.ReLU(), Do("", lambda x: x.cumprod(2)))))
+    with pytest.raises(NoTwin, match=r"^1\.1: aten\.cumprod\.default: has no twin"):
+        run(twin, residues((1, 2, 8, 8), 0))
+
+
+def test_results_share_no_memory_with_operands():
+    x = residues((1, 1, 4), 0)
+    with Modular():
+        x[0, 0, 0].sum().add_(1)
+        F.interpolate(x, size=4, mode="linear").zero_()
+        x.float().zero_()
+    assert torch.equal(x, residues((1, 1, 4), 0))
 
 
 def test_constants_may_use_what_data_may_not():

@@ -54,6 +54,8 @@ def of_tensor(t: Tensor) -> Tensor:
     if not t.is_floating_point():
         return torch.where(t == 0, 0, t.remainder(PRIME).clamp(min=1)).to(torch.float64)
     v = t.to(torch.float64)
+    if t.numel() and torch.equal(v, v.floor()) and v.min() >= 0 and v.max() < PRIME:
+        return v
     scaled = torch.where(v == v.floor(), v, (v * 2**20).round()).remainder(PRIME)
     scaled = torch.where((scaled == 0) & (v != 0), 1.0, scaled)
     scaled = torch.where(v == math.inf, float(INFINITY), scaled)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from contextlib import ExitStack
 from typing import Any
 
@@ -49,6 +50,7 @@ class Modular(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._storages = Storages()
+        self._layers: list[str] = []
         self._settings: list[ExitStack] = []
 
     def __enter__(self) -> Modular:
@@ -72,12 +74,16 @@ class Modular(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     # ---- what is data -------------------------------------------------------------------------------------
 
-    def declare(self, *, data: Any = (), constants: Any = ()) -> None:
-        """Say what tensors are. Raises InputError for floating data that are not residues."""
+    def entered(self, layer: str, operands: Iterable[Tensor]) -> None:
+        """A module of a twin is called. What the outermost one is given is data; what it has besides is constant.
+
+        Raises InputError for floating data that are not residues.
+        """
+        self._layers.append(layer)
+        if len(self._layers) > 1:
+            return
         with _disable_current_modes():
-            for t in tensors(constants):
-                self._storages.mark(t, data=False)
-            for t in tensors(data):
+            for t in operands:
                 if t.is_floating_point() and (t.dtype != torch.float64 or not are_residues(t)):
                     raise InputError(
                         f"the twin was given {t.dtype} of shape {tuple(t.shape)} that are not residues: "
@@ -85,13 +91,16 @@ class Modular(TorchDispatchMode):  # type: ignore[no-untyped-call]
                     )
                 self._storages.mark(t, data=True)
 
+    def left(self) -> None:
+        self._layers.pop()
+
     def _is_data(self, t: Tensor) -> bool:
+        """Memory that nobody has spoken of is constant within a twin; outside of one, residues are taken for data."""
         if t.layout != torch.strided:
             return True
         known = self._storages.holds_data(t)
         if known is None:
-            # from outside: residues are data, and so are whole numbers, which may be labels
-            known = t.numel() > 0 and t.dtype == torch.float64 and are_residues(t)
+            known = not self._layers and t.numel() > 0 and t.dtype == torch.float64 and are_residues(t)
             self._storages.mark(t, data=known)
         return known
 
@@ -100,7 +109,8 @@ class Modular(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(
         self, func: OpOverload, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        call = bound(func, args, kwargs or {}, self._is_data)
+        layer = self._layers[-1] if self._layers else ""
+        call = bound(func, args, kwargs or {}, self._is_data, layer)
         if torch.Tag.nondeterministic_seeded in func.tags and call.name not in TABLE:
             raise call.refused("draws at random")
         if call.name in FACTORIES or not any(self._is_data(t) for t in tensors(list(call.values.values()))):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+from functools import partial
 from typing import Any
 
 import torch
@@ -40,20 +41,23 @@ def twin_of(model: nn.Module, seed: int = 0) -> nn.Module:
                 drawn = int.from_bytes(hashlib.blake2b(f"{seed}/{name}".encode(), digest_size=6).digest(), "big")
                 p.copy_(residues(p.shape, drawn, p.device))
     twin.requires_grad_(False)
-    twin.register_forward_pre_hook(_declare, prepend=True, with_kwargs=True)
+    for name, module in twin.named_modules():
+        # before any hook that computes a weight
+        module.register_forward_pre_hook(partial(_enter, name), prepend=True, with_kwargs=True)
+        module.register_forward_hook(_leave, always_call=True)
     return twin
 
 
-def _declare(twin: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    """Tell the mode what is input and what belongs to the net."""
+def _enter(name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     mode = current()
-    if mode is None:
-        return
-    for module in twin.modules():
-        held = [*module._parameters.values(), *module._buffers.values(), *vars(module).values()]
-        mode.declare(constants=held)
-    mode.declare(data=_inside(args), constants=())
-    mode.declare(data=_inside(kwargs), constants=())
+    if mode is not None:
+        mode.entered(name, _inside((args, kwargs)))
+
+
+def _leave(module: nn.Module, args: tuple[Any, ...], result: Any) -> None:
+    mode = current()
+    if mode is not None:
+        mode.left()
 
 
 def _inside(value: Any) -> list[Tensor]:

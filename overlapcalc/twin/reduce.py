@@ -25,7 +25,7 @@ def _whole(call: Call) -> bool:
 
 def _summed(call: Call, x: Tensor) -> Tensor:
     over = dims(call, x)
-    return mod(x.sum(over, keepdim=bool(call["keepdim"]))) if over else x
+    return mod(x.sum(over, keepdim=bool(call["keepdim"]))) if over else x.clone()
 
 
 @twin("sum", "nansum")
