@@ -293,8 +293,21 @@ ONE = {
     "old weight norm": (lambda: nn.utils.weight_norm(nn.Conv1d(2, 2, 3, padding=1)), 1, 1, 1, 1),
     "threshold by comparison": (
         lambda: Do("gate", lambda x: torch.where(F.pad(x, (2, 0))[..., :-2] > 0, x, -x)), 2, 0, 1, 1),
+    "vector quantiser": (lambda: seq(nn.Conv1d(2, 2, 3, padding=1), Quantiser()), 1, 1, 1, 1),
     "rounded through integers": (lambda: seq(Do("int", lambda x: x.round().int().float()), nn.Conv1d(2, 2, 3, padding=1)), 1, 1, 1, 1),
 }  # fmt: skip
+
+
+class Quantiser(nn.Module):
+    """The nearest of 64 codes at each position."""
+
+    def __init__(self):
+        super().__init__()
+        self.codes = nn.Embedding(64, 2)
+
+    def forward(self, x):
+        distance = torch.cdist(x.transpose(1, 2), self.codes.weight[None])
+        return self.codes(distance.argmin(-1)).transpose(1, 2)
 
 
 class Tokens(nn.Module):
@@ -480,6 +493,33 @@ class WithPlainTensors(nn.Module):
 OUTSIDE = torch.tensor([0.75])
 
 
+def test_the_fixed_map():
+    """Whole numbers modulo the prime, others by 2^20 of them; nothing but 0 becomes 0."""
+    values = [0, 1, -1, 5, -7, PRIME - 1, PRIME + 2, PRIME, 0.5, -0.25, 1e-9, 2**40 + 0.5]
+    expected = [0, 1, PRIME - 1, 5, PRIME - 7, PRIME - 1, 2, 1, 2**19 % PRIME, -(2**18) % PRIME, 1]
+    expected.append((2**60 + 2**19) % PRIME)
+    constants = torch.tensor(values, dtype=torch.float64)
+    x = torch.zeros(len(values), dtype=torch.float64)
+    twin = twin_of(Do("", lambda x: x + constants))
+    assert run(twin, x).tolist() == expected
+    assert [float(run(twin_of(Do("", lambda x, v=v: x + v)), x[:1])) for v in values] == expected
+    assert run(twin_of(Do("", lambda x: x + torch.nan)), x).isnan().all()
+    assert run(twin_of(Do("", lambda x: x + constants.to(torch.int64))), x).tolist()[:8] == expected[:8]
+
+
+def test_layout_and_threads_change_nothing():
+    twin, x = (
+        twin_of(seq(nn.Conv2d(3, 8, 3), nn.GELU(), nn.Conv2d(8, 4, 3), nn.AvgPool2d(2))),
+        residues((2, 3, 20, 20), 0),
+    )
+    y, threads = run(twin, x), torch.get_num_threads()
+    assert torch.equal(y, run(twin, x.to(memory_format=torch.channels_last)))
+    torch.set_num_threads(2 if threads == 1 else 1)
+    again = run(twin, x)
+    torch.set_num_threads(threads)
+    assert torch.equal(y, again)
+
+
 def test_constants_become_residues_where_they_meet_data():
     x = residues((7,), 0)
     y = run(twin_of(WithPlainTensors()), x)
@@ -565,6 +605,7 @@ REFUSED = {
     "aten._local_scalar_dense": lambda x: x * 2 if x.sum() > 0 else x,
     "aten.grid_sampler_2d": lambda x: F.grid_sample(x, torch.zeros(1, 4, 4, 2), align_corners=False),
     "aten._fft_r2c": lambda x: torch.fft.rfft2(x).real,
+    "aten.repeat_interleave": lambda x: x.repeat_interleave(x[0, 0, 0].long(), 3),
     "aten.nonzero": lambda x: (x > 3).nonzero(),
     "aten.index.Tensor": lambda x: x[x > 3],
     "aten.clamp": lambda x: x.long().clamp(0, 255),

@@ -47,8 +47,9 @@ class Call:
         return self.values.get(name)
 
     def refused(self, why: str) -> NoTwin:
+        where = f"{self.layer}: {self.func}" if self.layer else str(self.func)
         return NoTwin(
-            f"{self.layer + ': ' if self.layer else ''}{self.func}: {why}; the exact twin does not apply to a net that does this to data: use the other proofs"
+            f"{where}: {why}; the exact twin does not apply to a net that does this to data: use the other proofs"
         )
 
     def operands(self) -> list[Tensor]:

@@ -25,7 +25,7 @@ ADDING = frozenset({"col2im", "im2col_backward", "index_add", "scatter_add"})
     "reflection_pad3d", "replication_pad1d", "replication_pad2d", "replication_pad3d", "pixel_shuffle",
     "pixel_unshuffle", "channel_shuffle", "native_channel_shuffle", "im2col", "col2im", "index", "_unsafe_index",
     "index_select", "gather", "take", "take_along_dim", "flip", "roll", "rot90", "repeat", "tile",
-    "repeat_interleave", "upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d",
+    "upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d",
     "_upsample_nearest_exact1d", "_upsample_nearest_exact2d", "_upsample_nearest_exact3d", "max_unpool2d",
     "max_unpool3d", "tril", "triu", "diag_embed", "where", "masked_fill", "masked_scatter", "select_scatter",
     "slice_scatter", "diagonal_scatter", "as_strided_scatter", "index_fill", "index_copy", "index_put",

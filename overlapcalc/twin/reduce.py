@@ -30,7 +30,7 @@ def _summed(call: Call, x: Tensor) -> Tensor:
 
 @twin("sum", "nansum")
 def total(call: Call) -> Tensor:
-    if _whole(call) and call["dtype"] is None:
+    if _whole(call) and (call["dtype"] is None or not call["dtype"].is_floating_point):
         result: Tensor = call.replayed(lambda name, v: v)
         return result
     return _summed(call, call.tensor("self"))
