@@ -627,6 +627,32 @@ def test_what_has_no_twin_is_refused_by_name(operator):
         run(twin, residues((1, 2, 8, 8), 0))
 
 
+class Chosen(nn.Module):
+    def forward(self, x):
+        return torch.cond(torch.tensor(True), lambda x: x * 2, lambda x: x, (x,))
+
+
+@pytest.mark.skipif(not hasattr(torch.utils._python_dispatch.TorchDispatchMode, "supports_higher_order_operators"),
+                    reason="torch refuses these itself")  # fmt: skip
+def test_operators_that_run_others_are_refused():
+    with pytest.raises(NoTwin, match="cond"):
+        run(twin_of(Chosen()), residues((1, 1, 4), 0))
+
+
+@pytest.mark.parametrize("form", ["script", "trace", "export", "fx"])
+def test_other_forms_of_a_net(form):
+    net = seq(nn.Conv1d(1, 2, 3, padding=1), nn.BatchNorm1d(2), nn.ReLU(inplace=True), nn.Conv1d(2, 1, 3)).eval()
+    x = torch.rand(1, 1, 16)
+    made = {
+        "script": torch.jit.script,
+        "trace": lambda net: torch.jit.trace(net, x),
+        "export": lambda net: torch.export.export(net, (x,)).module(),
+        "fx": torch.fx.symbolic_trace,
+    }[form](net)  # fmt: skip
+    x = residues((1, 1, 16), 0)
+    assert torch.equal(run(twin_of(net), x), run(twin_of(made), x))
+
+
 def test_a_refusal_names_the_layer():
     twin = twin_of(seq(nn.Conv2d(2, 2, 1), seq(nn.ReLU(), Do("", lambda x: x.cumprod(2)))))
     with pytest.raises(NoTwin, match=r"^1\.1: aten\.cumprod\.default: has no twin"):

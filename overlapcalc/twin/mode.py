@@ -12,7 +12,7 @@ from torch import Tensor
 from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes, _get_current_dispatch_mode_stack
 
-from ..errors import InputError
+from ..errors import InputError, NoTwin
 from .arithmetic import UNTAGGED, pointwise
 from .call import Call, bound, tensors, written
 from .field import are_residues, of_tensor
@@ -46,6 +46,8 @@ class Modular(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     Raises NoTwin at the first operator on data that has no twin.
     """
+
+    supports_higher_order_operators = True
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -109,6 +111,8 @@ class Modular(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(
         self, func: OpOverload, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
+        if not isinstance(func, OpOverload):
+            raise NoTwin(f"{func}: an operator that runs parts of the net has no exact twin; use the other proofs")
         layer = self._layers[-1] if self._layers else ""
         call = bound(func, args, kwargs or {}, self._is_data, layer)
         if torch.Tag.nondeterministic_seeded in func.tags and call.name not in TABLE:

@@ -29,10 +29,11 @@ def twin_of(model: nn.Module, seed: int = 0) -> nn.Module:
             if isinstance(value, Tensor) and not value.is_leaf and id(value) not in memo:
                 memo[id(value)] = value.detach().clone()
     try:
-        twin = copy.deepcopy(model, memo)
+        twin = copy.deepcopy(model, memo).eval().double()
     except Exception as error:
-        raise NoTwin(f"{type(model).__name__}: cannot be copied ({error}), so it has no exact twin") from error
-    twin = twin.eval().double()
+        raise NoTwin(
+            f"{type(model).__name__}: cannot be copied to eval mode and float64 ({error}), so it has no exact twin"
+        ) from error
     with torch.no_grad():
         for name, p in twin.named_parameters():
             if p.is_complex():
@@ -40,8 +41,9 @@ def twin_of(model: nn.Module, seed: int = 0) -> nn.Module:
             if p.is_floating_point():
                 drawn = int.from_bytes(hashlib.blake2b(f"{seed}/{name}".encode(), digest_size=6).digest(), "big")
                 p.copy_(residues(p.shape, drawn, p.device))
-    twin.requires_grad_(False)
     for name, module in twin.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            continue  # takes no hooks; its residues are known by their values
         # before any hook that computes a weight
         module.register_forward_pre_hook(partial(_enter, name), prepend=True, with_kwargs=True)
         module.register_forward_hook(_leave, always_call=True)
