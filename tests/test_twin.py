@@ -13,6 +13,8 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
+import test_families
+import test_operators
 import torch
 import torch.nn.functional as F
 import viewed
@@ -737,9 +739,22 @@ def reached(twin, x, dim):
     return found
 
 
+def depends_alike(model, x, *, zero_taps):
+    """The twin's outputs change with exactly those input samples that the real net's outputs depend on."""
+    twin = twin_of(model)
+    for dim in range(2, x.dim()):
+        truth, mine = Dependency(model, x, dim, zero_taps=zero_taps), reached(twin, x, dim)
+        if not zero_taps:
+            assert torch.equal(mine, truth.matrix)
+            continue
+        assert not (mine & ~truth.matrix).any()
+        for o in range(truth.out_size):
+            found = mine[o].nonzero().flatten().tolist()
+            assert truth.hull(o, o + 1) == ((found[0], found[-1] + 1) if found else None)
+
+
 @pytest.mark.parametrize("seed", range(40))
 def test_random_nets_depend_on_what_they_do(seed):
-    """The twin's outputs change with exactly those input samples that the real net's outputs depend on."""
     rng = random.Random(seed)
     while True:
         net = Net(lambda low, high: rng.randint(low, high), depth=4, axes=rng.choice([1, 2]))
@@ -752,14 +767,18 @@ def test_random_nets_depend_on_what_they_do(seed):
             continue
         if y.isfinite().all() and 0 < y.numel() < 2000:
             break
-    twin = twin_of(model)
-    for dim in range(2, x.dim()):
-        truth = Dependency(model, x, dim, zero_taps=net.zero_taps)
-        mine = reached(twin, x, dim)
-        assert not (mine & ~truth.matrix).any()
-        if not net.zero_taps:
-            assert torch.equal(mine, truth.matrix)
-            continue
-        for o in range(truth.out_size):
-            found = mine[o].nonzero().flatten().tolist()
-            assert truth.hull(o, o + 1) == ((found[0], found[-1] + 1) if found else None)
+    depends_alike(model, x, zero_taps=net.zero_taps)
+
+
+KINDS = [*test_families.CASES[::3], *((*case, False) for case in test_operators.CASES)]
+NONE = {"bins": "bucketize", "complex": "complex"}
+
+
+@pytest.mark.parametrize(("name", "net", "shape", "zero_taps"), KINDS, ids=[case[0] for case in KINDS])
+def test_kinds_of_nets_depend_on_what_they_do(name, net, shape, zero_taps):
+    model, x = healthy(net, 1), torch.rand(shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64) + 0.1
+    if name in NONE:
+        with pytest.raises(NoTwin, match=NONE[name]):
+            run(twin_of(model), residues(shape, 0))
+        return
+    depends_alike(model, x, zero_taps=zero_taps)
