@@ -682,6 +682,20 @@ def test_input_that_is_no_residues_is_refused():
             run(twin, x)
 
 
+class Image:
+    def __init__(self, pixels):
+        self.pixels = {"rgb": [pixels]}
+
+
+def test_data_are_found_inside_of_arguments():
+    """A tensor that is missed would be a constant, and computed as torch does."""
+    twin = twin_of(Do("", lambda image: image.pixels["rgb"][0] * 65520))
+    x = residues((1, 1, 4), 0)
+    assert torch.equal(run(twin, Image(x)), PRIME - x)
+    with pytest.raises(InputError, match="no tensors"):
+        run(twin, 3)
+
+
 def test_settings_come_back():
     before = torch.backends.cudnn.enabled, torch.backends.mha.get_fastpath_enabled(), torch.is_grad_enabled()
     with pytest.raises(NoTwin), Modular():

@@ -84,6 +84,9 @@ class Modular(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._layers.append(layer)
         if len(self._layers) > 1:
             return
+        operands = list(operands)
+        if not operands:
+            raise InputError("the twin was given no tensors: what it makes from nothing is constant")
         with _disable_current_modes():
             for t in operands:
                 if t.is_floating_point() and (t.dtype != torch.float64 or not are_residues(t)):

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import copy
 import hashlib
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ..errors import NoTwin
-from .call import tensors
+from ..errors import InputError, NoTwin
 from .field import residues
 from .mode import current
 
@@ -62,10 +62,25 @@ def _leave(module: nn.Module, args: tuple[Any, ...], result: Any) -> None:
         mode.left()
 
 
-def _inside(value: Any) -> list[Tensor]:
-    """The tensors of an argument, however deep in lists and dictionaries."""
-    if isinstance(value, dict):
-        return [t for v in value.values() for t in _inside(v)]
-    if isinstance(value, (list, tuple)):
-        return [t for v in value for t in _inside(v)]
-    return list(tensors(value))
+def _inside(value: Any, depth: int = 0) -> list[Tensor]:
+    """The tensors of an argument, however deep in lists, dictionaries and objects of the net's own classes.
+
+    Raises InputError where it is too deep to see them all: one that is missed would be taken for a constant.
+    """
+    if isinstance(value, Tensor):
+        return [value]
+    if depth > DEEPEST:
+        raise InputError(f"the twin was given arguments nested more than {DEEPEST} deep: pass tensors")
+    if isinstance(value, Mapping):
+        parts: list[Any] = list(value.values())
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        parts = list(value)
+    elif isinstance(value, (nn.Module, type)):
+        return []
+    else:
+        parts = list(getattr(value, "__dict__", {}).values())
+        parts += [getattr(value, name, None) for name in getattr(type(value), "__slots__", ())]
+    return [t for part in parts for t in _inside(part, depth + 1)]
+
+
+DEEPEST = 20
