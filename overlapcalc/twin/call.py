@@ -41,13 +41,15 @@ class Call:
     name: str
     values: dict[str, Any]
     is_data: Callable[[Tensor], bool]
+    layer: str = ""
 
     def __getitem__(self, name: str) -> Any:
         return self.values.get(name)
 
     def refused(self, why: str) -> NoTwin:
+        where = f"{self.layer}: {self.func}" if self.layer else str(self.func)
         return NoTwin(
-            f"{self.func}: {why}; the exact twin does not apply to a net that does this to data: use the other proofs"
+            f"{where}: {why}; the exact twin does not apply to a net that does this to data: use the other proofs"
         )
 
     def operands(self) -> list[Tensor]:
@@ -102,7 +104,9 @@ class Call:
 
     def functional(self) -> Call:
         """The same call without its output argument; what it writes to is its first operand."""
-        return Call(self.func, self.name, {n: v for n, v in self.values.items() if n != "out"}, self.is_data)
+        return Call(
+            self.func, self.name, {n: v for n, v in self.values.items() if n != "out"}, self.is_data, self.layer
+        )
 
     def replayed(self, change: Callable[[str, Any], Any]) -> Any:
         """The operator itself on changed arguments; what it would write to is copied first."""
@@ -123,7 +127,9 @@ class Call:
         return self.func(*positional, **named)
 
 
-def bound(func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any], is_data: Callable[[Tensor], bool]) -> Call:
+def bound(
+    func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any], is_data: Callable[[Tensor], bool], layer: str
+) -> Call:
     values: dict[str, Any] = {}
     for i, a in enumerate(func._schema.arguments):
         if i < len(args) and not a.kwarg_only:
@@ -132,7 +138,7 @@ def bound(func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any], is_da
             values[a.name] = kwargs[a.name]
         else:
             values[a.name] = a.default_value if a.has_default_value() else None
-    return Call(func, functional_name(func), values, is_data)
+    return Call(func, functional_name(func), values, is_data, layer)
 
 
 def functional_name(func: OpOverload) -> str:

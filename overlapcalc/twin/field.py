@@ -9,6 +9,7 @@ from fractions import Fraction
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import _disable_current_modes
 
 PRIME = 65521
 """The largest prime below 2^16."""
@@ -27,8 +28,9 @@ def mod(x: Tensor) -> Tensor:
 
 def residues(shape: Sequence[int], seed: int, device: torch.device | str = "cpu") -> Tensor:
     """Pseudo-random residues in [1, PRIME), float64. Drawn on the CPU, so that every device gets the same."""
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randint(1, PRIME, tuple(shape), generator=generator).to(device, torch.float64)
+    with _disable_current_modes():
+        generator = torch.Generator().manual_seed(seed)
+        return torch.randint(1, PRIME, tuple(shape), generator=generator).to(device, torch.float64)
 
 
 def of_number(v: float) -> float:
@@ -52,6 +54,8 @@ def of_tensor(t: Tensor) -> Tensor:
     if not t.is_floating_point():
         return torch.where(t == 0, 0, t.remainder(PRIME).clamp(min=1)).to(torch.float64)
     v = t.to(torch.float64)
+    if t.numel() and torch.equal(v, v.floor()) and v.min() >= 0 and v.max() < PRIME:
+        return v
     scaled = torch.where(v == v.floor(), v, (v * 2**20).round()).remainder(PRIME)
     scaled = torch.where((scaled == 0) & (v != 0), 1.0, scaled)
     scaled = torch.where(v == math.inf, float(INFINITY), scaled)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from contextlib import ExitStack
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch import Tensor
 from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes, _get_current_dispatch_mode_stack
 
-from ..errors import InputError
+from ..errors import InputError, NoTwin
 from .arithmetic import UNTAGGED, pointwise
 from .call import Call, bound, tensors, written
 from .field import are_residues, of_tensor
@@ -28,6 +29,9 @@ FACTORIES = EMPTY | frozenset(
 )  # fmt: skip
 """They may take a tensor for its shape and type, never for its values."""
 
+MADE = FACTORIES | {"lift_fresh", "lift_fresh_copy", "_to_copy"}
+"""What makes new memory of a type that forward chooses: here all floating types are one."""
+
 VIEWS_IN_PLACE = frozenset({"squeeze", "unsqueeze", "transpose", "t", "swapaxes", "swapdims", "detach", "as_strided"})
 
 OTHER_VALUES = frozenset({"view_as_real", "view_as_complex", "real", "imag", "_conj", "_neg_view"})
@@ -43,9 +47,12 @@ class Modular(TorchDispatchMode):  # type: ignore[no-untyped-call]
     Raises NoTwin at the first operator on data that has no twin.
     """
 
+    supports_higher_order_operators = True
+
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._storages = Storages()
+        self._layers: list[str] = []
         self._settings: list[ExitStack] = []
 
     def __enter__(self) -> Modular:
@@ -69,12 +76,19 @@ class Modular(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     # ---- what is data -------------------------------------------------------------------------------------
 
-    def declare(self, *, data: Any = (), constants: Any = ()) -> None:
-        """Say what tensors are. Raises InputError for floating data that are not residues."""
+    def entered(self, layer: str, operands: Iterable[Tensor]) -> None:
+        """A module of a twin is called. What the outermost one is given is data; what it has besides is constant.
+
+        Raises InputError for floating data that are not residues.
+        """
+        self._layers.append(layer)
+        if len(self._layers) > 1:
+            return
+        operands = list(operands)
+        if not operands:
+            raise InputError("the twin was given no tensors: what it makes from nothing is constant")
         with _disable_current_modes():
-            for t in tensors(constants):
-                self._storages.mark(t, data=False)
-            for t in tensors(data):
+            for t in operands:
                 if t.is_floating_point() and (t.dtype != torch.float64 or not are_residues(t)):
                     raise InputError(
                         f"the twin was given {t.dtype} of shape {tuple(t.shape)} that are not residues: "
@@ -82,13 +96,16 @@ class Modular(TorchDispatchMode):  # type: ignore[no-untyped-call]
                     )
                 self._storages.mark(t, data=True)
 
+    def left(self) -> None:
+        self._layers.pop()
+
     def _is_data(self, t: Tensor) -> bool:
+        """Memory that nobody has spoken of is constant within a twin; outside of one, residues are taken for data."""
         if t.layout != torch.strided:
             return True
         known = self._storages.holds_data(t)
         if known is None:
-            # from outside: residues are data, and so are whole numbers, which may be labels
-            known = t.numel() > 0 and t.dtype == torch.float64 and are_residues(t)
+            known = not self._layers and t.numel() > 0 and t.dtype == torch.float64 and are_residues(t)
             self._storages.mark(t, data=known)
         return known
 
@@ -97,7 +114,10 @@ class Modular(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(
         self, func: OpOverload, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        call = bound(func, args, kwargs or {}, self._is_data)
+        if not isinstance(func, OpOverload):
+            raise NoTwin(f"{func}: an operator that runs parts of the net has no exact twin; use the other proofs")
+        layer = self._layers[-1] if self._layers else ""
+        call = bound(func, args, kwargs or {}, self._is_data, layer)
         if torch.Tag.nondeterministic_seeded in func.tags and call.name not in TABLE:
             raise call.refused("draws at random")
         if call.name in FACTORIES or not any(self._is_data(t) for t in tensors(list(call.values.values()))):
@@ -113,6 +133,7 @@ class Modular(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if compute is None:
             return self._in_parts(call, args, kwargs or {})
         if over:
+            self._writable(call, over)
             return self._in_place(call, compute(call.functional()), over)
         result = compute(call)
         for t in tensors(result):
@@ -131,6 +152,8 @@ class Modular(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _on_constants(self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         result = call.func(*args, **kwargs)
+        if call.name in MADE and result.is_floating_point():
+            result = result.to(torch.float64)
         if call.name in EMPTY:
             # what nobody writes must not look like a value
             result.fill_(math.nan if result.is_floating_point() else 0)
@@ -138,6 +161,14 @@ class Modular(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if t.layout == torch.strided and self._storages.holds_data(t) is None:
                 self._storages.mark(t, data=False)
         return result
+
+    def _writable(self, call: Call, over: list[str]) -> None:
+        """Whole numbers of data take 64 bits, and yes or no takes nothing else."""
+        sources = {t.dtype for t in call.operands() if self._is_data(t)}
+        for target in (t for name in over for t in tensors(call[name])):
+            narrow = not target.is_floating_point() and target.dtype not in (torch.int64, torch.bool)
+            if narrow or (target.dtype == torch.bool and not sources <= {torch.bool} and "out" not in over):
+                raise call.refused(f"writes residues to memory of type {target.dtype}")
 
     def _in_place(self, call: Call, result: Any, over: list[str]) -> Any:
         """Write the twin's result where the operator writes its own."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 import hashlib
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ..errors import NoTwin
-from .call import tensors
+from ..errors import InputError, NoTwin
 from .field import residues
 from .mode import current
 
@@ -28,10 +29,11 @@ def twin_of(model: nn.Module, seed: int = 0) -> nn.Module:
             if isinstance(value, Tensor) and not value.is_leaf and id(value) not in memo:
                 memo[id(value)] = value.detach().clone()
     try:
-        twin = copy.deepcopy(model, memo)
+        twin = copy.deepcopy(model, memo).eval().double()
     except Exception as error:
-        raise NoTwin(f"{type(model).__name__}: cannot be copied ({error}), so it has no exact twin") from error
-    twin = twin.eval().double()
+        raise NoTwin(
+            f"{type(model).__name__}: cannot be copied to eval mode and float64 ({error}), so it has no exact twin"
+        ) from error
     with torch.no_grad():
         for name, p in twin.named_parameters():
             if p.is_complex():
@@ -39,27 +41,46 @@ def twin_of(model: nn.Module, seed: int = 0) -> nn.Module:
             if p.is_floating_point():
                 drawn = int.from_bytes(hashlib.blake2b(f"{seed}/{name}".encode(), digest_size=6).digest(), "big")
                 p.copy_(residues(p.shape, drawn, p.device))
-    twin.requires_grad_(False)
-    twin.register_forward_pre_hook(_declare, with_kwargs=True)
+    for name, module in twin.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            continue  # takes no hooks; its residues are known by their values
+        # before any hook that computes a weight
+        module.register_forward_pre_hook(partial(_enter, name), prepend=True, with_kwargs=True)
+        module.register_forward_hook(_leave, always_call=True)
     return twin
 
 
-def _declare(twin: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    """Tell the mode what is input and what belongs to the net."""
+def _enter(name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     mode = current()
-    if mode is None:
-        return
-    for module in twin.modules():
-        held = [*module._parameters.values(), *module._buffers.values(), *vars(module).values()]
-        mode.declare(constants=held)
-    mode.declare(data=_inside(args), constants=())
-    mode.declare(data=_inside(kwargs), constants=())
+    if mode is not None:
+        mode.entered(name, _inside((args, kwargs)))
 
 
-def _inside(value: Any) -> list[Tensor]:
-    """The tensors of an argument, however deep in lists and dictionaries."""
-    if isinstance(value, dict):
-        return [t for v in value.values() for t in _inside(v)]
-    if isinstance(value, (list, tuple)):
-        return [t for v in value for t in _inside(v)]
-    return list(tensors(value))
+def _leave(module: nn.Module, args: tuple[Any, ...], result: Any) -> None:
+    mode = current()
+    if mode is not None:
+        mode.left()
+
+
+def _inside(value: Any, depth: int = 0) -> list[Tensor]:
+    """The tensors of an argument, however deep in lists, dictionaries and objects of the net's own classes.
+
+    Raises InputError where it is too deep to see them all: one that is missed would be taken for a constant.
+    """
+    if isinstance(value, Tensor):
+        return [value]
+    if depth > DEEPEST:
+        raise InputError(f"the twin was given arguments nested more than {DEEPEST} deep: pass tensors")
+    if isinstance(value, Mapping):
+        parts: list[Any] = list(value.values())
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        parts = list(value)
+    elif isinstance(value, (nn.Module, type)):
+        return []
+    else:
+        parts = list(getattr(value, "__dict__", {}).values())
+        parts += [getattr(value, name, None) for name in getattr(type(value), "__slots__", ())]
+    return [t for part in parts for t in _inside(part, depth + 1)]
+
+
+DEEPEST = 20

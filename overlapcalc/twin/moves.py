@@ -25,7 +25,7 @@ ADDING = frozenset({"col2im", "im2col_backward", "index_add", "scatter_add"})
     "reflection_pad3d", "replication_pad1d", "replication_pad2d", "replication_pad3d", "pixel_shuffle",
     "pixel_unshuffle", "channel_shuffle", "native_channel_shuffle", "im2col", "col2im", "index", "_unsafe_index",
     "index_select", "gather", "take", "take_along_dim", "flip", "roll", "rot90", "repeat", "tile",
-    "repeat_interleave", "upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d",
+    "upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d",
     "_upsample_nearest_exact1d", "_upsample_nearest_exact2d", "_upsample_nearest_exact3d", "max_unpool2d",
     "max_unpool3d", "tril", "triu", "diag_embed", "where", "masked_fill", "masked_scatter", "select_scatter",
     "slice_scatter", "diagonal_scatter", "as_strided_scatter", "index_fill", "index_copy", "index_put",
@@ -37,6 +37,10 @@ ADDING = frozenset({"col2im", "im2col_backward", "index_add", "scatter_add"})
 def moved(call: Call) -> Any:
     if call["reduce"] is not None:
         raise call.refused(f"combines samples by {call['reduce']!r}")
+    if call.name in ("index", "_unsafe_index") and any(
+        t.dtype in (torch.bool, torch.uint8) and call.is_data(t) for t in _tensors(call["indices"])
+    ):
+        raise call.refused("as many samples as the data says")
     samples = [t for name, v in call.values.items() if name not in PLACES for t in _floating(v)]
     numbers = [v for name, v in call.values.items() if name in NUMBERS and isinstance(v, float)]
     floating = bool(samples or numbers)
@@ -62,6 +66,11 @@ def moved(call: Call) -> Any:
             raise call.refused("a factor")
         result = mod(result)
     return result
+
+
+@twin("_assert_tensor_metadata", "_assert_async")
+def unchecked(call: Call) -> None:
+    """What a net asserts of its values and their type does not hold for residues, and changes no result."""
 
 
 def _floating(value: Any) -> list[Tensor]:

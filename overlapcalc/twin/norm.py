@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .call import Call
-from .field import key, mixed, mod
+from .field import MOST_TERMS, key, mixed, mod
 from .registry import twin
 
 LEFT_OUT = -float("inf")
@@ -96,6 +96,8 @@ def batch_norm(call: Call) -> Any:
 def distances(call: Call) -> Tensor:
     """A fixed map of the sum of squared differences."""
     a, b = call.tensor("x1"), call.tensor("x2")
+    if a.shape[-1] > MOST_TERMS:
+        raise call.refused(f"sums of {a.shape[-1]} products do not fit in 53 bits")
     squares = [mod(mod(t * t).sum(-1)) for t in (a, b)]
     return mixed(key("distance", call["p"]), mod(
         squares[0].unsqueeze(-1) + squares[1].unsqueeze(-2) - 2 * mod(torch.matmul(a, b.transpose(-1, -2)))

@@ -25,12 +25,12 @@ def _whole(call: Call) -> bool:
 
 def _summed(call: Call, x: Tensor) -> Tensor:
     over = dims(call, x)
-    return mod(x.sum(over, keepdim=bool(call["keepdim"]))) if over else x
+    return mod(x.sum(over, keepdim=bool(call["keepdim"]))) if over else x.clone()
 
 
 @twin("sum", "nansum")
 def total(call: Call) -> Tensor:
-    if _whole(call) and call["dtype"] is None:
+    if _whole(call) and (call["dtype"] is None or not call["dtype"].is_floating_point):
         result: Tensor = call.replayed(lambda name, v: v)
         return result
     return _summed(call, call.tensor("self"))

@@ -108,7 +108,7 @@ def resampled(call: Call) -> Tensor:
         step = _step(call, size, outputs, call[name])
         rows = [KINDS[call.name](call, step, o, size) for o in range(outputs)]
         x = _combined(call, x, d, rows)
-    return x
+    return x.clone() if x is call["input"] or x is call["self"] else x
 
 
 def _combined(call: Call, x: Tensor, d: int, rows: list[Weights]) -> Tensor:
