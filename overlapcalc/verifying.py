@@ -75,9 +75,8 @@ def verify(
     with torch.no_grad(), exact_kernels(cudnn=True):
         narrow = copy.deepcopy(model).eval().to(device=where, dtype=own)
         figures, refused = _figures(wide, narrow, plan, named, where)
-        full = whole(narrow, plan, named)
     with torch.no_grad(), exact_kernels():
-        proofs.insert(2, poisoned_borders(narrow, analysis._source, plan, named, full))
+        proofs.insert(2, _borders(model, analysis, plan, named, where))
     proofs.append(values(figures, bit_exact=bit_exact, refused=refused))
     return Verification(tuple(proofs), tuple(figures), plan, str(where), torch.__version__)
 
@@ -134,6 +133,16 @@ def _claims(wide: nn.Module, analysis: Analysis, plan: Plan, inputs: Mapping[str
     fillings = Fillings(analysis._source.net.graph)
     subject = Subject(analysis, plan, single, partial(whole, wide, plan), partial(whole, random, plan), fillings)
     return [dependency(subject), minimality(subject)]
+
+
+def _borders(
+    model: nn.Module, analysis: Analysis, plan: Plan, inputs: Mapping[str, Tensor], where: torch.device
+) -> Proof:
+    """Proof 3, in the model's own type, in which it was traced."""
+    own = copy.deepcopy(model).eval().to(device=where)
+    dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), None)
+    given = {name: x.to(dtype) if dtype and x.is_floating_point() else x for name, x in inputs.items()}
+    return poisoned_borders(own, analysis._source, plan, given, whole(own, plan, given))
 
 
 def _widened(x: Tensor) -> Tensor:

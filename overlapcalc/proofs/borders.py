@@ -28,8 +28,6 @@ from .result import NOT_APPLICABLE, Proof
 NAME = "poisoned borders"
 POISONS = {NAN: torch.nan, FINITE[0]: 1e3, FINITE[1]: -7e2}
 """What stands for samples beyond an artificial border. Numbers, where NaN is stopped, or made by zeros of masks."""
-TOLERANCE = 1e-4
-"""Call by call and whole, in the user's type: that the calls are those of the net."""
 
 
 def poisoned_borders(
@@ -79,7 +77,8 @@ def _wrong(results: list[Tensor], plain: Tensor) -> str:
         return "" if bool((result == plain).all()) else "other values than the whole net"
     apart = float((result - plain).abs().max())
     largest = float(plain.abs().max())
-    return "" if apart <= TOLERANCE * max(largest, 1e-30) else f"call by call it is off by {apart:.2g} of {largest:.2g}"
+    allowed = torch.finfo(result.dtype).eps ** 0.5 * max(largest, 1e-30)  # that the calls are those of the net
+    return "" if apart <= allowed else f"call by call it is off by {apart:.2g} of {largest:.2g}"
 
 
 def tile_regions(net: Propagation, plan: Plan, cell: Mapping[str, Slot]) -> dict[str, Region]:

@@ -97,10 +97,10 @@ def minimality(subject: Subject) -> Proof:
                     checks += 1
                     reads: dict[str, dict[str, Span] | None] = {i: {} for i in subject.inputs}
                     reads[pair.input] = None if shorter is None else {axis: shorter}
-                    if _changes(subject, subject.run, plain, pair.output, region, reads):
+                    if _changes(subject, subject.run, plain, pair.output, region, reads, control=True):
                         continue
                     lively = lively or subject.livelier(subject.inputs)
-                    if _changes(subject, subject.livelier, lively, pair.output, region, reads):
+                    if _changes(subject, subject.livelier, lively, pair.output, region, reads, control=True):
                         continue
                     failures.append(
                         f"{pair.output} {_text(region)} is said to read {pair.input} {axis}{hull}, but nothing changes "
@@ -119,10 +119,12 @@ def _changes(
     output: str,
     region: Mapping[str, Span],
     reads: Mapping[str, Mapping[str, Span] | None],
+    *,
+    control: bool = False,
 ) -> tuple[int, str] | None:
     """How many samples of an output's region change when only `reads` is kept, and with which filling."""
     here = within(subject.plan.labels[output], region)
-    for filling in subject.fillings.used():
+    for filling in subject.fillings.used(control=control):
         poisoned = {i: only(x, subject.plan.labels[i], reads[i], filling) for i, x in subject.inputs.items()}
         changed = int((~same_bits(plain[output][here], run(poisoned)[output][here])).sum())
         if changed:

@@ -13,6 +13,9 @@ from ..graph import Constant, Graph, constants_in
 NAN = "nan"
 FINITE = ("finite 1", "finite 2")
 """Two fillings that differ everywhere: what stops NaN, or makes it out of nothing, shows with these."""
+MORE = ("finite 3", "finite 4", "finite 5", "finite 6")
+"""More of them for controls, all above or all below zero: a maximum, or a function that is flat, may hide some."""
+SCALES = dict(zip((*FINITE, *MORE), (10.0, 1.0, 30.0, -30.0, 3.0, -3.0), strict=True))
 
 STOPPERS = ("sign", "nan_to_num", "fmax", "fmin", "heaviside", "quantize", "bucketize", "searchsorted", "argmax",
             "argmin", "isnan", "isfinite", "isinf", "one_hot", "copysign", "hardtanh", "_to_copy")  # fmt: skip
@@ -31,12 +34,13 @@ class Fillings:
         masks = (c for node in nodes for c in constants_in(node.args.values()))
         self.zero_taps = any(map(_masks, masks)) or any(word in node.op for node in nodes for word in ZERO_WEIGHTS)
 
-    def used(self) -> Iterator[str]:
-        """Fillings of which none may change what a block reads not, and one must change what it does."""
+    def used(self, *, control: bool = False) -> Iterator[str]:
+        """Fillings of which none may change a thing; as a control, of which one must."""
         if not self.zero_taps:
             yield NAN
         if self.stops_nan or self.zero_taps:
             yield from FINITE
+            yield from MORE if control else ()
 
 
 def _masks(constant: Constant) -> bool:
@@ -45,14 +49,15 @@ def _masks(constant: Constant) -> bool:
 
 def only(x: Tensor, labels: tuple[str, ...], region: Region | None, filling: str) -> Tensor:
     """`x` inside the region, the filling everywhere else. None: nothing is kept."""
-    generator = torch.Generator().manual_seed(1 + (FINITE.index(filling) if filling in FINITE else 0))
+    generator = torch.Generator().manual_seed(list(SCALES).index(filling) if filling in SCALES else 0)
     if not x.is_floating_point():
         places = torch.randint(x.numel(), x.shape, generator=generator)
         made = x.flatten()[places.to(x.device)]
     elif filling == NAN:
         made = torch.full_like(x, torch.nan)
     else:
-        made = (10 * torch.randn(x.shape, generator=generator, dtype=torch.float64)).to(x)
+        drawn = torch.randn(x.shape, generator=generator, dtype=torch.float64)
+        made = (SCALES[filling] * (drawn.abs() if filling in MORE else drawn)).to(x)
     if region is not None:
         here = within(labels, region)
         made[here] = x[here]
