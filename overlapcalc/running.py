@@ -170,7 +170,7 @@ class Tiled(nn.Module):
 
     def _prepared(self, inputs: tuple[Tensor, ...]) -> tuple[Plan, Mapping[str, Tensor]]:
         self._check(inputs)
-        made = self._plans(tuple((tuple(x.shape), x.dtype) for x in inputs))
+        made = self._plans(tuple((tuple(x.shape), None if x.is_floating_point() else x.dtype) for x in inputs))
         return made, dict(zip(made.inputs, inputs, strict=True))
 
     def _check(self, inputs: tuple[Tensor, ...]) -> None:

@@ -8,9 +8,9 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from ..errors import OverlapcalcError
+from ..errors import ObstacleError, OverlapcalcError
 from . import analysis, blocks
-from .common import BAD_INPUT, EPILOG, OK
+from .common import BAD_INPUT, EPILOG, OBSTACLE, OK
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -21,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OverlapcalcError as error:
         if arguments.debug:
             raise
-        return _refuse(str(error))
+        return _refuse(str(error), OBSTACLE if isinstance(error, ObstacleError) else BAD_INPUT)
     except BrokenPipeError:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - stays open until the process ends
         return OK
@@ -37,9 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
 
 
-def _refuse(message: str) -> int:
+def _refuse(message: str, code: int = BAD_INPUT) -> int:
     print(f"overlapcalc: {message}", file=sys.stderr)
-    return BAD_INPUT
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:
