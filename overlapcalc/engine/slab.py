@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
@@ -21,6 +21,10 @@ from ..reach import Propagation, Value
 from ..trace.runnable import Constants, Fixed, Invocation
 
 Region = Mapping[str, Span]
+
+
+Gathering = Sequence[tuple[Tensor, "Tensor | None"]]
+"""Per tap, which sample each output takes and with what weight; None where all are 1."""
 
 
 class NoSlabError(OverlapcalcError):
@@ -43,6 +47,7 @@ class Frame:
     net: Propagation
     constants: Constants
     poison: float | None
+    taps: dict[Any, Gathering] = field(default_factory=dict, repr=False)
 
     def value(self, node: str) -> Value:
         return self.net.values[node]
@@ -72,7 +77,7 @@ class SlabCall:
 
     def fetch(self, operand: int = 0, spans: Mapping[int, Span] | None = None, *, fill: float | str = 0.0) -> Tensor:
         name = self.node.operands[operand]
-        held, layout = self._operands[name], self.frame.value(name).layout
+        held, layout = self._held(name), self.frame.value(name).layout
         asked = {_label(layout, dim): span for dim, span in (spans or {}).items()}
         parts = held.tensor.reshape([_extent(layout, i, held.region) for i in range(len(layout.parts))])
         region = dict(held.region)
@@ -82,6 +87,14 @@ class SlabCall:
                 region[label] = asked.get(label, read)
                 parts = self._along(parts, i, held.region[label], region[label], read, layout.sizes[i], fill)
         return parts.reshape(extents(layout, region))
+
+    def is_whole(self, operand: int, dim: int) -> bool:
+        name = self.node.operands[operand]
+        layout = self.frame.value(name).layout
+        label, size = _label(layout, dim), _dims(layout)[dim]
+        held = self._held(name).region.get(label)
+        out = self.frame.net.size(self.node.name, label)
+        return held == Span(0, size) and out is not None and self.region.get(label) == Span(0, out)
 
     def begins(self, operand: int, dim: int) -> int:
         name = self.node.operands[operand]
@@ -107,17 +120,14 @@ class SlabCall:
         span = self.span(dim)
         if span is None:
             raise self.none("resamples a dimension that is no axis")
-        found = [taps(o) for o in range(*span)]
-        most = max(map(len, found))
+        key = self.node.name, dim, span, begins
+        if key not in self.frame.taps:
+            self.frame.taps[key] = _gathering(taps, span, begins)
         y: Tensor | None = None
-        for t in range(most):
-            # where an output has fewer taps, its first one again with no weight: finite where the others are
-            chosen = [list(f.items())[t] if t < len(f) else (next(iter(f)), 0.0) for f in found]
-            index = torch.tensor([i - begins for i, _ in chosen], device=x.device)
-            one = x.index_select(dim, index)
-            if any(weight != 1 for _, weight in chosen):
-                weights = torch.tensor([weight for _, weight in chosen], dtype=x.dtype, device=x.device)
-                one = one * weights.reshape([-1 if d == dim else 1 for d in range(x.dim())])
+        for index, weights in self.frame.taps[key]:
+            one = x.index_select(dim, index.to(x.device))
+            if weights is not None:
+                one = one * weights.to(x).reshape([-1 if d == dim else 1 for d in range(x.dim())])
             y = one if y is None else y + one
         assert y is not None
         return y
@@ -142,35 +152,40 @@ class SlabCall:
             if path.operand != operand:
                 continue
             if label in path.blocked:  # an axis that is not cut
-                return self._operands[operand].region[label]
+                return self._held(operand).region[label]
             if label not in path.steps:
                 continue
             hull = path.steps[label].reads.reads(*self.region[label])
             if hull is not None:
                 found = hull if found is None else Span(min(found.start, hull.start), max(found.stop, hull.stop))
         if found is None:  # nothing: any sample will do
-            start = self._operands[operand].region[label].start
+            start = self._held(operand).region[label].start
             return Span(start, start + 1)
         return found
+
+    def _held(self, operand: str) -> Held:
+        """What there is of an operand. One of which nothing is read at all stands far beyond the image."""
+        held = self._operands.get(operand)
+        if held is not None:
+            return held
+        layout = self.frame.value(operand).layout
+        region = {part.label: Span(FAR, FAR + 1) for part in layout.parts if part.is_axis}
+        like = next((h.tensor for h in self._operands.values()), None)
+        shape = extents(layout, region)
+        return Held(torch.zeros(shape) if like is None else like.new_zeros(shape), region)
 
     def _along(self, x: Tensor, d: int, has: Span, wanted: Span, read: Span, size: int, fill: float | str) -> Tensor:
         """`x`, which holds [has) along d, as [wanted): cut, filled beyond the image, NaN where it holds nothing."""
         if wanted == has:
             return x
-        if isinstance(fill, str):
-            places = [_folded(i, size, fill) for i in range(*wanted)]
-            inside = [has.start <= i < has.stop for i in places]
-            index = torch.tensor([i - has.start if here else 0 for i, here in zip(places, inside, strict=True)])
-            y = x.index_select(d, index.to(x.device))
-            for i, (position, here) in enumerate(zip(range(*wanted), inside, strict=True)):
-                if not here:
-                    y.narrow(d, i, 1).fill_(self._missing(x, read, position))
-            return y
         pieces, at = [], wanted.start
         while at < wanted.stop:
             if at < 0 or at >= size:
                 stop = min(wanted.stop, 0) if at < 0 else wanted.stop
-                pieces.append(_full(x, d, stop - at, fill))
+                if isinstance(fill, str):
+                    pieces.append(self._mirrored(x, d, has, [_folded(i, size, fill) for i in range(at, stop)]))
+                else:
+                    pieces.append(_full(x, d, stop - at, fill))
             elif has.start <= at < has.stop:
                 stop = min(wanted.stop, has.stop)
                 pieces.append(x.narrow(d, at - has.start, stop - at))
@@ -180,6 +195,16 @@ class SlabCall:
                 pieces.append(_full(x, d, stop - at, self._missing(x, read, at)))
             at = stop
         return pieces[0] if len(pieces) == 1 else torch.cat(pieces, d)
+
+    def _mirrored(self, x: Tensor, d: int, has: Span, places: list[int]) -> Tensor:
+        """Samples of the image that stand beyond its end, one by one."""
+        inside = [i in has for i in places]
+        index = torch.tensor([i - has.start if here else 0 for i, here in zip(places, inside, strict=True)])
+        y = x.index_select(d, index.to(x.device))
+        for i, here in enumerate(inside):
+            if not here:
+                y.narrow(d, i, 1).fill_(self._missing(x, Span(places[i], places[i] + 1), places[i]))
+        return y
 
     def _missing(self, x: Tensor, read: Span, position: int) -> float:
         """What stands for a sample of the image that the slab does not hold; 0 where it is not read at all."""
@@ -254,6 +279,8 @@ class SlabCall:
         return found
 
 
+FAR = 1 << 40
+"""A position beyond every image."""
 JOINING = frozenset({"aten::cat", "aten::concat", "aten::concatenate", "aten::where", "aten::masked_fill"})
 
 
@@ -265,6 +292,18 @@ def extents(layout: Layout, region: Region) -> tuple[int, ...]:
 def _extent(layout: Layout, part: int, region: Region) -> int:
     span = region.get(layout.labels[part])
     return layout.sizes[part] if span is None else span.length
+
+
+def _gathering(taps: Callable[[int], Mapping[int, float]], span: Span, begins: int) -> Gathering:
+    found = [list(taps(o).items()) for o in range(*span)]
+    out = []
+    for t in range(max(map(len, found))):
+        # where an output has fewer taps, its first one again with no weight: finite where the others are
+        chosen = [f[t] if t < len(f) else (f[0][0], 0.0) for f in found]
+        index = torch.tensor([i - begins for i, _ in chosen])
+        plain = all(weight == 1 for _, weight in chosen)
+        out.append((index, None if plain else torch.tensor([w for _, w in chosen], dtype=torch.float64)))
+    return out
 
 
 def _dims(layout: Layout) -> tuple[int, ...]:

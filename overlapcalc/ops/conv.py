@@ -149,7 +149,9 @@ def conv_on_slab(slab: Slab) -> Tensor:
     spans, left = {}, list(padding)
     for i in range(n):
         out = slab.span(first + i)
-        if out is not None:
+        if not isinstance(call["padding"], str) and slab.is_whole(at, first + i):
+            spans[first + i] = Span(0, call.shapes[at][first + i])
+        elif out is not None:
             start, reach = out.start * stride[i] - padding[i], dilation[i] * (kernel[i] - 1) + 1
             spans[first + i] = Span(start, start + (out.length - 1) * stride[i] + reach)
             left[i] = 0
@@ -168,7 +170,9 @@ def conv_transpose_on_slab(slab: Slab) -> Tensor:
     spans, begins = {}, {}
     for i in range(n):
         out = slab.span(first + i)
-        if out is not None:
+        if slab.is_whole(at, first + i):
+            spans[first + i] = Span(0, call.shapes[at][first + i])
+        elif out is not None:
             reach = dilation[i] * (kernel[i] - 1)
             start = min((out.start + padding[i] - reach) // stride[i], (out.start + padding[i]) // stride[i])
             stop = max(-(-(out.stop - 1 + padding[i] - reach) // stride[i]), start) + 1

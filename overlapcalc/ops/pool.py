@@ -70,14 +70,17 @@ def pool_on_slab(slab: Slab) -> Tensor:
     kernel, padding, dilation = call.ints("kernel_size", n), call.ints("padding", n), call.ints("dilation", n, 1)
     stride = call.ints("stride", n) if call["stride"] not in (None, ()) else kernel
     first = len(call.shape) - n
-    spans = {}
+    spans, left = {}, [0] * n
     for i in range(n):
         out = slab.span(first + i)
         if out is None:
             raise slab.none("pools along a dimension that is no axis")
+        if slab.is_whole(0, first + i) and not call["ceil_mode"]:
+            spans[first + i], left[i] = Span(0, call.shapes[0][first + i]), padding[i]
+            continue
         start = out.start * stride[i] - padding[i]
         spans[first + i] = Span(start, start + (out.length - 1) * stride[i] + dilation[i] * (kernel[i] - 1) + 1)
-    changes = {"padding": [0] * n, "ceil_mode": False}
+    changes = {"padding": left, "ceil_mode": False}
     if "max_pool" in call.node.op:
         return slab.run(self=slab.fetch(0, spans, fill=-INFINITY), **changes)
     x = slab.fetch(0, spans)

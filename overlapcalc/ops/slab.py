@@ -39,6 +39,9 @@ class Slab(Protocol):
         the image stands `fill`: a number, "replicate" or "reflect".
         """
 
+    def is_whole(self, operand: int, dim: int) -> bool:
+        """Whether a dimension of an operand is an axis that is there whole, and wanted whole: padding may stay."""
+
     def begins(self, operand: int, dim: int) -> int:
         """Where along a dimension `fetch` begins, without spans."""
 

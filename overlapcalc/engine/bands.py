@@ -1,0 +1,177 @@
+"""The schedules `trim` and `stream`: every layer computes only what is wanted of it.
+
+`trim` computes each block by itself. `stream` goes along one axis, band by band: every tensor is computed once, and
+of each only those rows are kept that are still to be read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor
+
+from ..extent import Stream, extents_for
+from ..index import Span
+from ..named import Named
+from ..plan import Plan
+from ..tiling import Slot
+from ..trace.runnable import Runnable
+from .block import Block, Region, within
+from .regions import run_regions, whole
+from .slab import Frame, Held, SlabCall, extents
+
+
+def trimmed(frame: Frame, calls: Runnable, plan: Plan, inputs: Mapping[str, Tensor]) -> Iterator[Block]:
+    """Run every block of a plan by itself. Raises NoSlabError."""
+    for cell in plan.cells():
+        regions = _regions(frame, {axis: _along(frame, axis, slot) for axis, slot in cell.items()})
+        given = {name: _whole_input(frame, name, x) for name, x in inputs.items()}
+        yield _block(frame, plan, cell, run_regions(frame, calls, regions, given))
+
+
+def streamed(frame: Frame, calls: Runnable, plan: Plan, inputs: Mapping[str, Tensor], axis: str) -> Iterator[Block]:
+    """Run the blocks of a plan in order along `axis`, for every column of the other axes. Raises NoSlabError."""
+    columns: list[dict[str, Slot]] = [{}]
+    for other, strip in plan.strips.items():
+        if other != axis:
+            columns = [{**column, other: slot} for column in columns for slot in strip.slots]
+    for column in columns:
+        regions = _regions(frame, {other: _along(frame, other, slot) for other, slot in column.items()})
+        band = _Bands(frame, calls, axis, regions, inputs)
+        for slot in plan.strips[axis].slots:
+            yield _block(frame, plan, {**column, axis: slot}, band.next(slot))
+
+
+class _Bands:
+    """One column on its way: what is held of every tensor."""
+
+    def __init__(
+        self, frame: Frame, calls: Runnable, axis: str, regions: Mapping[str, Region], inputs: Mapping[str, Tensor]
+    ) -> None:
+        self._frame, self._calls, self._axis, self._regions = frame, calls, axis, regions
+        net = frame.net
+        self._outputs = {shown: node for shown, node in net.graph.outputs if net.size(node, axis) is not None}
+        everything = {node: Span(0, net.size(node, axis) or 1) for node in self._outputs.values()}
+        self._stream = Stream(net, axis, everything)
+        self._given = dict.fromkeys(self._outputs.values(), 0)
+        self._held = {name: _whole_input(frame, name, x) for name, x in inputs.items()}
+        self._inputs = frozenset(inputs)
+
+    def next(self, slot: Slot) -> dict[str, Held]:
+        """The outputs of the next band."""
+        stream, axis = self._stream, self._axis
+        fresh = stream.next({self._outputs[shown]: span for shown, span in slot.outputs.items()})
+        found: dict[str, Held] = {}
+        for node in self._frame.net.graph:
+            if node.name not in self._regions:
+                continue
+            if node.name in fresh and axis in self._regions[node.name]:
+                span = fresh[node.name]
+                if node.name not in self._inputs:
+                    region = {**self._regions[node.name], axis: span}
+                    call = SlabCall(self._frame, node, self._calls.calls.get(node.name), region, self._held)
+                    self._append(node.name, Held(call.result(), region))
+                    del call
+                stream.done[node.name] = span.stop
+            elif axis not in self._regions[node.name] and node.name not in self._held:
+                call = SlabCall(
+                    self._frame, node, self._calls.calls.get(node.name), self._regions[node.name], self._held
+                )
+                self._held[node.name] = Held(call.result(), self._regions[node.name])
+                continue
+            else:
+                continue
+            if node.name in self._given:
+                self._give(node.name, slot, found)
+            for operand in {*node.operands, node.name} - self._inputs:
+                self._forget(operand)
+        for name in self._given:  # computed further ahead, for others
+            if name not in found:
+                self._give(name, slot, found)
+                self._forget(name)
+        return found
+
+    def _give(self, name: str, slot: Slot, found: dict[str, Held]) -> None:
+        shown = next(shown for shown, node in self._outputs.items() if node == name)
+        span = slot.outputs.get(shown)
+        if span is not None and name in self._held:
+            found[name] = self._cut(name, self._held[name], span)
+            self._given[name] = span.stop
+
+    def _append(self, name: str, new: Held) -> None:
+        old = self._held.get(name)
+        if old is None:
+            self._held[name] = new
+            return
+        layout, axis = self._frame.value(name).layout, self._axis
+        at = layout.labels.index(axis)
+        region = {**new.region, axis: Span(old.region[axis].start, new.region[axis].stop)}
+        both = torch.cat([_parts(layout, old), _parts(layout, new)], at)
+        self._held[name] = Held(both.reshape(extents(layout, region)), region)
+
+    def _forget(self, name: str) -> None:
+        """Drop the rows that nobody will read any more."""
+        held = self._held.get(name)
+        if held is None or self._axis not in held.region:
+            return
+        first = self._stream.kept_from(name)
+        if name in self._given and self._given[name] < self._stream.all[name].stop:
+            first = self._given[name] if first is None else min(first, self._given[name])
+        span = held.region[self._axis]
+        if first is None or first >= span.stop:
+            del self._held[name]
+        elif first > span.start:
+            kept = self._cut(name, held, Span(first, span.stop))
+            self._held[name] = Held(kept.tensor.clone(), kept.region)
+
+    def _cut(self, name: str, held: Held, span: Span) -> Held:
+        layout, axis = self._frame.value(name).layout, self._axis
+        at, region = layout.labels.index(axis), {**held.region, axis: span}
+        part = _parts(layout, held).narrow(at, span.start - held.region[axis].start, span.length)
+        return Held(part.reshape(extents(layout, region)), region)
+
+
+def _parts(layout: object, held: Held) -> Tensor:
+    from ..factors import Layout
+
+    assert isinstance(layout, Layout)
+    sizes = [held.region[p.label].length if p.label in held.region else p.size for p in layout.parts]
+    return held.tensor.reshape(sizes)
+
+
+def _along(frame: Frame, axis: str, slot: Slot) -> Mapping[str, Span]:
+    nodes = dict(frame.net.graph.outputs)
+    return extents_for(frame.net, axis, {nodes[shown]: span for shown, span in slot.outputs.items()})
+
+
+def _regions(frame: Frame, along: Mapping[str, Mapping[str, Span]]) -> dict[str, Region]:
+    """Per node the region that all axes together want; nodes that one of them does not want are left out."""
+    regions: dict[str, Region] = {}
+    for node in frame.net.graph:
+        region = whole(frame.net, node.name)
+        wanted = True
+        for axis, extents_of in along.items():
+            if axis in region:
+                wanted = wanted and node.name in extents_of
+                region[axis] = extents_of.get(node.name, region[axis])
+        if wanted:
+            regions[node.name] = region
+    return regions
+
+
+def _whole_input(frame: Frame, name: str, x: Tensor) -> Held:
+    return Held(x, whole(frame.net, name))
+
+
+def _block(frame: Frame, plan: Plan, cell: Mapping[str, Slot], found: Mapping[str, Held]) -> Block:
+    """What there is of every output, cut to the block."""
+    regions, results = {}, {}
+    for shown, node in frame.net.graph.outputs:
+        labels = plan.labels[shown]
+        region = {axis: slot.outputs[shown] for axis, slot in cell.items() if shown in slot.outputs}
+        if node not in found or any(axis in labels and axis not in region for axis in cell):
+            continue
+        regions[shown] = region
+        results[shown] = found[node].tensor[within(labels, region, found[node].region)]
+    return Block(Named(regions), Named(results))
