@@ -3,6 +3,7 @@
 from .analysis import Analysis, AxisGrid, Pair
 from .analyze import analyze
 from .axis import AxisAnalysis
+from .engine import Block, WrongTileError
 from .errors import (
     AmbiguousPair,
     InputError,
@@ -17,30 +18,43 @@ from .index import IndexMap, Span
 from .local import LocalAxis
 from .measure import Sides
 from .ops import rule, unregister
+from .plan import Memory, Plan
 from .reach import Obstacle
+from .running import Tiled, blocks, plan, run, tiled
 from .version import __version__
+from .work import Work
 
 __all__ = [
     "AmbiguousPair",
     "Analysis",
     "AxisAnalysis",
     "AxisGrid",
+    "Block",
     "Contribution",
     "Explanation",
     "IndexMap",
     "InputError",
     "LocalAxis",
+    "Memory",
     "Obstacle",
     "ObstacleError",
     "OverlapcalcError",
     "Pair",
+    "Plan",
     "RuleError",
     "Sides",
     "Span",
+    "Tiled",
     "TraceError",
     "UnknownOperatorError",
+    "Work",
+    "WrongTileError",
     "__version__",
     "analyze",
+    "blocks",
+    "plan",
     "rule",
+    "run",
+    "tiled",
     "unregister",
 ]

@@ -25,8 +25,9 @@ from .names import node_names
 from .propagator import propagate
 from .reach import Propagation
 from .sizecheck import Differing, differences, views_of
-from .source import Source
+from .source import Footprint, Held, Source
 from .trace import Program, Shapes, trace
+from .trace.footprint import footprint
 from .trace.stand_in import stand_in
 
 Inputs = Sequence[int] | torch.Tensor | Sequence[Sequence[int]] | Sequence[torch.Tensor]
@@ -65,11 +66,11 @@ def analyze(
         program = Program(model)
         shapes = _program_inputs(program, inputs)
         layouts = chosen(layout, shapes)
-        tracer = _Tracer(lambda at: program.graph(at, layouts))
+        tracer = _Tracer(lambda at: program.graph(at, layouts), _fixed_footprint)
     else:
         shapes, dtypes = module_inputs(model, inputs)
         layouts = chosen(layout, shapes)
-        tracer = _Tracer(_of_module(model, dtypes, layouts))
+        tracer = _Tracer(*_of_module(model, dtypes, layouts))
     wanted = asked_axes(axes, shapes, layouts)
     source, verified_at = tracer.source(shapes)
     graph = source.net.graph
@@ -92,8 +93,10 @@ class Comparison(NamedTuple):
     net: Propagation
 
 
-def _of_module(model: nn.Module, dtypes: Sequence[torch.dtype], layouts: Sequence[str]) -> Callable[[Shapes], Graph]:
-    """Input shapes -> the graph of a copy of `model` there."""
+def _of_module(
+    model: nn.Module, dtypes: Sequence[torch.dtype], layouts: Sequence[str]
+) -> tuple[Callable[[Shapes], Graph], Held]:
+    """Input shapes -> the graph of a copy of `model` there; and -> the memory that it takes there."""
     try:
         with paused():
             copied = stand_in(model)
@@ -106,10 +109,18 @@ def _of_module(model: nn.Module, dtypes: Sequence[torch.dtype], layouts: Sequenc
     weights = frozenset(p.data_ptr() for p in model.parameters() if p.numel())
 
     def graph(shapes: Shapes) -> Graph:
-        with _evaluating(original()):
+        with evaluating(original()):
             return trace(copied, shapes, dtypes, weights, layouts)
 
-    return graph
+    def held(shapes: Shapes, dtype: str | None) -> Footprint:
+        with evaluating(original()):
+            return footprint(copied, shapes, dtypes, None if dtype is None else getattr(torch, dtype))
+
+    return graph, held
+
+
+def _fixed_footprint(shapes: Shapes, dtype: str | None) -> Footprint:
+    raise TraceError("the memory of a saved program is not predicted; plan for the module it was made of")
 
 
 def _program_inputs(program: Program, inputs: Inputs | None) -> Shapes:
@@ -128,8 +139,9 @@ def _program_inputs(program: Program, inputs: Inputs | None) -> Shapes:
 class _Tracer:
     """Traces one net at several sizes, each at most once. lower: input shapes -> its graph there."""
 
-    def __init__(self, lower: Callable[[Shapes], Graph]) -> None:
+    def __init__(self, lower: Callable[[Shapes], Graph], footprint: Held) -> None:
         self._lower = lower
+        self._footprint = lru_cache(maxsize=None)(footprint)
         self._failed: dict[Shapes, TraceError] = {}
         self._keep(self._graph)
         self.names = lru_cache(maxsize=TRACES_KEPT)(lambda at: node_names(self.graph(at)))
@@ -149,7 +161,7 @@ class _Tracer:
         def cut(outputs: tuple[tuple[str, str], ...]) -> tuple[Source, Shapes | None]:
             return self._up_to(outputs, net.traced).source(shapes)
 
-        return Source(net, retrace, cut), verified_at
+        return Source(net, retrace, cut, self._footprint), verified_at
 
     def _up_to(self, outputs: tuple[tuple[str, str], ...], like: Graph) -> _Tracer:
         """The tracer of the same net up to other outputs: the whole is traced, the rest dropped, names kept."""
@@ -285,7 +297,7 @@ class _Tracer:
 
 
 @contextlib.contextmanager
-def _evaluating(model: nn.Module | None) -> Iterator[None]:
+def evaluating(model: nn.Module | None) -> Iterator[None]:
     """The user's model in eval mode for a while: a closure in its copy may still call into it."""
     modules = list(model.modules()) if model is not None else []
     modes = [m.training for m in modules]

@@ -8,14 +8,13 @@ from fractions import Fraction
 from typing import Any
 
 from .demand import sized
-from .errors import InputError, ObstacleError, TraceError
+from .errors import InputError, ObstacleError
 from .index import Span, Spans
 from .lattice import Lattice
 from .measure import Sides
-from .propagator import propagate
 from .reach import Obstacle, Propagation, Reach, reach_between
-from .sizecheck import adopted, differences, views_of
-from .source import Source, output_of, shapes_at
+from .sameness import Cut, differing_axes
+from .source import Source, output_of
 
 
 @dataclass(frozen=True)
@@ -96,29 +95,10 @@ class AxisAnalysis:
         if not lattice.same(node, output):
             return Span(0, size)
         step, back = lattice.per_step(node), 1
-        while first + last > 0 and not self._same_on(net, lattice, first + last):
+        while first + last > 0 and differing_axes(self._source, net, {self.axis: Cut(first + last, node)}):
             given = min(last, back)  # too short for a reason of its own: longer by 1, 2, 4... steps
             last, first, back = last - given, max(0, first - (back - given)), 2 * back
         return Span(first * step, size - last * step)
-
-    def _same_on(self, net: Propagation, lattice: Lattice, steps: int) -> bool:
-        """Whether the net runs on an input so many steps shorter, and is the same net there.
-
-        What the analysis compares is a larger image; a tile is a smaller one.
-        """
-        size = net.size(self.input, self.axis)
-        assert size is not None
-        shorter = size - steps * lattice.per_step(self.input)
-        try:
-            small = self._source.retrace(shapes_at(net, self.input, self.axis, shorter), False)
-        except TraceError:
-            return False
-        small = propagate(adopted(small.traced, net.traced), names=small.names, views=views_of(net, small.traced))
-        moved: dict[str, dict[str, int]] = {}
-        for name, twin in zip(small.graph.order, net.graph.order, strict=False):
-            if self.axis in net.values[twin].rates:
-                moved[name] = {self.axis: steps * lattice.per_step(twin)}
-        return not any(self.axis in axes for axes in differences(small, net, moved).values())
 
     def _clear(self, net: Propagation) -> None:
         obstacles = reach_between(net, output_of(net, self.output), self.input, self.axis).via

@@ -113,12 +113,17 @@ def constants_in(values: Any) -> Iterator[Constant]:
 
 @dataclass(frozen=True)
 class Graph:
-    """A net at one size. `inputs` are node names (op "input"), `outputs` pairs (name shown, node)."""
+    """A net at one size. `inputs` are node names (op "input"), `outputs` pairs (name shown, node).
+
+    leaves: what the net returns, flattened as torch's pytrees are: the name of an output, or None for what depends on
+    no input. Only a graph as it was traced has them.
+    """
 
     nodes: nx.DiGraph = field(repr=False)
     order: tuple[str, ...]
     inputs: tuple[str, ...]
     outputs: tuple[tuple[str, str], ...]
+    leaves: tuple[str | None, ...] = ()
 
     def with_args(self, args: Mapping[str, Mapping[str, Any]]) -> Graph:
         """The same graph with other arguments for some nodes; what they read stays."""

@@ -15,15 +15,32 @@ Retrace = Callable[[tuple[tuple[int, ...], ...], bool], Propagation]
 
 
 @dataclass(frozen=True)
+class Footprint:
+    """Bytes of one run of a net. peak: what it makes and holds at its fullest, outputs included; neither inputs nor
+    weights, nor what kernels need for themselves."""
+
+    peak: int
+    weights: int
+    inputs: int
+    outputs: int
+
+
+Held = Callable[[tuple[tuple[int, ...], ...], str | None], Footprint]
+"""Input shapes, and the floating type to assume -> what a run holds there."""
+
+
+@dataclass(frozen=True)
 class Source:
     """A propagated net, and the way to others like it.
 
     cut: the same net up to other outputs, pairs (name shown, node), and the shapes at which it was verified.
+    footprint: what a run of the whole net holds; it runs on shapes alone.
     """
 
     net: Propagation
     retrace: Retrace
     cut: Callable[[tuple[tuple[str, str], ...]], tuple[Source, tuple[tuple[int, ...], ...] | None]]
+    footprint: Held
 
     def output_node(self, shown: str) -> str:
         """The node behind the name of an output."""

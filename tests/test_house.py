@@ -12,11 +12,12 @@ TORCH_FREE = (
     "index", "cells", "pairing", "factors", "layout", "views", "graph", "unpool", "grid", "errors", "reach", "propagator", "demand",
     "lattice", "measure", "names", "detail", "layers", "source", "axis", "analysis", "sizecheck", "cli", "version",
     "named", "trail", "frontier", "reasons", "local", "explain", "collector", "pairing", "passing", "growth",
+    "sameness", "tiling", "work", "plan", "planner", "amount",
 )  # fmt: skip
 FLOORS = ["errors", "collector", "named", "version", "index", "cells", "pairing", "factors", "layout", "graph", "unpool", "grid", "ops", "reach",
           "passing", "views", "propagator", "demand", "lattice", "trail", "measure", "names", "detail", "layers", "frontier",
-          "reasons", "sizecheck", "source", "axis", "local", "explain", "analysis", "growth", "trace", "inputs", "analyze", "saved",
-          "spec", "guess", "report", "cli"]  # fmt: skip
+          "reasons", "sizecheck", "source", "sameness", "axis", "local", "explain", "analysis", "tiling", "work", "plan", "planner",
+          "growth", "amount", "trace", "inputs", "analyze", "engine", "running", "saved", "spec", "guess", "report", "cli"]  # fmt: skip
 
 
 def imports(file: Path, top_only: bool = False) -> set[str]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
 
 from ..index import IndexMap
 from .call import Call
+from .cost import kernel
 from .law import DimRead, Law, Link, channel_blocks, whole
 from .registry import rule
 
@@ -111,3 +113,17 @@ def convolution(call: Call) -> Law:
     n = len(_kernel(call)) - 2
     build = _transposed if call["transposed"] else _windows
     return build(call, n, call.ints("stride", n, 1), call.ints("padding", n))
+
+
+@kernel(
+    *(f"aten::conv{t}{n}d" for t in ("", "_transpose") for n in (1, 2, 3)), "aten::convolution", "aten::_convolution"
+)
+def conv_kernel(call: Call) -> int:
+    """Every sample of the output, or of the input where it is transposed, times the whole kernel and its channels."""
+    kernel_shape, at = _kernel(call), call.position("input")
+    transposed = "transpose" in call.node.op or bool(call["transposed"])
+    known = call.constant("input")
+    given = call.shapes[at] if at is not None else known.shape if known is not None else call.shape
+    samples = given if transposed else call.shape
+    n = len(kernel_shape) - 2
+    return prod(samples) // samples[len(samples) - n - 1] * prod(kernel_shape)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import prod
 
 from ..graph import Constant
 from ..index import IndexMap
 from .call import Call
+from .cost import kernel
 from .law import Block, DimRead, Law, Link, keep, whole
 from .registry import rule
 
@@ -231,3 +233,44 @@ def attention(call: Call) -> Law:
             dims += [DimRead(m - 1, n - 1, IndexMap.identity())] if k == 2 else [whole(m - 1, None, what)]
         links.append(Link(k, tuple(dims)))
     return Law(tuple(links))
+
+
+@kernel(
+    "aten::linear", "aten::matmul", "aten::bmm", "aten::mm", "aten::addmm", "aten::baddbmm", "aten::mv", "aten::dot"
+)
+def product_kernel(call: Call) -> int:
+    """Every entry of the product, times the length of what lies between the factors."""
+    name = _names(call)[0]
+    value, at = call[name], call.position(name)
+    shape = call.shapes[at] if at is not None else value.shape
+    return prod(call.shape) * int(shape[_geometry(call)[name][0]])
+
+
+@kernel("aten::einsum")
+def einsum_kernel(call: Call) -> int:
+    """From left to right, two operands at a time: all letters of both that are still needed, but for a single one."""
+    operands, result = _letters(call)
+    sizes: dict[str, int] = {}
+    for value, at, letters in zip(call["tensors"], call.positions("tensors"), operands, strict=True):
+        shape = value.shape if isinstance(value, Constant) else call.shapes[at or 0]
+        for letter, size in zip(letters, shape, strict=True):
+            sizes[letter] = max(size, sizes.get(letter, 1))
+    total, left = 0, set(operands[0])
+    for i, right in enumerate(operands[1:], 1):
+        later = set(result).union(*operands[i + 1 :])
+        joined = {c for c in left | set(right) if c in later or (c in left and c in right)}
+        total += prod(sizes[c] for c in joined)
+        left = joined & later
+    return total
+
+
+@kernel("aten::scaled_dot_product_attention", "aten::_scaled_dot_product_flash_attention_for_cpu",
+        "aten::_scaled_dot_product_efficient_attention", "aten::_scaled_dot_product_flash_attention")  # fmt: skip
+def attention_kernel(call: Call) -> int:
+    """Queries times keys, and the result times values."""
+    shapes = []
+    for name in ("query", "key", "value"):
+        value, at = call[name], call.position(name)
+        shapes.append(call.shapes[at] if at is not None else value.shape)
+    query, key, value = shapes
+    return prod(query[:-1]) * key[-2] * (query[-1] + value[-1])

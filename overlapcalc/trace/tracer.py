@@ -7,6 +7,7 @@ import gc
 import operator
 import re
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -114,31 +115,36 @@ class Lowering:
         said = iter(layouts)
         nodes: list[Node] = []
         outputs: list[tuple[str, str]] = []
+        leaves: tuple[str | None, ...] = ()
         for fx in self.fx.nodes:
             if fx.op == "placeholder":
                 if fx.name in self.user_inputs and isinstance(fx.meta.get("val"), torch.Tensor):
                     self.data.add(fx)
                     nodes.append(Node(fx.name, "input", {}, _shape(fx), layer=fx.name, layout=next(said, "")))
             elif fx.op == "output":
-                outputs = self._outputs(fx)
+                outputs, leaves = self._outputs(fx)
             elif fx.op == "call_function":
                 self._call(fx, nodes)
         if not outputs:
             raise TraceError("no output of the net depends on its input; is this the right module?")
-        return Graph.of(paired(nodes), outputs)
+        return replace(Graph.of(paired(nodes), outputs), leaves=leaves)
 
-    def _outputs(self, fx: FxNode) -> list[tuple[str, str]]:
-        """The user's outputs that depend on the input, named by their place."""
+    def _outputs(self, fx: FxNode) -> tuple[list[tuple[str, str]], tuple[str | None, ...]]:
+        """The user's outputs that depend on the input, named by their place; and all that the net returns."""
         from torch.export.graph_signature import OutputKind
 
         flat = list(fx.args[0]) if isinstance(fx.args[0], (list, tuple)) else [fx.args[0]]
         specs = self.program.graph_signature.output_specs
-        found = []
-        for value, spec in zip(flat, specs, strict=True):
-            if spec.kind is OutputKind.USER_OUTPUT and isinstance(value, FxNode) and value in self.data:
-                found.append(self.same.get(value, value).name)
-        single = len(found) == 1
-        return [("output" if single else f"output{i}", name) for i, name in enumerate(found)]
+        given = [value for value, spec in zip(flat, specs, strict=True) if spec.kind is OutputKind.USER_OUTPUT]
+        found = [isinstance(value, FxNode) and value in self.data for value in given]
+        names = iter(["output"] if sum(found) == 1 else [f"output{i}" for i in range(sum(found))])
+        leaves = tuple(next(names) if is_data else None for is_data in found)
+        outputs = [
+            (shown, self.same.get(value, value).name)
+            for shown, value in zip(leaves, given, strict=True)
+            if shown is not None and isinstance(value, FxNode)
+        ]
+        return outputs, leaves
 
     def _call(self, fx: FxNode, nodes: list[Node]) -> None:
         if not any(n in self.data for n in fx.all_input_nodes):

@@ -1,0 +1,66 @@
+"""The schedule `crop`: the unmodified net on a tile, of which the middle is kept. The definition of "tile"."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_flatten
+
+from ..errors import OverlapcalcError
+from ..named import Named
+from ..plan import Plan
+from ..tiling import Slot
+from .block import Block, within
+
+Net = Callable[..., Any]
+
+
+class WrongTileError(OverlapcalcError):
+    """The net does on a tile what its analysis does not say; nothing that it gives can be trusted."""
+
+
+def cropped(net: Net, plan: Plan, inputs: Mapping[str, Tensor]) -> Iterator[Block]:
+    """Run `net` on the tile of every block, in order. Raises WrongTileError."""
+    for cell in plan.cells():
+        outputs = dict(zip(plan.outputs, run_tile(net, plan, inputs, cell), strict=True))
+        regions, results = {}, {}
+        for name in plan.outputs:
+            labels = plan.labels[name]
+            region = {axis: slot.outputs[name] for axis, slot in cell.items() if name in slot.outputs}
+            if any(axis in labels and axis not in region for axis in cell):
+                continue  # this output has ended
+            origin = {axis: slot.given[name] for axis, slot in cell.items() if name in slot.given}
+            regions[name], results[name] = region, outputs[name][within(labels, region, origin)]
+        yield Block(Named(regions), Named(results))
+        del outputs, results  # before the next tile is run, or two would be held
+
+
+def run_tile(net: Net, plan: Plan, inputs: Mapping[str, Tensor], cell: Mapping[str, Slot]) -> list[Tensor]:
+    """What the net gives on the tile of a block: its outputs, each of the size that the plan says."""
+    tiles = []
+    for name, x in inputs.items():
+        region = {axis: slot.tiles[name] for axis, slot in cell.items() if name in slot.tiles}
+        tiles.append(packed(x[within(plan.labels[name], region)], like=x))
+    leaves = tree_flatten(net(*tiles))[0]
+    if len(leaves) != len(plan.leaves):
+        raise WrongTileError(f"the net returns {len(leaves)} values on a tile, {len(plan.leaves)} on the whole image")
+    named = {name: leaf for name, leaf in zip(plan.leaves, leaves, strict=True) if name is not None}
+    for name, shape in plan.outputs.items():
+        given = {axis: slot.given[name].length for axis, slot in cell.items() if name in slot.given}
+        wanted = tuple(given.get(axis, n) for n, axis in zip(shape, plan.labels[name], strict=True))
+        if tuple(named[name].shape) != wanted:
+            raise WrongTileError(f"{name} has the shape {tuple(named[name].shape)} on a tile, not {wanted}")
+    return [named[name] for name in plan.outputs]
+
+
+def packed(tile: Tensor, *, like: Tensor) -> Tensor:
+    """A tile as a tensor of its own, in the memory format of the image: a net may look at it as a view."""
+    if tile.shape == like.shape:
+        return tile
+    for memory_format, dims in ((torch.channels_last, 4), (torch.channels_last_3d, 5)):
+        if like.dim() == dims and like.is_contiguous(memory_format=memory_format) and not like.is_contiguous():
+            return tile.contiguous(memory_format=memory_format)
+    return tile.contiguous()

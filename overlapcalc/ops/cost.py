@@ -1,0 +1,74 @@
+"""What operators that multiply and add cost. Which operators these are, and what their kernels do, each family says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import prod
+from typing import TypeVar
+
+from ..index import IndexMap
+from .call import Call
+from .law import DimRead, Law
+
+KernelFunction = Callable[[Call], int]
+K = TypeVar("K", bound=KernelFunction)
+_KERNELS: dict[str, KernelFunction] = {}
+
+
+def kernel(*ops: str) -> Callable[[K], K]:
+    """Register how many multiply-accumulates the kernels of these operators carry out for a call.
+
+    As torch's flop counter has it: a convolution multiplies with its padding too, a transposed one spreads every
+    input sample over its whole kernel.
+    """
+
+    def register(function: K) -> K:
+        _KERNELS.update(dict.fromkeys(ops, function))
+        return function
+
+    return register
+
+
+def kernel_macs(call: Call) -> int:
+    """What the kernel of this call carries out; 0 for operators that are no products."""
+    found = _KERNELS.get(call.node.op)
+    return 0 if found is None or not call.shapes else found(call)
+
+
+def counts(op: str) -> bool:
+    """Whether an operator's multiply-accumulates are counted."""
+    return op in _KERNELS
+
+
+def needed_macs(call: Call, law: Law, starts: tuple[int, ...]) -> int:
+    """Output samples times what each of them reads: the taps of its phase, and the channels of its group.
+
+    starts: the index in the whole image of the first sample along each dimension of the output.
+    """
+    operand = next((k for k in (call.position("input"), call.position("self"), 0) if k is not None), 0)
+    total = 0
+    for link in law.links:
+        if link.operand != operand or link.only_if_uneven:
+            continue
+        met = {dim.target for dim in link.dims}
+        rest = prod(n for t, n in enumerate(call.shape) if t not in met)
+        total += rest * prod(_reads(dim, call.shapes[operand], call.shape, starts) for dim in link.dims)
+    return total
+
+
+def _reads(dim: DimRead, shape: tuple[int, ...], out: tuple[int, ...], starts: tuple[int, ...]) -> int:
+    """How many pairs of an output index and an operand index meet along one dimension."""
+    here = 1 if dim.target is None else out[dim.target]
+    if dim.source is None:
+        return here
+    if dim.reads is None or dim.target is None:
+        return here * shape[dim.source]
+    return _pairs(dim.reads, starts[dim.target], starts[dim.target] + here)
+
+
+def _pairs(reads: IndexMap, start: int, stop: int) -> int:
+    total = 0
+    for phase, spans in enumerate(reads.phases):
+        samples = len(range(start + (phase - start) % reads.period, stop, reads.period))
+        total += samples * sum(b - a for a, b in spans.parts)
+    return total

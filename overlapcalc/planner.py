@@ -1,0 +1,262 @@
+"""Analysis -> Plan: which blocks, on which tiles, at what cost. No torch here."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
+from itertools import product
+from math import prod
+
+from .analysis import Analysis
+from .axis import no_way
+from .errors import InputError, ObstacleError, TraceError
+from .named import Named
+from .plan import Memory, Plan
+from .sameness import Cut, differing_axes, shapes_after
+from .source import Source
+from .tiling import Cutter, Slot, Strip, fixed
+from .work import Costs, Left, Work
+
+DEFAULT_BLOCK = 256
+SCHEDULES = ("crop",)
+UNLIKELY = 2
+"""A block is not looked at when its share of the image would take so many times the budget."""
+PARTS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64, 96, 128, 192, 256, 384, 512, 1024, 2048, 4096)
+"""Into how many blocks a budget may cut an axis."""
+
+Blocks = int | Mapping[str, int]
+
+
+def make_plan(
+    analysis: Analysis,
+    *,
+    block: Blocks | None = None,
+    memory: int | None = None,
+    fixed_tile: Blocks | None = None,
+    schedule: str = "crop",
+    dtype: str | None = None,
+) -> Plan:
+    """See `overlapcalc.plan`. memory: bytes. Raises InputError, ObstacleError."""
+    if schedule not in SCHEDULES:
+        raise InputError(f"schedule={schedule!r}: there is {', '.join(SCHEDULES)}")
+    if sum(x is not None for x in (block, memory, fixed_tile)) > 1:
+        raise InputError("a block, a memory budget and a fixed tile exclude each other; give one of them")
+    refuse_obstacles(analysis)
+    planner = _Planner(analysis, dtype)
+    if memory is not None:
+        return planner.within(memory)
+    if fixed_tile is not None:
+        return planner.of_equal_tiles(planner.per_axis(fixed_tile, "fixed_tile"))
+    return planner.of(planner.steps(planner.per_axis(DEFAULT_BLOCK if block is None else block, "block")))
+
+
+def refuse_obstacles(analysis: Analysis) -> None:
+    """Raises ObstacleError that names the first obstacle between any output and any input."""
+    for pair in analysis.pairs:
+        for axis in pair.axes:
+            found = pair.obstacles(axis)
+            if found:
+                raise ObstacleError(no_way(pair.output, pair.input, axis, found))
+
+
+class _Planner:
+    def __init__(self, analysis: Analysis, dtype: str | None) -> None:
+        self._source: Source = analysis._source
+        self._net = self._source.net
+        self._dtype = dtype
+        self._cutters = {axis: Cutter(self._net, axis) for axis in analysis.axes}
+        self._costs = Costs(self._net)
+        self._labels = {
+            name: self._net.values[node].labels
+            for name, node in [*((n, n) for n in self._net.graph.inputs), *self._net.graph.outputs]
+        }
+
+    # ---- what was asked for -------------------------------------------------------------------------------
+
+    def per_axis(self, sizes: Blocks, what: str) -> dict[str, int]:
+        """A length for every axis that is cut: the same for all, or one for each that is named."""
+        known = ", ".join(self._cutters)
+        if isinstance(sizes, Mapping):
+            strange = [axis for axis in sizes if axis not in self._cutters]
+            if strange:
+                raise InputError(f"{what}={dict(sizes)!r}: no axis {strange[0]!r} is cut here; there is {known}")
+            found = dict(sizes)
+        else:
+            found = dict.fromkeys(self._cutters, sizes)
+        for axis, n in found.items():
+            if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+                raise InputError(f"{what}={n!r} along {axis}: expected a number of samples, at least 1")
+        return found
+
+    def steps(self, blocks: Mapping[str, int]) -> dict[str, int]:
+        """The same in whole steps; an axis that is not named stays whole."""
+        return {
+            axis: cutter.whole_steps(blocks[axis]) if axis in blocks else cutter.steps
+            for axis, cutter in self._cutters.items()
+        }
+
+    # ---- plans --------------------------------------------------------------------------------------------
+
+    def of(self, steps: Mapping[str, int]) -> Plan:
+        return self._plan(self._settled(steps))
+
+    def of_equal_tiles(self, tiles: Mapping[str, int]) -> Plan:
+        strips = {}
+        for axis, cutter in self._cutters.items():
+            strips[axis] = fixed(cutter, tiles[axis]) if axis in tiles else cutter.strip(cutter.steps)
+        for shape in _shapes(strips):
+            differing = differing_axes(self._source, self._net, shape)
+            if differing:
+                raise InputError(
+                    f"no tiles of {dict(tiles)}: the net is another one on them along {', '.join(sorted(differing))}; "
+                    "choose larger ones"
+                )
+        return self._plan(strips)
+
+    def within(self, budget: int) -> Plan:
+        """The block sizes with the least work whose memory stays within a budget in bytes. Raises InputError."""
+        least: int | None = None
+        try:
+            whole = self._source.footprint(self._shapes_of({}), self._dtype)
+            for steps in self._candidates():
+                strips = self._strips(steps, {})
+                if whole.peak * self._share(strips) > UNLIKELY * budget:
+                    continue
+                held = self._memory(strips).total
+                least = held if least is None else min(least, held)
+                if held <= budget:
+                    best = self.of(steps)
+                    if best.memory is not None and best.memory.total <= budget:
+                        return best
+        except TraceError as error:
+            raise InputError(f"the memory of blocks cannot be predicted: {error}; give a block size") from error
+        raise InputError(
+            f"no block of this image fits into {budget} bytes: the weights and the output of the whole image are held "
+            f"throughout{'' if least is None else f', and the least that was found is {least}'}"
+        )
+
+    def _candidates(self) -> Iterator[dict[str, int]]:
+        """Block sizes from the fewest samples fed on; the smaller of two neighbours may need less memory."""
+        options: dict[str, list[tuple[int, int]]] = {}
+        for axis, cutter in self._cutters.items():
+            sizes = sorted({-(-cutter.steps // n) for n in PARTS if n <= cutter.steps}, reverse=True)
+            options[axis] = [(steps, _fed(cutter.strip(steps))) for steps in sizes]
+        every = [dict(zip(options, chosen, strict=True)) for chosen in product(*options.values())]
+        every.sort(key=lambda c: (prod(fed for _, fed in c.values()), -prod(steps for steps, _ in c.values())))
+        for chosen in every:
+            yield {axis: steps for axis, (steps, _) in chosen.items()}
+
+    def _strips(self, steps: Mapping[str, int], extra: Mapping[str, int]) -> dict[str, Strip]:
+        strips = {}
+        for axis, cutter in self._cutters.items():
+            strip = cutter.strip(steps[axis], extra.get(axis, 0))
+            if all(slot.first + slot.last == 0 for slot in strip.slots):
+                strip = cutter.strip(cutter.steps)  # every tile is the whole axis: one is enough
+            strips[axis] = strip
+        return strips
+
+    def _settled(self, steps: Mapping[str, int]) -> dict[str, Strip]:
+        """Tiles on which the net is the net: longer ones where it does not run, or is another one (sameness.py)."""
+        extra = dict.fromkeys(steps, 0)
+        while True:
+            strips = self._strips(steps, extra)
+            differing: frozenset[str] = frozenset()
+            for shape in _shapes(strips):
+                differing |= differing_axes(self._source, self._net, shape)
+            if not differing:
+                return strips
+            for axis in differing:
+                extra[axis] = 2 * extra[axis] or 1
+
+    def _plan(self, strips: Mapping[str, Strip]) -> Plan:
+        graph = self._net.graph
+        total, largest = Work(), Work()
+        for cell, times in _kinds(strips):
+            one = self._costs.of({axis: Left(slot.first, slot.last, strips[axis].like) for axis, slot in cell.items()})
+            total += one.times(times)
+            largest = max(largest, one, key=lambda work: work.kernel_macs)
+        memory = whole = None
+        try:
+            memory = self._memory(strips)
+            held = self._source.footprint(self._shapes_of({}), self._dtype)
+            whole = Memory(held.peak, held.weights)
+        except TraceError:
+            pass  # said in the plan: None
+        return Plan(
+            "crop",
+            Named({name: graph[name].shape for name in graph.inputs}),
+            Named({shown: graph[node].shape for shown, node in graph.outputs}),
+            Named(self._labels),
+            dict(strips),
+            total,
+            largest,
+            self._costs.of({}),
+            memory,
+            whole,
+            self._dtype,
+            self._fed_ratio(strips),
+            self._net.traced.leaves,
+        )
+
+    def _memory(self, strips: Mapping[str, Strip]) -> Memory:
+        """The output of the whole image, the largest tile, and what the net makes of it."""
+        cuts = {}
+        for axis, strip in strips.items():
+            longest = min(strip.slots, key=lambda slot: slot.first + slot.last)
+            cuts[axis] = Cut(longest.first + longest.last, strip.like)
+        whole = self._source.footprint(self._shapes_of({}), self._dtype)
+        if not any(cut.steps for cut in cuts.values()):
+            return Memory(whole.peak, whole.weights)
+        tile = self._source.footprint(self._shapes_of(cuts), self._dtype)
+        return Memory(whole.outputs + tile.inputs + tile.peak, whole.weights)
+
+    def _share(self, strips: Mapping[str, Strip]) -> float:
+        """Of the samples of the image, how many the largest tile has."""
+        share = 1.0
+        for axis, strip in strips.items():
+            size = max(self._cutters[axis].steps, 1)
+            share *= 1 - min(slot.first + slot.last for slot in strip.slots) / size
+        return share
+
+    def _shapes_of(self, cuts: Mapping[str, Cut]) -> tuple[tuple[int, ...], ...]:
+        return shapes_after(self._net, cuts)
+
+    def _fed_ratio(self, strips: Mapping[str, Strip]) -> Fraction:
+        """Samples fed over samples of all inputs."""
+        fed = own = 0
+        for name in self._net.graph.inputs:
+            shape, labels = self._net.graph[name].shape, self._labels[name]
+            fed += prod(
+                sum(slot.tiles[name].length for slot in strips[axis].slots) if axis in strips else n
+                for n, axis in zip(shape, labels, strict=True)
+            )
+            own += prod(shape)
+        return Fraction(fed, own)
+
+
+def _fed(strip: Strip) -> int:
+    return sum(span.length for slot in strip.slots for span in slot.tiles.values())
+
+
+def _shapes(strips: Mapping[str, Strip]) -> list[dict[str, Cut]]:
+    """Tiles in which every length of every axis occurs, the largest and the smallest among them."""
+    lengths = {axis: sorted({slot.first + slot.last for slot in strip.slots}) for axis, strip in strips.items()}
+    most = max(map(len, lengths.values()), default=0)
+    found: list[dict[str, Cut]] = []
+    for i in range(most):
+        tile = {axis: Cut(cuts[min(i, len(cuts) - 1)], strips[axis].like) for axis, cuts in lengths.items()}
+        if tile not in found:
+            found.append(tile)
+    return found
+
+
+def _kinds(strips: Mapping[str, Strip]) -> Iterator[tuple[dict[str, Slot], int]]:
+    """Blocks whose tiles are of different shapes, and how many there are of each."""
+    groups: list[Sequence[tuple[Slot, int]]] = []
+    for strip in strips.values():
+        lengths = Counter(slot.first + slot.last for slot in strip.slots)
+        one = {slot.first + slot.last: slot for slot in strip.slots}
+        groups.append([(one[lost], times) for lost, times in lengths.items()])
+    for chosen in product(*groups):
+        yield dict(zip(strips, (slot for slot, _ in chosen), strict=True)), prod(times for _, times in chosen)

@@ -1,0 +1,69 @@
+"""How much memory a net takes at its fullest, without running it: a pass over shapes alone, as in export."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_iter
+
+from ..errors import TraceError
+from ..source import Footprint
+from .export import quiet, reason
+from .tracer import Shapes
+
+
+class _Held(TorchDispatchMode):
+    """Sums up what operators give for as long as somebody holds it. peak: the most at any time, in bytes."""
+
+    def __init__(self, known: Sequence[Tensor]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._known = {t.untyped_storage()._cdata for t in known}
+        self._live: dict[int, tuple[StorageWeakRef, int]] = {}
+        self.peak = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for t in tree_iter(result):
+            if isinstance(t, Tensor):
+                storage = t.untyped_storage()
+                ref = StorageWeakRef(storage)  # type: ignore[no-untyped-call]
+                if ref.cdata not in self._known:
+                    self._live[ref.cdata] = ref, storage.nbytes()
+        self._live = {key: held for key, held in self._live.items() if not held[0].expired()}  # type: ignore[no-untyped-call]
+        self.peak = max(self.peak, sum(size for _, size in self._live.values()))
+        return result
+
+
+def footprint(model: nn.Module, shapes: Shapes, dtypes: Sequence[torch.dtype], dtype: torch.dtype | None) -> Footprint:
+    """What a run of a stand-in on inputs of these shapes holds.
+
+    dtype: what floating weights and inputs are taken to be. Raises TraceError.
+    """
+    mode: Any = FakeTensorMode(allow_non_fake_inputs=True)
+
+    def cast(t: torch.dtype) -> torch.dtype:
+        return dtype if dtype is not None and t.is_floating_point else t
+
+    try:
+        with quiet(), torch.no_grad(), mode:
+            inputs = [torch.empty(s, dtype=cast(d)) for s, d in zip(shapes, dtypes, strict=True)]
+            own = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+            state = {name: torch.empty(t.shape, dtype=cast(t.dtype)) for name, t in own.items()}
+            held = _Held([*inputs, *state.values()])
+            with held:
+                result = torch.func.functional_call(model, state, tuple(inputs))
+            outputs = {t.untyped_storage()._cdata: _bytes(t) for t in tree_iter(result) if isinstance(t, Tensor)}
+            del result
+    except Exception as error:  # torch raises many unrelated types here
+        raise TraceError(reason(error).replace("torch.export fails", "a pass over shapes fails", 1)) from error
+    return Footprint(held.peak, sum(map(_bytes, state.values())), sum(map(_bytes, inputs)), sum(outputs.values()))
+
+
+def _bytes(t: Tensor) -> int:
+    return t.numel() * t.element_size()

@@ -1,0 +1,74 @@
+"""Multiply-accumulates of a net, whole or on a tile, from the graph alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from math import prod
+
+from .index import Span
+from .lattice import Lattice
+from .ops import Call, find
+from .ops.cost import counts, kernel_macs, needed_macs
+from .reach import Propagation
+
+
+@dataclass(frozen=True)
+class Work:
+    """macs: output samples times the taps of their phase. kernel_macs: what the calls made compute."""
+
+    macs: int = 0
+    kernel_macs: int = 0
+
+    def __add__(self, other: Work) -> Work:
+        return Work(self.macs + other.macs, self.kernel_macs + other.kernel_macs)
+
+    def times(self, n: int) -> Work:
+        return Work(self.macs * n, self.kernel_macs * n)
+
+
+@dataclass(frozen=True)
+class Left:
+    """Of one axis: the steps that a tile leaves out before and after, and a tensor that moves with them."""
+
+    first: int
+    last: int
+    like: str
+
+
+class Costs:
+    """What the operators of a net cost on tiles of it."""
+
+    def __init__(self, net: Propagation) -> None:
+        self._net = net
+        self._lattices = {axis: Lattice(net, axis) for _, axis in net.slots}
+        self._counted = [node for node in net.graph if counts(node.op)]
+
+    def of(self, left: Mapping[str, Left]) -> Work:
+        """One run of the net on the tile that leaves so much out along each axis; `{}`: on the whole image."""
+        total = Work()
+        for node in self._counted:
+            rule = find(node.op)
+            assert rule is not None
+            shape, starts = self._shape(node.name, left)
+            shapes = tuple(self._shape(name, left)[0] for name in node.operands)
+            call = Call(replace(node, shape=shape), shapes)
+            total += Work(needed_macs(call, rule.law(call), starts), kernel_macs(call))
+        return total
+
+    def _shape(self, name: str, left: Mapping[str, Left]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The shape of a tensor on a tile, and where it begins in the whole tensor along each dimension."""
+        layout = self._net.values[name].layout
+        shape, starts = [], []
+        for d in range(len(layout.widths)):
+            spans = [self._extent(name, layout.labels[i], layout.sizes[i], left) for i in layout.places(d)]
+            shape.append(prod(span.length for span in spans))
+            starts.append(spans[0].start if len(spans) == 1 else 0)
+        return tuple(shape), tuple(starts)
+
+    def _extent(self, name: str, label: str, size: int, left: Mapping[str, Left]) -> Span:
+        cut = left.get(label)
+        if cut is None or label not in self._net.values[name].rates or not self._lattices[label].same(name, cut.like):
+            return Span(0, size)
+        per_step = self._lattices[label].per_step(name)
+        return Span(cut.first * per_step, size - cut.last * per_step)
