@@ -1,10 +1,14 @@
-"""The four nets that tiling is measured on: 3 image channels, 32 hidden ones, default weights from a fixed seed.
+"""The four nets that tiling is measured on: 3 image channels, 32 hidden ones.
 
-`build(name)` gives the net in eval mode, `shape(name, height, width)` the input that belongs to an image.
+`build(name)` gives the net in eval mode, `shape(name, height, width)` the input that belongs to an image. The weights
+are random with the scale that keeps the size of the signal: with torch's own initial weights, activations fade from
+layer to layer and what comes in at a seam is hard to see.
 """
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable
 
 import torch
@@ -19,7 +23,7 @@ def stack() -> nn.Module:
     """Ten 3x3 convolutions with ReLU between."""
     widths = [IMAGE, *[HIDDEN] * 9, IMAGE]
     layers: list[nn.Module] = []
-    for inputs, outputs in zip(widths, widths[1:], strict=False):
+    for inputs, outputs in itertools.pairwise(widths):
         layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
 
@@ -66,8 +70,21 @@ def names() -> list[str]:
 
 
 def build(name: str) -> nn.Module:
-    torch.manual_seed(0)
-    return NETS[name]().eval()
+    generator = torch.Generator().manual_seed(0)
+    net = NETS[name]().eval()
+    with torch.no_grad():
+        for layer in net.modules():
+            if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+                deviation = math.sqrt(2.0 / _terms(layer))
+                for p in layer.parameters():
+                    p.copy_(torch.randn(p.shape, generator=generator) * (deviation if p.dim() > 1 else 0.1))
+    return net
+
+
+def _terms(layer: nn.Conv2d | nn.ConvTranspose2d) -> float:
+    """How many products one output is the sum of, on average."""
+    taps = math.prod(layer.kernel_size)
+    return layer.in_channels * taps / (math.prod(layer.stride) if isinstance(layer, nn.ConvTranspose2d) else 1)
 
 
 def shape(name: str, height: int, width: int) -> tuple[int, int, int, int]:

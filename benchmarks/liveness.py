@@ -56,7 +56,7 @@ class _Watch(TorchDispatchMode):
     """The largest sum of the storages alive during any operator, with and without its workspace."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.alive: dict[int, int] = {}
         self.tensors = self.peak = 0
         self.operator = ""
@@ -76,7 +76,7 @@ class _Watch(TorchDispatchMode):
 
     def _count(self, t: Tensor) -> None:
         storage = t.untyped_storage()
-        key: int = storage._cdata  # type: ignore[attr-defined]
+        key: int = storage._cdata
         if key not in self.alive:
             self.alive[key] = storage.nbytes()
             weakref.finalize(storage, self.alive.pop, key, None)
@@ -97,15 +97,17 @@ def _while_running(func: Any, args: Any, out: Any) -> int:
         return _bytes(out)
     positions = math.prod((x if transposed else out).shape[2:])
     channels = (out if transposed else x).shape[1] // groups
-    return channels * taps * positions * int(x.element_size()) + _bytes(out) * (1 if groups == 1 else 2)
+    columns: int = channels * taps * positions * x.element_size()
+    return columns + _bytes(out) * (1 if groups == 1 else 2)
 
 
 def _by_onednn(x: Tensor, weight: Tensor, stride: list[int], groups: int) -> bool:
-    if x.dtype != torch.float32 or not torch.backends.mkldnn.is_available():
+    onednn: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    if x.dtype != torch.float32 or not onednn:
         return False
     if all(k == 1 for k in weight.shape[2:]) and all(s == 1 for s in stride) and torch.get_num_threads() == 1:
         return False
-    return groups > 1 or all(k > 3 for k in weight.shape[2:]) or x.shape[0] > 1 or x.numel() > FEW
+    return bool(groups > 1 or all(k > 3 for k in weight.shape[2:]) or x.shape[0] > 1 or x.numel() > FEW)
 
 
 def _convolution(x: Tensor, out: Tensor) -> int:
@@ -121,7 +123,7 @@ def _transposed(x: Tensor, out: Tensor) -> int:
 
 def _blocked(t: Tensor) -> int:
     lanes = _lanes()
-    return _bytes(t) // t.shape[1] * (-(-t.shape[1] // lanes) * lanes)
+    return _bytes(t) // int(t.shape[1]) * (-(-int(t.shape[1]) // lanes) * lanes)
 
 
 def _lanes() -> int:
