@@ -67,7 +67,7 @@ def _row(net: str, tool: str, block: int, options: argparse.Namespace, whole: Re
     row["memory"] = measured(_as(task, what="memory"))
     row["whole_memory"] = whole
     if tool == "ours":
-        exact = measured(_as(task, dtype="float64"))
+        exact = measured(_as(task, what="error", dtype="float64"))
         row["double"] = exact
         row["wrong"] |= "error" in exact or exact["differs"] > MOST_ERROR["float64"]
         row |= predicted(net, task.shape, block)

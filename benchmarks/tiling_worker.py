@@ -1,8 +1,9 @@
 """One measurement in a process of its own, started by `measured`. Its last line is a JSON object.
 
-    python -m benchmarks.tiling_worker '{"what": "memory", "net": "stack", "size": [512, 768], "tool": null, ...}'
+    python -m benchmarks.tiling_worker '{"what": "memory", "net": "stack", "shape": [1, 3, 512, 768], "tool": null, ...}'
 
-what: "values" (error, samples fed, time) or "memory". tool: a name of `tilers.TOOLS`, or null for the whole net.
+what: "values" (error, samples fed, time), "error" (the first two) or "memory". tool: a name of `tilers.TOOLS`, or
+null for the whole net.
 """
 
 from __future__ import annotations
@@ -61,13 +62,19 @@ def main(argv: list[str]) -> int:
     task = Task(**{**given, "shape": tuple(given["shape"])})
     warnings.simplefilter("ignore")
     torch.set_num_threads(task.threads)
+    print("\n" + json.dumps(here(task)))
+    return 0
+
+
+def here(task: Task) -> Record:
+    """What the task gives in this process, or {"error": ...}."""
+    import torch
+
     try:
         with torch.no_grad():
-            found = _memory(task) if task.what == "memory" else _values(task)
+            return _memory(task) if task.what == "memory" else _values(task)
     except Exception as error:  # another tool may raise anything; the page says what
-        found = {"error": f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]}
-    print("\n" + json.dumps(found))
-    return 0
+        return {"error": f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]}
 
 
 # ---- the measurements ---------------------------------------------------------------------------------------
@@ -104,6 +111,8 @@ def _values(task: Task) -> Record:
         return found | {"error": f"wrong shape: {list(out.shape)}, not {list(whole.shape)}"}
     error = float((out - whole).abs().max() / whole.abs().max())
     found["differs"] = error
+    if task.what == "error":
+        return found
     seconds = [(_clocked(lambda: net(x), task), _clocked(lambda: run(x), task)) for _ in range(BEST_OF)]
     return found | {"whole": min(s[0] for s in seconds), "seconds": min(s[1] for s in seconds)}
 
