@@ -1,6 +1,6 @@
 """One measurement in a process of its own, started by `measured`. Its last line is a JSON object.
 
-    python -m benchmarks.tiling_worker '{"what": "memory", "net": "stack", "shape": [1, 3, 512, 768], "tool": null, ...}'
+    python -m benchmarks.tiling_worker '{"what": "memory", "net": "stack", "shape": [1, 3, 512, 768], ...}'
 
 what: "values" (error, samples fed, time), "error" (the first two) or "memory". tool: a name of `tilers.TOOLS`, or
 null for the whole net.
