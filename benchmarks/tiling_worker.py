@@ -37,7 +37,7 @@ class Task:
     threads: int = 1
 
 
-def measured(task: Task, timeout: float = 600.0) -> Record:
+def measured(task: Task, timeout: float = 300.0) -> Record:
     """What the task gives, or {"error": ...}: whatever happens to that process happens there."""
     from .highwater import QUIET_MALLOC
 

@@ -47,7 +47,7 @@ An image of {height}x{width} samples (of the decoder: its output), in blocks, al
 net: samples fed to the net over samples of its input; the largest difference over the largest output, in float32 and
 in float64; {clock}, the best of three by turns with the whole net; and the growth of the high-water mark of memory
 over that of the whole net. Set-up, done once per net and size, is not in the time; it is listed against one run of the
-whole net.
+whole net, and includes importing the tool. Times vary with what else the machine does, set-up most.
 """
 MEMORY = """
 MiB by which one run raises the high-water mark of a fresh process, output included, input and weights not, against
@@ -58,10 +58,12 @@ HOW = """
   tracing, planning and running the first block.
 - **lightstream**: its `StreamingCNN`, since the constructor around it needs CUDA. Square tiles, as its `tile_size` is
   one number: once as large as a block, and once large enough that a block remains of it (block + stride * what it
-  reports as lost on both sides).
+  reports as lost on both sides). It measures that loss with ones as the weights of `Conv2d`, and leaves those of
+  `ConvTranspose2d` as they are: what comes of nets with such layers depends on their weights. With torch's own initial
+  weights the decoder gave 152x168 samples instead of 512x768, and the U-Net a RuntimeError or an IndexError.
 - **MONAI**: `sliding_window_inference` in its default mode `constant`; `roi_size` = block + 2 * halo and an overlap
   that moves the window by one block, so that blocks and overlaps are as ours. It averages what windows say where they
-  overlap, their spoiled margins among it; no size of window makes that equal to the whole net.
+  overlap, their spoiled margins among it; no window short of the whole image makes that right.
 - **csbdeep**: `tile_iterator` with its default guarantee; the net is run on what it gives. It asks its caller for a
   halo and knows one only for its own U-Nets: here the larger side of the tile's context that overlapcalc finds, in
   whole steps of the grid, which are also its `block_sizes`. Slices of outputs at another scale are the caller's work,
