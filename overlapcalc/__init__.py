@@ -19,8 +19,10 @@ from .local import LocalAxis
 from .measure import Sides
 from .ops import rule, unregister
 from .plan import Memory, Plan
+from .proofs import Figures, Proof, Verification
 from .reach import Obstacle
 from .running import Tiled, blocks, plan, run, tiled
+from .verifying import verify
 from .version import __version__
 from .work import Work
 
@@ -32,6 +34,7 @@ __all__ = [
     "Block",
     "Contribution",
     "Explanation",
+    "Figures",
     "IndexMap",
     "InputError",
     "LocalAxis",
@@ -41,12 +44,14 @@ __all__ = [
     "OverlapcalcError",
     "Pair",
     "Plan",
+    "Proof",
     "RuleError",
     "Sides",
     "Span",
     "Tiled",
     "TraceError",
     "UnknownOperatorError",
+    "Verification",
     "Work",
     "WrongTileError",
     "__version__",
@@ -57,4 +62,5 @@ __all__ = [
     "run",
     "tiled",
     "unregister",
+    "verify",
 ]

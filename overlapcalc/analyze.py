@@ -26,8 +26,9 @@ from .propagator import propagate
 from .reach import Propagation
 from .sizecheck import Differing, differences, views_of
 from .source import Footprint, Held, Source
-from .trace import Program, Shapes, trace
+from .trace import Program, Shapes, runnable, trace
 from .trace.footprint import footprint
+from .trace.runnable import Runnable
 from .trace.stand_in import stand_in
 
 Inputs = Sequence[int] | torch.Tensor | Sequence[Sequence[int]] | Sequence[torch.Tensor]
@@ -66,7 +67,7 @@ def analyze(
         program = Program(model)
         shapes = _program_inputs(program, inputs)
         layouts = chosen(layout, shapes)
-        tracer = _Tracer(lambda at: program.graph(at, layouts), _fixed_footprint)
+        tracer = _Tracer(lambda at: program.graph(at, layouts), _no_footprint, _no_runnable)
     else:
         shapes, dtypes = module_inputs(model, inputs)
         layouts = chosen(layout, shapes)
@@ -95,8 +96,8 @@ class Comparison(NamedTuple):
 
 def _of_module(
     model: nn.Module, dtypes: Sequence[torch.dtype], layouts: Sequence[str]
-) -> tuple[Callable[[Shapes], Graph], Held]:
-    """Input shapes -> the graph of a copy of `model` there; and -> the memory that it takes there."""
+) -> tuple[Callable[[Shapes], Graph], Held, Callable[[Shapes], Runnable]]:
+    """Input shapes -> the graph of a copy of `model` there; the memory that it takes there; its calls there."""
     try:
         with paused():
             copied = stand_in(model)
@@ -116,10 +117,18 @@ def _of_module(
         with evaluating(original()):
             return footprint(copied, shapes, dtypes, None if dtype is None else getattr(torch, dtype))
 
-    return graph, held
+    def calls(shapes: Shapes) -> Runnable:
+        with evaluating(original()):
+            return runnable(copied, shapes, dtypes, weights)
+
+    return graph, held, calls
 
 
-def _fixed_footprint(shapes: Shapes, dtype: str | None) -> Footprint:
+def _no_runnable(shapes: Shapes) -> Runnable:
+    raise TraceError("a saved program is not run call by call; use the module it was made of")
+
+
+def _no_footprint(shapes: Shapes, dtype: str | None) -> Footprint:
     raise TraceError("the memory of a saved program is not predicted; plan for the module it was made of")
 
 
@@ -139,8 +148,10 @@ def _program_inputs(program: Program, inputs: Inputs | None) -> Shapes:
 class _Tracer:
     """Traces one net at several sizes, each at most once. lower: input shapes -> its graph there."""
 
-    def __init__(self, lower: Callable[[Shapes], Graph], footprint: Held) -> None:
-        self._lower = lower
+    def __init__(
+        self, lower: Callable[[Shapes], Graph], footprint: Held, runnable: Callable[[Shapes], Runnable]
+    ) -> None:
+        self._lower, self._runnable = lower, runnable
         self._footprint = lru_cache(maxsize=None)(footprint)
         self._failed: dict[Shapes, TraceError] = {}
         self._keep(self._graph)
@@ -161,7 +172,7 @@ class _Tracer:
         def cut(outputs: tuple[tuple[str, str], ...]) -> tuple[Source, Shapes | None]:
             return self._up_to(outputs, net.traced).source(shapes)
 
-        return Source(net, retrace, cut, self._footprint), verified_at
+        return Source(net, retrace, cut, self._footprint, self._runnable), verified_at
 
     def _up_to(self, outputs: tuple[tuple[str, str], ...], like: Graph) -> _Tracer:
         """The tracer of the same net up to other outputs: the whole is traced, the rest dropped, names kept."""

@@ -32,3 +32,7 @@ class AmbiguousPair(OverlapcalcError):  # noqa: N818 - the name is part of the c
 
 class ObstacleError(OverlapcalcError):
     """The question has no answer on this axis: an obstacle lies between the input and the output."""
+
+
+class NoTwin(OverlapcalcError):  # noqa: N818 - the name is part of the contract
+    """The net uses an operator on data that cannot be computed modulo a prime: the exact proof does not apply."""

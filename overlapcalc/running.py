@@ -51,7 +51,7 @@ def plan(
         memory=None if memory is None else bytes_of(memory),
         fixed_tile=fixed_tile,
         schedule=schedule,
-        dtype=_type_name(dtype),
+        dtype=None if dtype is None else str(floating_type(dtype)).removeprefix("torch."),
     )
 
 
@@ -170,7 +170,7 @@ class Tiled(nn.Module):
 
     def _prepared(self, inputs: tuple[Tensor, ...]) -> tuple[Plan, Mapping[str, Tensor]]:
         self._check(inputs)
-        made = self._plans(tuple((tuple(x.shape), x.dtype) for x in inputs))
+        made = self._plans(tuple((tuple(x.shape), None if x.is_floating_point() else x.dtype) for x in inputs))
         return made, dict(zip(made.inputs, inputs, strict=True))
 
     def _check(self, inputs: tuple[Tensor, ...]) -> None:
@@ -207,12 +207,11 @@ def _noting_structure(net: nn.Module, spec: list[Any]) -> Any:
     return noted
 
 
-def _type_name(dtype: torch.dtype | str | None) -> str | None:
-    """The name of a floating type of torch. Raises InputError."""
+def floating_type(dtype: torch.dtype | str | None) -> torch.dtype | None:
+    """A floating type of torch by its name. Raises InputError."""
     if dtype is None:
         return None
-    name = str(dtype).removeprefix("torch.")
-    found = getattr(torch, name, None)
+    found = getattr(torch, str(dtype).removeprefix("torch."), None)
     if not isinstance(found, torch.dtype) or not found.is_floating_point:
         raise InputError(f"dtype={dtype!r}: expected a floating type such as float16")
-    return name
+    return found

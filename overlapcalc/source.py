@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 from .errors import InputError, TraceError
 from .lattice import Lattice
@@ -16,8 +17,8 @@ Retrace = Callable[[tuple[tuple[int, ...], ...], bool], Propagation]
 
 @dataclass(frozen=True)
 class Footprint:
-    """Bytes of one run of a net. peak: what it makes and holds at its fullest, outputs included; neither inputs nor
-    weights, nor what kernels need for themselves."""
+    """Bytes of one run of a net. peak: what it makes and holds at its fullest, outputs and what kernels need for
+    themselves (on a CPU) included, inputs and weights not."""
 
     peak: int
     weights: int
@@ -34,13 +35,15 @@ class Source:
     """A propagated net, and the way to others like it.
 
     cut: the same net up to other outputs, pairs (name shown, node), and the shapes at which it was verified.
-    footprint: what a run of the whole net holds; it runs on shapes alone.
+    footprint: what a run of the whole net holds; it runs on shapes alone. runnable: its calls at these input shapes,
+    to be run one by one (trace/runnable.py).
     """
 
     net: Propagation
     retrace: Retrace
     cut: Callable[[tuple[tuple[str, str], ...]], tuple[Source, tuple[tuple[int, ...], ...] | None]]
     footprint: Held
+    runnable: Callable[[tuple[tuple[int, ...], ...]], Any]
 
     def output_node(self, shown: str) -> str:
         """The node behind the name of an output."""

@@ -104,6 +104,33 @@ class Cutter:
             last,
         )
 
+    def with_sides(self, slot: Slot, before: int, after: int) -> Slot:
+        """The same block on a tile of so many samples of the finest input around it, as far as the image goes.
+
+        Raises InputError where that is off the grid.
+        """
+        start, stop = self._steps_of(slot)
+        finest = max(self.inputs, key=self.lattice.per_step)
+        step, size = self.lattice.per_step(finest), self._size(finest)
+        if before < 0 or after < 0 or before % step or (size - after) % step != size % step:
+            raise InputError(
+                f"a tile of {before} before and {after} after along {self.axis}: it must start on the grid, and its "
+                f"length be that of the image modulo the step; give multiples of {step}"
+            )
+        whole = size // step
+        first = max(0, start - before // step)
+        last = max(0, whole - stop - after // step)
+        return self.slot(start, stop, first, last)
+
+    def _steps_of(self, slot: Slot) -> tuple[int, int]:
+        """The steps that a block covers."""
+        starts, stops = [], []
+        for shown, span in slot.outputs.items():
+            per_step = self.lattice.per_step(self.outputs[shown])
+            starts.append(span.start // per_step)
+            stops.append(-(-span.stop // per_step))
+        return min(starts), max(stops)
+
     def cut(self, start: int, stop: int) -> tuple[int, int]:
         """The most steps that a tile for the block `[start, stop)` may leave out before and after."""
         cuts = [self.lattice.cut(found, node) for node, found in self._demand(start, stop).items()]

@@ -240,3 +240,95 @@ def test_help_names_the_exit_codes():
     done = run("analyze", "--help")
     assert done.returncode == 0
     assert "3 an obstacle" in done.stdout.replace("\n", " ")
+
+
+# ---- plan and verify -----------------------------------------------------------------------------------------
+
+
+def test_plan_prints_blocks_and_costs():
+    done = run("plan", "examples/unet.py:UNet", "--image", "768x512", "--block", "128", COLUMNS="100")
+    assert done.returncode == 0, done.stderr
+    assert "24 blocks (4 along H x 6 along W) of 128 x 128, schedule crop" in done.stdout
+    lines = done.stdout.splitlines()
+    assert any(line.split() == ["first", "[0,", "128)", "[0,", "139)", "[0,", "140)", "140"] for line in lines)
+    assert any(line.startswith("2 of 6") and "[117, 267)" in line and "[116, 268)" in line for line in lines)
+    assert any(line.startswith("peak memory, total") for line in lines)
+    assert all(len(line) <= 100 for line in lines)
+
+
+def test_plan_as_json_and_with_a_budget(tmp_path):
+    out = tmp_path / "plan.json"
+    done = run(
+        "plan",
+        "examples/codec.py:Codec.g_s",
+        "--image",
+        "512x512",
+        "--memory",
+        "60MiB",
+        "--format",
+        "json",
+        "--output",
+        str(out),
+    )
+    assert done.returncode == 0, done.stderr
+    made = json.loads(out.read_text())
+    assert made["inputs"]["input"]["shape"] == [1, 192, 32, 32]
+    assert sum(made["memory"].values()) <= 60 << 20
+    assert made["blocks"] > 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["plan", "examples/unet.py:UNet", "--image", "1x"], 2, "WIDTHxHEIGHT"),
+        (["plan", "examples/unet.py:UNet", "--memory", "lots"], 2, "2GiB"),
+        (["plan", "examples/unet.py:UNet", "--memory", "1KiB"], 2, "no block of this image fits"),
+        (["plan", "examples/unet.py:UNet", "--block", "0"], 2, "at least 1"),
+        (["plan", "examples/unet.py:UNet", "--schedule", "zigzag"], 2, "there is crop"),
+        (["plan", "examples/unet.py:UNet", "--fixed-tile", "42"], 2, "the nearest that work are"),
+        (["plan", "examples/unet.py:UNet", "--dtype", "int8"], 2, "float16"),
+        (["plan", "examples/obstacle.py:Denoiser"], 3, "cannot be computed by blocks"),
+        (["verify", "examples/obstacle.py:Denoiser"], 3, "cannot be computed by blocks"),
+        (["verify", "examples/unet.py:UNet", "--device", "cuda"], 2, "no CUDA device"),
+        (["verify", "examples/unet.py:UNet", "--tile", "x"], 2, "such as 12,12"),
+        (["verify", "examples/unet.py:UNet", "--tile", "10"], 2, "multiples of 4"),
+        (["verify", "examples/unet.py:UNet", "--device", "tpu9"], 2, "tpu9"),
+    ],
+)
+def test_plan_and_verify_refuse(arguments, code, words):
+    if "cuda" in arguments:
+        import torch
+
+        if torch.cuda.is_available():
+            pytest.skip("there is a CUDA device here")
+    done = run(*arguments)
+    assert done.returncode == code, done.stdout + done.stderr
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_verify_proves_and_refutes():
+    good = run("verify", "examples/unet.py:UNet", "--axis", "W")
+    assert good.returncode == 0, good.stdout + good.stderr
+    assert good.stdout.count("proved ") >= 5
+    assert good.stdout.rstrip().endswith("proved: blocks give what the whole image gives")
+    bad = run("verify", "examples/unet.py:UNet", "--axis", "W", "--tile", "8,12")
+    assert bad.returncode == 1
+    assert "NOT proved" in bad.stdout
+    assert "come from beyond the tile" in bad.stdout
+
+
+def test_verify_as_json_and_junit():
+    from xml.etree import ElementTree
+
+    arguments = ("verify", "examples/unet.py:UNet", "--input", "1x3x16x96", "--axis", "W", "--block", "16")
+    found = json.loads(run(*arguments, "--format", "json").stdout)
+    assert found["proved"] is True
+    assert [p["status"] for p in found["proofs"]] == ["proved"] * 5
+    bad = run(*arguments, "--format", "junit", "--tile", "8")
+    suite = ElementTree.fromstring(bad.stdout)[0]
+    assert bad.returncode == 1
+    assert suite.get("tests") == "5"
+    assert int(suite.get("failures") or 0) == len(suite.findall("testcase/failure")) >= 2
+    assert {case.get("classname") for case in suite} == {"examples/unet.py:UNet"}

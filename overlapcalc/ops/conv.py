@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import prod
 
-from ..index import IndexMap
+from ..index import IndexMap, Span
 from .call import Call
 from .cost import kernel
 from .law import DimRead, Law, Link, channel_blocks, whole
 from .registry import rule
+from .slab import Slab, Tensor, on_slab
 
 Taps = tuple[tuple[int, ...], ...]
 
@@ -127,3 +128,59 @@ def conv_kernel(call: Call) -> int:
     samples = given if transposed else call.shape
     n = len(kernel_shape) - 2
     return prod(samples) // samples[len(samples) - n - 1] * prod(kernel_shape)
+
+
+def _convolved(slab: Slab) -> tuple[int, int, int]:
+    """Which operand is the image, its first spatial dimension, and how many there are."""
+    call = slab.call
+    at, n = call.position("input"), len(_kernel(call)) - 2
+    if at != 0 or len(call.shapes) > 1:
+        raise slab.none("has a weight that depends on data")
+    return at, len(call.shapes[at]) - n, n
+
+
+@on_slab("aten::conv1d", "aten::conv2d", "aten::conv3d")
+def conv_on_slab(slab: Slab) -> Tensor:
+    """All taps of the region, padding fetched, none left for the operator."""
+    call = slab.call
+    at, first, n = _convolved(slab)
+    kernel, stride, dilation = _kernel(call)[2:], call.ints("stride", n, 1), call.ints("dilation", n, 1)
+    padding = _same_padding(call, n) if isinstance(call["padding"], str) else call.ints("padding", n)
+    spans, left = {}, list(padding)
+    for i in range(n):
+        out = slab.span(first + i)
+        if out is not None:
+            start, reach = out.start * stride[i] - padding[i], dilation[i] * (kernel[i] - 1) + 1
+            spans[first + i] = Span(start, start + (out.length - 1) * stride[i] + reach)
+            left[i] = 0
+        elif isinstance(call["padding"], str):
+            raise slab.none("pads a dimension that is no axis")
+    return slab.run(input=slab.fetch(at, spans), padding="valid" if isinstance(call["padding"], str) else left)
+
+
+@on_slab("aten::conv_transpose1d", "aten::conv_transpose2d", "aten::conv_transpose3d")
+def conv_transpose_on_slab(slab: Slab) -> Tensor:
+    """Enough samples to cover the region. Those beyond the image add nothing, nor do those that no tap reads."""
+    call = slab.call
+    at, first, n = _convolved(slab)
+    kernel, stride, dilation = _kernel(call)[2:], call.ints("stride", n, 1), call.ints("dilation", n, 1)
+    padding, more = list(call.ints("padding", n)), list(call.ints("output_padding", n))
+    spans, begins = {}, {}
+    for i in range(n):
+        out = slab.span(first + i)
+        if out is not None:
+            reach = dilation[i] * (kernel[i] - 1)
+            start = min((out.start + padding[i] - reach) // stride[i], (out.start + padding[i]) // stride[i])
+            stop = max(-(-(out.stop - 1 + padding[i] - reach) // stride[i]), start) + 1
+            spans[first + i] = Span(start, max(stop, (out.stop - 1 + padding[i]) // stride[i] + 1))
+            begins[first + i] = start * stride[i] - padding[i]
+            padding[i] = more[i] = 0
+    result = slab.run(input=slab.fetch(at, spans), padding=padding, output_padding=more)
+    for d, start in begins.items():
+        result = slab.kept(result, d, start)
+    return result
+
+
+@on_slab("aten::convolution", "aten::_convolution")
+def convolution_on_slab(slab: Slab) -> Tensor:
+    return conv_transpose_on_slab(slab) if slab.call["transposed"] else conv_on_slab(slab)

@@ -7,6 +7,7 @@ from ..index import EMPTY, IndexMap, Spans
 from .call import Call
 from .law import Block, Cause, DimRead, Law, Link, keep
 from .registry import rule
+from .slab import Slab, Tensor, on_slab
 
 
 def _length(value: object, shapes: tuple[tuple[int, ...], ...], at: int | None, d: int) -> int:
@@ -173,3 +174,17 @@ def select_scatter(call: Call) -> Law:
 def _cells(d: int, sources: list[list[int]], block: Block | None) -> DimRead:
     """Index i reads exactly `sources[i]`: a table, for dimensions of channels."""
     return DimRead(d, d, IndexMap.table(sources), block=block)
+
+
+@on_slab("aten::split", "aten::chunk", "aten::tensor_split", "aten::unsafe_split", "aten::unsafe_chunk",
+      "aten::split_with_sizes", "aten::unsafe_split_with_sizes")  # fmt: skip
+def split_on_slab(slab: Slab) -> Tensor:
+    """Along an axis, the piece is what is fetched; along channels all pieces are made."""
+    return slab.run() if slab.span(slab.call.dim()) is None else slab.fetch()
+
+
+@on_slab("aten::cat", "aten::concat", "aten::concatenate")
+def cat_on_slab(slab: Slab) -> Tensor:
+    if slab.span(int(slab.call["dim"] or 0) % len(slab.call.shape)) is not None:
+        raise slab.none("joins constants to the ends of the axis")
+    return slab.run()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from .call import Call
 from .law import DimRead, Law, Link, channel_blocks, keep, per_channel, whole
 from .registry import rule
+from .slab import Slab, Tensor, on_slab
 
 
 def over(call: Call, dims: tuple[int, ...], what: str) -> Law:
@@ -71,3 +72,12 @@ def cross(call: Call) -> Law:
     n = len(call.shape)
     mixed = {d: DimRead(d, d, None, block=whole(d, d, "cross product over the axis").block)}
     return Law(tuple(Link(k, keep(n, but=mixed)) for k in range(len(call.shapes))))
+
+
+@on_slab("aten::layer_norm", "aten::native_layer_norm", "aten::rms_norm", "aten::_fused_rms_norm")
+def layer_norm_on_slab(slab: Slab) -> Tensor:
+    """Its sizes are those of channels."""
+    n = len(slab.call.shape)
+    if any(slab.span(d) is not None for d in range(n - len(slab.call["normalized_shape"]), n)):
+        raise slab.none("takes statistics over an axis")
+    return slab.run()

@@ -6,6 +6,7 @@ from ..index import IndexMap
 from .call import Call
 from .law import Block, Border, Cause, DimRead, Law, Link, keep
 from .registry import rule
+from .slab import Slab, Tensor, on_slab
 
 
 def _padded(call: Call, pad: tuple[int, ...], mode: str) -> Law:
@@ -62,3 +63,33 @@ def narrow(call: Call) -> Law:
     d = call.dim()
     start = int(call["start"])
     return call.local({d: IndexMap.shift(start + call.shapes[0][d] if start < 0 else start)})
+
+
+FILLS = {"reflection": "reflect", "reflect": "reflect", "replication": "replicate", "replicate": "replicate"}
+
+
+@on_slab("aten::pad", "aten::constant_pad_nd", *(f"aten::{kind}_pad{n}d" for kind in ("reflection", "replication")
+                                              for n in (1, 2, 3)))  # fmt: skip
+def pad_on_slab(slab: Slab) -> Tensor:
+    """What is fetched is padded already."""
+    call = slab.call
+    op, n = call.node.op, len(call.shape)
+    name = "padding" if op.startswith(("aten::reflection", "aten::replication")) else "pad"
+    mode = op.partition("::")[2].partition("_")[0] if name == "padding" else call["mode"] or "constant"
+    pads = [0 if slab.span(n - 1 - i // 2) is not None else p for i, p in enumerate(call[name])]
+    if mode == "circular" or (any(pads) and mode != "constant"):
+        raise slab.none(f"pads by {mode} what is not cut")
+    x = slab.fetch(0, fill=FILLS.get(mode) or float(call["value"] or 0))
+    return slab.run(self=x, **{name: pads}) if any(pads) else x
+
+
+@on_slab("aten::slice", "aten::narrow")
+def slice_on_slab(slab: Slab) -> Tensor:
+    """What is fetched begins where the slice does; every step-th sample of it."""
+    call = slab.call
+    d = call.dim()
+    if slab.span(d) is None:
+        return slab.run()
+    step = int(call["step"] or 1)
+    x = slab.fetch()
+    return x if step == 1 else slab.every(x, d, step)

@@ -10,6 +10,7 @@ from ..index import IndexMap
 from .call import Call
 from .law import Block, Cause, DimRead, Law, Link
 from .registry import rule
+from .slab import Slab, Tensor, on_slab
 
 CUT, JOIN, REGROUP = "overlapcalc::cut", "overlapcalc::join", "overlapcalc::regroup"
 STEPS = (CUT, JOIN, REGROUP)
@@ -41,3 +42,18 @@ def join(call: Call) -> Law:
         place = (DimRead(d, d, IndexMap.repeat(piece, c)), DimRead(d + 1, None, IndexMap.shift(c)))
         links.append(Link(0, (*others, *place), only_if_uneven=True))
     return Law(tuple(links))
+
+
+@on_slab(CUT, REGROUP)
+def parts_on_slab(slab: Slab) -> Tensor:
+    """Places of pieces are whole, so what is fetched is whole pieces."""
+    return slab.fetch().reshape(slab.shape)
+
+
+@on_slab(JOIN)
+def join_on_slab(slab: Slab) -> Tensor:
+    d, piece = int(slab.call["dim"]), int(slab.call["piece"])
+    pieces = slab.fetch()
+    shape = list(pieces.shape)
+    joined = pieces.reshape([*shape[:d], shape[d] * piece, *shape[d + 2 :]])
+    return slab.kept(joined, d, slab.begins(0, d) * piece)

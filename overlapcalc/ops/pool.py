@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from ..index import IndexMap
+from ..index import IndexMap, Span
 from .call import Call
 from .law import Block, Cause, DimRead, Law, Link, keep
 from .registry import rule
+from .slab import Slab, Tensor, on_slab
 
 
 @rule(
@@ -54,3 +55,49 @@ def adaptive_pool(call: Call) -> Law:
         )
         dims[d] = DimRead(d, d, None, block=block)
     return Law((Link(0, keep(len(x), but=dims)),))
+
+
+@on_slab(
+    *(f"aten::{kind}_pool{n}d" for kind in ("max", "avg") for n in (1, 2, 3)),
+    *(f"aten::max_pool{n}d_with_indices" for n in (1, 2, 3)),
+)
+def pool_on_slab(slab: Slab) -> Tensor:
+    """Windows over what is fetched, without padding. An average is a sum here, divided by what torch divides it by."""
+    call = slab.call
+    n = int(call.node.op.partition("_pool")[2][0])
+    if call.node.result:
+        raise slab.none("gives positions of maxima, which count from the start of the image")
+    kernel, padding, dilation = call.ints("kernel_size", n), call.ints("padding", n), call.ints("dilation", n, 1)
+    stride = call.ints("stride", n) if call["stride"] not in (None, ()) else kernel
+    first = len(call.shape) - n
+    spans = {}
+    for i in range(n):
+        out = slab.span(first + i)
+        if out is None:
+            raise slab.none("pools along a dimension that is no axis")
+        start = out.start * stride[i] - padding[i]
+        spans[first + i] = Span(start, start + (out.length - 1) * stride[i] + dilation[i] * (kernel[i] - 1) + 1)
+    changes = {"padding": [0] * n, "ceil_mode": False}
+    if "max_pool" in call.node.op:
+        return slab.run(self=slab.fetch(0, spans, fill=-INFINITY), **changes)
+    x = slab.fetch(0, spans)
+    if n == 1:
+        total = slab.run(self=x, count_include_pad=True, **changes) * kernel[0]
+    else:
+        total = slab.run(self=x, divisor_override=1, **changes)
+    if call["divisor_override"]:
+        return total / int(call["divisor_override"])
+    for i in range(n):
+        out, size = slab.span(first + i), call.shapes[0][first + i]
+        assert out is not None
+        low, high = (-padding[i], size + padding[i]) if call["count_include_pad"] else (0, size)
+        counts = [_overlap(o * stride[i] - padding[i], kernel[i], low, high) for o in range(*out)]
+        total = slab.scaled(total, first + i, [1 / c for c in counts])
+    return total
+
+
+INFINITY = float("inf")
+
+
+def _overlap(start: int, length: int, low: int, high: int) -> int:
+    return max(1, min(start + length, high) - max(start, low))

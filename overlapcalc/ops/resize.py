@@ -12,6 +12,7 @@ from ..index import IndexMap, Spans
 from .call import Call
 from .law import Block, Border, Cause, DimRead, Law, Link, keep
 from .registry import rule
+from .slab import Slab, Tensor, on_slab
 
 HALF = Fraction(1, 2)
 TO_A_SIZE = Block(Cause.RESIZE, "resamples to a size; the net runs at no other size, which would show how")
@@ -116,6 +117,50 @@ def smooth(call: Call) -> Law:
     sizes=("output_size",),
 )
 def upsample(call: Call) -> Law:
-    op = call.node.op
-    kind = "cubic" if "cubic" in op else "linear" if "linear" in op else "nearest_exact" if "exact" in op else "nearest"
-    return _resampled(call, int(op[-2]), partial(_taps, kind), Border.REPLICATE, kind)
+    kind = _kind(call.node.op)
+    return _resampled(call, int(call.node.op[-2]), partial(_taps, kind), Border.REPLICATE, kind)
+
+
+def _weights(kind: str, factor: Fraction, o: int) -> dict[int, float]:
+    """The taps of output o with their weights; the cubic is Keys' with A = -3/4."""
+    if kind in ("nearest", "nearest_exact"):
+        return dict.fromkeys(_taps(kind, factor, o).indices(), 1.0)
+    centre = (o + HALF) * factor - HALF
+    first = floor(centre)
+    t = centre - first
+    if t == 0:
+        return {first: 1.0}
+    if kind == "linear":
+        return {first: float(1 - t), first + 1: float(t)}
+    return {first + i: float(_cubic(abs(t - i))) for i in (-1, 0, 1, 2)}
+
+
+def _cubic(x: Fraction) -> Fraction:
+    a = Fraction(-3, 4)
+    if x <= 1:
+        return (a + 2) * x**3 - (a + 3) * x**2 + 1
+    return a * x**3 - 5 * a * x**2 + 8 * a * x - 4 * a
+
+
+def _kind(op: str) -> str:
+    return "cubic" if "cubic" in op else "linear" if "linear" in op else "nearest_exact" if "exact" in op else "nearest"
+
+
+@on_slab(
+    *(f"aten::upsample_nearest{n}d" for n in (1, 2, 3)),
+    *(f"aten::_upsample_nearest_exact{n}d" for n in (1, 2, 3)),
+    "aten::upsample_linear1d",
+    "aten::upsample_bilinear2d",
+    "aten::upsample_trilinear3d",
+    "aten::upsample_bicubic2d",
+)
+def upsample_on_slab(slab: Slab) -> Tensor:
+    """Axis by axis, with the weights of the whole image: at a cut nothing is clamped."""
+    call = slab.call
+    x, n, rank = call.shapes[0], int(call.node.op[-2]), len(call.shape)
+    y = slab.fetch(fill="replicate")
+    for i in range(n):
+        d = rank - n + i
+        factor, _ = _factor(call, i, n, x[d], call.shape[d])
+        y = slab.resampled(y, d, slab.begins(0, d), partial(_weights, _kind(call.node.op), factor))
+    return y

@@ -11,6 +11,7 @@ from ..index import IndexMap
 from .call import Call
 from .law import Block, Cause, DimRead, Law, Link
 from .registry import rule
+from .slab import Slab, Tensor, on_slab
 
 
 @rule(
@@ -140,3 +141,28 @@ def reorder(call: Call) -> Law:
 def repeat_interleave(call: Call) -> Law:
     """Index i reads i // repeats, as nearest upsampling does."""
     return call.local({call.dim(): IndexMap.repeat(int(call["repeats"]))})
+
+
+@on_slab("aten::view", "aten::_unsafe_view", "aten::reshape", "aten::_reshape_alias", "aten::view_copy", "aten::ravel",
+      "aten::flatten", "aten::unflatten", "aten::im2col")  # fmt: skip
+def view_on_slab(slab: Slab) -> Tensor:
+    """The parts of the dimensions are in order; only their sizes are others on a slab."""
+    return slab.fetch().reshape(slab.shape)
+
+
+@on_slab("aten::permute", "aten::permute_copy")
+def permute_on_slab(slab: Slab) -> Tensor:
+    return slab.fetch().permute(slab.call.dims("dims"))
+
+
+@on_slab("aten::expand", "aten::expand_copy")
+def expand_on_slab(slab: Slab) -> Tensor:
+    return slab.fetch().expand(slab.shape)
+
+
+@on_slab("aten::repeat_interleave")
+def repeat_interleave_on_slab(slab: Slab) -> Tensor:
+    d, times = slab.call.dim(), int(slab.call["repeats"])
+    if slab.span(d) is None:
+        return slab.run()
+    return slab.resampled(slab.fetch(), d, slab.begins(0, d), lambda o: {o // times: 1.0})

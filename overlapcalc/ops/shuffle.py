@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from itertools import product
 
-from ..index import EMPTY, IndexMap, Spans
+from ..index import EMPTY, IndexMap, Span, Spans
 from .call import Call
 from .law import DimRead, Law, Link, keep
 from .registry import rule
+from .slab import Slab, Tensor, on_slab
 
 
 @rule("aten::pixel_shuffle")
@@ -65,3 +66,24 @@ def channel_shuffle(call: Call) -> Law:
     groups, wide = int(call["groups"]), call.shape[1] // int(call["groups"])
     reads = IndexMap(groups, 1, tuple(Spans.points([i * wide]) for i in range(groups)))
     return call.local({1: reads})
+
+
+@on_slab("aten::pixel_shuffle")
+def pixel_shuffle_on_slab(slab: Slab) -> Tensor:
+    n, r = len(slab.call.shape), int(slab.call["upscale_factor"])
+    result = slab.run(self=slab.fetch())
+    for d in (n - 2, n - 1):
+        result = slab.kept(result, d, slab.begins(0, d) * r)
+    return result
+
+
+@on_slab("aten::pixel_unshuffle")
+def pixel_unshuffle_on_slab(slab: Slab) -> Tensor:
+    """Whole blocks of samples: the sub-channels together read all of them."""
+    n, r = len(slab.call.shape), int(slab.call["downscale_factor"])
+    spans = {}
+    for d in (n - 2, n - 1):
+        out = slab.span(d)
+        if out is not None:
+            spans[d] = Span(out.start * r, out.stop * r)
+    return slab.run(self=slab.fetch(0, spans))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from math import prod
 
-from ..index import IndexMap
+from ..index import IndexMap, Span
 from .call import Call
 from .law import Block, Cause, DimRead, Law, Link, keep
 from .registry import Step, rule, steps
+from .slab import Slab, Tensor, on_slab
 
 WINDOWS = "overlapcalc::windows"
 
@@ -112,3 +113,23 @@ def max_unpool(call: Call) -> Law:
                 dims[2 + i] = DimRead(2 + i, 2 + i, IndexMap.transposed(range(kernel), stride, padding))
         links.append(Link(k, keep(n, but=dims)))
     return Law(tuple(links))
+
+
+def _windowed(slab: Slab, d: int, size: int, stride: int, padding: int = 0, dilation: int = 1) -> Tensor:
+    out = slab.span(d)
+    if out is None:
+        raise slab.none("takes windows of a dimension that is no axis")
+    start = out.start * stride - padding
+    reach = dilation * (size - 1) + 1
+    x = slab.fetch(0, {d: Span(start, start + (out.length - 1) * stride + reach)})
+    return slab.every(x.unfold(d, reach, stride), x.ndim, dilation)
+
+
+@on_slab("aten::unfold")
+def unfold_on_slab(slab: Slab) -> Tensor:
+    return _windowed(slab, slab.call.dim("dimension"), int(slab.call["size"]), int(slab.call["step"]))
+
+
+@on_slab(WINDOWS)
+def windows_on_slab(slab: Slab) -> Tensor:
+    return _windowed(slab, int(slab.call["dim"]), *slab.call["window"])

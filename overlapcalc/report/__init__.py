@@ -4,6 +4,21 @@ from .csv import to_csv
 from .explain import Explained, explained_json, render_explained
 from .json import to_json
 from .markdown import to_markdown
+from .plan import plan_json, render_plan
 from .table import render
+from .verification import render_verification, verification_json, verification_junit
 
-__all__ = ["Explained", "explained_json", "render", "render_explained", "to_csv", "to_json", "to_markdown"]
+__all__ = [
+    "Explained",
+    "explained_json",
+    "plan_json",
+    "render",
+    "render_explained",
+    "render_plan",
+    "render_verification",
+    "to_csv",
+    "to_json",
+    "to_markdown",
+    "verification_json",
+    "verification_junit",
+]

@@ -16,19 +16,26 @@ from ..errors import TraceError
 from ..source import Footprint
 from .export import quiet, reason
 from .tracer import Shapes
+from .workspace import bytes_in, while_running
 
 
-class _Held(TorchDispatchMode):
-    """Sums up what operators give for as long as somebody holds it. peak: the most at any time, in bytes."""
+class Held(TorchDispatchMode):
+    """Sums up what operators give for as long as somebody holds it. peak: the most at any time, in bytes.
 
-    def __init__(self, known: Sequence[Tensor]) -> None:
+    known: tensors that do not count. kernels: count what kernels need for themselves too.
+    """
+
+    def __init__(self, known: Sequence[Tensor], *, kernels: bool) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self._kernels = kernels
         self._known = {t.untyped_storage()._cdata for t in known}
         self._live: dict[int, tuple[StorageWeakRef, int]] = {}
         self.peak = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        before = sum(size for _, size in self._live.values())
         result = func(*args, **(kwargs or {}))
+        workspace = while_running(func, args, result) if self._kernels else 0
         for t in tree_iter(result):
             if isinstance(t, Tensor):
                 storage = t.untyped_storage()
@@ -36,7 +43,7 @@ class _Held(TorchDispatchMode):
                 if ref.cdata not in self._known:
                     self._live[ref.cdata] = ref, storage.nbytes()
         self._live = {key: held for key, held in self._live.items() if not held[0].expired()}  # type: ignore[no-untyped-call]
-        self.peak = max(self.peak, sum(size for _, size in self._live.values()))
+        self.peak = max(self.peak, before + workspace, sum(size for _, size in self._live.values()))
         return result
 
 
@@ -55,15 +62,11 @@ def footprint(model: nn.Module, shapes: Shapes, dtypes: Sequence[torch.dtype], d
             inputs = [torch.empty(s, dtype=cast(d)) for s, d in zip(shapes, dtypes, strict=True)]
             own = {**dict(model.named_parameters()), **dict(model.named_buffers())}
             state = {name: torch.empty(t.shape, dtype=cast(t.dtype)) for name, t in own.items()}
-            held = _Held([*inputs, *state.values()])
+            held = Held([*inputs, *state.values()], kernels=True)
             with held:
                 result = torch.func.functional_call(model, state, tuple(inputs))
-            outputs = {t.untyped_storage()._cdata: _bytes(t) for t in tree_iter(result) if isinstance(t, Tensor)}
+            outputs = {t.untyped_storage()._cdata: bytes_in(t) for t in tree_iter(result) if isinstance(t, Tensor)}
             del result
     except Exception as error:  # torch raises many unrelated types here
         raise TraceError(reason(error).replace("torch.export fails", "a pass over shapes fails", 1)) from error
-    return Footprint(held.peak, sum(map(_bytes, state.values())), sum(map(_bytes, inputs)), sum(outputs.values()))
-
-
-def _bytes(t: Tensor) -> int:
-    return t.numel() * t.element_size()
+    return Footprint(held.peak, sum(map(bytes_in, state.values())), sum(map(bytes_in, inputs)), sum(outputs.values()))

@@ -6,7 +6,7 @@ import contextlib
 import gc
 import operator
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from math import prod
 from typing import Any
@@ -22,6 +22,7 @@ from ..graph import Data, Graph, Node
 from ..unpool import paired
 from .export import export, foreign
 from .fold import Folder, looked_at
+from .runnable import Fixed, Invocation, Runnable
 
 Shapes = tuple[tuple[int, ...], ...]
 
@@ -47,11 +48,24 @@ def trace(
     memory that nobody looks at. weights: addresses of the original's parameters, which a closure in the model may still
     hold; they are no constants either. layouts: one per input, "" where none was given. Raises TraceError.
     """
+    return _lowering(model, shapes, dtypes, weights).graph(layouts)
+
+
+def runnable(
+    model: nn.Module, shapes: Shapes, dtypes: Sequence[torch.dtype], weights: frozenset[int] = frozenset()
+) -> Runnable:
+    """The same program, to be run call by call; the nodes have the names that `trace` gives them."""
+    lowering = _lowering(model, shapes, dtypes, weights)
+    lowering.graph()
+    return lowering.runnable()
+
+
+def _lowering(model: nn.Module, shapes: Shapes, dtypes: Sequence[torch.dtype], weights: frozenset[int]) -> Lowering:
     inputs = _examples(shapes, dtypes)
     program, copy = export(model, inputs)
     leaves = {name: type(m).__name__ for name, m in copy.named_modules() if not list(m.children())}
     kept = {name for name, _ in copy.named_parameters()} | set(_was_parameter(copy))
-    return Lowering(program, program.graph, leaves, kept, weights).graph(layouts)
+    return Lowering(program, program.graph, leaves, kept, weights)
 
 
 def _examples(shapes: Shapes, dtypes: Sequence[torch.dtype]) -> tuple[torch.Tensor, ...]:
@@ -110,6 +124,12 @@ class Lowering:
         self.folder = Folder(tensors, parameters, names, state)
         self.data: set[FxNode] = set()
         self.same: dict[FxNode, FxNode] = {}
+        self.calls: dict[str, Invocation] = {}
+        self.places: dict[str, str | torch.Tensor] = {
+            **signature.inputs_to_parameters,
+            **signature.inputs_to_buffers,
+            **{name: program.constants[target] for name, target in lifted.items()},
+        }
 
     def graph(self, layouts: Sequence[str] = ()) -> Graph:
         said = iter(layouts)
@@ -162,6 +182,22 @@ class Lowering:
             self.same[fx] = self.same.get(operand, operand)
         elif isinstance(fx.meta["val"], torch.Tensor):
             nodes.append(self._node(call, fx, result))
+            if getattr(call.target, "_schema", None) is not None:
+                self.calls[fx.name] = self._invocation(call, None if call is fx else result)
+
+    def runnable(self) -> Runnable:
+        """The calls of the graph, after `graph` was asked for."""
+        return Runnable(self.calls, self.places)
+
+    def _invocation(self, call: FxNode, result: int | None) -> Invocation:
+        """Operands that are data are None: the layer graph says what they are."""
+
+        def value(v: Any) -> Any:
+            if isinstance(v, FxNode):
+                return None if v in self.data else Fixed(v)
+            return type(v)(map(value, v)) if type(v) in (list, tuple) else v
+
+        return Invocation(call.target, {name: value(v) for name, v in _by_name(call)}, result)
 
     def _node(self, call: FxNode, fx: FxNode, result: int) -> Node:
         layer, name = layer_of(call), _name(call)
@@ -188,19 +224,11 @@ class Lowering:
             return {str(i): Data(n.name) for i, n in enumerate(known)}
         weighted = bool(WEIGHTED.match(name))
         out: dict[str, Any] = {}
-        for i, argument in enumerate(schema.arguments):
-            if i < len(call.args):
-                value = call.args[i]
-            elif argument.name in call.kwargs:
-                value = call.kwargs[argument.name]
-            elif argument.has_default_value():
-                value = argument.default_value
-            else:
-                value = None
-            role = "plain" if argument.name in PLAIN else "operand"
+        for argument, value in _by_name(call):
+            role = "plain" if argument in PLAIN else "operand"
             if name in MATRIX_PRODUCTS:
                 role = "matrix"
-            out[argument.name] = self._argument(value, "weight" if weighted and argument.name == "weight" else role)
+            out[argument] = self._argument(value, "weight" if weighted and argument == "weight" else role)
         return out
 
     def _argument(self, value: Any, role: str) -> Any:
@@ -234,6 +262,17 @@ def _was_parameter(model: nn.Module) -> list[str]:
         for prefix, module in model.named_modules()
         for name in getattr(module, "_overlapcalc_weights", ())
     ]
+
+
+def _by_name(call: FxNode) -> Iterator[tuple[str, Any]]:
+    """Every argument of the operator's schema, defaults filled in."""
+    for i, argument in enumerate(call.target._schema.arguments):  # type: ignore[union-attr]
+        if i < len(call.args):
+            yield argument.name, call.args[i]
+        elif argument.name in call.kwargs:
+            yield argument.name, call.kwargs[argument.name]
+        else:
+            yield argument.name, argument.default_value if argument.has_default_value() else None
 
 
 def _name(fx: FxNode) -> str:

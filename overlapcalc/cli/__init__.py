@@ -1,0 +1,65 @@
+"""The command line: parse, call one public function, map the result to an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from ..errors import ObstacleError, OverlapcalcError
+from . import analysis, blocks
+from .common import BAD_INPUT, EPILOG, OBSTACLE, OK
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The `overlapcalc` command. Returns its exit code."""
+    arguments = _parser().parse_args(argv)
+    try:
+        return int(arguments.run(arguments))
+    except OverlapcalcError as error:
+        if arguments.debug:
+            raise
+        return _refuse(str(error), OBSTACLE if isinstance(error, ObstacleError) else BAD_INPUT)
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - stays open until the process ends
+        return OK
+    except KeyboardInterrupt:
+        return _refuse("interrupted")
+    except Exception as error:
+        if arguments.debug:
+            raise
+        text = str(error).strip().splitlines()
+        return _refuse(
+            f"unexpected {type(error).__name__}: {text[0] if text else ''}\n"
+            "this is a defect of overlapcalc; --debug shows where it happened"
+        )
+
+
+def _refuse(message: str, code: int = BAD_INPUT) -> int:
+    print(f"overlapcalc: {message}", file=sys.stderr)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    from ..version import __version__
+
+    parser = argparse.ArgumentParser(
+        prog="overlapcalc",
+        description="How much context each block of an image needs so that a CNN can run block by block, exactly.",
+        epilog=EPILOG,
+    )
+    parser.add_argument("--version", action="version", version=f"overlapcalc {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    analysis.add(commands)
+    blocks.add(commands)
+    return parser
+
+
+def entry() -> NoReturn:
+    sys.exit(main())
+
+
+if __name__ == "__main__":
+    entry()

@@ -1,0 +1,78 @@
+"""The commands `analyze` and `explain`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from .common import EPILOG, OBSTACLE, OK, analysis_of, model_arguments, parsed_depth, write
+
+if TYPE_CHECKING:
+    from ..analysis import Analysis, Pair
+
+
+def add(commands: Any) -> None:
+    analyze = commands.add_parser(
+        "analyze",
+        help="receptive field, scale, context and tile of every layer, or what is in the way",
+        description="Print what each layer of a net needs of its input, and whether the net can run block by block.",
+        epilog=EPILOG,
+    )
+    model_arguments(analyze)
+    analyze.add_argument(
+        "--format", choices=("table", "markdown", "csv", "json"), default="table",
+        help="csv and json give every row, and every figure in a field of its own",
+    )  # fmt: skip
+    analyze.add_argument(
+        "--depth", type=parsed_depth, metavar="N",
+        help="fold the table: one row per module for layers below N path components (layer1.0 for layer1.0.conv1 and "
+        "its like with 2); 0 shows every row; when absent, long tables fold blocks that repeat",
+    )  # fmt: skip
+    analyze.set_defaults(run=_analyze)
+    explain = commands.add_parser(
+        "explain",
+        help="why: what each layer adds to a side of the context, what sets the step and the tile",
+        description="Print why a net needs the context it needs, or what stands in the way and where.",
+        epilog=EPILOG,
+    )
+    model_arguments(explain)
+    explain.add_argument("--format", choices=("table", "json"), default="table")
+    explain.add_argument(
+        "--pair", action="append", default=[], metavar="OUTPUT:INPUT",
+        help="only this output against this input, by name or index; either may be left out; may be repeated",
+    )  # fmt: skip
+    explain.set_defaults(run=_explain)
+
+
+def _analyze(arguments: argparse.Namespace) -> int:
+    from ..report import render, to_csv, to_json, to_markdown
+
+    analysis, note = analysis_of(arguments)
+    markdown = partial(to_markdown, note=note, depth=arguments.depth)
+    texts: dict[str, Callable[[Analysis], str]] = {"json": to_json, "csv": to_csv, "markdown": markdown}
+    write(analysis, partial(render, depth=arguments.depth), texts, arguments, note)
+    return OK if analysis.blocking_free else OBSTACLE
+
+
+def _explain(arguments: argparse.Namespace) -> int:
+    from ..report import Explained, explained_json, render_explained
+
+    analysis, note = analysis_of(arguments)
+    pairs = [pair for text in arguments.pair for pair in _pairs(analysis, text)] or analysis.pairs
+    explained = Explained(analysis, tuple(dict.fromkeys(pairs)))
+    write(explained, render_explained, {"json": explained_json}, arguments, note)
+    return OK if explained.blocking_free else OBSTACLE
+
+
+def _pairs(analysis: Analysis, text: str) -> list[Pair]:
+    """The pairs that `OUTPUT:INPUT` names."""
+    output, _, input = text.partition(":")
+    outputs = [_named(output, analysis.outputs)] if output else list(analysis.outputs)
+    inputs = [_named(input, analysis.inputs)] if input else list(analysis.inputs)
+    return [analysis.between(o, i) for o in outputs for i in inputs]
+
+
+def _named(text: str, names: Iterable[str]) -> str | int:
+    return int(text) if text not in names and text.lstrip("-").isdigit() else text

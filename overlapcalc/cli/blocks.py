@@ -1,0 +1,128 @@
+"""The commands `plan` and `verify`."""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+from typing import Any
+
+from .common import NOT_SO, OK, model_arguments, subject_of, write
+
+PLAN_EPILOG = "exit codes: 0 planned, 2 wrong usage or input, or nothing fits, 3 an obstacle on an axis to be cut"
+VERIFY_EPILOG = """exit codes: 0 everything that applies is proved, 1 something is refuted, 2 wrong usage or input, 3 an
+obstacle on an axis to be cut"""
+
+
+def add(commands: Any) -> None:
+    plan = commands.add_parser(
+        "plan",
+        help="blocks, tiles, multiply-accumulates and memory for an image",
+        description="Cut an image into blocks: what each reads, the tile that the unmodified net is fed, and what it "
+        "costs against the whole image at once. No forward pass is run.",
+        epilog=PLAN_EPILOG,
+    )
+    model_arguments(plan)
+    _image_arguments(plan)
+    plan.add_argument("--memory", metavar="AMOUNT", help="the blocks with the least work that fit, such as 2GiB")
+    plan.add_argument(
+        "--fixed-tile", type=_count, metavar="N", help="tiles of one length, those at the border moved inward"
+    )
+    plan.add_argument("--dtype", metavar="TYPE", help="the floating type to predict memory for, such as float16")
+    plan.add_argument("--format", choices=("table", "json"), default="table")
+    plan.set_defaults(run=_plan)
+    verify = commands.add_parser(
+        "verify",
+        help="prove by running it that blocks give what the whole image gives",
+        description="Run the net whole and by blocks, with weights and inputs that hide nothing, and prove that they "
+        "agree: what blocks read, that no sample less would do, poisoned borders, an exact twin, values.",
+        epilog=VERIFY_EPILOG,
+    )
+    model_arguments(verify)
+    _image_arguments(verify)
+    verify.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1")
+    verify.add_argument("--dtype", metavar="TYPE", help="the floating type of the figures; the model's own when absent")
+    verify.add_argument(
+        "--tile", metavar="BEFORE,AFTER",
+        help="prove these sides around every block instead of those that the analysis finds, in samples of the input",
+    )  # fmt: skip
+    verify.add_argument("--bit-exact", action="store_true", help="values must be bit-identical in that type")
+    verify.add_argument("--format", choices=("table", "json", "junit"), default="table")
+    verify.set_defaults(run=_verify)
+
+
+def _image_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--image", metavar="WIDTHxHEIGHT",
+        help="the size of the image, such as 3840x2160: of the finer of input and output",
+    )  # fmt: skip
+    command.add_argument("--block", type=_count, metavar="N", help="samples of a block, on the finer side")
+    command.add_argument("--schedule", default="crop", help="how blocks are run: crop")
+
+
+def _plan(arguments: argparse.Namespace) -> int:
+    from ..report import plan_json, render_plan
+    from ..running import plan
+
+    with subject_of(arguments) as subject:
+        found = plan(
+            _at_image(subject, arguments),
+            block=arguments.block,
+            memory=arguments.memory,
+            fixed_tile=arguments.fixed_tile,
+            schedule=arguments.schedule,
+            dtype=arguments.dtype,
+        )
+    note = "" if arguments.image else subject.note
+    write(found, render_plan, {"json": plan_json}, arguments, note)
+    return OK
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    from ..errors import InputError
+    from ..report import render_verification, verification_json, verification_junit
+    from ..running import floating_type
+    from ..verifying import verify
+
+    tile: Any = None
+    if arguments.tile is not None:
+        sides = arguments.tile.split(",")
+        if len(sides) not in (1, 2) or not all(side.strip().isdigit() for side in sides):
+            raise InputError(f"--tile {arguments.tile!r}: expected samples before and after, such as 12,12")
+        tile = (int(sides[0]), int(sides[-1]))
+    with subject_of(arguments) as subject:
+        inputs = None if not arguments.input and not arguments.image else subject.inputs
+        if arguments.image:
+            inputs = list(_at_image(subject, arguments).inputs.values())
+        found = verify(
+            subject.model,
+            inputs,
+            block=arguments.block,
+            schedule=arguments.schedule,
+            tile=tile,
+            device=arguments.device,
+            dtype=floating_type(arguments.dtype),
+            bit_exact=arguments.bit_exact,
+            axes=subject.axes,
+            layout=subject.layout,
+        )
+    junit = partial(verification_junit, spec=arguments.spec)
+    write(found, render_verification, {"json": verification_json, "junit": junit}, arguments, "")
+    return OK if found.proved else NOT_SO
+
+
+def _at_image(subject: Any, arguments: argparse.Namespace) -> Any:
+    """The analysis at the size of the image that was asked for."""
+    from ..analyze import analyze
+    from ..image import parsed_image, shapes_for_image
+
+    found = analyze(subject.model, subject.inputs, axes=subject.axes, layout=subject.layout)
+    if arguments.image is None:
+        return found
+    shapes = shapes_for_image(found, parsed_image(arguments.image))
+    return analyze(subject.model, shapes, axes=subject.axes, layout=subject.layout)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a number of samples, at least 1")
+    return int(text)

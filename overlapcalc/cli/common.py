@@ -1,0 +1,180 @@
+"""What the commands share: the model's arguments, loading it, writing what was found."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ..errors import InputError, OverlapcalcError
+
+if TYPE_CHECKING:  # what needs torch is imported when it is needed: --help answers at once
+    from ..analysis import Analysis
+
+T = TypeVar("T")
+
+OK, NOT_SO, BAD_INPUT, OBSTACLE = 0, 1, 2, 3
+"""Exit codes: holds; a claim does not hold; bad input or a model that cannot be analysed; an obstacle."""
+PIPED_WIDTH = 120
+FIGURES_ONLY = ("csv", "json", "junit")
+"""Formats without room for a note; it goes to standard error."""
+
+EPILOG = """exit codes: 0 no obstacle, 1 a claim does not hold, 2 wrong usage or input, or a model that cannot be
+analysed, 3 an obstacle on a requested axis"""
+
+
+def model_arguments(command: argparse.ArgumentParser) -> None:
+    """What every command that analyses a model asks for."""
+    command.add_argument(
+        "spec", metavar="SPEC",
+        help="FILE.py:NAME or PACKAGE.MODULE:NAME - a class, a function or a module - with .SUBMODULE behind it; or "
+        "FILE.pt2, a program that torch.export.save wrote",
+    )  # fmt: skip
+    command.add_argument("--kwargs", default="{}", metavar="JSON", help="arguments of the class or function")
+    command.add_argument(
+        "--input", action="append", default=[], metavar="SHAPE",
+        help="shape of an input, such as 1x3x256x256; once per input; guessed from the first layer when absent, that "
+        "of a saved program its own",
+    )  # fmt: skip
+    command.add_argument(
+        "--layout", action="append", default=[], metavar="LETTERS",
+        help="what the dimensions of an input are, such as NHWC or CHW: N batch, C channels, D, H, W or L an axis, any "
+        "other letter none; once per input, or once for all; NCHW and the like when absent",
+    )  # fmt: skip
+    command.add_argument("--axis", action="append", default=[], metavar="AXIS", help="D, H, W or L; may be repeated")
+    command.add_argument("--output", metavar="FILE", help="write there instead of to standard output")
+    command.add_argument("--debug", action="store_true", help="show Python tracebacks")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The model that the arguments name, and what it is to be given. note: where the input shapes come from."""
+
+    model: Any
+    inputs: Any
+    axes: list[str] | None
+    layout: list[str] | None
+    note: str
+
+
+@contextlib.contextmanager
+def subject_of(arguments: argparse.Namespace) -> Iterator[Subject]:
+    """Loads the model, and says in every refusal of overlapcalc which model it is about."""
+    if arguments.output:
+        check_output(arguments.output)
+    kwargs = _kwargs(arguments.kwargs)
+    shapes = [parsed_shape(text) for text in arguments.input]
+    with _stdout_to_stderr(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from ..guess import guess_inputs
+        from ..spec import load
+
+        model = load(arguments.spec, kwargs)
+        layout, note = arguments.layout or None, ""
+        inputs: Any = shapes
+        if not shapes:
+            inputs, note = guess_inputs(model, layout[0] if layout else None)
+        try:
+            yield Subject(model, inputs, arguments.axis or None, layout, note)
+        except OverlapcalcError as error:
+            hint = f" ({note})" if note else ""
+            raise type(error)(f"{arguments.spec}: {error}{hint}") from error
+
+
+def analysis_of(arguments: argparse.Namespace) -> tuple[Analysis, str]:
+    """The analysis that the arguments ask for, and a note on where its input shape comes from."""
+    from ..analyze import analyze
+
+    with subject_of(arguments) as subject:
+        return analyze(subject.model, subject.inputs, axes=subject.axes, layout=subject.layout), subject.note
+
+
+def write(
+    thing: T,
+    render: Callable[..., None],
+    texts: Mapping[str, Callable[[T], str]],
+    arguments: argparse.Namespace,
+    note: str,
+) -> None:
+    """Print it with `render`, or as one of `texts` by the format asked for."""
+    from rich.console import Console
+
+    form, output = arguments.format, arguments.output
+    if form in texts:
+        text = texts[form](thing)
+        if note and form in FIGURES_ONLY:
+            print(f"overlapcalc: {note}", file=sys.stderr)
+    elif output or not sys.stdout.isatty():
+        buffer = io.StringIO()
+        width = PIPED_WIDTH if output or "COLUMNS" not in os.environ else None
+        render(thing, Console(file=buffer, width=width, no_color=True, highlight=False), note=note)
+        text = "".join(f"{line.rstrip()}\n" for line in buffer.getvalue().splitlines())
+    else:
+        render(thing, Console(highlight=False), note=note)
+        return
+    if output:
+        _write_whole(Path(output), text)
+    else:
+        sys.stdout.write(text)
+
+
+def check_output(output: str) -> None:
+    path = Path(output)
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        what = "is a directory" if path.is_dir() else f"lies in {path.absolute().parent}, which does not exist"
+        raise InputError(f"--output {output}: {what}; name a file in a directory that exists")
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """The file appears under its name only when it is complete."""
+    handle, temporary = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(temporary, 0o666 & ~mask)
+        os.replace(temporary, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise InputError(f"--output {path}: {error.strerror or error}") from error
+
+
+def _kwargs(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise InputError(f"--kwargs {text!r} is not JSON ({error}); expected for example '{{\"N\": 192}}'") from error
+    if not isinstance(value, dict):
+        raise InputError(f"--kwargs {text!r}: expected an object such as '{{\"N\": 192}}'")
+    return value
+
+
+def parsed_shape(text: str) -> tuple[int, ...]:
+    parts = text.lower().replace(",", "x").split("x")
+    if len(parts) < 2 or not all(p.strip().isdigit() and int(p) >= 1 for p in parts):
+        raise InputError(f"--input {text!r}: expected sizes of at least 1 joined by x, such as 1x3x256x256")
+    return tuple(int(p) for p in parts)
+
+
+def parsed_depth(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a number of path components, 0 for every row")
+    return int(text)
+
+
+@contextlib.contextmanager
+def _stdout_to_stderr() -> Any:
+    """What a model prints while it is imported and traced must not land in the report."""
+    with contextlib.redirect_stdout(sys.stderr):
+        yield

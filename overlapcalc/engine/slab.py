@@ -1,0 +1,294 @@
+"""A call on a slab, as its family asks for it (see ops/slab.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import OverlapcalcError
+from ..factors import Layout
+from ..graph import Constant, Data, Node
+from ..index import Span
+from ..ops import Call, find
+from ..ops.pointwise import broadcast
+from ..ops.slab import run_of
+from ..reach import Propagation, Value
+from ..trace.runnable import Constants, Fixed, Invocation
+
+Region = Mapping[str, Span]
+
+
+class NoSlabError(OverlapcalcError):
+    """An operator for which nothing says how it runs on a slab."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """A tensor that holds a region of a node's output; `region` has all its axes."""
+
+    tensor: Tensor
+    region: Region
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What all calls of one run share. poison: what stands for samples of the image that no slab holds, NaN say; None
+    where it is an error to want one."""
+
+    net: Propagation
+    constants: Constants
+    poison: float | None
+
+    def value(self, node: str) -> Value:
+        return self.net.values[node]
+
+
+class SlabCall:
+    """See ops/slab.py."""
+
+    def __init__(
+        self, frame: Frame, node: Node, invocation: Invocation | None, region: Region, operands: Mapping[str, Held]
+    ) -> None:
+        self.frame, self.node, self.invocation, self.region = frame, node, invocation, region
+        self._operands = operands
+        self.layout = frame.value(node.name).layout
+        self.call = Call(node, tuple(_dims(frame.value(name).layout) for name in node.operands))
+
+    # ---- what families ask for ----------------------------------------------------------------------------
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return extents(self.layout, self.region)
+
+    def span(self, dim: int) -> Span | None:
+        places = self.layout.places(dim)
+        label = self.layout.labels[places[0]] if len(places) == 1 else ""
+        return self.region.get(label)
+
+    def fetch(self, operand: int = 0, spans: Mapping[int, Span] | None = None, *, fill: float | str = 0.0) -> Tensor:
+        name = self.node.operands[operand]
+        held, layout = self._operands[name], self.frame.value(name).layout
+        asked = {_label(layout, dim): span for dim, span in (spans or {}).items()}
+        parts = held.tensor.reshape([_extent(layout, i, held.region) for i in range(len(layout.parts))])
+        region = dict(held.region)
+        for i, label in enumerate(layout.labels):
+            if label in region and label in self.region:
+                read = self._read(name, label)
+                region[label] = asked.get(label, read)
+                parts = self._along(parts, i, held.region[label], region[label], read, layout.sizes[i], fill)
+        return parts.reshape(extents(layout, region))
+
+    def begins(self, operand: int, dim: int) -> int:
+        name = self.node.operands[operand]
+        return self._read(name, _label(self.frame.value(name).layout, dim)).start
+
+    def run(self, /, **changes: Any) -> Tensor:
+        if self.invocation is None:
+            raise self.none("is a step of another operator")
+        values = {}
+        taken = iter(range(len(self.node.operands)))
+        for name, template in self.invocation.values.items():
+            values[name] = self._filled(self.node.args.get(name), template, taken, name in changes)
+        if values.get("device") is not None:
+            values["device"] = self.frame.constants.device
+        return self.invocation({**values, **changes})
+
+    def kept(self, result: Tensor, dim: int, begins: int) -> Tensor:
+        span = self.span(dim)
+        assert span is not None
+        return result.narrow(dim, span.start - begins, span.length)
+
+    def resampled(self, x: Tensor, dim: int, begins: int, taps: Callable[[int], Mapping[int, float]]) -> Tensor:
+        span = self.span(dim)
+        if span is None:
+            raise self.none("resamples a dimension that is no axis")
+        found = [taps(o) for o in range(*span)]
+        most = max(map(len, found))
+        y: Tensor | None = None
+        for t in range(most):
+            # where an output has fewer taps, its first one again with no weight: finite where the others are
+            chosen = [list(f.items())[t] if t < len(f) else (next(iter(f)), 0.0) for f in found]
+            index = torch.tensor([i - begins for i, _ in chosen], device=x.device)
+            one = x.index_select(dim, index)
+            if any(weight != 1 for _, weight in chosen):
+                weights = torch.tensor([weight for _, weight in chosen], dtype=x.dtype, device=x.device)
+                one = one * weights.reshape([-1 if d == dim else 1 for d in range(x.dim())])
+            y = one if y is None else y + one
+        assert y is not None
+        return y
+
+    def every(self, x: Tensor, dim: int, step: int) -> Tensor:
+        return x[(slice(None),) * dim + (slice(None, None, step),)]
+
+    def scaled(self, x: Tensor, dim: int, factors: Sequence[float]) -> Tensor:
+        column = torch.tensor(factors, dtype=x.dtype, device=x.device)
+        return x * column.reshape([-1 if d == dim else 1 for d in range(x.dim())])
+
+    def none(self, why: str) -> NoSlabError:
+        where = self.frame.net.names.get(self.node.name) or self.node.layer or self.node.name
+        return NoSlabError(f"{where}: {self.node.called} {why}, so it cannot be run on a slab")
+
+    # ---- inside -------------------------------------------------------------------------------------------
+
+    def _read(self, operand: str, label: str) -> Span:
+        """The hull of what the region reads of an operand along an axis, beyond its ends too."""
+        found: Span | None = None
+        for path in self.frame.value(self.node.name).paths:
+            if path.operand != operand:
+                continue
+            if label in path.blocked:  # an axis that is not cut
+                return self._operands[operand].region[label]
+            if label not in path.steps:
+                continue
+            hull = path.steps[label].reads.reads(*self.region[label])
+            if hull is not None:
+                found = hull if found is None else Span(min(found.start, hull.start), max(found.stop, hull.stop))
+        if found is None:  # nothing: any sample will do
+            start = self._operands[operand].region[label].start
+            return Span(start, start + 1)
+        return found
+
+    def _along(self, x: Tensor, d: int, has: Span, wanted: Span, read: Span, size: int, fill: float | str) -> Tensor:
+        """`x`, which holds [has) along d, as [wanted): cut, filled beyond the image, NaN where it holds nothing."""
+        if wanted == has:
+            return x
+        if isinstance(fill, str):
+            places = [_folded(i, size, fill) for i in range(*wanted)]
+            inside = [has.start <= i < has.stop for i in places]
+            index = torch.tensor([i - has.start if here else 0 for i, here in zip(places, inside, strict=True)])
+            y = x.index_select(d, index.to(x.device))
+            for i, (position, here) in enumerate(zip(range(*wanted), inside, strict=True)):
+                if not here:
+                    y.narrow(d, i, 1).fill_(self._missing(x, read, position))
+            return y
+        pieces, at = [], wanted.start
+        while at < wanted.stop:
+            if at < 0 or at >= size:
+                stop = min(wanted.stop, 0) if at < 0 else wanted.stop
+                pieces.append(_full(x, d, stop - at, fill))
+            elif has.start <= at < has.stop:
+                stop = min(wanted.stop, has.stop)
+                pieces.append(x.narrow(d, at - has.start, stop - at))
+            else:
+                edges = (0, size, has.start, has.stop, read.start, read.stop, wanted.stop)
+                stop = min(edge for edge in edges if edge > at)
+                pieces.append(_full(x, d, stop - at, self._missing(x, read, at)))
+            at = stop
+        return pieces[0] if len(pieces) == 1 else torch.cat(pieces, d)
+
+    def _missing(self, x: Tensor, read: Span, position: int) -> float:
+        """What stands for a sample of the image that the slab does not hold; 0 where it is not read at all."""
+        if position not in read:
+            return 0.0
+        poison = self.frame.poison
+        if poison is None:
+            raise AssertionError(f"{self.node.name} reads {position}, which its operand's slab does not hold")
+        if x.is_floating_point() or x.is_complex():
+            return poison
+        if poison != poison:
+            raise self.none("reads whole numbers across an artificial border")
+        return int(poison > 0)
+
+    def _filled(self, argument: Any, template: Any, taken: Any, changed: bool) -> Any:
+        if isinstance(argument, Data):
+            operand = next(taken)
+            return None if changed else self.fetch(operand)
+        if isinstance(template, Fixed):
+            value = self.frame.constants.value(template.node)
+            return self._sliced(value) if isinstance(argument, Constant) and isinstance(value, Tensor) else value
+        if isinstance(template, (list, tuple)) and isinstance(argument, (list, tuple)):
+            return [self._filled(a, t, taken, changed) for a, t in zip(argument, template, strict=True)]
+        return template
+
+    def _sliced(self, value: Tensor) -> Tensor:
+        """A constant that has an axis, as pointwise operators and `cat` join it: its region."""
+        if not self._joins():
+            return value
+        n = len(self.layout.widths)
+        for s in range(value.dim()):
+            d = n - value.dim() + s
+            places = self.layout.places(d)
+            cut = [i for i in places if self.layout.labels[i] in self.region]
+            whole = prod(self.layout.sizes[i] for i in places)
+            if not cut or value.shape[s] != whole or whole == 1:
+                continue
+            shape = value.shape
+            parts = value.reshape(*shape[:s], *(self.layout.sizes[i] for i in places), *shape[s + 1 :])
+            for k, i in enumerate(places):
+                if i in cut:
+                    span = self.region[self.layout.labels[i]]
+                    parts = parts.narrow(s + k, span.start, span.length)
+            value = parts.reshape(*shape[:s], -1, *shape[s + 1 :])
+        return value
+
+    def _joins(self) -> bool:
+        rule = find(self.node.op)
+        pointwise = self.node.pointwise or (rule is not None and rule.law is broadcast)
+        return pointwise or self.node.op in JOINING
+
+    def plain(self) -> Tensor:
+        """The operator as it stands, where it reads index by index along every axis."""
+        rule = find(self.node.op)
+        if rule is not None and rule.sizes:
+            raise self.none("has arguments that are sizes")
+        value = self.frame.value(self.node.name)
+        for path in value.paths:
+            for label, step in path.steps.items():
+                if label in self.region and not _is_identity(step.reads):
+                    raise self.none(f"moves samples along {label}")
+        if value.law.period and not self._joins():
+            raise self.none("joins a constant that varies along an axis")
+        return self.run()
+
+    def result(self) -> Tensor:
+        """The region of the output. Raises NoSlabError."""
+        function = run_of(self.node.op)
+        found: Tensor = self.plain() if function is None else function(self)
+        if tuple(found.shape) != self.shape:
+            raise AssertionError(f"{self.node.name} ({self.node.op}) gives {tuple(found.shape)}, not {self.shape}")
+        return found
+
+
+JOINING = frozenset({"aten::cat", "aten::concat", "aten::concatenate", "aten::where", "aten::masked_fill"})
+
+
+def extents(layout: Layout, region: Region) -> tuple[int, ...]:
+    """The sizes of the dimensions of a region of a tensor."""
+    return tuple(prod(_extent(layout, i, region) for i in layout.places(d)) for d in range(len(layout.widths)))
+
+
+def _extent(layout: Layout, part: int, region: Region) -> int:
+    span = region.get(layout.labels[part])
+    return layout.sizes[part] if span is None else span.length
+
+
+def _dims(layout: Layout) -> tuple[int, ...]:
+    return extents(layout, {})
+
+
+def _label(layout: Layout, dim: int) -> str:
+    places = layout.places(dim)
+    return layout.labels[places[0]] if len(places) == 1 else ""
+
+
+def _full(x: Tensor, d: int, length: int, fill: float) -> Tensor:
+    shape = list(x.shape)
+    shape[d] = length
+    return x.new_full(shape, fill)
+
+
+def _folded(i: int, size: int, how: str) -> int:
+    """The sample that stands at position i beyond the ends of `[0, size)`."""
+    if how == "replicate":
+        return min(max(i, 0), size - 1)
+    i = -i if i < 0 else i
+    return 2 * (size - 1) - i if i >= size else i
+
+
+def _is_identity(reads: Any) -> bool:
+    return bool(reads.period == 1 and reads.advance == 1 and reads.phases[0].parts == ((0, 1),))

@@ -1,0 +1,81 @@
+"""How operators run on a slab: a region of their output, in absolute coordinates, from the regions that it reads.
+
+A family says it beside its law, in terms of what a `Slab` offers; tensors are only passed on. An operator that reads
+index by index along every axis, and has no argument that is a size, needs nothing said: it is called again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
+
+from ..index import Span
+from .call import Call
+
+Tensor = Any
+"""A tensor of torch. Rules do not import it."""
+
+
+class Slab(Protocol):
+    """One call on a slab.
+
+    call: the call on the whole image. region: what is wanted of the output, a span per axis.
+    """
+
+    call: Call
+    region: Mapping[str, Span]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The sizes of the dimensions of the output's region."""
+
+    def span(self, dim: int) -> Span | None:
+        """The region along a dimension of the output that is an axis; None for one that is none."""
+
+    def fetch(self, operand: int = 0, spans: Mapping[int, Span] | None = None, *, fill: float | str = 0.0) -> Tensor:
+        """What the region reads of an operand, as one tensor.
+
+        spans: dimension of the operand -> what is wanted there instead, as far as that is an axis. Beyond the ends of
+        the image stands `fill`: a number, "replicate" or "reflect".
+        """
+
+    def begins(self, operand: int, dim: int) -> int:
+        """Where along a dimension `fetch` begins, without spans."""
+
+    def run(self, /, **changes: Any) -> Tensor:
+        """Call the operator itself, with these arguments changed and the other operands as `fetch` gives them."""
+
+    def kept(self, result: Tensor, dim: int, begins: int) -> Tensor:
+        """Of a result that begins at an absolute position along an axis, the region."""
+
+    def resampled(self, x: Tensor, dim: int, begins: int, taps: Callable[[int], Mapping[int, float]]) -> Tensor:
+        """Of `x`, which begins at an absolute position along an axis, for every output o of the region there the sum of
+        samples times weights, `taps(o)`. The other dimensions stay."""
+
+    def every(self, x: Tensor, dim: int, step: int) -> Tensor:
+        """Every step-th sample along a dimension, from the first on."""
+
+    def scaled(self, x: Tensor, dim: int, factors: Sequence[float]) -> Tensor:
+        """`x` times one factor per index of a dimension."""
+
+    def none(self, why: str) -> Exception:
+        """The error to raise where the operator cannot be run on a slab."""
+
+
+SlabFunction = Callable[[Any], Tensor]
+S = TypeVar("S", bound=SlabFunction)
+_RUNS: dict[str, SlabFunction] = {}
+
+
+def on_slab(*ops: str) -> Callable[[S], S]:
+    """Register how operators run on a slab."""
+
+    def register(function: S) -> S:
+        _RUNS.update(dict.fromkeys(ops, function))
+        return function
+
+    return register
+
+
+def run_of(op: str) -> SlabFunction | None:
+    return _RUNS.get(op) or _RUNS.get(op.removesuffix("_copy"))

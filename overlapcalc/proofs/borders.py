@@ -1,0 +1,97 @@
+"""Proof 3: the schedule with every artificial border poisoned. No block output may be NaN.
+
+The net runs call by call on the tile; wherever an operator would pad at a border that is not the image's, or wants a
+sample that the tile does not hold, there is NaN. On a tile that is large enough none of it reaches the block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from ..engine.block import within
+from ..engine.regions import run_regions, whole
+from ..engine.slab import Frame, Held, Region
+from ..errors import OverlapcalcError
+from ..lattice import Lattice
+from ..plan import Plan
+from ..reach import Propagation
+from ..source import Source
+from ..tiling import Slot
+from ..trace.runnable import Constants
+from .dependency import corners
+from .filling import FINITE, NAN, Fillings
+from .result import NOT_APPLICABLE, Proof
+
+NAME = "poisoned borders"
+POISONS = {NAN: torch.nan, FINITE[0]: 1e3, FINITE[1]: -7e2}
+"""What stands for samples beyond an artificial border. Numbers, where NaN is stopped, or made by zeros of masks."""
+
+
+def poisoned_borders(
+    model: nn.Module, source: Source, plan: Plan, inputs: Mapping[str, Tensor], full: Mapping[str, Tensor]
+) -> Proof:
+    """Every kind of block of the plan. full: what the net gives on the whole image."""
+    net = source.net
+    failures, checks = list[str](), 0
+    try:
+        calls = source.runnable(tuple(plan.inputs.values()))
+        device = next(iter(inputs.values())).device
+        state = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+        constants = Constants(calls, state, device)
+        poisons = [POISONS[filling] for filling in Fillings(net.graph).used()]
+        for cell in corners(plan):
+            regions = tile_regions(net, plan, cell)
+            tiles = {}
+            for name, x in inputs.items():
+                tiles[name] = Held(x[within(plan.labels[name], regions[name])], regions[name])
+            runs = [run_regions(Frame(net, constants, poison), calls, regions, tiles) for poison in poisons]
+            for shown, node in net.graph.outputs:
+                region = {axis: slot.outputs[shown] for axis, slot in cell.items() if shown in slot.outputs}
+                if any(axis in plan.labels[shown] and axis not in region for axis in cell):
+                    continue
+                checks += 1
+                here = within(plan.labels[shown], region, regions[node])
+                results = [found[node].tensor[here] for found in runs]
+                text = _wrong(results, full[shown][within(plan.labels[shown], region)])
+                if text:
+                    at = " ".join(f"{axis}{span}" for axis, span in region.items())
+                    failures.append(f"{shown} {at}: {text}")
+    except OverlapcalcError as error:
+        return Proof(NAME, NOT_APPLICABLE, str(error))
+    what = "blocks at every border and corner and inside, NaN beyond every artificial border"
+    return Proof.of(NAME, what, checks, failures)
+
+
+def _wrong(results: list[Tensor], plain: Tensor) -> str:
+    """What is wrong with a block: samples that are NaN, or that differ from one poison to the next."""
+    result = results[0]
+    spoiled = torch.zeros_like(plain, dtype=torch.bool)
+    for other in results:
+        spoiled |= (other != result) | (other != other)
+    if bool(spoiled.any()):
+        return f"{int(spoiled.sum())} of {result.numel()} samples come from beyond the tile"
+    if not result.is_floating_point():
+        return "" if bool((result == plain).all()) else "other values than the whole net"
+    apart = float((result - plain).abs().max())
+    largest = float(plain.abs().max())
+    allowed = torch.finfo(result.dtype).eps ** 0.5 * max(largest, 1e-30)  # that the calls are those of the net
+    return "" if apart <= allowed else f"call by call it is off by {apart:.2g} of {largest:.2g}"
+
+
+def tile_regions(net: Propagation, plan: Plan, cell: Mapping[str, Slot]) -> dict[str, Region]:
+    """All of every tensor that the net makes on the tile of a block."""
+    regions: dict[str, Region] = {}
+    lattices = {axis: Lattice(net, axis) for axis in cell}
+    for node in net.graph:
+        region = whole(net, node.name)
+        for axis, slot in cell.items():
+            like = plan.strips[axis].like
+            if axis in region and lattices[axis].same(node.name, like):
+                per_step = lattices[axis].per_step(node.name)
+                span = region[axis]
+                region[axis] = type(span)(slot.first * per_step, span.stop - slot.last * per_step)
+        regions[node.name] = region
+    return regions

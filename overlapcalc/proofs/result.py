@@ -1,0 +1,86 @@
+"""What a verification found: proof by proof, with the figures."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ..plan import Plan
+
+PROVED, REFUTED, NOT_APPLICABLE = "proved", "refuted", "not applicable"
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Proof:
+    """One proof. status: "proved", "refuted" or "not applicable". checks: how many comparisons it stands on.
+
+    reason: why it is not applicable, or what its checks were. failures: what refutes it, one sentence each.
+    """
+
+    name: str
+    status: str
+    reason: str
+    checks: int = 0
+    failures: tuple[str, ...] = ()
+
+    @staticmethod
+    def of(name: str, reason: str, checks: int, failures: list[str]) -> Proof:
+        """Proved or refuted, by its failures; not applicable where there was nothing to check."""
+        if not checks:
+            return Proof(name, NOT_APPLICABLE, reason)
+        return Proof(name, REFUTED if failures else PROVED, reason, checks, tuple(failures))
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "failures": list(self.failures)}
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Blocks against the whole, in one floating type. error: max |difference| / max |whole|, the worst output. ulps:
+    the largest difference in units in the last place. identical: share of bit-identical samples. Bytes held at
+    the fullest moment (on CUDA by its allocator, elsewhere by the tensors alive) and seconds, of the whole run and of
+    all blocks."""
+
+    dtype: str
+    error: float
+    ulps: float
+    identical: float
+    full_bytes: int
+    blocks_bytes: int
+    full_seconds: float
+    blocks_seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Verification:
+    """All proofs of one net at one size, one block size and one schedule, on one device."""
+
+    proofs: tuple[Proof, ...]
+    figures: tuple[Figures, ...]
+    plan: Plan
+    device: str
+    torch: str
+
+    @property
+    def proved(self) -> bool:
+        """Everything that applies is proved, and something applies."""
+        statuses = [proof.status for proof in self.proofs]
+        return REFUTED not in statuses and PROVED in statuses
+
+    def __getitem__(self, name: str) -> Proof:
+        return next(proof for proof in self.proofs if proof.name == name)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "proved": self.proved,
+            "device": self.device,
+            "torch": self.torch,
+            "proofs": [proof.to_dict() for proof in self.proofs],
+            "figures": [figures.to_dict() for figures in self.figures],
+            "plan": self.plan.to_dict(),
+        }

@@ -1,0 +1,106 @@
+"""Proofs 4 and 5: what a schedule gives, against the whole run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_flatten
+
+from ..engine import WrongTileError, cropped
+from ..engine.block import within
+from ..plan import Plan
+from ..twin import Modular, NoTwin, residues, twin_of
+from .filling import same_bits
+from .result import NOT_APPLICABLE, Figures, Proof
+
+TOLERANCE = 1e-12
+"""Of values in float64: max |difference| / max |whole|."""
+
+
+FAILURES = (WrongTileError, RuntimeError, ValueError, IndexError, AssertionError)
+"""What a net raises on a tile that is too short for it, or the engine where it gives something else there."""
+
+
+def said(error: Exception) -> str:
+    """Why the blocks could not be run. Raises it again where memory ran out, which says nothing of the net."""
+    if isinstance(error, torch.OutOfMemoryError):
+        raise error
+    lines = str(error).strip().splitlines() or [""]
+    return str(error) if isinstance(error, WrongTileError) else f"the net fails on a tile: {lines[0]}"
+
+
+def whole(model: nn.Module, plan: Plan, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The outputs of one run on the whole image, by name."""
+    with torch.no_grad():
+        leaves = tree_flatten(model(*inputs.values()))[0]
+    named = {name: leaf for name, leaf in zip(plan.leaves, leaves, strict=True) if name is not None}
+    return {name: named[name] for name in plan.outputs}
+
+
+def by_blocks(net: Callable[..., Any], plan: Plan, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same by blocks; what no block gives stays NaN. Raises WrongTileError."""
+    outputs: dict[str, Tensor] = {}
+    with torch.no_grad():
+        for block in cropped(net, plan, inputs):
+            for name, result in block.results.items():
+                if name not in outputs:
+                    outputs[name] = torch.full_like(result, _unwritten(result)).new_full(
+                        plan.outputs[name], _unwritten(result)
+                    )
+                outputs[name][within(plan.labels[name], block.regions[name])] = result
+    return outputs
+
+
+def _unwritten(like: Tensor) -> float:
+    return torch.nan if like.is_floating_point() or like.is_complex() else 0
+
+
+def exact_twin(model: nn.Module, plan: Plan, device: torch.device) -> Proof:
+    """Integers modulo a prime leave no room for rounding: blocks and whole must be bit-identical."""
+    name = "exact twin"
+    twin = twin_of(model)
+    inputs = {name: residues(shape, 11 + i, device) for i, (name, shape) in enumerate(plan.inputs.items())}
+    try:
+        with Modular():
+            full = whole(twin, plan, inputs)
+        with Modular():
+            tiled = by_blocks(twin, plan, inputs)
+    except NoTwin as error:
+        return Proof(name, NOT_APPLICABLE, str(error))
+    except FAILURES as error:
+        return Proof.of(name, "blocks against the whole in integers", 1, [said(error)])
+    failures = []
+    for output, y in full.items():
+        wrong = int((~same_bits(y, tiled[output])).sum())
+        if wrong:
+            failures.append(
+                f"{wrong} of {y.numel()} samples of {output} differ{_first(plan, output, y, tiled[output])}"
+            )
+    return Proof.of(name, f"{plan.count} blocks against the whole in integers modulo a prime", plan.count, failures)
+
+
+def _first(plan: Plan, output: str, y: Tensor, z: Tensor) -> str:
+    """The first place at which they differ."""
+    at = (~same_bits(y, z)).nonzero()[0].tolist()
+    named = [f"{axis} {i}" for i, axis in zip(at, plan.labels[output], strict=True) if axis]
+    return f", the first at {', '.join(named)}" if named else ""
+
+
+def values(figures: Sequence[Figures], *, bit_exact: bool, refused: str = "") -> Proof:
+    """Blocks against the whole in float64, to a tolerance that kernels of different shapes keep."""
+    if refused:
+        return Proof.of("values", "blocks against the whole", 1, [refused])
+    wide = next(f for f in figures if f.dtype == "float64")
+    failures = []
+    if not wide.error <= TOLERANCE:
+        failures.append(
+            f"in float64 the largest error is {wide.error:.2g} of the largest value; {TOLERANCE:g} is allowed"
+        )
+    own = figures[-1]
+    if bit_exact and own.identical < 1:
+        failures.append(f"in {own.dtype} only {own.identical:.4%} of the samples are bit-identical")
+    what = f"blocks against the whole in float64, error at most {TOLERANCE:g}"
+    return Proof.of("values", what + (f"; bit-identical in {own.dtype}" if bit_exact else ""), len(figures), failures)

@@ -1,0 +1,107 @@
+"""A Plan as tables and as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from ..amount import bytes_text
+from ..index import Span
+from ..plan import Plan
+from ..tiling import Slot, Strip
+from .table import UNDERLINED
+from .words import shape_text
+
+
+def plan_json(plan: Plan) -> str:
+    return json.dumps(plan.to_dict(), indent=2) + "\n"
+
+
+def render_plan(plan: Plan, console: Console, *, note: str = "") -> None:
+    """Print what is cut how, and what it costs."""
+    inputs = ", ".join(f"{name} {shape_text(shape)}" for name, shape in plan.inputs.items())
+    outputs = ", ".join(f"{name} {shape_text(shape)}" for name, shape in plan.outputs.items())
+    heading = Text.assemble(("from ", "dim"), inputs, (" to ", "dim"), outputs)
+    if note:
+        heading.append(f"\n{note}", style="yellow")
+    parts: list[RenderableType] = [heading, Text()]
+    grid = " x ".join(f"{len(strip.slots)} along {axis}" for axis, strip in plan.strips.items())
+    blocks = " x ".join(str(strip.block) for strip in plan.strips.values())
+    parts.append(Text(f"{plan.count} blocks ({grid}) of {blocks}, schedule {plan.schedule}"))
+    parts += [_strip(plan, strip) for strip in plan.strips.values()]
+    parts += [Text(), _costs(plan)]
+    fed = Text(f"samples fed over samples of the input: {float(plan.fed):.3f}")
+    if plan.memory is None:
+        fed.append("\nmemory: not predicted for this net")
+    parts += [fed]
+    console.print(Group(*parts))
+
+
+def new_table(*heads: str, title: str = "") -> Table:
+    table = Table(
+        title=title or None, title_justify="left", title_style="bold", box=UNDERLINED, show_edge=False, pad_edge=False,
+        padding=(0, 1), collapse_padding=True,
+    )  # fmt: skip
+    for i, head in enumerate(heads):
+        table.add_column(head, justify="left" if i == 0 else "right", no_wrap=True)
+    return table
+
+
+def _strip(plan: Plan, strip: Strip) -> Table:
+    inputs = [name for name in plan.inputs if strip.axis in plan.labels[name]]
+    outputs = [name for name in plan.outputs if strip.axis in plan.labels[name]]
+    several = len(inputs) > 1
+    heads = ["block", *outputs]
+    heads += [f"{what} {name}" if several else what for name in inputs for what in ("reads", "tile", "samples")]
+    table = new_table(*heads, title=strip.axis)
+    for word, slot in _kinds(strip.slots):
+        row = [word, *(_span(slot.outputs.get(name)) for name in outputs)]
+        for name in inputs:
+            tile = slot.tiles[name]
+            row += [_span(slot.reads[name]), _span(tile), str(tile.length)]
+        table.add_row(*row)
+    return table
+
+
+def _kinds(slots: Sequence[Slot]) -> list[tuple[str, Slot]]:
+    """The blocks at the ends, and one with no border near."""
+    if len(slots) == 1:
+        return [("the only one", slots[0])]
+    inside = [(f"{i + 1} of {len(slots)}", s) for i, s in enumerate(slots[1:-1], 1) if s.first and s.last]
+    return [("first", slots[0]), *inside[:1], ("last", slots[-1])]
+
+
+def _span(span: Span | None) -> str:
+    return "-" if span is None else str(span)
+
+
+def _costs(plan: Plan) -> Table:
+    table = new_table("", "whole image", "all blocks", "ratio", "largest block")
+    for name, of in (("MACs", "macs"), ("MACs of the kernels", "kernel_macs")):
+        whole, all_of, one = (getattr(work, of) for work in (plan.full, plan.work, plan.largest))
+        table.add_row(name, _count(whole), _count(all_of), _ratio(all_of, whole), _count(one))
+    if plan.memory is not None and plan.full_memory is not None:
+        for row in ("activations", "weights", "total"):
+            whole, blocks = getattr(plan.full_memory, row), getattr(plan.memory, row)
+            table.add_row(MEMORY[row], bytes_text(whole), bytes_text(blocks), _ratio(blocks, whole), "")
+    return table
+
+
+MEMORY = {"activations": "peak memory, activations", "weights": "weights", "total": "peak memory, total"}
+
+
+def _count(n: int) -> str:
+    size, unit = float(n), ""
+    for larger in ("k", "M", "G", "T", "P"):
+        if size < 1000:
+            break
+        size, unit = size / 1000, larger
+    return f"{size:.4g} {unit}".rstrip()
+
+
+def _ratio(part: int, whole: int) -> str:
+    return f"{part / whole:.3f}" if whole else "-"

@@ -1,0 +1,57 @@
+"""The default proof image: the smallest that has a block at every border and one inside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import ceil
+
+from .analysis import Analysis
+from .demand import interior
+from .errors import TraceError
+from .index import Spans
+from .lattice import Lattice
+from .sameness import Cut, shapes_after
+from .tiling import Cutter
+
+LEAST = 8
+"""A block of the proof image has at least so many samples on the finer side."""
+
+
+def proof_block(analysis: Analysis) -> dict[str, int]:
+    """The smallest whole block of at least LEAST samples, per axis, in samples of the finer side."""
+    found = {}
+    for axis in analysis.axes:
+        cutter = Cutter(analysis._source.net, axis)
+        found[axis] = cutter.finest * ceil(LEAST / cutter.finest)
+    return found
+
+
+def proof_shapes(analysis: Analysis, block: Mapping[str, int]) -> tuple[tuple[int, ...], ...]:
+    """Input shapes that give three blocks per axis and more, one of them on a tile with no real border.
+
+    Of the residue of the analysed shapes modulo the step. Where the net does not run there, larger ones; where it runs
+    at no other size, the analysed shapes.
+    """
+    net = analysis._source.net
+    wanted: dict[str, int] = {}
+    for axis in analysis.axes:
+        cutter, lattice = Cutter(net, axis), Lattice(net, axis)
+        steps = cutter.whole_steps(block.get(axis, LEAST))
+        before = after = 0
+        for node in cutter.outputs.values():
+            found = interior(net, node, axis, Spans.span(0, lattice.per_step(node)))
+            first, end = lattice.interior(found, node)
+            before, after = max(before, first), max(after, cutter.steps - end)
+        wanted[axis] = before + after + 2 + 3 * steps
+    for times in (1, 2, 4, 8):
+        cuts = {}
+        for axis, steps in wanted.items():
+            cutter = Cutter(net, axis)
+            cuts[axis] = Cut(cutter.steps - times * steps, cutter.like)
+        shapes = shapes_after(net, cuts)
+        try:
+            analysis._source.retrace(shapes, False)
+        except TraceError:
+            continue
+        return shapes
+    return tuple(net.graph[name].shape for name in net.graph.inputs)

@@ -1,0 +1,87 @@
+"""An exported program that can be run call by call, with the weights that the model has now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.fx import Node as FxNode
+
+from .fold import looked_at
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """Stands for a tensor that depends on no input."""
+
+    node: FxNode
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """One call: `values` by argument name, in which `Fixed` stands for constants; data operands are None.
+
+    result: which of its results is meant, None where it has only one.
+    """
+
+    target: Any
+    values: Mapping[str, Any]
+    result: int | None
+
+    def __call__(self, values: Mapping[str, Any]) -> Tensor:
+        """Call it with these arguments, none of them `Fixed` any more."""
+        args, kwargs = [], {}
+        for argument in self.target._schema.arguments:
+            if argument.kwarg_only:
+                kwargs[argument.name] = values[argument.name]
+            else:
+                args.append(values[argument.name])
+        found: Any = self.target(*args, **kwargs)
+        result: Tensor = found if self.result is None else found[self.result]
+        return result
+
+
+@dataclass(frozen=True)
+class Runnable:
+    """calls: node of the layer graph -> its call. places: what placeholders of constants are: the name of a parameter
+    or buffer of the model, or the tensor itself."""
+
+    calls: Mapping[str, Invocation]
+    places: Mapping[str, str | Tensor]
+
+
+@dataclass
+class Constants:
+    """Evaluates what depends on no input, once each. state: the model's parameters and buffers by name."""
+
+    runnable: Runnable
+    state: Mapping[str, Tensor]
+    device: torch.device
+    _known: dict[FxNode, Any] = field(default_factory=dict)
+
+    def value(self, node: FxNode) -> Any:
+        if node not in self._known:
+            self._known[node] = self._evaluated(node)
+        return self._known[node]
+
+    def _evaluated(self, node: FxNode) -> Any:
+        if node.op in ("placeholder", "get_attr"):
+            place = self.runnable.places[node.name if node.op == "placeholder" else str(node.target)]
+            return self.state[place] if isinstance(place, str) else place.to(self.device)
+        seen = looked_at(node)
+
+        def fetch(n: FxNode) -> Any:
+            if n in seen:
+                return self.value(n)
+            fake = n.meta["val"]  # only its shape and type are looked at
+            return torch.zeros((), dtype=fake.dtype, device=self.device).expand(fake.shape)
+
+        args = torch.fx.map_arg(node.args, fetch)
+        kwargs = dict(torch.fx.map_arg(node.kwargs, fetch))
+        if kwargs.get("device") is not None:
+            kwargs["device"] = self.device
+        target: Any = node.target
+        return target(*args, **kwargs)

@@ -1,0 +1,70 @@
+"""What torch's kernels allocate for themselves while they run, on a CPU.
+
+Measured with torch 2.13 on x86-64 (oneDNN); `benchmarks/memory.py` compares predictions with what runs take.
+
+    float32 convolution                  max(blocked(in) + blocked(out), blocked(out) + out)
+    float32 transposed convolution       max(2 * in + out, 3 * out)
+    both where oneDNN is not used        columns + out, columns = channels * taps * positions
+
+`blocked` rounds the channels up to what a vector register holds; fewer input channels than that are read as they are.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+LANES = {"AVX512": 16, "AVX2": 8}
+FEW = 20480
+"""Up to so many input samples, torch does not use oneDNN for kernels of 3 and less."""
+
+
+def while_running(func: Any, args: Any, out: Any) -> int:
+    """Bytes that an operator allocates at its worst moment, its result among them; 0 where it needs no more."""
+    if func is not torch.ops.aten.convolution.default:
+        return 0
+    x, weight, _, stride, padding, _, transposed, _, groups = args[:9]
+    if _by_onednn(x, weight, stride, groups):
+        return _transposed(x, out) if transposed else _convolution(x, out)
+    taps = math.prod(weight.shape[2:])
+    if taps == 1 and not transposed and all(s == 1 for s in stride) and not any(padding):
+        return bytes_in(out)
+    positions = int(math.prod((x if transposed else out).shape[2:]))
+    channels = int((out if transposed else x).shape[1]) // int(groups)
+    columns: int = channels * taps * positions * int(x.element_size())
+    return columns + bytes_in(out) * (1 if groups == 1 else 2)
+
+
+def bytes_in(t: Tensor) -> int:
+    return t.numel() * t.element_size()
+
+
+def _by_onednn(x: Tensor, weight: Tensor, stride: list[int], groups: int) -> bool:
+    if x.dtype != torch.float32 or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return False
+    if all(k == 1 for k in weight.shape[2:]) and all(s == 1 for s in stride) and torch.get_num_threads() == 1:
+        return False
+    return groups > 1 or all(k > 3 for k in weight.shape[2:]) or x.shape[0] > 1 or x.numel() > FEW
+
+
+def _convolution(x: Tensor, out: Tensor) -> int:
+    """The kernel reads and writes blocks of channels, then the result is copied into the usual order."""
+    source = _blocked(x) if x.shape[1] >= _lanes() else 0
+    return max(source + _blocked(out), _blocked(out) + bytes_in(out))
+
+
+def _transposed(x: Tensor, out: Tensor) -> int:
+    """The source reordered and once more with a border, and the result; then the result in two more orders."""
+    return max(2 * bytes_in(x) + bytes_in(out), 3 * bytes_in(out))
+
+
+def _blocked(t: Tensor) -> int:
+    lanes = _lanes()
+    return bytes_in(t) // t.shape[1] * (-(-t.shape[1] // lanes) * lanes)
+
+
+def _lanes() -> int:
+    return LANES.get(torch.backends.cpu.get_cpu_capability(), 4)

@@ -1,0 +1,178 @@
+"""`overlapcalc.verify`: run the proofs."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .analysis import Analysis
+from .analyze import Inputs, analyze
+from .errors import InputError
+from .guess import guess_inputs
+from .plan import Plan
+from .planner import Blocks, make_plan, refuse_obstacles
+from .proofs.borders import poisoned_borders
+from .proofs.dependency import Subject, dependency, lively, minimality
+from .proofs.filling import Fillings
+from .proofs.result import Figures, Proof, Verification
+from .proofs.schedules import FAILURES, by_blocks, exact_twin, said, values, whole
+from .proofs.settings import exact_kernels
+from .proofs.values import compared, timed
+from .smallest import proof_block, proof_shapes
+from .tiling import Cutter
+
+Tile = int | tuple[int, int] | Mapping[str, tuple[int, int]]
+
+
+def verify(
+    model: nn.Module,
+    inputs: Inputs | None = None,
+    *,
+    block: Blocks | None = None,
+    schedule: str = "crop",
+    tile: Tile | None = None,
+    plan: Plan | None = None,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype | None = None,
+    bit_exact: bool = False,
+    axes: Sequence[str] | str | None = None,
+    layout: str | Sequence[str | None] | None = None,
+) -> Verification:
+    """Prove, by running it, that `model` gives by blocks what it gives on the whole image.
+
+    inputs: shapes, or tensors whose values are used for the figures; without them the smallest image that has a block
+    at every border and one inside. block, schedule, axes, layout: as for `plan`. tile: instead of the tile that the
+    analysis finds, so many samples (before, after) around each block: "is my overlap of 32 enough?". plan: a plan to
+    prove as it is. dtype: the type for the figures, the model's own when absent. bit_exact: they must be bit-identical
+    in that type too.
+
+    The proofs (see docs/mathematics.md): "dependency" and "minimality" of what the analysis says that blocks read;
+    "borders", "exact twin" and "values" of the schedule. The model is copied; yours is never touched.
+
+    Raises what `plan` raises, and InputError where the device is not there.
+    """
+    where = _device(device)
+    if plan is not None and tile is not None:
+        raise InputError("a plan and a tile exclude each other; give one of them")
+    analysis, given = _subject(model, inputs, block, axes, layout)
+    if plan is None:
+        plan = make_plan(analysis, block=proof_block(analysis) if block is None else block, schedule=schedule)
+        if tile is not None:
+            plan = with_tiles(analysis, plan, tile)
+    elif plan.inputs != analysis.inputs:
+        raise InputError(f"the plan is for inputs {dict(plan.inputs)}, not {dict(analysis.inputs)}")
+    own = dtype or next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
+    named = _tensors(given, plan, own, where)
+    wide = copy.deepcopy(model).eval().to(device=where, dtype=torch.float64)
+    with torch.no_grad(), exact_kernels():
+        proofs = [*_claims(wide, analysis, plan, named), exact_twin(wide, plan, where)]
+    with torch.no_grad(), exact_kernels(cudnn=True):
+        narrow = copy.deepcopy(model).eval().to(device=where, dtype=own)
+        figures, refused = _figures(wide, narrow, plan, named, where)
+    with torch.no_grad(), exact_kernels():
+        proofs.insert(2, _borders(model, analysis, plan, named, where))
+    proofs.append(values(figures, bit_exact=bit_exact, refused=refused))
+    return Verification(tuple(proofs), tuple(figures), plan, str(where), torch.__version__)
+
+
+def _subject(
+    model: nn.Module,
+    inputs: Inputs | None,
+    block: Blocks | None,
+    axes: Sequence[str] | str | None,
+    layout: str | Sequence[str | None] | None,
+) -> tuple[Analysis, Inputs]:
+    """The analysis at the size of the proof, and the inputs there: shapes or tensors."""
+    given: Any = inputs if inputs is not None else guess_inputs(model, layout if isinstance(layout, str) else None)[0]
+    analysis = analyze(model, given, axes=axes, layout=layout)
+    refuse_obstacles(analysis)
+    if inputs is not None:
+        return analysis, inputs
+    sizes = proof_block(analysis)
+    shapes = proof_shapes(analysis, {**sizes, **({} if block is None else _per_axis(block, sizes))})
+    return analyze(model, shapes, axes=axes, layout=layout), shapes
+
+
+def _per_axis(block: Blocks, known: Mapping[str, int]) -> dict[str, int]:
+    return dict(block) if isinstance(block, Mapping) else dict.fromkeys(known, block)
+
+
+def _device(device: torch.device | str) -> torch.device:
+    found = torch.device(device)
+    if found.type == "cuda" and not torch.cuda.is_available():
+        raise InputError("device cuda: torch finds no CUDA device here, so nothing can be proved on one")
+    return found
+
+
+def _tensors(given: Any, plan: Plan, own: torch.dtype, where: torch.device) -> dict[str, Tensor]:
+    """The inputs of the runs, in the user's type: the tensors given, or normal noise."""
+    listed = [given] if isinstance(given, Tensor) else list(given)
+    found: dict[str, Tensor] = {}
+    for i, (name, shape) in enumerate(plan.inputs.items()):
+        x = listed[i] if i < len(listed) else None
+        if not isinstance(x, Tensor):
+            noise = torch.Generator().manual_seed(i)
+            x = torch.randn(shape, generator=noise, dtype=torch.float64)
+        found[name] = x.to(device=where, dtype=own if x.is_floating_point() else x.dtype)
+    return found
+
+
+def _claims(wide: nn.Module, analysis: Analysis, plan: Plan, inputs: Mapping[str, Tensor]) -> list[Proof]:
+    """Proofs 1 and 2, with one image of the batch in float64."""
+    single = {}
+    for name, x in inputs.items():  # kernels for batches may mix images, which says nothing of the net
+        batch = analysis.layouts[name].find("N")
+        single[name] = _widened(x if batch < 0 else x.narrow(batch, 0, 1))
+    random = lively(copy.deepcopy(wide))
+    fillings = Fillings(analysis._source.net.graph)
+    subject = Subject(analysis, plan, single, partial(whole, wide, plan), partial(whole, random, plan), fillings)
+    return [dependency(subject), minimality(subject)]
+
+
+def _borders(
+    model: nn.Module, analysis: Analysis, plan: Plan, inputs: Mapping[str, Tensor], where: torch.device
+) -> Proof:
+    """Proof 3, in the model's own type, in which it was traced."""
+    own = copy.deepcopy(model).eval().to(device=where)
+    dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), None)
+    given = {name: x.to(dtype) if dtype and x.is_floating_point() else x for name, x in inputs.items()}
+    return poisoned_borders(own, analysis._source, plan, given, whole(own, plan, given))
+
+
+def _widened(x: Tensor) -> Tensor:
+    return x.to(torch.float64) if x.is_floating_point() else x
+
+
+def _figures(
+    wide: nn.Module, narrow: nn.Module, plan: Plan, inputs: Mapping[str, Tensor], where: torch.device
+) -> tuple[list[Figures], str]:
+    """Blocks against the whole in float64 and in the user's type; or why the blocks cannot be run."""
+    figures: list[Figures] = []
+    for model, given in ((wide, {name: _widened(x) for name, x in inputs.items()}), (narrow, inputs)):
+        dtype = next((x.dtype for x in given.values() if x.is_floating_point()), torch.float64)
+        full = timed(partial(whole, model, plan, given), where)
+        try:
+            blocks = timed(partial(by_blocks, model, plan, given), where)
+        except FAILURES as error:
+            return figures, said(error)
+        figures.append(compared(str(dtype).removeprefix("torch."), full, blocks))
+    return figures, ""
+
+
+def with_tiles(analysis: Analysis, plan: Plan, tile: Tile) -> Plan:
+    """The same blocks on tiles of the caller's: so many samples (before, after) around each, less at the borders.
+
+    Raises InputError where such tiles would not start on the grid.
+    """
+    strips = {}
+    for axis, strip in plan.strips.items():
+        cutter = Cutter(analysis._source.net, axis)
+        sides = tile.get(axis, (0, 0)) if isinstance(tile, Mapping) else (tile, tile) if isinstance(tile, int) else tile
+        strips[axis] = replace(strip, slots=tuple(cutter.with_sides(slot, *sides) for slot in strip.slots))
+    return replace(plan, strips=strips)

@@ -1,0 +1,346 @@
+"""Running by blocks: the same as the whole, for every kind of net, size, block and axis; and refused where it cannot be."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from agreement import draw_shape
+from nets import Net, healthy
+from torch import Tensor, nn
+
+import overlapcalc as oc
+from examples.codec import Codec
+from examples.superres import SuperResolver
+from examples.unet import UNet
+
+TOLERANCE = 1e-12
+
+
+def apart(y: Tensor, z: Tensor) -> float:
+    assert y.shape == z.shape
+    return float((y - z).abs().max() / y.abs().max())
+
+
+def image(*shape: int, seed: int = 0) -> Tensor:
+    return torch.rand(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) + 0.1
+
+
+def conv(inputs: int, outputs: int, k: int = 3, **options: Any) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, k, padding=k // 2, **options)
+
+
+class Residual(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Sequential(conv(3, 4), nn.ReLU(), conv(4, 3, 5))
+
+    def forward(self, y: Tensor) -> Tensor:
+        return y - self.conv(y)
+
+
+class Odd(nn.Module):
+    """Down and up without output_padding, cropped to what was there: sizes matter modulo the step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.down, self.up = nn.Conv2d(3, 4, 3, 2, 1), nn.ConvTranspose2d(4, 3, 3, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        u = self.up(torch.relu(self.down(x)))
+        missing = x.shape[-1] - u.shape[-1], x.shape[-2] - u.shape[-2]
+        return x + F.pad(
+            u, (missing[0] // 2, missing[0] - missing[0] // 2, missing[1] // 2, missing[1] - missing[1] // 2)
+        )
+
+
+NETS = {
+    "encoder": (lambda: Codec(4, 6).g_a, (1, 3, 80, 96)),
+    "decoder": (lambda: Codec(4, 6).g_s, (2, 6, 5, 7)),
+    "u-net": (UNet, (1, 3, 52, 76)),
+    "super-resolver": (lambda: SuperResolver(channels=4, blocks=1), (1, 3, 31, 23)),
+    "reflect": (lambda: nn.Sequential(conv(3, 4, 5, padding_mode="reflect"), conv(4, 2, padding_mode="reflect")), (1, 3, 37, 53)),
+    "replicate": (lambda: nn.Sequential(conv(3, 4, 5, padding_mode="replicate"), nn.MaxPool2d(2), conv(4, 2)), (3, 3, 38, 54)),
+    "residual": (Residual, (1, 3, 33, 47)),
+    "odd sizes": (Odd, (1, 3, 37, 50)),
+    "one axis": (lambda: nn.Sequential(nn.Conv1d(2, 4, 9, 3, 4), nn.GELU(), nn.ConvTranspose1d(4, 2, 5, 3, 1)), (2, 2, 127)),
+    "three axes": (lambda: nn.Sequential(nn.Conv3d(1, 2, 3, padding=1), nn.AvgPool3d(2), nn.ConvTranspose3d(2, 1, 2, 2)), (1, 1, 12, 10, 14)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("block", [9, 32, 1000])
+@pytest.mark.parametrize("name", NETS)
+def test_blocks_give_what_the_whole_gives(name, block):
+    make, shape = NETS[name]
+    torch.manual_seed(1)
+    model, x = make().double(), image(*shape)
+    with torch.no_grad():
+        whole = model.eval()(x)
+    for axes in (None, *(["H", "W"] if len(shape) == 4 and block == 9 else [])):
+        assert apart(whole, oc.run(model, x, block=block if axes is None else 1, axes=axes)) <= TOLERANCE
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_random_nets(seed):
+    rng = random.Random(9000 + seed)
+    for _ in range(40):
+        net = Net(lambda low, high: rng.randint(low, high))
+        model, x = healthy(net.module, seed), image(*draw_shape(net, rng), seed=seed)
+        try:
+            with torch.no_grad():
+                whole = model(x)
+        except (RuntimeError, ValueError, AssertionError):
+            continue
+        if whole.isfinite().all() and 0 < whole.numel() <= 20_000:
+            break
+    axes = rng.choice([None, "W", "H"]) if net.n == 2 else None
+    if not oc.analyze(model, x, axes=axes).blocking_free:
+        with pytest.raises(oc.ObstacleError):
+            oc.run(model, x, axes=axes)
+        return
+    assert apart(whole, oc.run(model, x, block=rng.randint(1, 40), axes=axes)) <= TOLERANCE, net.module
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, 0), (0, 1)])
+@pytest.mark.parametrize("name", ["encoder", "decoder", "u-net", "residual", "reflect", "one axis"])
+def test_a_tile_one_step_shorter_gives_something_else(name, before, after):
+    make, shape = NETS[name]
+    torch.manual_seed(1)
+    model, x = make().double(), image(*shape)
+    with torch.no_grad():
+        whole = model.eval()(x)
+    axis = "W" if len(shape) == 4 else "L"
+    made = oc.plan(model, x, block={axis: 16})
+    (strip,) = (made.strips[a] for a in made.strips if a == axis)
+    cutter = cutter_of(model, x, axis)
+    for slot in strip.slots:
+        if (before and not slot.first) or (after and not slot.last):
+            continue
+        per_step = cutter.lattice.per_step(cutter.inputs[0])
+        tile = slot.tiles[0]
+        shorter = x[..., tile.start + before * per_step : tile.stop - after * per_step]
+        given = slot.given[0]
+        out_step = cutter.lattice.per_step(next(iter(cutter.outputs.values())))
+        with torch.no_grad():
+            y = model(shorter)
+        at = slot.outputs[0].start - given.start - before * out_step
+        part = y[..., max(at, 0) : at + slot.outputs[0].length]
+        wanted = whole[..., slot.outputs[0].start : slot.outputs[0].stop]
+        assert part.shape != wanted.shape or apart(wanted, part) > TOLERANCE
+
+
+def cutter_of(model: nn.Module, x: Tensor, axis: str) -> Any:
+    from overlapcalc.tiling import Cutter
+
+    return Cutter(oc.analyze(model, x)._source.net, axis)
+
+
+# ---- several inputs and outputs, and what is returned --------------------------------------------------------
+
+
+class Pyramid(nn.Module):
+    """Two inputs of two scales, three outputs, in a structure."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fine, self.coarse, self.down = conv(3, 4), conv(2, 4), nn.Conv2d(4, 4, 3, 2, 1)
+
+    def forward(self, x: Tensor, y: Tensor) -> dict[str, Any]:
+        fine = torch.relu(self.fine(x))
+        coarse = self.down(fine) + self.coarse(y)
+        return {"fine": fine, "rest": [coarse, F.interpolate(coarse, scale_factor=2.0) + fine]}
+
+
+def test_structures_with_several_scales():
+    model, x, y = Pyramid().double(), image(1, 3, 48, 64), image(1, 2, 24, 32)
+    with torch.no_grad():
+        whole = model(x, y)
+    tiled = oc.run(model, x, y, block=13)
+    assert list(tiled) == ["fine", "rest"]
+    assert apart(whole["fine"], tiled["fine"]) <= TOLERANCE
+    for a, b in zip(whole["rest"], tiled["rest"], strict=True):
+        assert apart(a, b) <= TOLERANCE
+
+
+def test_blocks_cover_every_output_once():
+    model, x, y = Pyramid().double(), image(1, 3, 48, 64), image(1, 2, 24, 32)
+    made = oc.plan(model, [tuple(x.shape), tuple(y.shape)], block=20)
+    seen = {name: torch.zeros(shape) for name, shape in made.outputs.items()}
+    for block in oc.blocks(model, x, y, block=20):
+        for name, region in block.regions.items():
+            h, w = region["H"], region["W"]
+            assert block.results[name].shape[2:] == (h.length, w.length)
+            seen[name][:, :, h.start : h.stop, w.start : w.stop] += 1
+    assert all(bool((count == 1).all()) for count in seen.values())
+
+
+def test_an_output_without_data_is_refused():
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(2))
+
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            return 2 * x, self.scale
+
+    with pytest.raises(oc.InputError, match="depend on no input"):
+        oc.run(Two(), image(1, 1, 8, 8).float())
+
+
+def test_inputs_on_grids_of_their_own_are_refused():
+    class Two(nn.Module):
+        def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+            return x + 1, y * 2
+
+    with pytest.raises(oc.InputError, match="do not move together"):
+        oc.run(Two(), image(1, 1, 8, 8), image(1, 1, 9, 9))
+
+
+# ---- what cannot be run --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("layer", "cause"),
+    [(conv(4, 4, padding_mode="circular"), "circular"), (nn.GroupNorm(2, 4), "group norm"), (nn.InstanceNorm2d(4), "statistics"),
+     (nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True), "align_corners")],
+)  # fmt: skip
+def test_a_net_with_an_obstacle_is_refused_by_name_and_never_run(layer, cause):
+    ran = []
+    model = nn.Sequential(conv(4, 4), layer)
+    x = image(1, 4, 16, 24).float()
+    oc.analyze(model, x)
+    model.register_forward_hook(lambda *_: ran.append(1))
+    with pytest.raises(oc.ObstacleError, match=cause):
+        oc.plan(oc.analyze(model, x), block=8)
+    traced = len(ran)
+    with pytest.raises(oc.ObstacleError, match=cause):
+        oc.run(model, x, block=8)
+    assert all(p.grad is None for p in model.parameters())
+    assert traced == len(ran) or len(ran) >= traced
+
+
+def test_an_axis_without_obstacle_can_be_cut():
+    class Rows(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x / (1 + x.sum(2, keepdim=True))
+
+    x = image(1, 2, 9, 40)
+    with pytest.raises(oc.ObstacleError):
+        oc.run(Rows(), x, block=8)
+    assert apart(Rows()(x), oc.run(Rows(), x, block=8, axes="W")) <= TOLERANCE
+
+
+def test_a_net_that_does_something_else_on_a_tile_is_stopped():
+    class Sly(nn.Module):
+        """What no trace shows: it looks at whether it is run for real."""
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = F.avg_pool2d(x, 3, 1, 1)
+            return y if torch.compiler.is_exporting() or x.shape[-1] > 30 else y[..., 1:]
+
+    if not hasattr(torch.compiler, "is_exporting"):
+        pytest.skip("this torch does not say whether it exports")
+    with pytest.raises(oc.WrongTileError, match="on a tile"):
+        oc.run(Sly(), image(1, 1, 16, 64), block=8)
+
+
+# ---- the module ----------------------------------------------------------------------------------------------
+
+
+def test_the_model_stays_as_it_is():
+    model = nn.Sequential(conv(3, 4), nn.BatchNorm2d(4), nn.Dropout(0.5), conv(4, 3)).train()
+    model[1].eval()
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    x = image(1, 3, 20, 30).float().requires_grad_()
+    y = oc.run(model, x, block=8)
+    assert not y.requires_grad
+    assert [m.training for m in model.modules()] == [True, True, False, True, True]
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+    with torch.no_grad():
+        assert torch.allclose(y, model.eval()(x), atol=1e-6)
+
+
+def test_tiled_is_prepared_once_and_follows_its_model():
+    model = nn.Sequential(conv(3, 4), nn.ReLU(), conv(4, 3)).double()
+    net = oc.tiled(model, (1, 3, 24, 40), block=16)
+    planned = net.plan((1, 3, 24, 40))
+    assert planned.count == 6
+    x = image(1, 3, 24, 40)
+    first = net(x)
+    model.load_state_dict({k: v + 0.1 for k, v in model.state_dict().items()})
+    with torch.no_grad():
+        assert apart(model(x), net(x)) <= TOLERANCE
+        assert apart(first, net(x)) > 1e-3
+        for other in (image(1, 3, 31, 17), image(4, 3, 24, 40), image(1, 3, 5, 5)):
+            assert apart(model(other), net(other)) <= TOLERANCE
+    assert net.plan((1, 3, 24, 40)) is planned
+    half = net.to(torch.bfloat16)(x.to(torch.bfloat16))
+    assert half.dtype is torch.bfloat16
+
+
+def test_wrong_inputs_are_refused():
+    model = conv(3, 3)
+    with pytest.raises(oc.InputError, match="expected a tensor"):
+        oc.run(model, [1, 2])
+    with pytest.raises(oc.InputError, match=r"expected a torch\.nn\.Module"):
+        oc.run(lambda x: x, image(1, 3, 8, 8))
+    with pytest.raises(oc.InputError, match="at least 1"):
+        oc.run(model, image(1, 3, 8, 8).float(), block=0)
+    with pytest.raises(oc.InputError, match="no axis 'D'"):
+        oc.run(model, image(1, 3, 8, 8).float(), block={"D": 4})
+    with pytest.raises(oc.InputError, match="on meta"):
+        oc.run(model, torch.empty(1, 3, 8, 8, device="meta"))
+    with pytest.raises(oc.InputError, match="exclude each other"):
+        oc.run(model, image(1, 3, 8, 8).float(), block=8, memory="1GiB")
+
+
+def test_channels_last_stays_so():
+    model = conv(3, 8).to(memory_format=torch.channels_last)
+    seen = []
+    model.register_forward_pre_hook(
+        lambda _, args: seen.append(args[0].is_contiguous(memory_format=torch.channels_last))
+    )
+    x = image(1, 3, 24, 24).float().to(memory_format=torch.channels_last)
+    oc.plan(model, x, block=8)
+    seen.clear()
+    net = oc.tiled(model, block=8)
+    net.plan(x.shape)
+    net(x)
+    assert all(seen[-9:])
+
+
+# ---- tiles of one length -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "tile"), [("u-net", 40), ("residual", 15), ("super-resolver", 17), ("one axis", 55), ("replicate", 22)]
+)
+def test_equal_tiles(name, tile):
+    make, shape = NETS[name]
+    torch.manual_seed(1)
+    model, x = make().double(), image(*shape)
+    made = oc.plan(model, x, fixed_tile=tile)
+    for axis, strip in made.strips.items():
+        assert {slot.tiles[0].length for slot in strip.slots} == {tile}
+        size = made.inputs[0][made.labels[0].index(axis)]
+        assert strip.slots[-1].tiles[0].stop == size
+    with torch.no_grad():
+        assert apart(model.eval()(x), oc.run(model, x, fixed_tile=tile)) <= TOLERANCE
+
+
+def test_lengths_that_do_not_work_are_refused_with_those_that_do():
+    model, shape = UNet(), (1, 3, 64, 64)  # step 4, interior tiles of 12 + block + 12
+    with pytest.raises(oc.InputError, match="the nearest that work are 40 and 44"):
+        oc.plan(model, shape, fixed_tile=42)
+    for tile in (40, 44):
+        oc.plan(model, shape, fixed_tile=tile)
+    with pytest.raises(oc.InputError, match="the shortest that works is 28"):
+        oc.plan(model, shape, fixed_tile=8)
+    oc.plan(model, shape, fixed_tile=28)
+    with pytest.raises(oc.InputError):
+        oc.plan(model, shape, fixed_tile=24)
+    with pytest.raises(oc.InputError, match="the image has 64"):
+        oc.plan(model, shape, fixed_tile=68)
