@@ -8,7 +8,7 @@ ZOO ?= benchmarks/nets.py
 BENCH ?= $(RUN)
 RESULTS ?= benchmarks/results/$(basename $(notdir $(ZOO)))
 
-.PHONY: demo test lint fuzz bench-zoo bench-speed clean
+.PHONY: demo test lint fuzz bench-zoo bench-speed bench-tiling bench-memory clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -36,6 +36,13 @@ bench-zoo: $(if $(filter $(RUN),$(BENCH)),$(VENV)/installed)
 
 bench-speed: $(if $(filter $(RUN),$(BENCH)),$(VENV)/installed)
 	OMP_NUM_THREADS=1 $(BENCH) benchmarks/speed.py --zoo $(ZOO) --out $(RESULTS)-speed.json
+
+# Beside other tools, where BENCH is a Python that has them (benchmarks/peers.txt); without them it says so.
+bench-tiling: $(if $(filter $(RUN),$(BENCH)),$(VENV)/installed)
+	OMP_NUM_THREADS=1 $(BENCH) benchmarks/tiling.py --out docs/results/tiling.md
+
+bench-memory: $(if $(filter $(RUN),$(BENCH)),$(VENV)/installed)
+	OMP_NUM_THREADS=1 $(BENCH) benchmarks/memory.py --out docs/results/memory.md
 
 clean:
 	rm -rf $(VENV) *.egg-info build .pytest_cache .hypothesis .mypy_cache .ruff_cache

@@ -1,0 +1,179 @@
+"""The tiling benchmark: figures of the right things, wrong tools seen as wrong, missing ones said to be missing."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from benchmarks import fournets, highwater, memory, subjects, tiling
+from benchmarks.highwater import NotMeasured, growth
+from benchmarks.liveness import held
+from benchmarks.tilers import TOOLS, Tool, job
+from benchmarks.tiling_worker import Task, here, measured
+from benchmarks.tilingpage import TARGETS, page, verdict
+
+SIZE = (96, 160)
+
+
+@pytest.mark.parametrize("name", fournets.names())
+def test_the_four_nets_make_images_and_keep_the_signal(name):
+    net, x = fournets.build(name), subjects.example(fournets.shape(name, 64, 96), torch.float32)
+    with torch.no_grad():
+        y = net(x)
+    finer = y if name == "decoder" else x
+    assert finer.shape == (1, 3, 64, 96)
+    assert 0.1 < float(y.std()) < 10
+    again = fournets.build(name)
+    assert all(torch.equal(a, b) for a, b in zip(net.parameters(), again.parameters(), strict=True))
+
+
+# ---- the tools ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", fournets.names())
+def test_ours_is_right_and_blocks_alone_are_wrong(name):
+    shape = fournets.shape(name, *SIZE)
+    net, x = fournets.build(name).double(), subjects.example(shape, torch.float64)
+    with torch.no_grad():
+        whole = net(x)
+        for tool, right in (("ours", True), ("alone", False)):
+            out = TOOLS[tool].prepare(job(net, shape, 32))(x)
+            assert out.shape == whole.shape
+            assert (float((out - whole).abs().max() / whole.abs().max()) < 1e-12) == right
+
+
+def test_a_job_is_in_samples_of_the_input():
+    found = job(fournets.build("decoder"), fournets.shape("decoder", *SIZE), 32)
+    assert (found.block, found.step, found.before, found.after, found.halo) == (2, 1, 1, 2, 2)
+    found = job(fournets.build("encoder"), fournets.shape("encoder", *SIZE), 32)
+    assert (found.block, found.step, found.before, found.after, found.halo) == (32, 16, 32, 16, 32)
+
+
+@pytest.mark.parametrize("tool", [name for name, tool in TOOLS.items() if tool.package])
+def test_other_tools_run_where_they_are_installed(tool):
+    if TOOLS[tool].version is None:
+        pytest.skip("not installed")
+    found = here(Task("values", "stack", fournets.shape("stack", *SIZE), tool, 64))
+    assert found["fed"] > 1
+    assert (found["differs"] < 1e-5) == (tool != "monai")
+
+
+# ---- one measurement ----------------------------------------------------------------------------------------
+
+
+def test_samples_fed_are_those_of_the_run_alone():
+    found = here(Task("values", "encoder", fournets.shape("encoder", *SIZE), "alone", 32))
+    assert found["fed"] == 1.0
+    found = here(Task("values", "encoder", fournets.shape("encoder", *SIZE), "ours", 32))
+    assert found["fed"] == pytest.approx((96 + 2 * 48) * (160 + 4 * 48) / (96 * 160))
+    assert found["seconds"] > 0
+
+
+def test_what_fails_in_a_measurement_is_its_error():
+    assert "KeyError" in here(Task("values", "stack", (1, 3, 32, 32), "nothing"))["error"]
+    assert "RuntimeError" in here(Task("memory", "stack", (1, 4, 32, 32)))["error"]
+    assert measured(Task("memory", "stack", (1, 3, 32, 32)), timeout=0.01)["error"] == "not ready after 0.01 s"
+
+
+def test_memory_is_that_of_the_call():
+    found = measured(Task("memory", "stack", (1, 3, 256, 256)))
+    if "error" in found:
+        pytest.skip(found["error"])
+    assert found["growth"] == pytest.approx(held(fournets.build("stack"), (1, 3, 256, 256)).peak, rel=0.3)
+
+
+def test_memory_that_cannot_be_measured_is_no_figure(monkeypatch, tmp_path):
+    monkeypatch.setattr(highwater, "RESET", tmp_path / "none" / "clear_refs")
+    with pytest.raises(NotMeasured, match="cannot be set back"):
+        growth(lambda: None)
+
+
+# ---- what is predicted --------------------------------------------------------------------------------------
+
+
+def test_tensors_count_as_long_as_the_net_names_them():
+    class Keeps(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            a = x + 1
+            b = a * 2
+            return b.sin()
+
+    class Frees(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return ((x + 1) * 2).sin()
+
+    assert held(Keeps(), (1, 1, 10, 10)).tensors == 3 * 400
+    assert held(Frees(), (1, 1, 10, 10)).tensors == 2 * 400
+    assert held(Frees(), (1, 1, 10, 10), dtype=torch.float64).peak == 2 * 800
+
+
+def test_kernels_count_what_they_allocate():
+    net = nn.Conv2d(4, 8, 3, padding=1)
+    assert held(net, (1, 4, 10, 10), dtype=torch.float64).peak == (4 * 9 + 8) * 100 * 8
+    assert held(nn.Conv2d(4, 8, 1), (1, 4, 10, 10), dtype=torch.float64).peak == 8 * 100 * 8
+    up = nn.ConvTranspose2d(4, 8, 2, 2)
+    assert held(up, (1, 4, 10, 10), dtype=torch.float64).peak == (8 * 4 * 100 + 8 * 400) * 8
+
+
+# ---- the pages ----------------------------------------------------------------------------------------------
+
+
+def row(**more: object) -> dict[str, object]:
+    return {
+        "net": "stack", "tool": "ours", "block": 128, "size": (512, 768), "fed": 1.26, "differs": 1e-7, "wrong": False,
+        "seconds": 1.5, "whole": 1.0, "setup": 0.5, "memory": {"growth": 2**20}, "whole_memory": {"growth": 2**22},
+        "plan": 2**20, "plan_whole": 2**21, "double": {"differs": 1e-16}, **more,
+    }  # fmt: skip
+
+
+def test_the_page_has_a_row_for_whatever_happened():
+    others = [
+        {"net": "stack", "tool": "monai", "block": 128, "size": (512, 768), "error": "not installed"},
+        {
+            "net": "stack",
+            "tool": "lightstream",
+            "block": 128,
+            "size": (512, 768),
+            "fed": 1.5,
+            "error": "wrong shape: [1]",
+        },
+        row(tool="alone", fed=1.0, differs=0.5, wrong=True),
+    ]
+    text = page([row(), *others], (512, 768), 1, "command")
+    assert "| 128 | overlapcalc, crop | 1.260 | 1.263 | 1.0e-07 | 1.0e-16 | 1.50 | 0.50 | 0.250 | right |" in text
+    assert "| 128 | MONAI sliding window |  |  |  |  |  |  |  | not installed |" in text
+    assert "| 128 | lightstream, tile = block | 1.500 |  |  |  |  |  |  | wrong shape: [1] |" in text
+    assert "0.5" in text.split("control")[1].split("wrong values")[0]
+    assert "| stack | 128 | 4.0 | 2.0 | 2.00 | 1.0 | 1.0 | 1.00 |" in text
+    assert verdict(others[0]) == "not installed"
+
+
+def test_ours_must_be_right_and_within_its_target():
+    assert not tiling._bad(row())
+    assert tiling._bad(row(wrong=True))
+    assert tiling._bad(row(error="crashed"))
+    assert tiling._bad(row(fed=TARGETS["stack", 128] + 0.001))
+    assert not tiling._bad(row(tool="monai", wrong=True))
+
+
+def test_a_tool_that_is_missing_or_fails_does_not_stop_the_page(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(tiling, "measured", here)
+    missing = Tool("nobody's", "a-package-that-nobody-has", TOOLS["ours"].prepare)
+    monkeypatch.setitem(TOOLS, "monai", missing)
+    out = tmp_path / "results" / "page.md"
+    arguments = ["--nets", "encoder", "--blocks", "32", "--size", *map(str, SIZE), "--tools", "ours", "monai"]
+    assert tiling.main([*arguments, "--out", str(out)]) == 0
+    text = out.read_text()
+    assert "nobody's |  |  |  |  |  |  |  | not installed |" in text
+    assert "| right |" in text
+    assert str(tmp_path) not in text
+    capsys.readouterr()
+
+
+def test_memory_page(capsys, monkeypatch):
+    monkeypatch.setattr(memory, "measured", here)
+    assert memory.main(["--nets", "encoder", "examples/obstacle", "--size", "64", "96"]) == 0
+    text = capsys.readouterr().out
+    assert "| encoder | float32 |" in text
+    assert "| examples/obstacle | float32 |" in text
