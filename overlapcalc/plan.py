@@ -34,10 +34,10 @@ class Plan:
     """How an image is run by blocks, and what that costs. Made by `overlapcalc.plan`; frozen.
 
     inputs, outputs: names and shapes of the whole; labels: which axis each of their dimensions is, "" for none.
-    strips: per axis that is cut, its blocks. work: all blocks
-    together; largest: the most of one block; full: the whole image at once. memory, full_memory: at the fullest
-    moment; None where it cannot be predicted. fed: samples fed to the net over the samples of the inputs. leaves: what
-    the net returns.
+    strips: per axis that is cut, its blocks. work: all blocks together; largest: the most of one block (of a stream,
+    one band); full: the whole image at once. memory, full_memory: at the fullest moment; None where it cannot be
+    predicted. fed: samples fed to the net over the samples of the inputs. leaves: what the net returns. stream_axis:
+    along which a stream goes.
     """
 
     schedule: str
@@ -53,6 +53,7 @@ class Plan:
     dtype: str | None
     fed: Fraction
     leaves: tuple[str | None, ...]
+    stream_axis: str | None = None
 
     @property
     def axes(self) -> tuple[str, ...]:
@@ -74,6 +75,7 @@ class Plan:
         return {
             "schema_version": SCHEMA_VERSION,
             "schedule": self.schedule,
+            "stream_axis": self.stream_axis,
             "dtype": self.dtype,
             "inputs": {name: self._tensor_dict(name, shape) for name, shape in self.inputs.items()},
             "outputs": {name: self._tensor_dict(name, shape) for name, shape in self.outputs.items()},

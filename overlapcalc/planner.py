@@ -9,23 +9,21 @@ from itertools import product
 from math import prod
 
 from .analysis import Analysis
-from .axis import no_way
-from .errors import InputError, ObstacleError, TraceError
+from .asked import DEFAULT_BLOCK, Blocks, per_axis, refuse_obstacles
+from .errors import InputError, TraceError
 from .named import Named
 from .plan import Memory, Plan
 from .sameness import Cut, differing_axes, shapes_after
+from .slabplan import slab_plan
 from .source import Source
 from .tiling import Cutter, Slot, Strip, fixed
 from .work import Costs, Left, Work
 
-DEFAULT_BLOCK = 256
-SCHEDULES = ("crop",)
+SCHEDULES = ("crop", "trim", "stream")
 UNLIKELY = 2
 """A block is not looked at when its share of the image would take so many times the budget."""
 PARTS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64, 96, 128, 192, 256, 384, 512, 1024, 2048, 4096)
 """Into how many blocks a budget may cut an axis."""
-
-Blocks = int | Mapping[str, int]
 
 
 def make_plan(
@@ -35,6 +33,7 @@ def make_plan(
     memory: int | None = None,
     fixed_tile: Blocks | None = None,
     schedule: str = "crop",
+    stream_axis: str | None = None,
     dtype: str | None = None,
 ) -> Plan:
     """See `overlapcalc.plan`. memory: bytes. Raises InputError, ObstacleError."""
@@ -43,21 +42,18 @@ def make_plan(
     if sum(x is not None for x in (block, memory, fixed_tile)) > 1:
         raise InputError("a block, a memory budget and a fixed tile exclude each other; give one of them")
     refuse_obstacles(analysis)
+    if schedule != "crop":
+        if fixed_tile is not None:
+            raise InputError(f"tiles of one length are for the schedule crop, not {schedule}")
+        return slab_plan(analysis, block, schedule, stream_axis, dtype)
+    if stream_axis is not None:
+        raise InputError(f"stream_axis={stream_axis!r} is for the schedule stream, not {schedule}")
     planner = _Planner(analysis, dtype)
     if memory is not None:
         return planner.within(memory)
     if fixed_tile is not None:
-        return planner.of_equal_tiles(planner.per_axis(fixed_tile, "fixed_tile"))
-    return planner.of(planner.steps(planner.per_axis(DEFAULT_BLOCK if block is None else block, "block")))
-
-
-def refuse_obstacles(analysis: Analysis) -> None:
-    """Raises ObstacleError that names the first obstacle between any output and any input."""
-    for pair in analysis.pairs:
-        for axis in pair.axes:
-            found = pair.obstacles(axis)
-            if found:
-                raise ObstacleError(no_way(pair.output, pair.input, axis, found))
+        return planner.of_equal_tiles(per_axis(planner.cutters, fixed_tile, "fixed_tile"))
+    return planner.of(planner.steps(per_axis(planner.cutters, DEFAULT_BLOCK if block is None else block, "block")))
 
 
 class _Planner:
@@ -65,7 +61,7 @@ class _Planner:
         self._source: Source = analysis._source
         self._net = self._source.net
         self._dtype = dtype
-        self._cutters = {axis: Cutter(self._net, axis) for axis in analysis.axes}
+        self.cutters = {axis: Cutter(self._net, axis) for axis in analysis.axes}
         self._costs = Costs(self._net)
         self._labels = {
             name: self._net.values[node].labels
@@ -74,26 +70,11 @@ class _Planner:
 
     # ---- what was asked for -------------------------------------------------------------------------------
 
-    def per_axis(self, sizes: Blocks, what: str) -> dict[str, int]:
-        """A length for every axis that is cut: the same for all, or one for each that is named."""
-        known = ", ".join(self._cutters)
-        if isinstance(sizes, Mapping):
-            strange = [axis for axis in sizes if axis not in self._cutters]
-            if strange:
-                raise InputError(f"{what}={dict(sizes)!r}: no axis {strange[0]!r} is cut here; there is {known}")
-            found = dict(sizes)
-        else:
-            found = dict.fromkeys(self._cutters, sizes)
-        for axis, n in found.items():
-            if isinstance(n, bool) or not isinstance(n, int) or n < 1:
-                raise InputError(f"{what}={n!r} along {axis}: expected a number of samples, at least 1")
-        return found
-
     def steps(self, blocks: Mapping[str, int]) -> dict[str, int]:
         """The same in whole steps; an axis that is not named stays whole."""
         return {
             axis: cutter.whole_steps(blocks[axis]) if axis in blocks else cutter.steps
-            for axis, cutter in self._cutters.items()
+            for axis, cutter in self.cutters.items()
         }
 
     # ---- plans --------------------------------------------------------------------------------------------
@@ -103,7 +84,7 @@ class _Planner:
 
     def of_equal_tiles(self, tiles: Mapping[str, int]) -> Plan:
         strips = {}
-        for axis, cutter in self._cutters.items():
+        for axis, cutter in self.cutters.items():
             strips[axis] = fixed(cutter, tiles[axis]) if axis in tiles else cutter.strip(cutter.steps)
         for shape in _shapes(strips):
             differing = differing_axes(self._source, self._net, shape)
@@ -139,7 +120,7 @@ class _Planner:
     def _candidates(self) -> Iterator[dict[str, int]]:
         """Block sizes from the fewest samples fed on; the smaller of two neighbours may need less memory."""
         options: dict[str, list[tuple[int, int]]] = {}
-        for axis, cutter in self._cutters.items():
+        for axis, cutter in self.cutters.items():
             sizes = sorted({-(-cutter.steps // n) for n in PARTS if n <= cutter.steps}, reverse=True)
             options[axis] = [(steps, _fed(cutter.strip(steps))) for steps in sizes]
         every = [dict(zip(options, chosen, strict=True)) for chosen in product(*options.values())]
@@ -149,7 +130,7 @@ class _Planner:
 
     def _strips(self, steps: Mapping[str, int], extra: Mapping[str, int]) -> dict[str, Strip]:
         strips = {}
-        for axis, cutter in self._cutters.items():
+        for axis, cutter in self.cutters.items():
             strip = cutter.strip(steps[axis], extra.get(axis, 0))
             if all(slot.first + slot.last == 0 for slot in strip.slots):
                 strip = cutter.strip(cutter.steps)  # every tile is the whole axis: one is enough
@@ -215,7 +196,7 @@ class _Planner:
         """Of the samples of the image, how many the largest tile has."""
         share = 1.0
         for axis, strip in strips.items():
-            size = max(self._cutters[axis].steps, 1)
+            size = max(self.cutters[axis].steps, 1)
             share *= 1 - min(slot.first + slot.last for slot in strip.slots) / size
         return share
 

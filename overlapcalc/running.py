@@ -8,16 +8,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from .amount import bytes_of
 from .analysis import Analysis
 from .analyze import Inputs, analyze, evaluating
-from .engine import Block, cropped
+from .asked import Blocks
+from .engine import Block, Machine
 from .engine.block import within
+from .engine.weigh import weighed
 from .errors import InputError
 from .plan import Plan
-from .planner import Blocks, make_plan
+from .planner import make_plan
 
 
 def plan(
@@ -28,6 +29,7 @@ def plan(
     memory: int | str | None = None,
     fixed_tile: Blocks | None = None,
     schedule: str = "crop",
+    stream_axis: str | None = None,
     dtype: torch.dtype | str | None = None,
     axes: Sequence[str] | str | None = None,
     layout: str | Sequence[str | None] | None = None,
@@ -38,21 +40,37 @@ def plan(
     of the finer of input and output, rounded up to whole outputs (256 when nothing is asked for), for all axes or
     {"W": 256}, then the other axes stay whole. memory: a budget such as "2GiB" instead, weights included: the blocks
     with the least work that fit. fixed_tile: tiles of one length in samples of the input, those at the border moved
-    inward. dtype: the floating type to predict memory for.
+    inward. schedule: "crop", "trim" or "stream" (docs/mathematics.md). stream_axis: along which a stream goes, the
+    longest axis when absent. dtype: the floating type to predict memory for.
 
     No forward pass is run. Raises InputError, TraceError, UnknownOperatorError; ObstacleError where the net cannot be
     run by blocks along these axes.
     """
     if not isinstance(model, Analysis):
         model = analyze(model, inputs, axes=axes, layout=layout)
-    return make_plan(
-        model,
-        block=block,
-        memory=None if memory is None else bytes_of(memory),
-        fixed_tile=fixed_tile,
-        schedule=schedule,
-        dtype=None if dtype is None else str(floating_type(dtype)).removeprefix("torch."),
+    floating = floating_type(dtype)
+    budget = None if memory is None else bytes_of(memory)
+    name = None if floating is None else str(floating).removeprefix("torch.")
+    if schedule == "crop":
+        return make_plan(model, block=block, memory=budget, fixed_tile=fixed_tile, stream_axis=stream_axis, dtype=name)
+    if budget is not None and block is not None:
+        raise InputError("a block, a memory budget and a fixed tile exclude each other; give one of them")
+    sizes: list[Blocks | None] = [block] if budget is None else [*reversed(BANDS)]
+    for size in sizes:
+        made = make_plan(
+            model, block=size, fixed_tile=fixed_tile, schedule=schedule, stream_axis=stream_axis, dtype=name
+        )
+        made = weighed(model._source, made, floating)
+        if budget is None or (made.memory is not None and made.memory.total <= budget):
+            return made
+    raise InputError(
+        f"no block of this image fits into {memory} with the schedule {schedule}: the weights and the output of the "
+        f"whole image are held throughout"
     )
+
+
+BANDS = (4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048)
+"""Blocks that are tried for a budget, from the largest on."""
 
 
 def run(
@@ -60,6 +78,7 @@ def run(
     *inputs: Tensor,
     block: Blocks | None = None,
     schedule: str = "crop",
+    stream_axis: str | None = None,
     memory: int | str | None = None,
     fixed_tile: Blocks | None = None,
     axes: Sequence[str] | str | None = None,
@@ -81,6 +100,7 @@ def blocks(
     *inputs: Tensor,
     block: Blocks | None = None,
     schedule: str = "crop",
+    stream_axis: str | None = None,
     memory: int | str | None = None,
     fixed_tile: Blocks | None = None,
     axes: Sequence[str] | str | None = None,
@@ -90,7 +110,10 @@ def blocks(
 
     Together the regions cover every output exactly once.
     """
-    net = tiled(model, block=block, schedule=schedule, memory=memory, fixed_tile=fixed_tile, axes=axes, layout=layout)
+    net = tiled(
+        model, block=block, schedule=schedule, stream_axis=stream_axis, memory=memory, fixed_tile=fixed_tile, axes=axes,
+        layout=layout,
+    )  # fmt: skip
     return net.blocks(*inputs)
 
 
@@ -120,6 +143,7 @@ class Tiled(nn.Module):
         *,
         block: Blocks | None = None,
         schedule: str = "crop",
+        stream_axis: str | None = None,
         memory: int | str | None = None,
         fixed_tile: Blocks | None = None,
         axes: Sequence[str] | str | None = None,
@@ -130,22 +154,23 @@ class Tiled(nn.Module):
         super().__init__()
         self.model = model
         self._options: dict[str, Any] = {
-            "block": block, "schedule": schedule, "memory": memory, "fixed_tile": fixed_tile,
+            "block": block, "schedule": schedule, "stream_axis": stream_axis, "memory": memory,
+            "fixed_tile": fixed_tile,
         }  # fmt: skip
         self._analysis: dict[str, Any] = {"axes": axes, "layout": layout}
-        self._plans = lru_cache(maxsize=PLANS_KEPT)(self._planned)
+        self._machines = lru_cache(maxsize=PLANS_KEPT)(self._prepare)
 
     def plan(self, *shapes: Sequence[int]) -> Plan:
         """The plan for inputs of these shapes. Raises what `overlapcalc.plan` raises."""
-        return self._plans(tuple((tuple(shape), None) for shape in shapes))
+        return self._machines(tuple((tuple(shape), None) for shape in shapes), self._type()).plan
 
     def forward(self, *inputs: Tensor) -> Any:
         """What the net gives on the whole, in the structure in which it gives it."""
-        made, named = self._prepared(inputs)
+        machine, named = self._prepared(inputs)
+        made = machine.plan
         outputs: dict[str, Tensor] = {}
-        spec: list[Any] = []
         with torch.no_grad(), evaluating(self.model):
-            for block in cropped(_noting_structure(self.model, spec), made, named):
+            for block in machine.blocks(named):
                 for name, result in block.results.items():
                     if made.count == 1:
                         outputs[name] = result
@@ -154,13 +179,12 @@ class Tiled(nn.Module):
                         outputs[name] = result.new_empty(made.outputs[name])
                     outputs[name][within(made.labels[name], block.regions[name])] = result
                 del block, result
-        leaves = [None if name is None else outputs[name] for name in made.leaves]
-        return tree_unflatten(leaves, spec[0])
+        return machine.structured(outputs)
 
     def blocks(self, *inputs: Tensor) -> Iterator[Block]:
         """See `overlapcalc.blocks`."""
-        made, named = self._prepared(inputs)
-        produced = cropped(self.model, made, named)
+        machine, named = self._prepared(inputs)
+        produced = machine.blocks(named)
         while True:
             with torch.no_grad(), evaluating(self.model):  # not while the caller looks at a block
                 block = next(produced, None)
@@ -168,10 +192,15 @@ class Tiled(nn.Module):
                 return
             yield block
 
-    def _prepared(self, inputs: tuple[Tensor, ...]) -> tuple[Plan, Mapping[str, Tensor]]:
+    def _prepared(self, inputs: tuple[Tensor, ...]) -> tuple[Machine, Mapping[str, Tensor]]:
         self._check(inputs)
-        made = self._plans(tuple((tuple(x.shape), None if x.is_floating_point() else x.dtype) for x in inputs))
-        return made, dict(zip(made.inputs, inputs, strict=True))
+        shapes = tuple((tuple(x.shape), None if x.is_floating_point() else x.dtype) for x in inputs)
+        machine = self._machines(shapes, self._type())
+        return machine, dict(zip(machine.plan.inputs, inputs, strict=True))
+
+    def _type(self) -> torch.dtype | None:
+        """What the net is traced in: a net may cast to the type of its weights."""
+        return next((p.dtype for p in self.model.parameters() if p.is_floating_point()), None)
 
     def _check(self, inputs: tuple[Tensor, ...]) -> None:
         where = next((p.device for p in self.model.parameters()), None)
@@ -181,30 +210,21 @@ class Tiled(nn.Module):
             if where is not None and x.device != where:
                 raise InputError(f"input {i} is on {x.device}, the model on {where}; move one of them")
 
-    def _planned(self, shapes: tuple[tuple[tuple[int, ...], torch.dtype | None], ...]) -> Plan:
+    def _prepare(
+        self, shapes: tuple[tuple[tuple[int, ...], torch.dtype | None], ...], _: torch.dtype | None
+    ) -> Machine:
         given: Any = [torch.empty(shape, dtype=dtype, device="meta") if dtype else shape for shape, dtype in shapes]
-        made = plan(self.model, given, **self._options, **self._analysis)
+        analysis = analyze(self.model, given, **self._analysis)
+        made = plan(analysis, **self._options)
         if any(name is None for name in made.leaves):
             raise InputError(
                 f"the net returns {len(made.leaves)} values, of which "
                 f"{sum(name is None for name in made.leaves)} depend on no input; return only what does"
             )
-        return made
+        return Machine(self.model, analysis._source, made)
 
 
 PLANS_KEPT = 16
-
-
-def _noting_structure(net: nn.Module, spec: list[Any]) -> Any:
-    """`net`, which also says once in what structure it returns its outputs."""
-
-    def noted(*tiles: Tensor) -> Any:
-        result = net(*tiles)
-        if not spec:
-            spec.append(tree_flatten(result)[1])
-        return result
-
-    return noted
 
 
 def floating_type(dtype: torch.dtype | str | None) -> torch.dtype | None:

@@ -8,6 +8,7 @@ from functools import lru_cache, partial
 
 from .demand import Demand, sized
 from .errors import InputError
+from .extent import extents_for
 from .index import Span, Spans
 from .lattice import Lattice
 from .named import Named
@@ -85,6 +86,30 @@ class Cutter:
             given = min(last, extra)
             slots.append(self.slot(start, stop, max(0, first - (extra - given)), last - given))
         return Strip(self.axis, steps * self.finest, self.like, tuple(slots))
+
+    def free_strip(self, block: int) -> Strip:
+        """Blocks of so many samples of the finer side, wherever they begin: for schedules without tiles.
+
+        What stands for tiles is what must be there of each input.
+        """
+        slots, nodes = [], dict(self.outputs)
+        ends = {shown: self._size(node) for shown, node in nodes.items()}
+        length = max(-(-n * self.finest // self.lattice.per_step(nodes[shown])) for shown, n in ends.items())
+        for start in range(0, length, block):
+            stop = start + block
+            outputs = {}
+            for shown, node in nodes.items():
+                per_step = self.lattice.per_step(node)
+                a, b = (min(-(-at * per_step // self.finest), ends[shown]) for at in (start, stop))
+                if a < b:
+                    outputs[shown] = Span(a, b)
+            if not outputs:
+                continue
+            wanted = extents_for(self.net, self.axis, {nodes[shown]: span for shown, span in outputs.items()})
+            tiles = {name: wanted.get(name) for name in self.inputs}
+            held = Named({name: span for name, span in tiles.items() if span is not None})
+            slots.append(Slot(Named(outputs), Named(tiles), held, Named(outputs), 0, 0))
+        return Strip(self.axis, min(block, length), self.like, tuple(slots))
 
     def slot(self, start: int, stop: int, first: int, last: int) -> Slot:
         """The block of steps `[start, stop)` on a tile that leaves out so many steps before and after."""

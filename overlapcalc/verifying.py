@@ -13,10 +13,12 @@ from torch import Tensor, nn
 
 from .analysis import Analysis
 from .analyze import Inputs, analyze
+from .asked import Blocks, refuse_obstacles
+from .engine import Machine
 from .errors import InputError
 from .guess import guess_inputs
 from .plan import Plan
-from .planner import Blocks, make_plan, refuse_obstacles
+from .planner import make_plan
 from .proofs.borders import poisoned_borders
 from .proofs.dependency import Subject, dependency, lively, minimality
 from .proofs.filling import Fillings
@@ -25,6 +27,7 @@ from .proofs.schedules import FAILURES, by_blocks, exact_twin, said, values, who
 from .proofs.settings import exact_kernels
 from .proofs.values import compared, timed
 from .smallest import proof_block, proof_shapes
+from .source import Source
 from .tiling import Cutter
 
 Tile = int | tuple[int, int] | Mapping[str, tuple[int, int]]
@@ -36,6 +39,7 @@ def verify(
     *,
     block: Blocks | None = None,
     schedule: str = "crop",
+    stream_axis: str | None = None,
     tile: Tile | None = None,
     plan: Plan | None = None,
     device: torch.device | str = "cpu",
@@ -62,8 +66,15 @@ def verify(
         raise InputError("a plan and a tile exclude each other; give one of them")
     analysis, given = _subject(model, inputs, block, axes, layout)
     if plan is None:
-        plan = make_plan(analysis, block=proof_block(analysis) if block is None else block, schedule=schedule)
+        plan = make_plan(
+            analysis,
+            block=_default_block(analysis, schedule) if block is None else block,
+            schedule=schedule,
+            stream_axis=stream_axis,
+        )
         if tile is not None:
+            if schedule != "crop":
+                raise InputError(f"tile={tile!r} is for the schedule crop; {schedule} has no tiles")
             plan = with_tiles(analysis, plan, tile)
     elif plan.inputs != analysis.inputs:
         raise InputError(f"the plan is for inputs {dict(plan.inputs)}, not {dict(analysis.inputs)}")
@@ -71,10 +82,10 @@ def verify(
     named = _tensors(given, plan, own, where)
     wide = copy.deepcopy(model).eval().to(device=where, dtype=torch.float64)
     with torch.no_grad(), exact_kernels():
-        proofs = [*_claims(wide, analysis, plan, named), exact_twin(wide, plan, where)]
+        proofs = [*_claims(wide, analysis, plan, named), exact_twin(wide, analysis._source, plan, where)]
     with torch.no_grad(), exact_kernels(cudnn=True):
         narrow = copy.deepcopy(model).eval().to(device=where, dtype=own)
-        figures, refused = _figures(wide, narrow, plan, named, where)
+        figures, refused = _figures(wide, narrow, analysis._source, plan, named, where)
     with torch.no_grad(), exact_kernels():
         proofs.insert(2, _borders(model, analysis, plan, named, where))
     proofs.append(values(figures, bit_exact=bit_exact, refused=refused))
@@ -97,6 +108,12 @@ def _subject(
     sizes = proof_block(analysis)
     shapes = proof_shapes(analysis, {**sizes, **({} if block is None else _per_axis(block, sizes))})
     return analyze(model, shapes, axes=axes, layout=layout), shapes
+
+
+def _default_block(analysis: Analysis, schedule: str) -> Blocks:
+    """Blocks of the proof: the smallest whole ones; for schedules of calls, one of no particular length."""
+    found = proof_block(analysis)
+    return found if schedule == "crop" else max(5, min(found.values()) - 1)
 
 
 def _per_axis(block: Blocks, known: Mapping[str, int]) -> dict[str, int]:
@@ -150,7 +167,12 @@ def _widened(x: Tensor) -> Tensor:
 
 
 def _figures(
-    wide: nn.Module, narrow: nn.Module, plan: Plan, inputs: Mapping[str, Tensor], where: torch.device
+    wide: nn.Module,
+    narrow: nn.Module,
+    source: Source,
+    plan: Plan,
+    inputs: Mapping[str, Tensor],
+    where: torch.device,
 ) -> tuple[list[Figures], str]:
     """Blocks against the whole in float64 and in the user's type; or why the blocks cannot be run."""
     figures: list[Figures] = []
@@ -158,7 +180,7 @@ def _figures(
         dtype = next((x.dtype for x in given.values() if x.is_floating_point()), torch.float64)
         full = timed(partial(whole, model, plan, given), where)
         try:
-            blocks = timed(partial(by_blocks, model, plan, given), where)
+            blocks = timed(partial(by_blocks, Machine(model, source, plan), given), where)
         except FAILURES as error:
             return figures, said(error)
         figures.append(compared(str(dtype).removeprefix("torch."), full, blocks))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import prod
 
+from .extent import joined
 from .index import Span
 from .lattice import Lattice
 from .ops import Call, find
@@ -55,6 +56,40 @@ class Costs:
             call = Call(replace(node, shape=shape), shapes)
             total += Work(needed_macs(call, rule.law(call), starts), kernel_macs(call))
         return total
+
+    def on(self, regions: Mapping[str, Mapping[str, Span]]) -> Work:
+        """The calls that give these regions, and no others."""
+        total = Work()
+        for node in self._counted:
+            region = regions.get(node.name)
+            if region is None:
+                continue
+            rule = find(node.op)
+            assert rule is not None
+            shape, starts = self._within(node.name, region)
+            read = [self._within(name, self._read(node.name, name, region))[0] for name in node.operands]
+            call = Call(replace(node, shape=shape), tuple(read))
+            total += Work(needed_macs(call, rule.law(call), starts), kernel_macs(call))
+        return total
+
+    def _read(self, node: str, operand: str, region: Mapping[str, Span]) -> dict[str, Span]:
+        """What a region reads of an operand, beyond the image too, where zeros are multiplied."""
+        found: dict[str, Span] = {}
+        for path in self._net.values[node].paths:
+            for axis, step in path.steps.items() if path.operand == operand else ():
+                raw = step.reads.reads(*region[axis])
+                if raw is not None:
+                    found[axis] = joined(found.get(axis), raw)
+        return found
+
+    def _within(self, name: str, region: Mapping[str, Span]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        layout = self._net.values[name].layout
+        shape, starts = [], []
+        for d in range(len(layout.widths)):
+            spans = [region.get(layout.labels[i], Span(0, layout.sizes[i])) for i in layout.places(d)]
+            shape.append(prod(span.length for span in spans))
+            starts.append(spans[0].start if len(spans) == 1 else 0)
+        return tuple(shape), tuple(starts)
 
     def _shape(self, name: str, left: Mapping[str, Left]) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """The shape of a tensor on a tile, and where it begins in the whole tensor along each dimension."""

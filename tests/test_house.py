@@ -12,11 +12,11 @@ TORCH_FREE = (
     "index", "cells", "pairing", "factors", "layout", "views", "graph", "unpool", "grid", "errors", "reach", "propagator", "demand",
     "lattice", "measure", "names", "detail", "layers", "source", "axis", "analysis", "sizecheck", "cli", "version",
     "named", "trail", "frontier", "reasons", "local", "explain", "collector", "pairing", "passing", "growth",
-    "sameness", "tiling", "work", "plan", "planner", "amount", "smallest", "image",
+    "sameness", "extent", "asked", "slabplan", "tiling", "work", "plan", "planner", "amount", "smallest", "image",
 )  # fmt: skip
 FLOORS = ["errors", "collector", "named", "version", "index", "cells", "pairing", "factors", "layout", "graph", "unpool", "grid", "ops", "reach",
           "passing", "views", "propagator", "demand", "lattice", "trail", "measure", "names", "detail", "layers", "frontier",
-          "reasons", "sizecheck", "source", "sameness", "axis", "local", "explain", "analysis", "tiling", "work", "plan", "planner",
+          "reasons", "sizecheck", "source", "sameness", "axis", "local", "explain", "analysis", "extent", "tiling", "work", "plan", "asked", "slabplan", "planner",
           "smallest", "image", "growth", "amount", "trace", "inputs", "analyze", "engine", "running", "saved", "spec", "guess", "twin", "proofs",
           "verifying", "report", "cli"]  # fmt: skip
 

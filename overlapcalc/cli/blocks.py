@@ -56,7 +56,8 @@ def _image_arguments(command: argparse.ArgumentParser) -> None:
         help="the size of the image, such as 3840x2160: of the finer of input and output",
     )  # fmt: skip
     command.add_argument("--block", type=_count, metavar="N", help="samples of a block, on the finer side")
-    command.add_argument("--schedule", default="crop", help="how blocks are run: crop")
+    command.add_argument("--schedule", choices=("crop", "trim", "stream"), default="crop", help="how blocks are run")
+    command.add_argument("--stream-axis", metavar="AXIS", help="along which a stream goes; the longest when absent")
 
 
 def _plan(arguments: argparse.Namespace) -> int:
@@ -70,6 +71,7 @@ def _plan(arguments: argparse.Namespace) -> int:
             memory=arguments.memory,
             fixed_tile=arguments.fixed_tile,
             schedule=arguments.schedule,
+            stream_axis=arguments.stream_axis,
             dtype=arguments.dtype,
         )
     note = "" if arguments.image else subject.note
@@ -98,6 +100,7 @@ def _verify(arguments: argparse.Namespace) -> int:
             inputs,
             block=arguments.block,
             schedule=arguments.schedule,
+            stream_axis=arguments.stream_axis,
             tile=tile,
             device=arguments.device,
             dtype=floating_type(arguments.dtype),

@@ -1,6 +1,8 @@
 """Running by blocks: schedules over plans."""
 
 from .block import Block
-from .crop import WrongTileError, cropped
+from .crop import WrongTileError
+from .machine import Machine
+from .slab import NoSlabError
 
-__all__ = ["Block", "WrongTileError", "cropped"]
+__all__ = ["Block", "Machine", "NoSlabError", "WrongTileError"]

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ..extent import Stream, extents_for
+from ..factors import Layout
 from ..index import Span
 from ..named import Named
 from ..plan import Plan
@@ -132,10 +133,7 @@ class _Bands:
         return Held(part.reshape(extents(layout, region)), region)
 
 
-def _parts(layout: object, held: Held) -> Tensor:
-    from ..factors import Layout
-
-    assert isinstance(layout, Layout)
+def _parts(layout: Layout, held: Held) -> Tensor:
     sizes = [held.region[p.label].length if p.label in held.region else p.size for p in layout.parts]
     return held.tensor.reshape(sizes)
 

@@ -36,7 +36,7 @@ def run_regions(frame: Frame, runnable: Runnable, regions: Regions, inputs: Mapp
             found[node.name] = held[node.name]
         for operand in set(node.operands):
             if last[operand] == i:
-                del held[operand]
+                held.pop(operand, None)
         if last.get(node.name, -1) <= i and node.name in held:
             del held[node.name]
     return found

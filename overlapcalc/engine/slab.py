@@ -41,11 +41,15 @@ class Held:
 
 @dataclass(frozen=True)
 class Frame:
-    """What all calls of one run share. poison: what stands for samples of the image that no slab holds, NaN say; None
-    where it is an error to want one."""
+    """What all calls of one run share.
+
+    like: an input, for its type and device. poison: what stands for samples of the image that no slab holds, NaN say;
+    None where it is an error to want one. taps: of resampling, found once.
+    """
 
     net: Propagation
     constants: Constants
+    like: Tensor
     poison: float | None
     taps: dict[Any, Gathering] = field(default_factory=dict, repr=False)
 
@@ -170,14 +174,14 @@ class SlabCall:
             return held
         layout = self.frame.value(operand).layout
         region = {part.label: Span(FAR, FAR + 1) for part in layout.parts if part.is_axis}
-        like = next((h.tensor for h in self._operands.values()), None)
-        shape = extents(layout, region)
-        return Held(torch.zeros(shape) if like is None else like.new_zeros(shape), region)
+        return Held(self.frame.like.new_zeros(extents(layout, region)), region)
 
     def _along(self, x: Tensor, d: int, has: Span, wanted: Span, read: Span, size: int, fill: float | str) -> Tensor:
         """`x`, which holds [has) along d, as [wanted): cut, filled beyond the image, NaN where it holds nothing."""
         if wanted == has:
             return x
+        if has.start == FAR:  # none of it is read along some axis: what is made here reads only the fill
+            return _full(x, d, wanted.length, 0.0 if isinstance(fill, str) else fill)
         pieces, at = [], wanted.start
         while at < wanted.stop:
             if at < 0 or at >= size:

@@ -12,18 +12,19 @@ import torch
 from torch import Tensor, nn
 
 from ..engine.block import within
+from ..engine.machine import Machine
 from ..engine.regions import run_regions, whole
-from ..engine.slab import Frame, Held, Region
+from ..engine.slab import Held, Region
 from ..errors import OverlapcalcError
 from ..lattice import Lattice
 from ..plan import Plan
 from ..reach import Propagation
 from ..source import Source
 from ..tiling import Slot
-from ..trace.runnable import Constants
 from .dependency import corners
 from .filling import FINITE, NAN, Fillings
 from .result import NOT_APPLICABLE, Proof
+from .schedules import by_blocks
 
 NAME = "poisoned borders"
 POISONS = {NAN: torch.nan, FINITE[0]: 1e3, FINITE[1]: -7e2}
@@ -36,18 +37,18 @@ def poisoned_borders(
     """Every kind of block of the plan. full: what the net gives on the whole image."""
     net = source.net
     failures, checks = list[str](), 0
+    poisons = [POISONS[filling] for filling in Fillings(net.graph).used()]
+    machine = Machine(model, source, plan)
+    if plan.schedule != "crop":
+        return _poisoned_slabs(machine, inputs, full, poisons)
     try:
-        calls = source.runnable(tuple(plan.inputs.values()))
-        device = next(iter(inputs.values())).device
-        state = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-        constants = Constants(calls, state, device)
-        poisons = [POISONS[filling] for filling in Fillings(net.graph).used()]
+        calls = machine.calls
         for cell in corners(plan):
             regions = tile_regions(net, plan, cell)
             tiles = {}
             for name, x in inputs.items():
                 tiles[name] = Held(x[within(plan.labels[name], regions[name])], regions[name])
-            runs = [run_regions(Frame(net, constants, poison), calls, regions, tiles) for poison in poisons]
+            runs = [run_regions(machine.frame(inputs, poison), calls, regions, tiles) for poison in poisons]
             for shown, node in net.graph.outputs:
                 region = {axis: slot.outputs[shown] for axis, slot in cell.items() if shown in slot.outputs}
                 if any(axis in plan.labels[shown] and axis not in region for axis in cell):
@@ -63,6 +64,22 @@ def poisoned_borders(
         return Proof(NAME, NOT_APPLICABLE, str(error))
     what = "blocks at every border and corner and inside, NaN beyond every artificial border"
     return Proof.of(NAME, what, checks, failures)
+
+
+def _poisoned_slabs(
+    machine: Machine, inputs: Mapping[str, Tensor], full: Mapping[str, Tensor], poisons: list[float]
+) -> Proof:
+    """All blocks of a schedule of calls, with poison for what no slab holds."""
+    try:
+        runs = [by_blocks(machine, inputs, poison=poison) for poison in poisons]
+    except OverlapcalcError as error:
+        return Proof(NAME, NOT_APPLICABLE, str(error))
+    failures = []
+    for name, plain in full.items():
+        text = _wrong([found[name] for found in runs], plain)
+        failures += [f"{name}: {text}"] if text else []
+    what = "all blocks, NaN for what no slab holds and for what was not written"
+    return Proof.of(NAME, what, machine.plan.count, failures)
 
 
 def _wrong(results: list[Tensor], plain: Tensor) -> str:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten
 
-from ..engine import WrongTileError, cropped
+from ..engine import Machine, NoSlabError, WrongTileError
 from ..engine.block import within
+from ..index import Span
+from ..named import Named
 from ..plan import Plan
+from ..source import Source
 from ..twin import Modular, NoTwin, residues, twin_of
 from .filling import same_bits
 from .result import NOT_APPLICABLE, Figures, Proof
@@ -40,16 +43,15 @@ def whole(model: nn.Module, plan: Plan, inputs: Mapping[str, Tensor]) -> dict[st
     return {name: named[name] for name in plan.outputs}
 
 
-def by_blocks(net: Callable[..., Any], plan: Plan, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The same by blocks; what no block gives stays NaN. Raises WrongTileError."""
+def by_blocks(machine: Machine, inputs: Mapping[str, Tensor], *, poison: float | None = None) -> dict[str, Tensor]:
+    """The same by blocks; what no block gives stays NaN. Raises WrongTileError, NoSlabError."""
+    plan = machine.plan
     outputs: dict[str, Tensor] = {}
     with torch.no_grad():
-        for block in cropped(net, plan, inputs):
+        for block in machine.blocks(inputs, poison=poison):
             for name, result in block.results.items():
                 if name not in outputs:
-                    outputs[name] = torch.full_like(result, _unwritten(result)).new_full(
-                        plan.outputs[name], _unwritten(result)
-                    )
+                    outputs[name] = result.new_full(plan.outputs[name], _unwritten(result))
                 outputs[name][within(plan.labels[name], block.regions[name])] = result
     return outputs
 
@@ -58,17 +60,25 @@ def _unwritten(like: Tensor) -> float:
     return torch.nan if like.is_floating_point() or like.is_complex() else 0
 
 
-def exact_twin(model: nn.Module, plan: Plan, device: torch.device) -> Proof:
-    """Integers modulo a prime leave no room for rounding: blocks and whole must be bit-identical."""
+def exact_twin(model: nn.Module, source: Source, plan: Plan, device: torch.device) -> Proof:
+    """Integers modulo a prime leave no room for rounding: blocks and whole must be bit-identical.
+
+    Of a schedule that runs call by call the whole is run so too: the calls have a twin of their own.
+    """
     name = "exact twin"
-    twin = twin_of(model)
     inputs = {name: residues(shape, 11 + i, device) for i, (name, shape) in enumerate(plan.inputs.items())}
     try:
-        with Modular():
-            full = whole(twin, plan, inputs)
-        with Modular():
-            tiled = by_blocks(twin, plan, inputs)
-    except NoTwin as error:
+        twin = twin_of(model)
+        machine = Machine(twin, source, plan)
+        if plan.schedule == "crop":
+            with Modular():
+                full = whole(twin, plan, inputs)
+            with Modular():
+                tiled = by_blocks(machine, inputs)
+        else:
+            everything = Machine(twin, source, at_once(plan))
+            full, tiled = _call_by_call(everything, inputs), _call_by_call(machine, inputs)
+    except (NoTwin, NoSlabError) as error:
         return Proof(name, NOT_APPLICABLE, str(error))
     except FAILURES as error:
         return Proof.of(name, "blocks against the whole in integers", 1, [said(error)])
@@ -76,10 +86,43 @@ def exact_twin(model: nn.Module, plan: Plan, device: torch.device) -> Proof:
     for output, y in full.items():
         wrong = int((~same_bits(y, tiled[output])).sum())
         if wrong:
-            failures.append(
-                f"{wrong} of {y.numel()} samples of {output} differ{_first(plan, output, y, tiled[output])}"
-            )
+            first = _first(plan, output, y, tiled[output])
+            failures.append(f"{wrong} of {y.numel()} samples of {output} differ{first}")
     return Proof.of(name, f"{plan.count} blocks against the whole in integers modulo a prime", plan.count, failures)
+
+
+def _call_by_call(machine: Machine, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    assert machine.calls.calls  # traced before the mode is on
+    with Modular() as mode:
+        mode.entered("", inputs.values())
+        try:
+            return by_blocks(machine, inputs)
+        finally:
+            mode.left()
+
+
+def at_once(plan: Plan) -> Plan:
+    """The same image in one block, each layer whole."""
+    strips = {}
+    for axis, strip in plan.strips.items():
+        ends = {
+            name: Span(0, n)
+            for name, shape in plan.outputs.items()
+            for n, label in zip(shape, plan.labels[name], strict=True)
+            if label == axis
+        }
+        tiles = {
+            name: Span(0, n)
+            for name, shape in plan.inputs.items()
+            for n, label in zip(shape, plan.labels[name], strict=True)
+            if label == axis
+        }
+        slot = replace(
+            strip.slots[0], outputs=Named(ends), reads=Named(tiles), tiles=Named(tiles), given=Named(ends),
+            first=0, last=0,
+        )  # fmt: skip
+        strips[axis] = replace(strip, slots=(slot,))
+    return replace(plan, schedule="trim", stream_axis=None, strips=strips)
 
 
 def _first(plan: Plan, output: str, y: Tensor, z: Tensor) -> str:

@@ -33,7 +33,7 @@ class Held(TorchDispatchMode):
         self.peak = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        before = sum(size for ref, size in self._live.values() if not ref.expired())  # type: ignore[no-untyped-call]
+        before = sum(size for ref, size in self._live.values() if not ref.expired())  # type: ignore[no-untyped-call,misc]
         result = func(*args, **(kwargs or {}))
         workspace = while_running(func, args, result) if self._kernels else 0
         for t in tree_iter(result):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,10 +47,15 @@ class Invocation:
 @dataclass(frozen=True)
 class Runnable:
     """calls: node of the layer graph -> its call. places: what placeholders of constants are: the name of a parameter
-    or buffer of the model, or the tensor itself."""
+    or buffer of the model, or the tensor itself. structure: of what the net returns, as torch's pytrees have it.
+    weights: shapes and types of parameters and buffers. types: those of the inputs.
+    """
 
     calls: Mapping[str, Invocation]
     places: Mapping[str, str | Tensor]
+    structure: Any
+    weights: Mapping[str, tuple[tuple[int, ...], torch.dtype]]
+    types: Sequence[torch.dtype]
 
 
 @dataclass

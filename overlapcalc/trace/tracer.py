@@ -187,7 +187,14 @@ class Lowering:
 
     def runnable(self) -> Runnable:
         """The calls of the graph, after `graph` was asked for."""
-        return Runnable(self.calls, self.places)
+        fakes = {fx.name: fx.meta["val"] for fx in self.fx.nodes if fx.op == "placeholder"}
+        weights = {
+            place: (tuple(fakes[name].shape), fakes[name].dtype)
+            for name, place in self.places.items()
+            if isinstance(place, str)
+        }
+        types = [fakes[name].dtype for name in self.user_inputs if isinstance(fakes[name], torch.Tensor)]
+        return Runnable(self.calls, self.places, self.program.call_spec.out_spec, weights, types)
 
     def _invocation(self, call: FxNode, result: int | None) -> Invocation:
         """Operands that are data are None: the layer graph says what they are."""

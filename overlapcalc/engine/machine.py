@@ -1,0 +1,73 @@
+"""A net and a plan, ready to run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import Any
+
+from torch import Tensor, nn
+from torch.utils._pytree import tree_flatten, tree_unflatten
+
+from ..plan import Plan
+from ..source import Source
+from ..trace.runnable import Constants, Runnable
+from .bands import streamed, trimmed
+from .block import Block
+from .crop import cropped
+from .slab import Frame
+
+
+class Machine:
+    """Runs `model` by a plan, with the weights that it has at the time."""
+
+    def __init__(self, model: nn.Module | None, source: Source, plan: Plan) -> None:
+        self._model, self.source, self.plan = model, source, plan
+        self._structure: Any = None
+
+    @property
+    def model(self) -> nn.Module:
+        """The net itself. Without it, only calls can be run, with weights that are given."""
+        assert self._model is not None
+        return self._model
+
+    @cached_property
+    def calls(self) -> Runnable:
+        """The net call by call, at the size of the plan. One trace."""
+        found: Runnable = self.source.runnable(tuple(self.plan.inputs.values()))
+        return found
+
+    def blocks(
+        self, inputs: Mapping[str, Tensor], *, poison: float | None = None, state: Mapping[str, Tensor] | None = None
+    ) -> Iterator[Block]:
+        """Every block, in order. poison: see `Frame`; state: weights instead of the model's. Crop uses neither."""
+        if self.plan.schedule == "crop":
+            return cropped(self._noted, self.plan, inputs)
+        frame = self.frame(inputs, poison, state)
+        if self.plan.schedule == "trim":
+            return trimmed(frame, self.calls, self.plan, inputs)
+        assert self.plan.stream_axis is not None
+        return streamed(frame, self.calls, self.plan, inputs, self.plan.stream_axis)
+
+    def frame(
+        self, inputs: Mapping[str, Tensor], poison: float | None = None, state: Mapping[str, Tensor] | None = None
+    ) -> Frame:
+        """What the calls of one run share."""
+        like = next(iter(inputs.values()))
+        if state is None:
+            state = {
+                **dict(self.model.named_parameters(remove_duplicate=False)),
+                **dict(self.model.named_buffers(remove_duplicate=False)),
+            }
+        return Frame(self.source.net, Constants(self.calls, state, like.device), like, poison)
+
+    def structured(self, outputs: Mapping[str, Tensor]) -> Any:
+        """The outputs as the net returns them. For crop only after a block was run."""
+        structure = self._structure if self.plan.schedule == "crop" else self.calls.structure
+        return tree_unflatten([None if name is None else outputs[name] for name in self.plan.leaves], structure)
+
+    def _noted(self, *tiles: Tensor) -> Any:
+        result = self.model(*tiles)
+        if self._structure is None:
+            self._structure = tree_flatten(result)[1]
+        return result

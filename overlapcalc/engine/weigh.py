@@ -1,0 +1,52 @@
+"""What a schedule holds at its fullest: the same engine on shapes alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from ..errors import TraceError
+from ..plan import Memory, Plan
+from ..source import Source
+from ..trace.export import quiet
+from ..trace.footprint import Held
+from .block import within
+from .machine import Machine
+
+MOST_BANDS = 96
+"""So many bands of a stream are looked at: by then what it holds goes in circles."""
+
+
+def weighed(source: Source, plan: Plan, dtype: torch.dtype | None) -> Plan:
+    """A plan of calls with its memory, and that of the whole run, in it; None where they are not known."""
+    try:
+        whole = source.footprint(tuple(plan.inputs.values()), plan.dtype)
+        held = _held(Machine(None, source, plan), dtype)
+    except TraceError:
+        return plan
+    return replace(plan, memory=Memory(held, whole.weights), full_memory=Memory(whole.peak, whole.weights))
+
+
+def _held(machine: Machine, dtype: torch.dtype | None) -> int:
+    calls, plan = machine.calls, machine.plan
+
+    def fake(shape: tuple[int, ...], own: torch.dtype) -> Tensor:
+        return torch.empty(shape, dtype=dtype if dtype is not None and own.is_floating_point else own)
+
+    with quiet(), torch.no_grad(), FakeTensorMode(allow_non_fake_inputs=True):
+        state = {name: fake(shape, own) for name, (shape, own) in calls.weights.items()}
+        inputs = {name: fake(shape, own) for (name, shape), own in zip(plan.inputs.items(), calls.types, strict=True)}
+        held = Held([*state.values(), *inputs.values()], kernels=True)
+        outputs: dict[str, Tensor] = {}
+        with held:
+            for i, block in enumerate(machine.blocks(inputs, state=state)):
+                for name, result in block.results.items():
+                    if name not in outputs:
+                        outputs[name] = result.new_empty(plan.outputs[name])
+                    outputs[name][within(plan.labels[name], block.regions[name])] = result
+                if i >= MOST_BANDS:
+                    break
+    return held.peak
