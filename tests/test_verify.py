@@ -82,6 +82,42 @@ def test_what_is_right_is_proved(name):
         assert any(slot.first and slot.last for slot in strip.slots)
 
 
+@pytest.mark.parametrize("schedule", ["trim", "stream"])
+@pytest.mark.parametrize("name", GOOD)
+def test_schedules_of_calls_are_proved(name, schedule):
+    make, inputs = GOOD[name]
+    torch.manual_seed(2)
+    v = oc.verify(make(), inputs, schedule=schedule)
+    assert all(v[p].status == "proved" for p in ("poisoned borders", "exact twin", "values")), [
+        (p.name, p.reason, p.failures) for p in v.proofs
+    ]
+
+
+@pytest.mark.parametrize("schedule", ["trim", "stream"])
+@pytest.mark.parametrize(("before", "after"), [(1, 0), (0, 1)])
+def test_a_slab_one_sample_short_is_refuted(monkeypatch, schedule, before, after):
+    """What is wanted of the first layer's operand, one sample less on a side where the image goes on."""
+    from overlapcalc import extent
+
+    torch.manual_seed(2)
+    model, shape = nn.Sequential(conv(3, 4), nn.ReLU(), conv(4, 3)), (1, 3, 24, 40)
+    assert oc.verify(model, shape, block=9, schedule=schedule).proved
+    right = extent.real_reads
+
+    def short(net: Any, operand: str, step: Any, axis: str, span: Any) -> Any:
+        read = right(net, operand, step, axis, span)
+        if read is None or operand != "relu" or axis != "H" or read.length < 3:
+            return read
+        size = net.size(operand, axis)
+        first, last = read.start + before * (read.start > 0), read.stop - after * (read.stop < size)
+        return type(read)(first, last)
+
+    monkeypatch.setattr(extent, "real_reads", short)
+    v = oc.verify(model, shape, block={"H": 9}, schedule=schedule)
+    assert not v.proved
+    assert v["poisoned borders"].status == v["values"].status == "refuted"
+
+
 # ---- one step less ------------------------------------------------------------------------------------------
 
 
