@@ -15,6 +15,7 @@ from .analyze import Inputs, analyze, evaluating
 from .asked import Blocks
 from .engine import Block, Machine
 from .engine.block import within
+from .engine.store import Image, check, check_out, type_of, write
 from .engine.weigh import weighed
 from .errors import InputError
 from .plan import Plan
@@ -75,7 +76,8 @@ BANDS = (4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048)
 
 def run(
     model: nn.Module,
-    *inputs: Tensor,
+    *inputs: Image,
+    out: Any = None,
     block: Blocks | None = None,
     schedule: str = "crop",
     stream_axis: str | None = None,
@@ -86,8 +88,12 @@ def run(
 ) -> Any:
     """What `model(*inputs)` gives in eval mode, computed block by block.
 
-    The options are those of `plan`. Returns what the model returns, tensors in the same structure. The model is
-    as it was afterwards; weights are those that it has now. For many images of one size, `tiled` plans only once.
+    The options are those of `plan`. An input may be anything with shape, dtype and slicing instead of a tensor (numpy's
+    memmap, a zarr array): only what a block needs is read. out: where to write, a tensor or such an array for a net
+    with one output, a mapping by name for several; then `out` is returned.
+
+    Returns what the model returns, tensors in the same structure. The model is as it was afterwards; weights are those
+    that it has now. For many images of one size, `tiled` plans only once.
     Raises what `plan` raises: a net that cannot be run by blocks along these axes is never run.
     """
     return tiled(model, block=block, schedule=schedule, memory=memory, fixed_tile=fixed_tile, axes=axes, layout=layout)(
@@ -97,7 +103,7 @@ def run(
 
 def blocks(
     model: nn.Module,
-    *inputs: Tensor,
+    *inputs: Image,
     block: Blocks | None = None,
     schedule: str = "crop",
     stream_axis: str | None = None,
@@ -164,24 +170,24 @@ class Tiled(nn.Module):
         """The plan for inputs of these shapes. Raises what `overlapcalc.plan` raises."""
         return self._machines(tuple((tuple(shape), None) for shape in shapes), self._type()).plan
 
-    def forward(self, *inputs: Tensor) -> Any:
-        """What the net gives on the whole, in the structure in which it gives it."""
+    def forward(self, *inputs: Image, out: Any = None) -> Any:
+        """What the net gives on the whole, in the structure in which it gives it; or `out`, filled with it."""
         machine, named = self._prepared(inputs)
         made = machine.plan
-        outputs: dict[str, Tensor] = {}
+        outputs: dict[str, Any] = _named_out(out, made)
         with torch.no_grad(), evaluating(self.model):
             for block in machine.blocks(named):
                 for name, result in block.results.items():
-                    if made.count == 1:
+                    if made.count == 1 and out is None:
                         outputs[name] = result
                         continue
                     if name not in outputs:
                         outputs[name] = result.new_empty(made.outputs[name])
-                    outputs[name][within(made.labels[name], block.regions[name])] = result
+                    write(outputs[name], within(made.labels[name], block.regions[name]), result)
                 del block, result
-        return machine.structured(outputs)
+        return machine.structured(outputs) if out is None else out
 
-    def blocks(self, *inputs: Tensor) -> Iterator[Block]:
+    def blocks(self, *inputs: Image) -> Iterator[Block]:
         """See `overlapcalc.blocks`."""
         machine, named = self._prepared(inputs)
         produced = machine.blocks(named)
@@ -192,9 +198,10 @@ class Tiled(nn.Module):
                 return
             yield block
 
-    def _prepared(self, inputs: tuple[Tensor, ...]) -> tuple[Machine, Mapping[str, Tensor]]:
+    def _prepared(self, inputs: tuple[Image, ...]) -> tuple[Machine, Mapping[str, Image]]:
         self._check(inputs)
-        shapes = tuple((tuple(x.shape), None if x.is_floating_point() else x.dtype) for x in inputs)
+        types = [type_of(x) for x in inputs]
+        shapes = tuple((tuple(x.shape), None if t.is_floating_point else t) for x, t in zip(inputs, types, strict=True))
         machine = self._machines(shapes, self._type())
         return machine, dict(zip(machine.plan.inputs, inputs, strict=True))
 
@@ -202,12 +209,11 @@ class Tiled(nn.Module):
         """What the net is traced in: a net may cast to the type of its weights."""
         return next((p.dtype for p in self.model.parameters() if p.is_floating_point()), None)
 
-    def _check(self, inputs: tuple[Tensor, ...]) -> None:
+    def _check(self, inputs: tuple[Image, ...]) -> None:
         where = next((p.device for p in self.model.parameters()), None)
         for i, x in enumerate(inputs):
-            if not isinstance(x, Tensor):
-                raise InputError(f"input {i} is a {type(x).__name__}; expected a tensor")
-            if where is not None and x.device != where:
+            check(x, f"input {i}")
+            if where is not None and isinstance(x, Tensor) and x.device != where:
                 raise InputError(f"input {i} is on {x.device}, the model on {where}; move one of them")
 
     def _prepare(
@@ -225,6 +231,23 @@ class Tiled(nn.Module):
 
 
 PLANS_KEPT = 16
+
+
+def _named_out(out: Any, made: Plan) -> dict[str, Any]:
+    """Where to write each output. Raises InputError."""
+    if out is None:
+        return {}
+    if not isinstance(out, Mapping):
+        if len(made.outputs) > 1:
+            raise InputError(
+                f"out is one {type(out).__name__}; the net gives {', '.join(made.outputs)}: give a mapping"
+            )
+        out = {next(iter(made.outputs)): out}
+    if set(out) != set(made.outputs):
+        raise InputError(f"out has {', '.join(map(str, out))}; the net gives {', '.join(made.outputs)}")
+    for name, store in out.items():
+        check_out(store, name, made.outputs[name])
+    return dict(out)
 
 
 def floating_type(dtype: torch.dtype | str | None) -> torch.dtype | None:

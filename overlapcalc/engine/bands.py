@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..extent import Stream, extents_for
 from ..factors import Layout
+from ..graph import Node
 from ..index import Span
 from ..named import Named
 from ..plan import Plan
@@ -21,17 +22,18 @@ from ..trace.runnable import Runnable
 from .block import Block, Region, within
 from .regions import run_regions, whole
 from .slab import Frame, Held, SlabCall, extents
+from .store import Image, read
 
 
-def trimmed(frame: Frame, calls: Runnable, plan: Plan, inputs: Mapping[str, Tensor]) -> Iterator[Block]:
+def trimmed(frame: Frame, calls: Runnable, plan: Plan, inputs: Mapping[str, Image]) -> Iterator[Block]:
     """Run every block of a plan by itself. Raises NoSlabError."""
     for cell in plan.cells():
         regions = _regions(frame, {axis: _along(frame, axis, slot) for axis, slot in cell.items()})
-        given = {name: _whole_input(frame, name, x) for name, x in inputs.items()}
+        given = {name: _taken(frame, plan, x, name, regions) for name, x in inputs.items() if name in regions}
         yield _block(frame, plan, cell, run_regions(frame, calls, regions, given))
 
 
-def streamed(frame: Frame, calls: Runnable, plan: Plan, inputs: Mapping[str, Tensor], axis: str) -> Iterator[Block]:
+def streamed(frame: Frame, calls: Runnable, plan: Plan, inputs: Mapping[str, Image], axis: str) -> Iterator[Block]:
     """Run the blocks of a plan in order along `axis`, for every column of the other axes. Raises NoSlabError."""
     columns: list[dict[str, Slot]] = [{}]
     for other, strip in plan.strips.items():
@@ -39,7 +41,7 @@ def streamed(frame: Frame, calls: Runnable, plan: Plan, inputs: Mapping[str, Ten
             columns = [{**column, other: slot} for column in columns for slot in strip.slots]
     for column in columns:
         regions = _regions(frame, {other: _along(frame, other, slot) for other, slot in column.items()})
-        band = _Bands(frame, calls, axis, regions, inputs)
+        band = _Bands(frame, calls, plan, axis, regions, inputs)
         for slot in plan.strips[axis].slots:
             yield _block(frame, plan, {**column, axis: slot}, band.next(slot))
 
@@ -48,16 +50,23 @@ class _Bands:
     """One column on its way: what is held of every tensor."""
 
     def __init__(
-        self, frame: Frame, calls: Runnable, axis: str, regions: Mapping[str, Region], inputs: Mapping[str, Tensor]
+        self,
+        frame: Frame,
+        calls: Runnable,
+        plan: Plan,
+        axis: str,
+        regions: Mapping[str, Region],
+        inputs: Mapping[str, Image],
     ) -> None:
-        self._frame, self._calls, self._axis, self._regions = frame, calls, axis, regions
+        self._frame, self._calls, self._plan, self._axis, self._regions = frame, calls, plan, axis, regions
         net = frame.net
         self._outputs = {shown: node for shown, node in net.graph.outputs if net.size(node, axis) is not None}
         everything = {node: Span(0, net.size(node, axis) or 1) for node in self._outputs.values()}
         self._stream = Stream(net, axis, everything)
         self._given = dict.fromkeys(self._outputs.values(), 0)
-        self._held = {name: _whole_input(frame, name, x) for name, x in inputs.items()}
-        self._inputs = frozenset(inputs)
+        self._held = {name: _whole(frame, name, x) for name, x in inputs.items() if isinstance(x, Tensor)}
+        self._inputs = frozenset(self._held)
+        self._stored = {name: x for name, x in inputs.items() if not isinstance(x, Tensor)}
 
     def next(self, slot: Slot) -> dict[str, Held]:
         """The outputs of the next band."""
@@ -71,15 +80,10 @@ class _Bands:
                 span = fresh[node.name]
                 if node.name not in self._inputs:
                     region = {**self._regions[node.name], axis: span}
-                    call = SlabCall(self._frame, node, self._calls.calls.get(node.name), region, self._held)
-                    self._append(node.name, Held(call.result(), region))
-                    del call
+                    self._append(node.name, self._made(node, region))
                 stream.done[node.name] = span.stop
             elif axis not in self._regions[node.name] and node.name not in self._held:
-                call = SlabCall(
-                    self._frame, node, self._calls.calls.get(node.name), self._regions[node.name], self._held
-                )
-                self._held[node.name] = Held(call.result(), self._regions[node.name])
+                self._held[node.name] = self._made(node, self._regions[node.name])
                 continue
             else:
                 continue
@@ -92,6 +96,12 @@ class _Bands:
                 self._give(name, slot, found)
                 self._forget(name)
         return found
+
+    def _made(self, node: Node, region: Region) -> Held:
+        if node.name in self._stored:
+            return _taken(self._frame, self._plan, self._stored[node.name], node.name, {node.name: region})
+        call = SlabCall(self._frame, node, self._calls.calls.get(node.name), region, self._held)
+        return Held(call.result(), region)
 
     def _give(self, name: str, slot: Slot, found: dict[str, Held]) -> None:
         shown = next(shown for shown, node in self._outputs.items() if node == name)
@@ -158,8 +168,15 @@ def _regions(frame: Frame, along: Mapping[str, Mapping[str, Span]]) -> dict[str,
     return regions
 
 
-def _whole_input(frame: Frame, name: str, x: Tensor) -> Held:
+def _whole(frame: Frame, name: str, x: Tensor) -> Held:
     return Held(x, whole(frame.net, name))
+
+
+def _taken(frame: Frame, plan: Plan, x: Image, name: str, regions: Mapping[str, Region]) -> Held:
+    """What is wanted of an input; a tensor is there whole."""
+    if isinstance(x, Tensor):
+        return _whole(frame, name, x)
+    return Held(read(x, within(plan.labels[name], regions[name]), frame.like.device), regions[name])
 
 
 def _block(frame: Frame, plan: Plan, cell: Mapping[str, Slot], found: Mapping[str, Held]) -> Block:

@@ -14,6 +14,7 @@ from ..named import Named
 from ..plan import Plan
 from ..tiling import Slot
 from .block import Block, within
+from .store import Image, read
 
 Net = Callable[..., Any]
 
@@ -22,10 +23,10 @@ class WrongTileError(OverlapcalcError):
     """The net does on a tile what its analysis does not say; nothing that it gives can be trusted."""
 
 
-def cropped(net: Net, plan: Plan, inputs: Mapping[str, Tensor]) -> Iterator[Block]:
+def cropped(net: Net, plan: Plan, inputs: Mapping[str, Image], device: torch.device) -> Iterator[Block]:
     """Run `net` on the tile of every block, in order. Raises WrongTileError."""
     for cell in plan.cells():
-        outputs = dict(zip(plan.outputs, run_tile(net, plan, inputs, cell), strict=True))
+        outputs = dict(zip(plan.outputs, run_tile(net, plan, inputs, cell, device), strict=True))
         regions, results = {}, {}
         for name in plan.outputs:
             labels = plan.labels[name]
@@ -38,12 +39,15 @@ def cropped(net: Net, plan: Plan, inputs: Mapping[str, Tensor]) -> Iterator[Bloc
         del outputs, results  # before the next tile is run, or two would be held
 
 
-def run_tile(net: Net, plan: Plan, inputs: Mapping[str, Tensor], cell: Mapping[str, Slot]) -> list[Tensor]:
+def run_tile(
+    net: Net, plan: Plan, inputs: Mapping[str, Image], cell: Mapping[str, Slot], device: torch.device
+) -> list[Tensor]:
     """What the net gives on the tile of a block: its outputs, each of the size that the plan says."""
     tiles = []
     for name, x in inputs.items():
         region = {axis: slot.tiles[name] for axis, slot in cell.items() if name in slot.tiles}
-        tiles.append(packed(x[within(plan.labels[name], region)], like=x))
+        tile = read(x, within(plan.labels[name], region), device)
+        tiles.append(packed(tile, like=x) if isinstance(x, Tensor) else tile)
     leaves = tree_flatten(net(*tiles))[0]
     if len(leaves) != len(plan.leaves):
         raise WrongTileError(f"the net returns {len(leaves)} values on a tile, {len(plan.leaves)} on the whole image")

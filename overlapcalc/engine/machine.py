@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
@@ -16,6 +17,7 @@ from .bands import streamed, trimmed
 from .block import Block
 from .crop import cropped
 from .slab import Frame
+from .store import Image, type_of
 
 
 class Machine:
@@ -31,6 +33,11 @@ class Machine:
         assert self._model is not None
         return self._model
 
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next((p.device for p in self.model.parameters()), torch.device("cpu"))
+
     @cached_property
     def calls(self) -> Runnable:
         """The net call by call, at the size of the plan. One trace."""
@@ -38,11 +45,11 @@ class Machine:
         return found
 
     def blocks(
-        self, inputs: Mapping[str, Tensor], *, poison: float | None = None, state: Mapping[str, Tensor] | None = None
+        self, inputs: Mapping[str, Image], *, poison: float | None = None, state: Mapping[str, Tensor] | None = None
     ) -> Iterator[Block]:
         """Every block, in order. poison: see `Frame`; state: weights instead of the model's. Crop uses neither."""
         if self.plan.schedule == "crop":
-            return cropped(self._noted, self.plan, inputs)
+            return cropped(self._noted, self.plan, inputs, self.device)
         frame = self.frame(inputs, poison, state)
         if self.plan.schedule == "trim":
             return trimmed(frame, self.calls, self.plan, inputs)
@@ -50,10 +57,12 @@ class Machine:
         return streamed(frame, self.calls, self.plan, inputs, self.plan.stream_axis)
 
     def frame(
-        self, inputs: Mapping[str, Tensor], poison: float | None = None, state: Mapping[str, Tensor] | None = None
+        self, inputs: Mapping[str, Image], poison: float | None = None, state: Mapping[str, Tensor] | None = None
     ) -> Frame:
         """What the calls of one run share."""
-        like = next(iter(inputs.values()))
+        first = next(iter(inputs.values()))
+        device = first.device if isinstance(first, Tensor) else self.device
+        like = first[:0] if isinstance(first, Tensor) else torch.empty(0, dtype=type_of(first), device=device)
         if state is None:
             state = {
                 **dict(self.model.named_parameters(remove_duplicate=False)),

@@ -43,8 +43,8 @@ class Held:
 class Frame:
     """What all calls of one run share.
 
-    like: an input, for its type and device. poison: what stands for samples of the image that no slab holds, NaN say;
-    None where it is an error to want one. taps: of resampling, found once.
+    like: an input without samples, for its type and device. poison: what stands for samples of the image that no slab
+    holds, NaN say; None where it is an error to want one. taps: of resampling, found once.
     """
 
     net: Propagation
@@ -174,14 +174,16 @@ class SlabCall:
             return held
         layout = self.frame.value(operand).layout
         region = {part.label: Span(FAR, FAR + 1) for part in layout.parts if part.is_axis}
-        return Held(self.frame.like.new_zeros(extents(layout, region)), region)
+        nothing = self.frame.like.sum()  # zero, and data
+        return Held(nothing.expand(extents(layout, region)), region)
 
     def _along(self, x: Tensor, d: int, has: Span, wanted: Span, read: Span, size: int, fill: float | str) -> Tensor:
         """`x`, which holds [has) along d, as [wanted): cut, filled beyond the image, NaN where it holds nothing."""
         if wanted == has:
             return x
         if has.start == FAR:  # none of it is read along some axis: what is made here reads only the fill
-            return _full(x, d, wanted.length, 0.0 if isinstance(fill, str) else fill)
+            made = _full(x, d, wanted.length, 0.0 if isinstance(fill, str) else fill)
+            return torch.cat([x.narrow(d, 0, 0), made], d)
         pieces, at = [], wanted.start
         while at < wanted.stop:
             if at < 0 or at >= size:
@@ -198,6 +200,8 @@ class SlabCall:
                 stop = min(edge for edge in edges if edge > at)
                 pieces.append(_full(x, d, stop - at, self._missing(x, read, at)))
             at = stop
+        if len(pieces) == 1 and not has.start <= wanted.start < has.stop:
+            pieces.insert(0, x.narrow(d, 0, 0))  # what is made of padding alone counts as data too: its twin must know
         return pieces[0] if len(pieces) == 1 else torch.cat(pieces, d)
 
     def _mirrored(self, x: Tensor, d: int, has: Span, places: list[int]) -> Tensor:
