@@ -8,7 +8,7 @@ ZOO ?= benchmarks/nets.py
 BENCH ?= $(RUN)
 RESULTS ?= benchmarks/results/$(basename $(notdir $(ZOO)))
 
-.PHONY: demo test lint fuzz bench-zoo bench-speed bench-tiling bench-memory clean
+.PHONY: cuda demo test lint fuzz bench-zoo bench-speed bench-tiling bench-memory clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -43,6 +43,10 @@ bench-tiling: $(if $(filter $(RUN),$(BENCH)),$(VENV)/installed)
 
 bench-memory: $(if $(filter $(RUN),$(BENCH)),$(VENV)/installed)
 	OMP_NUM_THREADS=1 $(BENCH) benchmarks/memory.py --out docs/results/memory.md
+
+# On a machine with CUDA: the proofs, memory and time there. Without, it says so and does nothing.
+cuda: $(if $(filter $(RUN),$(BENCH)),$(VENV)/installed)
+	PYTHONPATH=. $(BENCH) benchmarks/cuda.py
 
 clean:
 	rm -rf $(VENV) *.egg-info build .pytest_cache .hypothesis .mypy_cache .ruff_cache
