@@ -1,9 +1,8 @@
-"""How well is memory predicted? What one run of a whole net takes, measured, over what is predicted for it.
+"""How well is memory predicted? What a run takes, measured in a process of its own, over what the plan says.
 
     python benchmarks/memory.py [--nets ...] [--size 512 768] [--types float32] [--threads 1] [--out FILE]
 
-plan: what `overlapcalc.plan` says (`full_memory`). with kernels: `liveness.held`, which adds what kernels allocate
-while they run.
+For the whole net and for every schedule: `plan.full_memory` and `plan.memory`.
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ if __package__ in (None, ""):  # run as a file: the repository, not this folder,
 import torch
 
 import overlapcalc as oc
-from benchmarks.liveness import held
 from benchmarks.page import table
 from benchmarks.subjects import build, names, shape
 from benchmarks.tiling_worker import Task, measured
@@ -34,13 +32,14 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the page, in markdown")
     options = parser.parse_args(argv)
     torch.set_num_threads(options.threads)  # which kernels are used depends on it
-    cells = [["net", "type", "measured", "plan", "ratio", "with kernels", "ratio"]]
+    cells = [["net", "type", "way", "block", "measured", "plan", "ratio"]]
     for dtype in options.types:
         for net in options.nets:
-            cells.append([net, dtype, *_figures(net, dtype, options)])
-            print(", ".join(cells[-1]), flush=True)
+            for way, block in WAYS:
+                cells.append([net, dtype, way or "whole", str(block or ""), *_figures(net, dtype, way, block, options)])
+                print(", ".join(cells[-1]), flush=True)
     height, width = options.size
-    about = f"MiB that one run of the whole net takes on an image of {height}x{width}, over what is predicted; see"
+    about = f"MiB that one run takes on an image of {height}x{width}, whole and by blocks, over what the plan says; see"
     lines = ["# Memory, measured and predicted", "", f"{versions()}. {machine(options.threads)}.", ""]
     text = "\n".join([*lines, f"{about} `benchmarks/memory.py`.", "", *table(cells)]) + "\n"
     print(text)
@@ -50,26 +49,32 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _figures(net: str, dtype: str, options: argparse.Namespace) -> list[str]:
+WAYS: tuple[tuple[str, int], ...] = (("", 0), ("ours", 128), ("trim", 128), ("stream", 32))
+"""Tools of tilers.py and their blocks; the whole net first."""
+SCHEDULES = {"": "crop", "ours": "crop", "trim": "trim", "stream": "stream"}
+
+
+def _figures(net: str, dtype: str, way: str, block: int, options: argparse.Namespace) -> list[str]:
     given = shape(net, *options.size)
-    found = measured(Task("memory", net, given, dtype=dtype, threads=options.threads))
+    said = _planned(net, given, dtype, way, block)
+    if way and said is None:
+        return ["", "none", ""]
+    task = Task("memory", net, given, tool=way or None, block=block, dtype=dtype, threads=options.threads)
+    found = measured(task)
     if "error" in found:
-        return [str(found["error"]), "", "", "", ""]
+        return [str(found["error"]), "", ""]
     growth: int = found["growth"]
-    figures = [f"{growth / MIB:.1f}"]
-    kernels = held(build(net), given, dtype=getattr(torch, dtype)).peak
-    for said in (_planned(net, given, dtype), kernels):
-        figures += ["none", ""] if said is None else [f"{said / MIB:.1f}", f"{growth / said:.2f}"]
-    return figures
+    return [f"{growth / MIB:.1f}", *(["none", ""] if said is None else [f"{said / MIB:.1f}", f"{growth / said:.2f}"])]
 
 
-def _planned(net: str, given: tuple[int, ...], dtype: str) -> int | None:
+def _planned(net: str, given: tuple[int, ...], dtype: str, way: str, block: int) -> int | None:
     """None where there is no plan: a net that cannot be run by blocks, or whose memory is not predicted."""
     try:
-        made = oc.plan(build(net), given, dtype=dtype)
+        made = oc.plan(build(net), given, dtype=dtype, schedule=SCHEDULES[way], block=block or None)
     except oc.ObstacleError:
         return None
-    return made.full_memory.activations if made.full_memory else None
+    memory = made.memory if way else made.full_memory
+    return memory.activations if memory else None
 
 
 if __name__ == "__main__":

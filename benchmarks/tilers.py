@@ -57,11 +57,14 @@ def job(model: nn.Module, shape: tuple[int, ...], image_block: int) -> Job:
 # ---- the tools ----------------------------------------------------------------------------------------------
 
 
-def _ours(job: Job) -> Run:
-    net = oc.tiled(job.model, schedule="crop", block=job.image_block)
-    x = torch.zeros(job.shape, dtype=next(job.model.parameters()).dtype)
-    next(iter(net.blocks(x)))  # plans, and runs one block; the plan is kept
-    return lambda x: net(x)
+def _by(schedule: str) -> Callable[[Job], Run]:
+    def prepare(job: Job) -> Run:
+        net = oc.tiled(job.model, schedule=schedule, block=job.image_block)
+        x = torch.zeros(job.shape, dtype=next(job.model.parameters()).dtype)
+        next(iter(net.blocks(x)))  # plans, and runs one block; the plan is kept
+        return lambda x: net(x)
+
+    return prepare
 
 
 def _alone(job: Job) -> Run:
@@ -165,7 +168,9 @@ class Tool:
 
 
 TOOLS: dict[str, Tool] = {
-    "ours": Tool("overlapcalc, crop", "", _ours),
+    "ours": Tool("overlapcalc, crop", "", _by("crop")),
+    "trim": Tool("overlapcalc, trim", "", _by("trim")),
+    "stream": Tool("overlapcalc, stream", "", _by("stream")),
     "lightstream": Tool("lightstream, tile = block", "lightstream", _lightstream(_tile_of_a_block)),
     "lightstream-wide": Tool("lightstream, tile = block + loss", "lightstream", _lightstream(_tile_with_loss)),
     "monai": Tool("MONAI sliding window", "monai", _monai),

@@ -54,7 +54,8 @@ MiB by which one run raises the high-water mark of a fresh process, output inclu
 what the plan says.
 """
 HOW = """
-- **overlapcalc, crop**: `overlapcalc.tiled(model, block=...)`, which is what `overlapcalc.run` calls. Set-up is
+- **overlapcalc, crop** (trim; stream, in bands of so many rows): `overlapcalc.tiled(model, block=...)`, which is what
+  `overlapcalc.run` calls. Set-up is
   tracing, planning and running the first block.
 - **lightstream**: its `StreamingCNN`, since the constructor around it needs CUDA. Square tiles, as its `tile_size` is
   one number: once as large as a block, and once large enough that a block remains of it (block + stride * what it
