@@ -168,7 +168,11 @@ class Tiled(nn.Module):
 
     def plan(self, *shapes: Sequence[int]) -> Plan:
         """The plan for inputs of these shapes. Raises what `overlapcalc.plan` raises."""
-        return self._machines(tuple((tuple(shape), None) for shape in shapes), self._type()).plan
+        return self.machine(*shapes).plan
+
+    def machine(self, *shapes: Sequence[int]) -> Machine:
+        """What runs inputs of these shapes."""
+        return self._machines(tuple((tuple(shape), None) for shape in shapes), self._type())
 
     def forward(self, *inputs: Image, out: Any = None) -> Any:
         """What the net gives on the whole, in the structure in which it gives it; or `out`, filled with it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -50,7 +51,9 @@ def read(image: Image, place: Sequence[slice], like: torch.device) -> Tensor:
     if isinstance(image, Tensor):
         return image[tuple(place)]
     part = image[tuple(place)]
-    return (part if isinstance(part, Tensor) else torch.tensor(part)).to(like)
+    copied = (part if isinstance(part, Tensor) else torch.tensor(part)).to(like)
+    _give_back(image)
+    return copied
 
 
 def write(store: Any, place: Sequence[slice], result: Tensor) -> None:
@@ -59,6 +62,14 @@ def write(store: Any, place: Sequence[slice], result: Tensor) -> None:
         store[tuple(place)] = result
     else:
         store[tuple(place)] = result.detach().cpu().numpy()
+        _give_back(store)
+
+
+def _give_back(store: Any) -> None:
+    """Pages of a mapped file that were looked at need not stay: the file has them. Not where changes are private."""
+    mapped, mode = getattr(store, "_mmap", None), getattr(store, "mode", "c")
+    if isinstance(mapped, mmap.mmap) and mode in ("r", "r+", "w+") and hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def check_out(store: Any, name: str, shape: tuple[int, ...]) -> None:
