@@ -240,15 +240,12 @@ def _fed(strip: Strip) -> int:
 
 
 def _shapes(strips: Mapping[str, Strip]) -> list[dict[str, Cut]]:
-    """Tiles in which every length of every axis occurs, the largest and the smallest among them."""
-    lengths = {axis: sorted({slot.first + slot.last for slot in strip.slots}) for axis, strip in strips.items()}
-    most = max(map(len, lengths.values()), default=0)
-    found: list[dict[str, Cut]] = []
-    for i in range(most):
-        tile = {axis: Cut(cuts[min(i, len(cuts) - 1)], strips[axis].like) for axis, cuts in lengths.items()}
-        if tile not in found:
-            found.append(tile)
-    return found
+    """Every shape of tile that there is, the largest first: a net may look at one axis against another."""
+    lengths = [sorted({slot.first + slot.last for slot in strip.slots}) for strip in strips.values()]
+    return [
+        {axis: Cut(steps, strips[axis].like) for axis, steps in zip(strips, chosen, strict=True)}
+        for chosen in product(*lengths)
+    ]
 
 
 def _kinds(strips: Mapping[str, Strip]) -> Iterator[tuple[dict[str, Slot], int]]:

@@ -16,6 +16,7 @@ from .analyze import Inputs, analyze, evaluating
 from .engine import Block, cropped
 from .engine.block import within
 from .errors import InputError
+from .inputs import own_type
 from .plan import Plan
 from .planner import Blocks, make_plan
 
@@ -137,7 +138,11 @@ class Tiled(nn.Module):
 
     def plan(self, *shapes: Sequence[int]) -> Plan:
         """The plan for inputs of these shapes. Raises what `overlapcalc.plan` raises."""
-        return self._plans(tuple((tuple(shape), None) for shape in shapes))
+        return self._plans(tuple((tuple(shape), own_type(self.model)) for shape in shapes), self._structure())
+
+    def _structure(self) -> tuple[tuple[str, int, int | None], ...]:
+        """Changes whenever a buffer does: it may be a mask, and a mask decides what is read."""
+        return tuple((name, id(b), None if b.is_inference() else b._version) for name, b in self.model.named_buffers())
 
     def forward(self, *inputs: Tensor) -> Any:
         """What the net gives on the whole, in the structure in which it gives it."""
@@ -145,7 +150,7 @@ class Tiled(nn.Module):
         outputs: dict[str, Tensor] = {}
         spec: list[Any] = []
         with torch.no_grad(), evaluating(self.model):
-            for block in cropped(_noting_structure(self.model, spec), made, named):
+            for block in cropped(_noting_structure(self.model, spec), made, named, watched=self.model):
                 for name, result in block.results.items():
                     if made.count == 1:
                         outputs[name] = result
@@ -160,7 +165,7 @@ class Tiled(nn.Module):
     def blocks(self, *inputs: Tensor) -> Iterator[Block]:
         """See `overlapcalc.blocks`."""
         made, named = self._prepared(inputs)
-        produced = cropped(self.model, made, named)
+        produced = cropped(self.model, made, named, watched=self.model)
         while True:
             with torch.no_grad(), evaluating(self.model):  # not while the caller looks at a block
                 block = next(produced, None)
@@ -170,7 +175,7 @@ class Tiled(nn.Module):
 
     def _prepared(self, inputs: tuple[Tensor, ...]) -> tuple[Plan, Mapping[str, Tensor]]:
         self._check(inputs)
-        made = self._plans(tuple((tuple(x.shape), None if x.is_floating_point() else x.dtype) for x in inputs))
+        made = self._plans(tuple((tuple(x.shape), x.dtype) for x in inputs), self._structure())
         return made, dict(zip(made.inputs, inputs, strict=True))
 
     def _check(self, inputs: tuple[Tensor, ...]) -> None:
@@ -181,8 +186,8 @@ class Tiled(nn.Module):
             if where is not None and x.device != where:
                 raise InputError(f"input {i} is on {x.device}, the model on {where}; move one of them")
 
-    def _planned(self, shapes: tuple[tuple[tuple[int, ...], torch.dtype | None], ...]) -> Plan:
-        given: Any = [torch.empty(shape, dtype=dtype, device="meta") if dtype else shape for shape, dtype in shapes]
+    def _planned(self, shapes: tuple[tuple[tuple[int, ...], torch.dtype], ...], structure: object) -> Plan:
+        given: Any = [torch.empty(shape, dtype=dtype, device="meta") for shape, dtype in shapes]
         made = plan(self.model, given, **self._options, **self._analysis)
         if any(name is None for name in made.leaves):
             raise InputError(

@@ -1,6 +1,7 @@
 """Running by blocks: schedules over plans."""
 
 from .block import Block
-from .crop import WrongTileError, cropped
+from .crop import cropped
+from .wrong import WrongTileError
 
 __all__ = ["Block", "WrongTileError", "cropped"]
