@@ -161,3 +161,64 @@ def test_a_mask_that_is_loaded_after_planning():
         assert float((net(x) - model(x)).abs().max()) <= TOLERANCE
         model.load_state_dict({**model.state_dict(), "mask": torch.ones(1, 1, 5, 5)})
         assert float((net(x) - model(x)).abs().max()) <= TOLERANCE
+
+
+# ---- proofs --------------------------------------------------------------------------------------------------
+
+
+def test_an_operator_on_a_coarser_grid_than_its_rule_says_is_refuted():
+    """Means over aligned 8x8 tiles, called local: right on every block that starts on a multiple of 8."""
+
+    @torch.library.custom_op("overlapcalc_attacks::means", mutates_args=())
+    def means(x: Tensor) -> Tensor:
+        h, w = x.shape[2:]
+        y = F.pad(x, (0, -w % 8, 0, -h % 8), mode="replicate")
+        return x + F.interpolate(F.avg_pool2d(y, 8), scale_factor=8)[..., :h, :w]
+
+    means.register_fake(torch.empty_like)
+    oc.rule("overlapcalc_attacks::means")(lambda call: call.identity())
+    try:
+        for shape in (None, (1, 1, 64, 64)):
+            model = Net(
+                lambda s, x: torch.ops.overlapcalc_attacks.means(s.c(x)), c=nn.Conv2d(1, 1, 3, padding=1)
+            ).double()
+            v = oc.verify(model, shape)
+            assert v["dependency"].status == v["values"].status == "refuted"
+    finally:
+        oc.unregister("overlapcalc_attacks::means")
+
+
+@pytest.mark.parametrize("bad", [lambda x: 0 * x.log(), lambda x: torch.where(x > 1, torch.inf, 0.0)])
+def test_a_value_that_is_not_finite_hides_no_difference(bad):
+    """Outputs with NaN or infinity in them, on tiles without context; the twin has no complex numbers."""
+    model = Net(lambda s, x: torch.complex(s.c(x), x).abs() + bad(x), c=nn.Conv2d(1, 1, 3, padding=1))
+    assert oc.verify(model, (1, 1, 40, 40), tile=0)["values"].status == "refuted"
+    v = oc.verify(model, (1, 1, 40, 40))
+    assert v["values"].status == "proved"
+    assert v["poisoned borders"].status == "not applicable"
+
+
+def test_inputs_of_whole_numbers_are_proved():
+    model = Net(lambda s, x: s.c(s.e(x).permute(0, 3, 1, 2)), c=nn.Conv2d(4, 1, 3, padding=1), e=nn.Embedding(9, 4))
+    v = oc.verify(model, torch.randint(9, (1, 40, 40)), layout="NHW")
+    assert v.proved
+    assert v["exact twin"].status != "refuted"
+    assert not oc.verify(model, torch.randint(9, (1, 40, 40)), layout="NHW", tile=0).proved
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"device": "gpu"}, "no such device"),
+        ({"device": "meta"}, "cpu and cuda"),
+        ({"dtype": "int8"}, "floating type"),
+        ({"tile": 1.5}, "before, after"),
+        ({"tile": (1, 2, 3)}, "before, after"),
+        ({"tile": (1,)}, "before, after"),
+        ({"tile": {"Q": 1}}, "no axis 'Q'"),
+    ],
+)
+def test_options_of_verify_that_mean_nothing_are_refused(options, said):
+    with pytest.raises(oc.InputError, match=said):
+        oc.verify(nn.Conv2d(1, 1, 3, padding=1), (1, 1, 24, 24), **options)
+    assert oc.verify(nn.Conv2d(1, 1, 3, padding=1), (1, 1, 24, 24), dtype="bfloat16", tile={"W": 1, "H": (1, 1)}).proved

@@ -58,11 +58,17 @@ def _unwritten(like: Tensor) -> float:
     return torch.nan if like.is_floating_point() or like.is_complex() else 0
 
 
-def exact_twin(model: nn.Module, plan: Plan, device: torch.device) -> Proof:
-    """Integers modulo a prime leave no room for rounding: blocks and whole must be bit-identical."""
+def exact_twin(model: nn.Module, plan: Plan, given: Mapping[str, Tensor], device: torch.device) -> Proof:
+    """Integers modulo a prime leave no room for rounding: blocks and whole must be bit-identical.
+
+    given: the inputs; those of whole numbers, which may be indices, stay as they are.
+    """
     name = "exact twin"
     twin = twin_of(model)
-    inputs = {name: residues(shape, 11 + i, device) for i, (name, shape) in enumerate(plan.inputs.items())}
+    inputs = {
+        name: residues(tuple(x.shape), 11 + i, device) if x.is_floating_point() else x
+        for i, (name, x) in enumerate(given.items())
+    }
     try:
         with Modular():
             full = whole(twin, plan, inputs)
