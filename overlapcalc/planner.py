@@ -207,7 +207,7 @@ class _Planner:
             cuts[axis] = Cut(longest.first + longest.last, strip.like)
         whole = self._source.footprint(self._shapes_of({}), self._dtype)
         if not any(cut.steps for cut in cuts.values()):
-            return Memory(whole.peak, whole.weights)
+            return Memory(whole.inputs + whole.peak, whole.weights)
         tile = self._source.footprint(self._shapes_of(cuts), self._dtype)
         return Memory(whole.outputs + tile.inputs + tile.peak, whole.weights)
 
