@@ -31,6 +31,8 @@ def parsed(inputs: Any) -> tuple[Shapes, Types]:
     dtypes: list[torch.dtype | None] = []
     for item in items:
         if isinstance(item, torch.Tensor):
+            if not item.numel():
+                raise InputError(f"input of shape {tuple(item.shape)}: it holds nothing; expected sizes of at least 1")
             shapes.append(tuple(item.shape))
             dtypes.append(item.dtype)
         elif isinstance(item, (list, tuple)) and item and all(_is_int(n) and n >= 1 for n in item):

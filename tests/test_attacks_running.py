@@ -276,3 +276,8 @@ def test_digits_that_are_no_numbers(arguments, capsys):
         == 2
     )
     assert "expected" in capsys.readouterr().err
+
+
+def test_an_empty_batch_is_refused():
+    with pytest.raises(oc.InputError, match="holds nothing"):
+        oc.run(nn.Conv2d(1, 1, 3), torch.zeros(0, 1, 20, 20), block=8)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sized
+from collections import deque
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from .wrong import WrongTileError
 
 ROOM = 1e3
 """Two runs of a net without memory may be apart by so many units of rounding; on a CPU they are not."""
+CONTAINERS = (list, tuple, dict, set, deque)
 
 
 def marks(module: nn.Module) -> dict[tuple[str, str], Any]:
@@ -29,7 +31,7 @@ def _mark(value: Any) -> Any:
         return id(value), None if value.is_inference() else value._version
     if isinstance(value, (int, float, complex, str, type(None))):
         return value
-    return id(value), len(value) if isinstance(value, Sized) else None
+    return id(value), len(value) if isinstance(value, CONTAINERS) else None
 
 
 def refuse_memory(first: Mapping[str, Tensor], again: Mapping[str, Tensor]) -> None:
