@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
 from typing import Any
 
 import torch
@@ -134,15 +134,22 @@ class Tiled(nn.Module):
             "block": block, "schedule": schedule, "memory": memory, "fixed_tile": fixed_tile,
         }  # fmt: skip
         self._analysis: dict[str, Any] = {"axes": axes, "layout": layout}
-        self._plans = lru_cache(maxsize=PLANS_KEPT)(self._planned)
+        self._plans: dict[Signature, tuple[Structure, Plan]] = {}
 
     def plan(self, *shapes: Sequence[int]) -> Plan:
         """The plan for inputs of these shapes. Raises what `overlapcalc.plan` raises."""
-        return self._plans(tuple((tuple(shape), own_type(self.model)) for shape in shapes), self._structure())
+        return self._plan_for(tuple((tuple(shape), own_type(self.model)) for shape in shapes))
 
-    def _structure(self) -> tuple[tuple[str, int, int | None], ...]:
-        """Changes whenever a buffer does: it may be a mask, and a mask decides what is read."""
-        return tuple((name, id(b), None if b.is_inference() else b._version) for name, b in self.model.named_buffers())
+    def _plan_for(self, signature: Signature) -> Plan:
+        """The plan that is kept, or a new one. No plan outlives the buffers that the model had: one may be a mask, and
+        a mask decides what is read."""
+        now = _structure(self.model)
+        known = self._plans.pop(signature, None)
+        made = known[1] if known is not None and _same(known[0], now) else self._planned(signature)
+        self._plans[signature] = now, made
+        while len(self._plans) > PLANS_KEPT:
+            del self._plans[next(iter(self._plans))]
+        return made
 
     def forward(self, *inputs: Tensor) -> Any:
         """What the net gives on the whole, in the structure in which it gives it."""
@@ -175,7 +182,7 @@ class Tiled(nn.Module):
 
     def _prepared(self, inputs: tuple[Tensor, ...]) -> tuple[Plan, Mapping[str, Tensor]]:
         self._check(inputs)
-        made = self._plans(tuple((tuple(x.shape), x.dtype) for x in inputs), self._structure())
+        made = self._plan_for(tuple((tuple(x.shape), x.dtype) for x in inputs))
         return made, dict(zip(made.inputs, inputs, strict=True))
 
     def _check(self, inputs: tuple[Tensor, ...]) -> None:
@@ -186,7 +193,7 @@ class Tiled(nn.Module):
             if where is not None and x.device != where:
                 raise InputError(f"input {i} is on {x.device}, the model on {where}; move one of them")
 
-    def _planned(self, shapes: tuple[tuple[tuple[int, ...], torch.dtype], ...], structure: object) -> Plan:
+    def _planned(self, shapes: Signature) -> Plan:
         given: Any = [torch.empty(shape, dtype=dtype, device="meta") for shape, dtype in shapes]
         made = plan(self.model, given, **self._options, **self._analysis)
         if any(name is None for name in made.leaves):
@@ -198,6 +205,22 @@ class Tiled(nn.Module):
 
 
 PLANS_KEPT = 16
+Signature = tuple[tuple[tuple[int, ...], torch.dtype], ...]
+"""The shape and the type of every input."""
+Structure = tuple[tuple["weakref.ref[Any]", int | None], ...]
+"""The model and its buffers, each with the number of times that it was written to."""
+
+
+def _structure(model: nn.Module) -> Structure:
+    versions = [(b, None if b.is_inference() else b._version) for b in model.buffers()]
+    return ((weakref.ref(model), None), *((weakref.ref(b), version) for b, version in versions))
+
+
+def _same(a: Structure, b: Structure) -> bool:
+    """Of the same things, none of them gone."""
+    return len(a) == len(b) and all(
+        x() is not None and x() is y() and m == n for (x, m), (y, n) in zip(a, b, strict=True)
+    )
 
 
 def _noting_structure(net: nn.Module, spec: list[Any]) -> Any:

@@ -281,3 +281,16 @@ def test_digits_that_are_no_numbers(arguments, capsys):
 def test_an_empty_batch_is_refused():
     with pytest.raises(oc.InputError, match="holds nothing"):
         oc.run(nn.Conv2d(1, 1, 3), torch.zeros(0, 1, 20, 20), block=8)
+
+
+def test_a_copy_of_a_tiled_net_plans_for_its_own_model():
+    torch.manual_seed(0)
+    x = image(1, 1, 40, 40)
+    net = oc.tiled(Masked().double(), x.shape, block=8)
+    twin = copy.deepcopy(net)
+    with torch.no_grad():
+        twin.model.mask = torch.ones(1, 1, 5, 5, dtype=torch.float64)
+        assert float((twin(x) - twin.model(x)).abs().max()) <= TOLERANCE
+        twin.model = nn.Conv2d(1, 1, 9, padding=4).double()
+        assert float((twin(x) - twin.model(x)).abs().max()) <= TOLERANCE
+        assert float((net(x) - net.model(x)).abs().max()) <= TOLERANCE
