@@ -1,6 +1,6 @@
 """How well is memory predicted? What a run takes, measured in a process of its own, over what the plan says.
 
-    python benchmarks/memory.py [--nets ...] [--size 512 768] [--types float32] [--threads 1] [--out FILE]
+    python benchmarks/memory.py [--nets ...] [--size 1024 1536] [--block 256] [--band 32] [--types float32] [--out FILE]
 
 For the whole net and for every schedule: `plan.full_memory` and `plan.memory`.
 """
@@ -26,7 +26,9 @@ from benchmarks.tilingpage import MIB, machine, versions
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="benchmarks/memory.py", description="Memory, measured and predicted.")
     parser.add_argument("--nets", nargs="+", choices=names(), default=names(), metavar="NET")
-    parser.add_argument("--size", nargs=2, type=int, default=(512, 768), metavar=("H", "W"), help="of the image")
+    parser.add_argument("--size", nargs=2, type=int, default=(1024, 1536), metavar=("H", "W"), help="of the image")
+    parser.add_argument("--block", type=int, default=256, help="of crop and trim")
+    parser.add_argument("--band", type=int, default=32, help="of stream")
     parser.add_argument("--types", nargs="+", choices=["float32", "float64"], default=["float32"], metavar="TYPE")
     parser.add_argument("--threads", type=int, default=1, metavar="N")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the page, in markdown")
@@ -35,8 +37,8 @@ def main(argv: list[str] | None = None) -> int:
     cells = [["net", "type", "way", "block", "measured", "plan", "ratio"]]
     for dtype in options.types:
         for net in options.nets:
-            for way, block in WAYS:
-                cells.append([net, dtype, way or "whole", str(block or ""), *_figures(net, dtype, way, block, options)])
+            for way, block in (("", 0), ("ours", options.block), ("trim", options.block), ("stream", options.band)):
+                cells.append([net, dtype, NAMES[way], str(block or ""), *_figures(net, dtype, way, block, options)])
                 print(", ".join(cells[-1]), flush=True)
     height, width = options.size
     about = f"MiB that one run takes on an image of {height}x{width}, whole and by blocks, over what the plan says; see"
@@ -49,9 +51,9 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-WAYS: tuple[tuple[str, int], ...] = (("", 0), ("ours", 128), ("trim", 128), ("stream", 32))
-"""Tools of tilers.py and their blocks; the whole net first."""
 SCHEDULES = {"": "crop", "ours": "crop", "trim": "trim", "stream": "stream"}
+"""Tools of tilers.py; "" is the whole net."""
+NAMES = {"": "whole", "ours": "crop", "trim": "trim", "stream": "stream"}
 
 
 def _figures(net: str, dtype: str, way: str, block: int, options: argparse.Namespace) -> list[str]:

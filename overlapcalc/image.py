@@ -18,7 +18,7 @@ Shapes = tuple[tuple[int, ...], ...]
 def parsed_image(text: str) -> tuple[int, ...]:
     """`3840x2160`, the width first, as sizes in that order. Raises InputError."""
     parts = text.lower().split("x")
-    if not 1 <= len(parts) <= 3 or not all(p.strip().isdigit() and int(p) >= 1 for p in parts):
+    if not 1 <= len(parts) <= 3 or not all(p.strip().isdecimal() and int(p) >= 1 for p in parts):
         raise InputError(f"image {text!r}: expected WIDTHxHEIGHT such as 3840x2160")
     return tuple(int(p) for p in parts)
 

@@ -31,6 +31,8 @@ def parsed(inputs: Any) -> tuple[Shapes, Types]:
     dtypes: list[torch.dtype | None] = []
     for item in items:
         if isinstance(item, torch.Tensor):
+            if not item.numel():
+                raise InputError(f"input of shape {tuple(item.shape)}: it holds nothing; expected sizes of at least 1")
             shapes.append(tuple(item.shape))
             dtypes.append(item.dtype)
         elif isinstance(item, (list, tuple)) and item and all(_is_int(n) and n >= 1 for n in item):
@@ -62,8 +64,13 @@ def module_inputs(model: Any, inputs: Any) -> tuple[Shapes, tuple[torch.dtype, .
             f"{type(model).__name__}.forward takes {wants} input{'s' if wants != '1' else ''}, {len(shapes)} given; "
             "give one shape per input tensor"
         )
-    default = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
+    default = own_type(model)
     return shapes, tuple(default if dtype is None else dtype for dtype in types)
+
+
+def own_type(model: nn.Module) -> torch.dtype:
+    """The floating type of a module: that of its parameters."""
+    return next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
 
 
 def forward_arity(model: nn.Module) -> tuple[int, int | None]:

@@ -188,9 +188,10 @@ class _Planner:
             cuts[axis] = Cut(longest.first + longest.last, strip.like)
         whole = self._source.footprint(self._shapes_of({}), self._dtype)
         if not any(cut.steps for cut in cuts.values()):
-            return Memory(whole.peak, whole.weights)
+            return Memory(whole.inputs + whole.peak, whole.weights)
         tile = self._source.footprint(self._shapes_of(cuts), self._dtype)
-        return Memory(whole.outputs + tile.inputs + tile.peak, whole.weights)
+        kinds = prod(len({slot.first + slot.last for slot in strip.slots}) for strip in strips.values())
+        return Memory(whole.outputs + tile.inputs + tile.peak + (kinds - 1) * tile.code, whole.weights)
 
     def _share(self, strips: Mapping[str, Strip]) -> float:
         """Of the samples of the image, how many the largest tile has."""
@@ -221,15 +222,12 @@ def _fed(strip: Strip) -> int:
 
 
 def _shapes(strips: Mapping[str, Strip]) -> list[dict[str, Cut]]:
-    """Tiles in which every length of every axis occurs, the largest and the smallest among them."""
-    lengths = {axis: sorted({slot.first + slot.last for slot in strip.slots}) for axis, strip in strips.items()}
-    most = max(map(len, lengths.values()), default=0)
-    found: list[dict[str, Cut]] = []
-    for i in range(most):
-        tile = {axis: Cut(cuts[min(i, len(cuts) - 1)], strips[axis].like) for axis, cuts in lengths.items()}
-        if tile not in found:
-            found.append(tile)
-    return found
+    """Every shape of tile that there is, the largest first: a net may look at one axis against another."""
+    lengths = [sorted({slot.first + slot.last for slot in strip.slots}) for strip in strips.values()]
+    return [
+        {axis: Cut(steps, strips[axis].like) for axis, steps in zip(strips, chosen, strict=True)}
+        for chosen in product(*lengths)
+    ]
 
 
 def _kinds(strips: Mapping[str, Strip]) -> Iterator[tuple[dict[str, Slot], int]]:

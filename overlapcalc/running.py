@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from .engine.block import within
 from .engine.store import Image, check, check_out, type_of, write
 from .engine.weigh import weighed
 from .errors import InputError
+from .inputs import own_type
 from .plan import Plan
 from .planner import make_plan
 
@@ -164,7 +165,7 @@ class Tiled(nn.Module):
             "fixed_tile": fixed_tile,
         }  # fmt: skip
         self._analysis: dict[str, Any] = {"axes": axes, "layout": layout}
-        self._machines = lru_cache(maxsize=PLANS_KEPT)(self._prepare)
+        self._machines: dict[Signature, tuple[Structure, Machine]] = {}
 
     def plan(self, *shapes: Sequence[int]) -> Plan:
         """The plan for inputs of these shapes. Raises what `overlapcalc.plan` raises."""
@@ -172,7 +173,18 @@ class Tiled(nn.Module):
 
     def machine(self, *shapes: Sequence[int]) -> Machine:
         """What runs inputs of these shapes."""
-        return self._machines(tuple((tuple(shape), None) for shape in shapes), self._type())
+        return self._machine_for(tuple((tuple(shape), own_type(self.model)) for shape in shapes))
+
+    def _machine_for(self, signature: Signature) -> Machine:
+        """The one that is kept, or a new one. None outlives the buffers that the model had: one may be a mask, and a
+        mask decides what is read."""
+        now = _structure(self.model)
+        known = self._machines.pop(signature, None)
+        found = known[1] if known is not None and _same(known[0], now) else self._made(signature)
+        self._machines[signature] = now, found
+        while len(self._machines) > PLANS_KEPT:
+            del self._machines[next(iter(self._machines))]
+        return found
 
     def forward(self, *inputs: Image, out: Any = None) -> Any:
         """What the net gives on the whole, in the structure in which it gives it; or `out`, filled with it."""
@@ -204,14 +216,8 @@ class Tiled(nn.Module):
 
     def _prepared(self, inputs: tuple[Image, ...]) -> tuple[Machine, Mapping[str, Image]]:
         self._check(inputs)
-        types = [type_of(x) for x in inputs]
-        shapes = tuple((tuple(x.shape), None if t.is_floating_point else t) for x, t in zip(inputs, types, strict=True))
-        machine = self._machines(shapes, self._type())
+        machine = self._machine_for(tuple((tuple(x.shape), type_of(x)) for x in inputs))
         return machine, dict(zip(machine.plan.inputs, inputs, strict=True))
-
-    def _type(self) -> torch.dtype | None:
-        """What the net is traced in: a net may cast to the type of its weights."""
-        return next((p.dtype for p in self.model.parameters() if p.is_floating_point()), None)
 
     def _check(self, inputs: tuple[Image, ...]) -> None:
         where = next((p.device for p in self.model.parameters()), None)
@@ -220,10 +226,8 @@ class Tiled(nn.Module):
             if where is not None and isinstance(x, Tensor) and x.device != where:
                 raise InputError(f"input {i} is on {x.device}, the model on {where}; move one of them")
 
-    def _prepare(
-        self, shapes: tuple[tuple[tuple[int, ...], torch.dtype | None], ...], _: torch.dtype | None
-    ) -> Machine:
-        given: Any = [torch.empty(shape, dtype=dtype, device="meta") if dtype else shape for shape, dtype in shapes]
+    def _made(self, shapes: Signature) -> Machine:
+        given: Any = [torch.empty(shape, dtype=dtype, device="meta") for shape, dtype in shapes]
         analysis = analyze(self.model, given, **self._analysis)
         made = plan(analysis, **self._options)
         if any(name is None for name in made.leaves):
@@ -235,6 +239,23 @@ class Tiled(nn.Module):
 
 
 PLANS_KEPT = 16
+Signature = tuple[tuple[tuple[int, ...], torch.dtype], ...]
+"""The shape and the type of every input."""
+Structure = tuple[tuple["weakref.ref[Any]", int | None], ...]
+"""The model and its buffers, each with the number of times that it was written to."""
+
+
+def _structure(model: nn.Module) -> Structure:
+    """A net that is traced in another type may cast otherwise, so parameters count by their type."""
+    versions = [(b, None if b.is_inference() else b._version) for b in model.buffers()]
+    return ((weakref.ref(model), hash(own_type(model))), *((weakref.ref(b), version) for b, version in versions))
+
+
+def _same(a: Structure, b: Structure) -> bool:
+    """Of the same things, none of them gone."""
+    return len(a) == len(b) and all(
+        x() is not None and x() is y() and m == n for (x, m), (y, n) in zip(a, b, strict=True)
+    )
 
 
 def _named_out(out: Any, made: Plan) -> dict[str, Any]:

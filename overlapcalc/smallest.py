@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import ceil
 
 from .analysis import Analysis
 from .demand import interior
@@ -15,14 +14,19 @@ from .tiling import Cutter
 
 LEAST = 8
 """A block of the proof image has at least so many samples on the finer side."""
+STEPS = (1, 3, 5, 7, 11)
 
 
 def proof_block(analysis: Analysis) -> dict[str, int]:
-    """The smallest whole block of at least LEAST samples, per axis, in samples of the finer side."""
+    """The smallest whole block of at least LEAST samples, per axis, in samples of the finer side.
+
+    Of an odd number of steps, never a power of two: an operator whose grid is 2, 4 or 8 times what its rule says would
+    look right on blocks that all start on multiples of 8.
+    """
     found = {}
     for axis in analysis.axes:
         cutter = Cutter(analysis._source.net, axis)
-        found[axis] = cutter.finest * ceil(LEAST / cutter.finest)
+        found[axis] = cutter.finest * next(n for n in STEPS if n * cutter.finest >= LEAST)
     return found
 
 

@@ -18,12 +18,14 @@ Retrace = Callable[[tuple[tuple[int, ...], ...], bool], Propagation]
 @dataclass(frozen=True)
 class Footprint:
     """Bytes of one run of a net. peak: what it makes and holds at its fullest, outputs and what kernels need for
-    themselves (on a CPU) included, inputs and weights not."""
+    themselves (on a CPU) included, inputs and weights not. code: the part of it that kernels keep for inputs of this
+    shape."""
 
     peak: int
     weights: int
     inputs: int
     outputs: int
+    code: int
 
 
 Held = Callable[[tuple[tuple[int, ...], ...], str | None], Footprint]

@@ -17,6 +17,7 @@ from .asked import Blocks, refuse_obstacles
 from .engine import Machine
 from .errors import InputError
 from .guess import guess_inputs
+from .inputs import own_type
 from .plan import Plan
 from .planner import make_plan
 from .proofs.borders import poisoned_borders
@@ -26,6 +27,7 @@ from .proofs.result import Figures, Proof, Verification
 from .proofs.schedules import FAILURES, by_blocks, exact_twin, said, values, whole
 from .proofs.settings import exact_kernels
 from .proofs.values import compared, timed
+from .running import floating_type
 from .smallest import proof_block, proof_shapes
 from .source import Source
 from .tiling import Cutter
@@ -43,7 +45,7 @@ def verify(
     tile: Tile | None = None,
     plan: Plan | None = None,
     device: torch.device | str = "cpu",
-    dtype: torch.dtype | None = None,
+    dtype: torch.dtype | str | None = None,
     bit_exact: bool = False,
     axes: Sequence[str] | str | None = None,
     layout: str | Sequence[str | None] | None = None,
@@ -78,11 +80,11 @@ def verify(
             plan = with_tiles(analysis, plan, tile)
     elif plan.inputs != analysis.inputs:
         raise InputError(f"the plan is for inputs {dict(plan.inputs)}, not {dict(analysis.inputs)}")
-    own = dtype or next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
+    own = floating_type(dtype) or own_type(model)
     named = _tensors(given, plan, own, where)
     wide = copy.deepcopy(model).eval().to(device=where, dtype=torch.float64)
     with torch.no_grad(), exact_kernels():
-        proofs = [*_claims(wide, analysis, plan, named), exact_twin(wide, analysis._source, plan, where)]
+        proofs = [*_claims(wide, analysis, plan, named), exact_twin(wide, analysis._source, plan, named, where)]
     with torch.no_grad(), exact_kernels(cudnn=True):
         narrow = copy.deepcopy(model).eval().to(device=where, dtype=own)
         figures, refused = _figures(wide, narrow, analysis._source, plan, named, where)
@@ -121,7 +123,12 @@ def _per_axis(block: Blocks, known: Mapping[str, int]) -> dict[str, int]:
 
 
 def _device(device: torch.device | str) -> torch.device:
-    found = torch.device(device)
+    try:
+        found = torch.device(device)
+    except RuntimeError as error:
+        raise InputError(f"device {device!r}: torch knows no such device; give cpu or cuda") from error
+    if found.type not in ("cpu", "cuda"):
+        raise InputError(f"device {device}: nets are proved on cpu and cuda")
     if found.type == "cuda" and not torch.cuda.is_available():
         raise InputError("device cuda: torch finds no CUDA device here, so nothing can be proved on one")
     return found
@@ -193,8 +200,17 @@ def with_tiles(analysis: Analysis, plan: Plan, tile: Tile) -> Plan:
     Raises InputError where such tiles would not start on the grid.
     """
     strips = {}
+    per_axis = tile if isinstance(tile, Mapping) else dict.fromkeys(plan.strips, tile)
+    for axis, sides in per_axis.items():
+        if axis not in plan.strips:
+            raise InputError(f"tile: no axis {axis!r} is cut here; there is {', '.join(plan.strips)}")
+        numbers = sides if isinstance(sides, (tuple, list)) else (sides,)
+        whole_numbers = all(isinstance(n, int) and not isinstance(n, bool) for n in numbers)
+        if not whole_numbers or len(numbers) != (1 if numbers == (sides,) else 2):
+            raise InputError(f"tile={sides!r} along {axis}: expected samples (before, after), or a number for both")
     for axis, strip in plan.strips.items():
         cutter = Cutter(analysis._source.net, axis)
-        sides = tile.get(axis, (0, 0)) if isinstance(tile, Mapping) else (tile, tile) if isinstance(tile, int) else tile
+        asked = per_axis.get(axis, 0)
+        sides = (asked, asked) if isinstance(asked, int) else asked
         strips[axis] = replace(strip, slots=tuple(cutter.with_sides(slot, *sides) for slot in strip.slots))
     return replace(plan, strips=strips)

@@ -88,7 +88,7 @@ def _verify(arguments: argparse.Namespace) -> int:
     tile: Any = None
     if arguments.tile is not None:
         sides = arguments.tile.split(",")
-        if len(sides) not in (1, 2) or not all(side.strip().isdigit() for side in sides):
+        if len(sides) not in (1, 2) or not all(side.strip().isdecimal() for side in sides):
             raise InputError(f"--tile {arguments.tile!r}: expected samples before and after, such as 12,12")
         tile = (int(sides[0]), int(sides[-1]))
     with subject_of(arguments) as subject:

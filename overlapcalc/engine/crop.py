@@ -6,27 +6,38 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten
 
-from ..errors import OverlapcalcError
 from ..named import Named
 from ..plan import Plan
 from ..tiling import Slot
 from .block import Block, within
+from .memory import marks, refuse_memory
 from .store import Image, read
+from .wrong import WrongTileError
 
 Net = Callable[..., Any]
 
 
-class WrongTileError(OverlapcalcError):
-    """The net does on a tile what its analysis does not say; nothing that it gives can be trusted."""
+def cropped(
+    net: Net,
+    plan: Plan,
+    inputs: Mapping[str, Image],
+    device: torch.device,
+    *,
+    watched: nn.Module | None = None,
+) -> Iterator[Block]:
+    """Run `net` on the tile of every block, in order. Raises WrongTileError.
 
-
-def cropped(net: Net, plan: Plan, inputs: Mapping[str, Image], device: torch.device) -> Iterator[Block]:
-    """Run `net` on the tile of every block, in order. Raises WrongTileError."""
-    for cell in plan.cells():
+    watched: the module behind `net`. Where the first tile leaves a trace in it, that tile is run again: a net that
+    gives something else the second time counts or remembers, and is refused.
+    """
+    for i, cell in enumerate(plan.cells()):
+        before = marks(watched) if watched is not None and not i and plan.count > 1 else None
         outputs = dict(zip(plan.outputs, run_tile(net, plan, inputs, cell, device), strict=True))
+        if watched is not None and before is not None and marks(watched) != before:
+            refuse_memory(outputs, dict(zip(plan.outputs, run_tile(net, plan, inputs, cell, device), strict=True)))
         regions, results = {}, {}
         for name in plan.outputs:
             labels = plan.labels[name]
@@ -61,10 +72,11 @@ def run_tile(
 
 
 def packed(tile: Tensor, *, like: Tensor) -> Tensor:
-    """A tile as a tensor of its own, in the memory format of the image: a net may look at it as a view."""
-    if tile.shape == like.shape:
-        return tile
-    for memory_format, dims in ((torch.channels_last, 4), (torch.channels_last_3d, 5)):
-        if like.dim() == dims and like.is_contiguous(memory_format=memory_format) and not like.is_contiguous():
-            return tile.contiguous(memory_format=memory_format)
-    return tile.contiguous()
+    """A tile as a tensor of its own, its dimensions in memory in the order of the image's.
+
+    Always a copy: a net may write to its input, and the next tile reads some of the same samples.
+    """
+    strides = like.stride()
+    order = sorted(range(like.dim()), key=lambda d: -strides[d])
+    back = sorted(range(like.dim()), key=lambda i: order[i])
+    return tile.permute(order).clone(memory_format=torch.contiguous_format).permute(back)

@@ -49,7 +49,7 @@ class Machine:
     ) -> Iterator[Block]:
         """Every block, in order. poison: see `Frame`; state: weights instead of the model's. Crop uses neither."""
         if self.plan.schedule == "crop":
-            return cropped(self._noted, self.plan, inputs, self.device)
+            return cropped(self._noted, self.plan, inputs, self.device, watched=self.model)
         frame = self.frame(inputs, poison, state)
         if self.plan.schedule == "trim":
             return trimmed(frame, self.calls, self.plan, inputs)

@@ -13,17 +13,20 @@ from .law import DimRead, Law
 KernelFunction = Callable[[Call], int]
 K = TypeVar("K", bound=KernelFunction)
 _KERNELS: dict[str, KernelFunction] = {}
+_DENSE: set[str] = set()
 
 
-def kernel(*ops: str) -> Callable[[K], K]:
+def kernel(*ops: str, dense: bool = False) -> Callable[[K], K]:
     """Register how many multiply-accumulates the kernels of these operators carry out for a call.
 
     As torch's flop counter has it: a convolution multiplies with its padding too, a transposed one spreads every
-    input sample over its whole kernel.
+    input sample over its whole kernel. dense: all of it is needed, and no one operand's reads would tell.
     """
 
     def register(function: K) -> K:
         _KERNELS.update(dict.fromkeys(ops, function))
+        if dense:
+            _DENSE.update(ops)
         return function
 
     return register
@@ -45,6 +48,8 @@ def needed_macs(call: Call, law: Law, starts: tuple[int, ...]) -> int:
 
     starts: the index in the whole image of the first sample along each dimension of the output.
     """
+    if call.node.op in _DENSE:
+        return kernel_macs(call)
     operand = next((k for k in (call.position("input"), call.position("self"), 0) if k is not None), 0)
     total = 0
     for link in law.links:

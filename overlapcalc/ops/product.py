@@ -235,9 +235,8 @@ def attention(call: Call) -> Law:
     return Law(tuple(links))
 
 
-@kernel(
-    "aten::linear", "aten::matmul", "aten::bmm", "aten::mm", "aten::addmm", "aten::baddbmm", "aten::mv", "aten::dot"
-)
+@kernel("aten::addmm", "aten::baddbmm", dense=True)
+@kernel("aten::linear", "aten::matmul", "aten::bmm", "aten::mm", "aten::mv", "aten::dot")
 def product_kernel(call: Call) -> int:
     """Every entry of the product, times the length of what lies between the factors."""
     name = _names(call)[0]
@@ -246,7 +245,7 @@ def product_kernel(call: Call) -> int:
     return prod(call.shape) * int(shape[_geometry(call)[name][0]])
 
 
-@kernel("aten::einsum")
+@kernel("aten::einsum", dense=True)
 def einsum_kernel(call: Call) -> int:
     """From left to right, two operands at a time: all letters of both that are still needed, but for a single one."""
     operands, result = _letters(call)
@@ -265,7 +264,8 @@ def einsum_kernel(call: Call) -> int:
 
 
 @kernel("aten::scaled_dot_product_attention", "aten::_scaled_dot_product_flash_attention_for_cpu",
-        "aten::_scaled_dot_product_efficient_attention", "aten::_scaled_dot_product_flash_attention")  # fmt: skip
+        "aten::_scaled_dot_product_efficient_attention", "aten::_scaled_dot_product_flash_attention",
+        dense=True)  # fmt: skip
 def attention_kernel(call: Call) -> int:
     """Queries times keys, and the result times values."""
     shapes = []

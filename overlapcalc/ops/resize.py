@@ -65,6 +65,12 @@ def _smooth_taps(support: int, factor: Fraction, o: int) -> Spans:
     return Spans.points([j for j, x in distances.items() if x < support and (x == 0 or x.denominator > 1)])
 
 
+def _copies(kind: str, factor: Fraction, size_out: int, size_in: int) -> bool:
+    """Whether torch takes a short cut that the factor does not: where it happens to give as many samples as it takes,
+    1.1 times 9, say, it copies; nearest doubles where it gives twice as many."""
+    return (size_out == size_in and factor != 1) or (kind == "nearest" and size_out == 2 * size_in and factor != HALF)
+
+
 def _rounds_exactly(kind: str, factor: Fraction, size_out: int, size_in: int) -> bool:
     """Whether torch's float32 index agrees with the exact one at every output of this image."""
     if kind not in ("nearest", "nearest_exact") or factor.denominator == 1:
@@ -90,6 +96,10 @@ def _resampled(call: Call, n: int, taps: Callable[[Fraction, int], Spans], borde
         block = None
         if call["align_corners"]:
             block = Block(Cause.ALIGN_CORNERS, "align_corners=True places samples by the size of the image")
+        elif _copies(rounds, factor, call.shape[d], x[d]):
+            block = Block(
+                Cause.RESIZE, f"resampling by {1 / factor} from {x[d]} to {call.shape[d]} copies samples instead"
+            )
         elif not _rounds_exactly(rounds, factor, call.shape[d], x[d]):
             block = Block(Cause.RESIZE, f"resampling by {1 / factor} is rounded unevenly in float32")
         elif guessed:

@@ -36,6 +36,8 @@ def poisoned_borders(
 ) -> Proof:
     """Every kind of block of the plan. full: what the net gives on the whole image."""
     net = source.net
+    if not all(bool(y.isfinite().all()) for y in full.values()):
+        return Proof(NAME, NOT_APPLICABLE, "the outputs of the net are not finite")
     failures, checks = list[str](), 0
     poisons = [POISONS[filling] for filling in Fillings(net.graph).used()]
     machine = Machine(model, source, plan)

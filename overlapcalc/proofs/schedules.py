@@ -36,9 +36,9 @@ def said(error: Exception) -> str:
 
 
 def whole(model: nn.Module, plan: Plan, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The outputs of one run on the whole image, by name."""
+    """The outputs of one run on the whole image, by name. On copies: a net may write to its inputs."""
     with torch.no_grad():
-        leaves = tree_flatten(model(*inputs.values()))[0]
+        leaves = tree_flatten(model(*(x.clone() for x in inputs.values())))[0]
     named = {name: leaf for name, leaf in zip(plan.leaves, leaves, strict=True) if name is not None}
     return {name: named[name] for name in plan.outputs}
 
@@ -60,13 +60,19 @@ def _unwritten(like: Tensor) -> float:
     return torch.nan if like.is_floating_point() or like.is_complex() else 0
 
 
-def exact_twin(model: nn.Module, source: Source, plan: Plan, device: torch.device) -> Proof:
+def exact_twin(
+    model: nn.Module, source: Source, plan: Plan, given: Mapping[str, Tensor], device: torch.device
+) -> Proof:
     """Integers modulo a prime leave no room for rounding: blocks and whole must be bit-identical.
 
-    Of a schedule that runs call by call the whole is run so too: the calls have a twin of their own.
+    given: the inputs; those of whole numbers, which may be indices, stay as they are. Of a schedule that runs call by
+    call the whole is run so too: the calls have a twin of their own.
     """
     name = "exact twin"
-    inputs = {name: residues(shape, 11 + i, device) for i, (name, shape) in enumerate(plan.inputs.items())}
+    inputs = {
+        name: residues(tuple(x.shape), 11 + i, device) if x.is_floating_point() else x
+        for i, (name, x) in enumerate(given.items())
+    }
     try:
         twin = twin_of(model)
         machine = Machine(twin, source, plan)

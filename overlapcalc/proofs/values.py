@@ -30,7 +30,8 @@ def compared(dtype: str, whole: Measured, blocks: Measured) -> Figures:
         wide = torch.complex128 if y.is_complex() else torch.float64
         apart = (y.to(wide) - z.to(wide)).abs()
         apart = torch.where(same, torch.zeros_like(apart), apart)
-        largest = float(y.abs().max())
+        finite = y.to(wide).abs()[y.isfinite()]
+        largest = float(finite.max()) if finite.numel() else 0.0
         worst = float(apart.nan_to_num(torch.inf).max())
         error = max(error, worst / largest if largest else torch.inf)
         if y.is_floating_point():

@@ -16,7 +16,7 @@ from ..errors import TraceError
 from ..source import Footprint
 from .export import quiet, reason
 from .tracer import Shapes
-from .workspace import bytes_in, while_running
+from .workspace import bytes_in, code, while_running
 
 
 class Held(TorchDispatchMode):
@@ -31,11 +31,15 @@ class Held(TorchDispatchMode):
         self._known = {t.untyped_storage()._cdata for t in known}
         self._live: dict[int, tuple[StorageWeakRef, int]] = {}
         self.peak = 0
+        self.code: dict[Any, int] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         before = sum(size for ref, size in self._live.values() if not ref.expired())  # type: ignore[no-untyped-call,misc]
         result = func(*args, **(kwargs or {}))
         workspace = while_running(func, args, result) if self._kernels else 0
+        made = code(func, args) if self._kernels else None
+        if made is not None:
+            self.code[made[0]] = made[1]
         for t in tree_iter(result):
             if isinstance(t, Tensor):
                 storage = t.untyped_storage()
@@ -43,7 +47,8 @@ class Held(TorchDispatchMode):
                 if ref.cdata not in self._known:
                     self._live[ref.cdata] = ref, storage.nbytes()
         self._live = {key: held for key, held in self._live.items() if not held[0].expired()}  # type: ignore[no-untyped-call]
-        self.peak = max(self.peak, before + workspace, sum(size for _, size in self._live.values()))
+        now = sum(size for _, size in self._live.values())
+        self.peak = max(self.peak, max(before + workspace, now) + sum(self.code.values()))
         return result
 
 
@@ -69,4 +74,5 @@ def footprint(model: nn.Module, shapes: Shapes, dtypes: Sequence[torch.dtype], d
             del result
     except Exception as error:  # torch raises many unrelated types here
         raise TraceError(reason(error).replace("torch.export fails", "a pass over shapes fails", 1)) from error
-    return Footprint(held.peak, sum(map(bytes_in, state.values())), sum(map(bytes_in, inputs)), sum(outputs.values()))
+    weights, given = sum(map(bytes_in, state.values())), sum(map(bytes_in, inputs))
+    return Footprint(held.peak, weights, given, sum(outputs.values()), sum(held.code.values()))

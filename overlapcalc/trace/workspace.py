@@ -6,6 +6,8 @@ Measured with torch 2.13 on x86-64 (oneDNN); `benchmarks/memory.py` compares pre
     float32 transposed convolution       max(2 * in + out, 3 * out)
     both where oneDNN is not used        columns + out, columns = channels * taps * positions
 
+and, kept for every new shape of tensors: code of about 2.4 KiB per tap of the kernel, 6 KiB where it is transposed.
+
 `blocked` rounds the channels up to what a vector register holds; fewer input channels than that are read as they are.
 """
 
@@ -36,6 +38,21 @@ def while_running(func: Any, args: Any, out: Any) -> int:
     channels = int((out if transposed else x).shape[1]) // int(groups)
     columns: int = channels * taps * positions * int(x.element_size())
     return columns + bytes_in(out) * (1 if groups == 1 else 2)
+
+
+def code(func: Any, args: Any) -> tuple[Any, int] | None:
+    """What a kernel is made for, and the bytes of its code; None for operators that need no code of their own."""
+    if func is not torch.ops.aten.convolution.default:
+        return None
+    x, weight, _, stride, padding, dilation, transposed, _, groups = args[:9]
+    if not _by_onednn(x, weight, stride, groups):
+        return None
+    key = tuple(x.shape), tuple(weight.shape), tuple(stride), tuple(padding), tuple(dilation), transposed, groups
+    return key, math.prod(weight.shape[2:]) * (CODE_TRANSPOSED if transposed else CODE)
+
+
+CODE, CODE_TRANSPOSED = 2400, 6000
+"""Bytes of code per tap. oneDNN writes code for every shape that it meets, and keeps it."""
 
 
 def bytes_in(t: Tensor) -> int:

@@ -1,0 +1,9 @@
+"""What stops a run by blocks."""
+
+from __future__ import annotations
+
+from ..errors import OverlapcalcError
+
+
+class WrongTileError(OverlapcalcError):
+    """The net does on a tile what its analysis does not say; nothing that it gives can be trusted."""
