@@ -22,6 +22,8 @@ spnasnet_100 nf_resnet50 edgenext_xx_small visformer_tiny caformer_s18 convforme
 cs3darknet_s repghostnet_050 efficientnet_lite0 vgg16 xcit_nano_12_p16_224 levit_conv_128s
 """
 NAMES = tuple(TRUNKS.split())
+FIXED = ("levit_conv_128s", "visformer_tiny")
+"""They run at one size only."""
 
 
 class Trunk(nn.Module):
@@ -49,5 +51,5 @@ def preload() -> None:
 
 
 def build(name: str) -> tuple[nn.Module, tuple[Tensor, ...]]:
-    size = 224 if name.endswith("224") else 128
+    size = 224 if name.endswith("224") or name in FIXED else 128
     return Trunk(name).eval(), (torch.zeros(1, 3, size, size),)
