@@ -3,7 +3,7 @@
 from .analysis import Analysis, AxisGrid, Pair
 from .analyze import analyze
 from .axis import AxisAnalysis
-from .engine import Block, WrongTileError
+from .engine import Block, NoSlabError, WrongTileError
 from .errors import (
     AmbiguousPair,
     InputError,
@@ -39,6 +39,7 @@ __all__ = [
     "InputError",
     "LocalAxis",
     "Memory",
+    "NoSlabError",
     "Obstacle",
     "ObstacleError",
     "OverlapcalcError",

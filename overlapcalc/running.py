@@ -97,9 +97,11 @@ def run(
     that it has now. For many images of one size, `tiled` plans only once.
     Raises what `plan` raises: a net that cannot be run by blocks along these axes is never run.
     """
-    return tiled(model, block=block, schedule=schedule, memory=memory, fixed_tile=fixed_tile, axes=axes, layout=layout)(
-        *inputs
-    )
+    net = tiled(
+        model, block=block, schedule=schedule, stream_axis=stream_axis, memory=memory, fixed_tile=fixed_tile, axes=axes,
+        layout=layout,
+    )  # fmt: skip
+    return net(*inputs, out=out)
 
 
 def blocks(
