@@ -378,7 +378,7 @@ def test_a_stream_goes_along_the_axis_it_is_told():
     model, x = conv(3, 3).double(), image(1, 3, 20, 30)
     for axis, other in (("H", "W"), ("W", "H")):
         seen = [b.regions["output"] for b in oc.blocks(model, x, schedule="stream", stream_axis=axis, block=5)]
-        assert [tuple(r[axis])[0] for r in seen] == list(range(0, x.shape["HW".index(axis) + 2], 5))
+        assert [r[axis].start for r in seen] == list(range(0, x.shape["HW".index(axis) + 2], 5))
         assert len({tuple(r[other]) for r in seen}) == 1
     with pytest.raises(oc.InputError, match="no such axis"):
         oc.run(model, x, schedule="stream", stream_axis="D")
