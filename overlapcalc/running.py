@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -188,8 +188,11 @@ class Tiled(nn.Module):
             del self._machines[next(iter(self._machines))]
         return found
 
-    def forward(self, *inputs: Image, out: Any = None) -> Any:
-        """What the net gives on the whole, in the structure in which it gives it; or `out`, filled with it."""
+    def forward(self, *inputs: Image, out: Any = None, after: Callable[[], object] | None = None) -> Any:
+        """What the net gives on the whole, in the structure in which it gives it; or `out`, filled with it.
+
+        after: called after every block.
+        """
         machine, named = self._prepared(inputs)
         made = machine.plan
         outputs: dict[str, Any] = _named_out(out, made)
@@ -203,6 +206,8 @@ class Tiled(nn.Module):
                         outputs[name] = result.new_empty(made.outputs[name])
                     write(outputs[name], within(made.labels[name], block.regions[name]), result)
                 del block, result
+                if after is not None:
+                    after()
         return machine.structured(outputs) if out is None else out
 
     def blocks(self, *inputs: Image) -> Iterator[Block]:

@@ -14,6 +14,9 @@ from .lattice import Lattice
 from .named import Named
 from .reach import Propagation
 
+MOST_BLOCKS = 100_000
+"""Along one axis."""
+
 
 @dataclass(frozen=True)
 class Slot:
@@ -80,6 +83,7 @@ class Cutter:
     def strip(self, steps: int, extra: int = 0) -> Strip:
         """Blocks of so many steps from the start on; tiles longer by `extra` steps than they need to be."""
         slots = []
+        self._refuse_many(-(-self.steps // steps))
         for start in range(0, self.steps, steps):
             stop = min(start + steps, self.steps)
             first, last = self.cut(start, stop)
@@ -95,6 +99,7 @@ class Cutter:
         slots, nodes = [], dict(self.outputs)
         ends = {shown: self._size(node) for shown, node in nodes.items()}
         length = max(-(-n * self.finest // self.lattice.per_step(nodes[shown])) for shown, n in ends.items())
+        self._refuse_many(-(-length // block))
         for start in range(0, length, block):
             stop = start + block
             outputs = {}
@@ -160,6 +165,12 @@ class Cutter:
         """The most steps that a tile for the block `[start, stop)` may leave out before and after."""
         cuts = [self.lattice.cut(found, node) for node, found in self._demand(start, stop).items()]
         return min(first for first, _ in cuts), min(last for _, last in cuts)
+
+    def _refuse_many(self, blocks: int) -> None:
+        if blocks > MOST_BLOCKS:
+            raise InputError(
+                f"{blocks} blocks along {self.axis}; at most {MOST_BLOCKS} are planned: give a larger block"
+            )
 
     def _spans(self, start: int, stop: int) -> dict[str, Span]:
         found = {}

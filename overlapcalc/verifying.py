@@ -15,7 +15,7 @@ from .analysis import Analysis
 from .analyze import Inputs, analyze
 from .asked import Blocks, refuse_obstacles
 from .engine import Machine
-from .errors import InputError
+from .errors import InputError, OverlapcalcError
 from .guess import guess_inputs
 from .inputs import own_type
 from .plan import Plan
@@ -63,7 +63,7 @@ def verify(
 
     Raises what `plan` raises, and InputError where the device is not there.
     """
-    where = _device(device)
+    where = device_of(device)
     if plan is not None and tile is not None:
         raise InputError("a plan and a tile exclude each other; give one of them")
     analysis, given = _subject(model, inputs, block, axes, layout)
@@ -83,6 +83,7 @@ def verify(
     own = floating_type(dtype) or own_type(model)
     named = _tensors(given, plan, own, where)
     wide = copy.deepcopy(model).eval().to(device=where, dtype=torch.float64)
+    _check_runs(wide, plan, named)
     with torch.no_grad(), exact_kernels():
         proofs = [*_claims(wide, analysis, plan, named), exact_twin(wide, analysis._source, plan, named, where)]
     with torch.no_grad(), exact_kernels(cudnn=True):
@@ -122,7 +123,7 @@ def _per_axis(block: Blocks, known: Mapping[str, int]) -> dict[str, int]:
     return dict(block) if isinstance(block, Mapping) else dict.fromkeys(known, block)
 
 
-def _device(device: torch.device | str) -> torch.device:
+def device_of(device: torch.device | str) -> torch.device:
     try:
         found = torch.device(device)
     except RuntimeError as error:
@@ -145,6 +146,19 @@ def _tensors(given: Any, plan: Plan, own: torch.dtype, where: torch.device) -> d
             x = torch.randn(shape, generator=noise, dtype=torch.float64)
         found[name] = x.to(device=where, dtype=own if x.is_floating_point() else x.dtype)
     return found
+
+
+def _check_runs(wide: nn.Module, plan: Plan, inputs: Mapping[str, Tensor]) -> None:
+    """Raises InputError where the net does not run whole: then there is nothing to compare with."""
+    try:
+        with torch.no_grad():
+            whole(wide, plan, {name: _widened(x) for name, x in inputs.items()})
+    except OverlapcalcError:
+        raise
+    except Exception as error:  # a net raises whatever it likes
+        text = (str(error).strip().splitlines() or [""])[0]
+        shapes = ", ".join("x".join(map(str, x.shape)) for x in inputs.values())
+        raise InputError(f"the net does not run on {shapes} in float64 ({type(error).__name__}: {text})") from error
 
 
 def _claims(wide: nn.Module, analysis: Analysis, plan: Plan, inputs: Mapping[str, Tensor]) -> list[Proof]:

@@ -257,3 +257,9 @@ def test_an_image_is_the_finer_of_input_and_output():
 def test_a_schedule_that_there_is_not():
     with pytest.raises(oc.InputError, match="schedule='zigzag': there is crop"):
         oc.plan(conv(3, 3), (1, 3, 32, 32), schedule="zigzag")
+
+
+def test_too_many_blocks_are_refused_at_once():
+    for schedule in ("crop", "trim", "stream"):
+        with pytest.raises(oc.InputError, match="give a larger block"):
+            oc.plan(nn.ReLU(), (1, 1, 8, 300_000), block=1, schedule=schedule)

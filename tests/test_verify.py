@@ -317,3 +317,16 @@ def test_a_verification_is_plain_data():
     assert found["plan"]["schedule"] == "crop"
     with pytest.raises(AttributeError):
         v.device = "x"  # type: ignore[misc]
+
+
+def test_a_net_that_does_not_run_is_an_input_error():
+    class Fails(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            if not torch.compiler.is_exporting():
+                raise KeyError("tables")
+            return x + 1
+
+    if not hasattr(torch.compiler, "is_exporting"):
+        pytest.skip("this torch does not say whether it exports")
+    with pytest.raises(oc.InputError, match="does not run on 1x1x24x24 in float64"):
+        oc.verify(Fails(), (1, 1, 24, 24))

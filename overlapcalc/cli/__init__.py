@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from ..errors import ObstacleError, OverlapcalcError
-from . import analysis, blocks
+from . import analysis, blocks, run
 from .common import BAD_INPUT, EPILOG, OBSTACLE, OK
 
 
@@ -54,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     analysis.add(commands)
     blocks.add(commands)
+    run.add(commands)
     return parser
 
 

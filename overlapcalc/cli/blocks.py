@@ -25,7 +25,7 @@ def add(commands: Any) -> None:
     _image_arguments(plan)
     plan.add_argument("--memory", metavar="AMOUNT", help="the blocks with the least work that fit, such as 2GiB")
     plan.add_argument(
-        "--fixed-tile", type=_count, metavar="N", help="tiles of one length, those at the border moved inward"
+        "--fixed-tile", type=count, metavar="N", help="tiles of one length, those at the border moved inward"
     )
     plan.add_argument("--dtype", metavar="TYPE", help="the floating type to predict memory for, such as float16")
     plan.add_argument("--format", choices=("table", "json"), default="table")
@@ -55,7 +55,7 @@ def _image_arguments(command: argparse.ArgumentParser) -> None:
         "--image", metavar="WIDTHxHEIGHT",
         help="the size of the image, such as 3840x2160: of the finer of input and output",
     )  # fmt: skip
-    command.add_argument("--block", type=_count, metavar="N", help="samples of a block, on the finer side")
+    command.add_argument("--block", type=count, metavar="N", help="samples of a block, on the finer side")
     command.add_argument("--schedule", choices=("crop", "trim", "stream"), default="crop", help="how blocks are run")
     command.add_argument("--stream-axis", metavar="AXIS", help="along which a stream goes; the longest when absent")
 
@@ -125,7 +125,7 @@ def _at_image(subject: Any, arguments: argparse.Namespace) -> Any:
     return analyze(subject.model, shapes, axes=subject.axes, layout=subject.layout)
 
 
-def _count(text: str) -> int:
+def count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r}: expected a number of samples, at least 1")
     return int(text)

@@ -1,0 +1,90 @@
+"""The command `run`."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from .blocks import count
+from .common import EPILOG, OK, model_arguments, subject_of
+
+
+def add(commands: Any) -> None:
+    run = commands.add_parser(
+        "run",
+        help="run a net on an image by blocks, from file to file",
+        description="Run a net by blocks. .npy and .zarr files are read and written by slices, so an image may be "
+        "larger than memory; pictures are read whole, 0 to 255 as 0 to 1. The result appears when it is complete.",
+        epilog=EPILOG,
+    )
+    model_arguments(run)
+    run.add_argument("--in", dest="image", action="append", required=True, metavar="FILE", help="once per input")
+    run.add_argument("--out", required=True, metavar="FILE", help="where the result goes")
+    run.add_argument("--weights", metavar="FILE", help="a state_dict: .pt, .pth (read safely) or .safetensors")
+    run.add_argument("--block", type=count, metavar="N", help="samples of a block, on the finer side")
+    run.add_argument("--memory", metavar="AMOUNT", help="the blocks with the least work that fit, such as 2GiB")
+    run.add_argument("--schedule", choices=("crop", "trim", "stream"), default="stream", help="how blocks are run")
+    run.add_argument("--stream-axis", metavar="AXIS", help="along which a stream goes; the longest when absent")
+    run.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1")
+    run.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from ..errors import InputError
+    from ..files import load_weights, read_image, written
+    from ..inputs import own_type
+    from ..running import tiled
+    from ..verifying import device_of
+
+    arguments.input = arguments.input or ["1x1x1x1"]  # not to be guessed: the files say it
+    with subject_of(arguments) as subject:
+        device = device_of(arguments.device)
+        model = subject.model
+        if not hasattr(model, "parameters"):
+            raise InputError("a saved program is not run by blocks; use the module it was made of")
+        if arguments.weights:
+            load_weights(model, Path(arguments.weights))
+        dtype = own_type(model)
+        dims = _dims(model)
+        images = [read_image(Path(name), dtype, dims) for name in arguments.image]
+        model = model.to(device)
+        net = tiled(
+            model, block=arguments.block, memory=arguments.memory, schedule=arguments.schedule,
+            stream_axis=arguments.stream_axis, axes=subject.axes, layout=subject.layout,
+        )  # fmt: skip
+        plan = net.plan(*(tuple(image.shape) for image in images))
+        if len(plan.outputs) > 1:
+            raise InputError(f"the net gives {', '.join(plan.outputs)}; the command writes one output")
+        placed = [image.to(device) if hasattr(image, "to") else image for image in images]
+        with written(Path(arguments.out), plan.outputs[0], dtype) as store, _progress(plan.count) as advance:
+            net(*placed, out=store, after=advance)
+    return OK
+
+
+def _dims(model: Any) -> int | None:
+    """How many dimensions an input has, where the first layer tells."""
+    from ..errors import InputError
+    from ..guess import guess_shape
+
+    try:
+        return len(guess_shape(model)[0])
+    except InputError:
+        return None
+
+
+@contextlib.contextmanager
+def _progress(blocks: int) -> Iterator[Any]:
+    """A bar on a terminal, nothing elsewhere."""
+    if not sys.stderr.isatty() or blocks < 2:
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("blocks", total=blocks)
+        yield lambda: progress.advance(task)
