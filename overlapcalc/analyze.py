@@ -115,7 +115,7 @@ def _of_module(
 
     def held(shapes: Shapes, dtype: str | None) -> Footprint:
         with evaluating(original()):
-            return footprint(copied, shapes, dtypes, None if dtype is None else getattr(torch, dtype))
+            return footprint(stand_in(copied), shapes, dtypes, None if dtype is None else getattr(torch, dtype))
 
     def calls(shapes: Shapes) -> Runnable:
         with evaluating(original()):

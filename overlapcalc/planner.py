@@ -86,13 +86,12 @@ class _Planner:
         strips = {}
         for axis, cutter in self.cutters.items():
             strips[axis] = fixed(cutter, tiles[axis]) if axis in tiles else cutter.strip(cutter.steps)
-        for shape in _shapes(strips):
-            differing = differing_axes(self._source, self._net, shape)
-            if differing:
-                raise InputError(
-                    f"no tiles of {dict(tiles)}: the net is another one on them along {', '.join(sorted(differing))}; "
-                    "choose larger ones"
-                )
+        differing = self._differing(strips)
+        if differing:
+            raise InputError(
+                f"no tiles of {dict(tiles)}: the net is another one on them along {', '.join(sorted(differing))}; "
+                "choose larger ones"
+            )
         return self._plan(strips)
 
     def within(self, budget: int) -> Plan:
@@ -142,13 +141,34 @@ class _Planner:
         extra = dict.fromkeys(steps, 0)
         while True:
             strips = self._strips(steps, extra)
-            differing: frozenset[str] = frozenset()
-            for shape in _shapes(strips):
-                differing |= differing_axes(self._source, self._net, shape)
+            differing = self._differing(strips)
             if not differing:
                 return strips
             for axis in differing:
                 extra[axis] = 2 * extra[axis] or 1
+
+    def _differing(self, strips: Mapping[str, Strip]) -> frozenset[str]:
+        """The axes along which the net is another one on some tile. Every shape of tile is looked at.
+
+        A trace tells for sure. Where a pass over shapes makes the very calls of a tile that was traced, none is needed.
+        """
+        differing: frozenset[str] = frozenset()
+        known: set[str] = set()
+        for shape in _shapes(strips):
+            trail = self._trail(shape)
+            if trail in known:
+                continue
+            found = differing_axes(self._source, self._net, shape)
+            differing |= found
+            if trail is not None and not found:
+                known.add(trail)
+        return differing
+
+    def _trail(self, cuts: Mapping[str, Cut]) -> str | None:
+        try:
+            return self._source.footprint(self._shapes_of(cuts), self._dtype).trail
+        except TraceError:
+            return None
 
     def _plan(self, strips: Mapping[str, Strip]) -> Plan:
         graph = self._net.graph

@@ -22,7 +22,8 @@ from .workspace import bytes_in, code, while_running
 class Held(TorchDispatchMode):
     """Sums up what operators give for as long as somebody holds it. peak: the most at any time, in bytes.
 
-    known: tensors that do not count. kernels: count what kernels need for themselves too.
+    known: tensors that do not count. kernels: count what kernels need for themselves too. trail: the calls made, with
+    every number in their arguments and which tensors they are made on; sizes of tensors are not in it.
     """
 
     def __init__(self, known: Sequence[Tensor], *, kernels: bool) -> None:
@@ -32,6 +33,8 @@ class Held(TorchDispatchMode):
         self._live: dict[int, tuple[StorageWeakRef, int]] = {}
         self.peak = 0
         self.code: dict[Any, int] = {}
+        self.trail: list[Any] = []
+        self._places = {id(t): i for i, t in enumerate(known)}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         before = sum(size for ref, size in self._live.values() if not ref.expired())  # type: ignore[no-untyped-call,misc]
@@ -40,8 +43,10 @@ class Held(TorchDispatchMode):
         made = code(func, args) if self._kernels else None
         if made is not None:
             self.code[made[0]] = made[1]
+        self.trail.append((str(func), *map(self._told, tree_iter((args, kwargs or {})))))
         for t in tree_iter(result):
             if isinstance(t, Tensor):
+                self._places[id(t)] = len(self._places) + len(self.trail)
                 storage = t.untyped_storage()
                 ref = StorageWeakRef(storage)  # type: ignore[no-untyped-call]
                 if ref.cdata not in self._known:
@@ -50,6 +55,11 @@ class Held(TorchDispatchMode):
         now = sum(size for _, size in self._live.values())
         self.peak = max(self.peak, max(before + workspace, now) + sum(self.code.values()))
         return result
+
+    def _told(self, value: Any) -> Any:
+        if isinstance(value, Tensor):
+            return "tensor", self._places.get(id(value), -1)
+        return value if isinstance(value, (int, float, bool, str, type(None))) else str(value)
 
 
 def footprint(model: nn.Module, shapes: Shapes, dtypes: Sequence[torch.dtype], dtype: torch.dtype | None) -> Footprint:
@@ -70,9 +80,10 @@ def footprint(model: nn.Module, shapes: Shapes, dtypes: Sequence[torch.dtype], d
             held = Held([*inputs, *state.values()], kernels=True)
             with held:
                 result = torch.func.functional_call(model, state, tuple(inputs))
+            held.trail.append([held._told(leaf) for leaf in tree_iter(result)])
             outputs = {t.untyped_storage()._cdata: bytes_in(t) for t in tree_iter(result) if isinstance(t, Tensor)}
             del result
     except Exception as error:  # torch raises many unrelated types here
         raise TraceError(reason(error).replace("torch.export fails", "a pass over shapes fails", 1)) from error
     weights, given = sum(map(bytes_in, state.values())), sum(map(bytes_in, inputs))
-    return Footprint(held.peak, weights, given, sum(outputs.values()), sum(held.code.values()))
+    return Footprint(held.peak, weights, given, sum(outputs.values()), sum(held.code.values()), repr(held.trail))
