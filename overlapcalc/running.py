@@ -13,14 +13,14 @@ from .amount import bytes_of
 from .analysis import Analysis
 from .analyze import Inputs, analyze, evaluating
 from .asked import Blocks
-from .engine import Block, Machine
+from .engine import Block, Machine, NoSlabError
 from .engine.block import within
 from .engine.store import Image, check, check_out, type_of, write
 from .engine.weigh import weighed
 from .errors import InputError
 from .inputs import own_type
 from .plan import Plan
-from .planner import make_plan
+from .planner import SCHEDULES, make_plan
 
 
 def plan(
@@ -30,7 +30,7 @@ def plan(
     block: Blocks | None = None,
     memory: int | str | None = None,
     fixed_tile: Blocks | None = None,
-    schedule: str = "crop",
+    schedule: str | None = None,
     stream_axis: str | None = None,
     dtype: torch.dtype | str | None = None,
     axes: Sequence[str] | str | None = None,
@@ -42,7 +42,8 @@ def plan(
     of the finer of input and output, rounded up to whole outputs (256 when nothing is asked for), for all axes or
     {"W": 256}, then the other axes stay whole. memory: a budget such as "2GiB" instead, weights included: the blocks
     with the least work that fit. fixed_tile: tiles of one length in samples of the input, those at the border moved
-    inward. schedule: "crop", "trim" or "stream" (docs/mathematics.md). stream_axis: along which a stream goes, the
+    inward. schedule: "crop", "trim" or "stream" (docs/mathematics.md); when absent crop, with a budget the one with the
+    least work. stream_axis: along which a stream goes, the
     longest axis when absent. dtype: the floating type to predict memory for.
 
     No forward pass is run. Raises InputError, TraceError, UnknownOperatorError; ObstacleError where the net cannot be
@@ -53,6 +54,9 @@ def plan(
     floating = floating_type(dtype)
     budget = None if memory is None else bytes_of(memory)
     name = None if floating is None else str(floating).removeprefix("torch.")
+    if schedule is None and budget is not None and block is None and fixed_tile is None:
+        return _least_work(model, budget, stream_axis, dtype)
+    schedule = schedule or ("crop" if stream_axis is None else "stream")
     if schedule == "crop":
         return make_plan(model, block=block, memory=budget, fixed_tile=fixed_tile, stream_axis=stream_axis, dtype=name)
     if budget is not None and block is not None:
@@ -71,6 +75,20 @@ def plan(
     )
 
 
+def _least_work(analysis: Analysis, budget: int, stream_axis: str | None, dtype: torch.dtype | str | None) -> Plan:
+    """Of all schedules that fit into a budget, the one with the least work. Raises InputError."""
+    found: list[Plan] = []
+    refused: list[str] = []
+    for schedule in SCHEDULES if stream_axis is None else ("stream",):
+        try:
+            found.append(plan(analysis, memory=budget, schedule=schedule, stream_axis=stream_axis, dtype=dtype))
+        except (InputError, NoSlabError) as error:
+            refused.append(f"{schedule}: {error}")
+    if not found:
+        raise InputError("; ".join(refused))
+    return min(found, key=lambda made: (made.work.kernel_macs, made.memory.total if made.memory else 0))
+
+
 BANDS = (4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048)
 """Blocks that are tried for a budget, from the largest on."""
 
@@ -80,7 +98,7 @@ def run(
     *inputs: Image,
     out: Any = None,
     block: Blocks | None = None,
-    schedule: str = "crop",
+    schedule: str | None = None,
     stream_axis: str | None = None,
     memory: int | str | None = None,
     fixed_tile: Blocks | None = None,
@@ -108,7 +126,7 @@ def blocks(
     model: nn.Module,
     *inputs: Image,
     block: Blocks | None = None,
-    schedule: str = "crop",
+    schedule: str | None = None,
     stream_axis: str | None = None,
     memory: int | str | None = None,
     fixed_tile: Blocks | None = None,
@@ -151,7 +169,7 @@ class Tiled(nn.Module):
         model: nn.Module,
         *,
         block: Blocks | None = None,
-        schedule: str = "crop",
+        schedule: str | None = None,
         stream_axis: str | None = None,
         memory: int | str | None = None,
         fixed_tile: Blocks | None = None,

@@ -216,7 +216,7 @@ def test_the_blocks_with_the_least_work_that_fit():
     seen = []
     for share in (0.7, 0.4, 0.2):
         budget = int(full.memory.total * share)
-        found = oc.plan(model, shape, memory=budget)
+        found = oc.plan(model, shape, memory=budget, schedule="crop")
         assert found.memory is not None
         assert found.memory.total <= budget
         seen.append(found.work.kernel_macs)
@@ -263,3 +263,18 @@ def test_too_many_blocks_are_refused_at_once():
     for schedule in ("crop", "trim", "stream"):
         with pytest.raises(oc.InputError, match="give a larger block"):
             oc.plan(nn.ReLU(), (1, 1, 8, 300_000), block=1, schedule=schedule)
+
+
+def test_a_budget_chooses_the_schedule_too():
+    model, shape = nn.Sequential(conv(3, 16, 5), nn.ReLU(), conv(16, 3, 5)), (1, 3, 128, 128)
+    full = oc.plan(model, shape, block=4096)
+    assert full.memory is not None
+    found = oc.plan(model, shape, memory=full.memory.total // 3)
+    others = [oc.plan(model, shape, memory=full.memory.total // 3, schedule=s) for s in ("crop", "trim", "stream")]
+    assert found.memory is not None
+    assert found.memory.total <= full.memory.total // 3
+    assert found.work.kernel_macs == min(p.work.kernel_macs for p in others) == full.full.kernel_macs
+    assert found.schedule == "stream"
+    x = torch.rand(shape)
+    with torch.no_grad():
+        assert torch.allclose(oc.run(model, x, memory=full.memory.total // 3), model(x), atol=1e-5)

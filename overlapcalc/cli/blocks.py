@@ -56,7 +56,10 @@ def _image_arguments(command: argparse.ArgumentParser) -> None:
         help="the size of the image, such as 3840x2160: of the finer of input and output",
     )  # fmt: skip
     command.add_argument("--block", type=count, metavar="N", help="samples of a block, on the finer side")
-    command.add_argument("--schedule", choices=("crop", "trim", "stream"), default="crop", help="how blocks are run")
+    command.add_argument(
+        "--schedule", choices=("crop", "trim", "stream"),
+        help="how blocks are run: crop when absent, of plan with a budget the one with the least work",
+    )  # fmt: skip
     command.add_argument("--stream-axis", metavar="AXIS", help="along which a stream goes; the longest when absent")
 
 
@@ -99,7 +102,7 @@ def _verify(arguments: argparse.Namespace) -> int:
             subject.model,
             inputs,
             block=arguments.block,
-            schedule=arguments.schedule,
+            schedule=arguments.schedule or "crop",
             stream_axis=arguments.stream_axis,
             tile=tile,
             device=arguments.device,
