@@ -8,7 +8,7 @@ ZOO ?= benchmarks/nets.py
 BENCH ?= $(RUN)
 RESULTS ?= benchmarks/results/$(basename $(notdir $(ZOO)))
 
-.PHONY: cuda demo test lint fuzz bench-zoo bench-speed bench-tiling bench-memory clean
+.PHONY: bench-streaming cuda demo test lint fuzz bench-zoo bench-speed bench-tiling bench-memory clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -43,6 +43,9 @@ bench-tiling: $(if $(filter $(RUN),$(BENCH)),$(VENV)/installed)
 
 bench-memory: $(if $(filter $(RUN),$(BENCH)),$(VENV)/installed)
 	OMP_NUM_THREADS=1 $(BENCH) benchmarks/memory.py --out docs/results/memory.md
+
+bench-streaming: $(if $(filter $(RUN),$(BENCH)),$(VENV)/installed)
+	PYTHONPATH=. $(BENCH) benchmarks/streaming.py --out docs/results/streaming.md
 
 # On a machine with CUDA: the proofs, memory and time there. Without, it says so and does nothing.
 cuda: $(if $(filter $(RUN),$(BENCH)),$(VENV)/installed)
