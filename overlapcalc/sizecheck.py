@@ -71,6 +71,8 @@ def _adopted(small: Any, large: Any) -> Any:
         return tuple(_adopted(a, b) for a, b in zip(small, large, strict=True))
     if not isinstance(small, Constant) or not isinstance(large, Constant) or len(small.shape) != len(large.shape):
         return small
+    if small.shape == large.shape:
+        return small  # it knows as much, and its values may be others
     for d, (n, m) in enumerate(zip(small.shape, large.shape, strict=True)):
         q = large.variation[d] if d < len(large.variation) else None
         if n == m:

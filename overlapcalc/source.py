@@ -19,14 +19,15 @@ Retrace = Callable[[tuple[tuple[int, ...], ...], bool], Propagation]
 class Footprint:
     """Bytes of one run of a net. peak: what it makes and holds at its fullest, outputs and what kernels need for
     themselves (on a CPU) included, inputs and weights not. code: the part of it that kernels keep for inputs of this
-    shape. trail: the calls that it makes, sizes of tensors aside: two runs of one trail are runs of one net."""
+    shape.
+    trail: the calls that it makes, sizes aside: runs of one trail are runs of one net. None: not known."""
 
     peak: int
     weights: int
     inputs: int
     outputs: int
     code: int
-    trail: str
+    trail: str | None
 
 
 Held = Callable[[tuple[tuple[int, ...], ...], str | None], Footprint]

@@ -294,3 +294,30 @@ def test_a_copy_of_a_tiled_net_plans_for_its_own_model():
         twin.model = nn.Conv2d(1, 1, 9, padding=4).double()
         assert float((twin(x) - twin.model(x)).abs().max()) <= TOLERANCE
         assert float((net(x) - net.model(x)).abs().max()) <= TOLERANCE
+
+
+@pytest.mark.parametrize("which", ["pieces", "attributes", "made"])
+def test_the_same_calls_on_other_tensors_are_another_net(which):
+    """Wide tiles take one of two tensors, high ones the other: the calls are the same."""
+
+    class Either(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = torch.tensor(2.0), torch.tensor(-3.0)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            wide = x.shape[-1] > x.shape[-2]
+            a, b = x.chunk(2, 1)
+            if which == "pieces":
+                return (a if wide else b) + 1
+            if which == "attributes":
+                return a * (self.first if wide else self.second)
+            return a * torch.tensor([2.0 if wide else -3.0], dtype=x.dtype)
+
+    x = torch.rand(1, 2, 58, 72, dtype=torch.float64)
+    whole = Either()(x)
+    try:
+        y = oc.run(Either(), x, block={"H": 49, "W": 59})
+    except oc.OverlapcalcError:
+        return
+    assert torch.equal(y, whole)

@@ -332,3 +332,16 @@ def test_verify_as_json_and_junit():
     assert suite.get("tests") == "5"
     assert int(suite.get("failures") or 0) == len(suite.findall("testcase/failure")) >= 2
     assert {case.get("classname") for case in suite} == {"examples/unet.py:UNet"}
+
+
+def test_the_plan_in_the_readme_is_what_the_command_prints():
+    text = (ROOT / "README.md").read_text()
+    shown = (
+        text[text.index("$ overlapcalc plan examples/unet.py:UNet --image 3840x2160\n") :]
+        .split("```")[0]
+        .splitlines()[1:]
+    )
+    printed = run("plan", "examples/unet.py:UNet", "--image", "3840x2160", COLUMNS="120").stdout.splitlines()
+    figures = [line for line in shown if line.strip() and line != "..." and not line.startswith("peak memory")]
+    assert len(figures) >= 10
+    assert [line for line in figures if line not in printed] == []  # memory depends on the machine's kernels

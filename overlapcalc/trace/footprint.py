@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,7 +24,8 @@ class Held(TorchDispatchMode):
     """Sums up what operators give for as long as somebody holds it. peak: the most at any time, in bytes.
 
     known: tensors that do not count. kernels: count what kernels need for themselves too. trail: the calls made, with
-    every number in their arguments and which tensors they are made on; sizes of tensors are not in it.
+    every number in their arguments and which tensors they are made on; sizes of tensors are not in it. strange: a call
+    was made on a tensor of unknown values, so that the trail does not say it all.
     """
 
     def __init__(self, known: Sequence[Tensor], *, kernels: bool) -> None:
@@ -34,7 +36,10 @@ class Held(TorchDispatchMode):
         self.peak = 0
         self.code: dict[Any, int] = {}
         self.trail: list[Any] = []
-        self._places = {id(t): i for i, t in enumerate(known)}
+        self.strange = False
+        self._places: dict[int, tuple[weakref.ref[Tensor], Any]] = {
+            id(t): (weakref.ref(t), i) for i, t in enumerate(known)
+        }
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         before = sum(size for ref, size in self._live.values() if not ref.expired())  # type: ignore[no-untyped-call,misc]
@@ -44,9 +49,9 @@ class Held(TorchDispatchMode):
         if made is not None:
             self.code[made[0]] = made[1]
         self.trail.append((str(func), *map(self._told, tree_iter((args, kwargs or {})))))
-        for t in tree_iter(result):
+        for i, t in enumerate(tree_iter(result)):
             if isinstance(t, Tensor):
-                self._places[id(t)] = len(self._places) + len(self.trail)
+                self._places[id(t)] = weakref.ref(t), (len(self.trail), i)
                 storage = t.untyped_storage()
                 ref = StorageWeakRef(storage)  # type: ignore[no-untyped-call]
                 if ref.cdata not in self._known:
@@ -58,7 +63,9 @@ class Held(TorchDispatchMode):
 
     def _told(self, value: Any) -> Any:
         if isinstance(value, Tensor):
-            return "tensor", self._places.get(id(value), -1)
+            known, place = self._places.get(id(value), (None, None))
+            self.strange = self.strange or known is None or known() is not value
+            return "tensor", place
         return value if isinstance(value, (int, float, bool, str, type(None))) else str(value)
 
 
@@ -86,4 +93,11 @@ def footprint(model: nn.Module, shapes: Shapes, dtypes: Sequence[torch.dtype], d
     except Exception as error:  # torch raises many unrelated types here
         raise TraceError(reason(error).replace("torch.export fails", "a pass over shapes fails", 1)) from error
     weights, given = sum(map(bytes_in, state.values())), sum(map(bytes_in, inputs))
-    return Footprint(held.peak, weights, given, sum(outputs.values()), sum(held.code.values()), repr(held.trail))
+    return Footprint(
+        held.peak,
+        weights,
+        given,
+        sum(outputs.values()),
+        sum(held.code.values()),
+        None if held.strange else repr(held.trail),
+    )
