@@ -383,4 +383,5 @@ def test_a_stream_goes_along_the_axis_it_is_told():
     with pytest.raises(oc.InputError, match="no such axis"):
         oc.run(model, x, schedule="stream", stream_axis="D")
     with pytest.raises(oc.InputError, match="is for the schedule stream"):
-        oc.run(model, x, stream_axis="W")
+        oc.run(model, x, schedule="crop", stream_axis="W")
+    assert oc.tiled(model, x.shape, stream_axis="W").plan(x.shape).schedule == "stream"
