@@ -92,6 +92,17 @@ class SlabCall:
                 parts = self._along(parts, i, held.region[label], region[label], read, layout.sizes[i], fill)
         return parts.reshape(extents(layout, region))
 
+    def nothing(self, operand: int, dim: int) -> Tensor:
+        return self.fetch(operand).narrow(dim, 0, 0)
+
+    def constant(self, argument: str, item: int | None = None, spans: Mapping[int, Span] | None = None) -> Tensor:
+        assert self.invocation is not None
+        template = self.invocation.values[argument]
+        value: Tensor = self.frame.constants.value((template if item is None else template[item]).node)
+        for d, span in (spans or {}).items():
+            value = value.narrow(d, span.start, span.length)
+        return self._sliced(value, but=frozenset(spans or ()))
+
     def is_whole(self, operand: int, dim: int) -> bool:
         name = self.node.operands[operand]
         layout = self.frame.value(name).layout
@@ -114,6 +125,10 @@ class SlabCall:
         if values.get("device") is not None:
             values["device"] = self.frame.constants.device
         return self.invocation({**values, **changes})
+
+    def typed(self, x: Tensor) -> Tensor:
+        assert self.invocation is not None
+        return x.to(self.invocation.dtype)
 
     def kept(self, result: Tensor, dim: int, begins: int) -> Tensor:
         span = self.span(dim)
@@ -145,7 +160,9 @@ class SlabCall:
 
     def none(self, why: str) -> NoSlabError:
         where = self.frame.net.names.get(self.node.name) or self.node.layer or self.node.name
-        return NoSlabError(f"{where}: {self.node.called} {why}, so it cannot be run on a slab")
+        return NoSlabError(
+            f"{where}: {self.node.called} {why}, so it cannot be run on a slab; the schedule crop runs the net as it is"
+        )
 
     # ---- inside -------------------------------------------------------------------------------------------
 
@@ -232,24 +249,27 @@ class SlabCall:
             operand = next(taken)
             return None if changed else self.fetch(operand)
         if isinstance(template, Fixed):
+            if changed:
+                return None
             value = self.frame.constants.value(template.node)
-            return self._sliced(value) if isinstance(argument, Constant) and isinstance(value, Tensor) else value
+            cut = isinstance(argument, Constant) and isinstance(value, Tensor) and self._joins()
+            return self._sliced(value) if cut else value
         if isinstance(template, (list, tuple)) and isinstance(argument, (list, tuple)):
             return [self._filled(a, t, taken, changed) for a, t in zip(argument, template, strict=True)]
         return template
 
-    def _sliced(self, value: Tensor) -> Tensor:
+    def _sliced(self, value: Tensor, but: frozenset[int] = frozenset()) -> Tensor:
         """A constant that has an axis, as pointwise operators and `cat` join it: its region."""
-        if not self._joins():
-            return value
         n = len(self.layout.widths)
         for s in range(value.dim()):
             d = n - value.dim() + s
             places = self.layout.places(d)
             cut = [i for i in places if self.layout.labels[i] in self.region]
             whole = prod(self.layout.sizes[i] for i in places)
-            if not cut or value.shape[s] != whole or whole == 1:
+            if not cut or d in but or value.shape[s] == 1:
                 continue
+            if value.shape[s] != whole:
+                raise self.none("has a constant that is longer or shorter than its axis")
             shape = value.shape
             parts = value.reshape(*shape[:s], *(self.layout.sizes[i] for i in places), *shape[s + 1 :])
             for k, i in enumerate(places):
@@ -281,15 +301,24 @@ class SlabCall:
     def result(self) -> Tensor:
         """The region of the output. Raises NoSlabError."""
         function = run_of(self.node.op)
-        found: Tensor = self.plain() if function is None else function(self)
+        try:
+            found: Tensor = self.plain() if function is None else function(self)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            raise self.none(f"fails on a part of the image ({str(error).splitlines()[0]})") from error
         if tuple(found.shape) != self.shape:
-            raise AssertionError(f"{self.node.name} ({self.node.op}) gives {tuple(found.shape)}, not {self.shape}")
+            raise self.none(f"gives {tuple(found.shape)} on a part of the image where {self.shape} is wanted")
         return found
 
 
 FAR = 1 << 40
 """A position beyond every image."""
-JOINING = frozenset({"aten::cat", "aten::concat", "aten::concatenate", "aten::where", "aten::masked_fill"})
+JOINING = frozenset(
+    f"aten::{name}" for name in ("cat", "concat", "concatenate", "where", "masked_fill", "slice_scatter", "scatter",
+                                 "scatter_add", "scatter_reduce", "gather", "take_along_dim")
+)  # fmt: skip
+"""Operators, beside pointwise ones, that take constants whose dimensions are those of the output."""
 
 
 def extents(layout: Layout, region: Region) -> tuple[int, ...]:

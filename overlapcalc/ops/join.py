@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..graph import Constant
-from ..index import EMPTY, IndexMap, Spans
+from ..index import EMPTY, IndexMap, Span, Spans
 from .call import Call
 from .law import Block, Cause, DimRead, Law, Link, keep
 from .registry import rule
@@ -125,10 +125,9 @@ def slice_scatter(call: Call) -> Law:
     """
     n, d = len(call.shape), int(call["dim"] or 0) % len(call.shape)
     size, step = call.shape[d], int(call["step"] or 1)
-    start, end = int(call["start"] or 0), call["end"]
-    start = min(max(start + size if start < 0 else start, 0), size)
-    stop = size if end is None else min(max(end + size if end < 0 else int(end), 0), size)
-    regular = start < step and start + step * len(range(start, stop, step)) >= size
+    start, count = _written(call, d)
+    stop = start + step * count
+    regular = start < step and stop >= size
     everything = regular and step == 1
     base, source = call.position("self"), call.position("src")
     block = Block(Cause.POSITION, "writes into a part of the axis") if not regular and base is not None else None
@@ -146,6 +145,15 @@ def slice_scatter(call: Call) -> Law:
     more = call.placed(call["src"], {e: e for e in range(n)})
     periods += [(e, q * step if e == d else q) for e, q in more[0]]
     return Law(tuple(links), tuple(periods), tuple(blocks + more[1]))
+
+
+def _written(call: Call, d: int) -> tuple[int, int]:
+    """Where a slice along dimension d begins, and how many samples it has."""
+    size, step = call.shape[d], int(call["step"] or 1)
+    start, end = int(call["start"] or 0), call["end"]
+    start = min(max(start + size if start < 0 else start, 0), size)
+    stop = size if end is None else min(max(end + size if end < 0 else int(end), 0), size)
+    return start, len(range(start, stop, step))
 
 
 @rule("aten::select_scatter", shown=False)
@@ -185,6 +193,53 @@ def split_on_slab(slab: Slab) -> Tensor:
 
 @on_slab("aten::cat", "aten::concat", "aten::concatenate")
 def cat_on_slab(slab: Slab) -> Tensor:
-    if slab.span(int(slab.call["dim"] or 0) % len(slab.call.shape)) is not None:
-        raise slab.none("joins constants to the ends of the axis")
-    return slab.run()
+    """Along an axis constants are joined to the ends of data: of each piece what lies in the region."""
+    call = slab.call
+    d = int(call["dim"] or 0) % len(call.shape)
+    out = slab.span(d)
+    if out is None:
+        return slab.run()
+    pieces, start, operand = [], 0, 0
+    for i, item in enumerate(call["tensors"]):
+        data = not isinstance(item, Constant)
+        size = call.shapes[operand][d] if data else item.shape[d]
+        first, last = max(out.start - start, 0), min(out.stop - start, size)
+        if first < last:
+            span = Span(first, last)
+            pieces.append(slab.fetch(operand, {d: span}) if data else slab.constant("tensors", i, {d: span}))
+        elif data:
+            pieces.append(slab.nothing(operand, d))
+        start, operand = start + size, operand + data
+    return slab.run(tensors=pieces)
+
+
+@on_slab("aten::slice_scatter")
+def slice_scatter_on_slab(slab: Slab) -> Tensor:
+    """What of the slice lies in the region, written into what lies there of the rest."""
+    call = slab.call
+    d = int(call["dim"] or 0) % len(call.shape)
+    out, step = slab.span(d), int(call["step"] or 1)
+    if out is None:
+        return slab.run()
+    base, source = call.position("self"), call.position("src")
+    start, count = _written(call, d)
+    first = min(max(-(-(out.start - start) // step), 0), count)
+    last = max(min(-(-(out.stop - start) // step), count), first)
+    into = slab.constant("self") if base is None else slab.fetch(base, {d: out})
+    if first == last:
+        return into if source is None else slab.run(self=into, src=slab.nothing(source, d), start=0, end=0)
+    written = {d: Span(first, last)}
+    src = slab.constant("src", spans=written) if source is None else slab.fetch(source, written)
+    at = start + step * first - out.start
+    return slab.run(self=into, src=src, start=at, end=at + step * (last - first - 1) + 1)
+
+
+@on_slab("aten::select_scatter")
+def select_scatter_on_slab(slab: Slab) -> Tensor:
+    call = slab.call
+    base, source = call.position("self"), call.constant("src")
+    if slab.span(int(call["dim"]) % len(call.shape)) is not None:
+        raise slab.none("writes into one place of the axis")
+    if source is not None and any(n > 1 for n in source.shape):
+        raise slab.none("writes a constant that has dimensions")
+    return slab.run(self=slab.constant("self") if base is None else slab.fetch(base))

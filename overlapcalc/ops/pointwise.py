@@ -6,6 +6,7 @@ from ..index import IndexMap
 from .call import Call
 from .law import Block, Cause, DimRead, Law, Link, keep, per_channel
 from .registry import rule
+from .slab import Slab, Tensor, on_slab
 
 
 def broadcast(call: Call) -> Law:
@@ -111,3 +112,16 @@ def dropout(call: Call) -> Law:
         return law
     random = Block(Cause.RANDOM, "draws at random: it is in training mode")
     return Law(law.links, blocks=tuple((d, random) for d in range(len(call.shape))))
+
+
+@on_slab("aten::copy")
+def copy_on_slab(slab: Slab) -> Tensor:
+    """`self` is not there to be copied into: none of it is read."""
+    at = slab.call.position("src")
+    x = slab.constant("src") if at is None else slab.fetch(at)
+    return slab.typed(x).expand(slab.shape)
+
+
+@on_slab("aten::fill")
+def fill_on_slab(slab: Slab) -> Tensor:
+    return slab.typed(slab.run()).expand(slab.shape)

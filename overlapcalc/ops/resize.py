@@ -6,7 +6,7 @@ import struct
 from collections.abc import Callable
 from fractions import Fraction
 from functools import partial
-from math import floor
+from math import floor, pi, sin
 
 from ..index import IndexMap, Spans
 from .call import Call
@@ -113,8 +113,11 @@ SUPPORT = {"bilinear": 1, "bicubic": 2, "lanczos": 3}
 
 @rule(*(f"aten::_upsample_{kind}2d_aa" for kind in SUPPORT), sizes=("output_size",))
 def smooth(call: Call) -> Law:
-    support = next(n for kind, n in SUPPORT.items() if kind in call.node.op)
-    return _resampled(call, 2, partial(_smooth_taps, support), Border.CONSTANT)
+    return _resampled(call, 2, partial(_smooth_taps, _support(call.node.op)), Border.CONSTANT)
+
+
+def _support(op: str) -> int:
+    return next(n for kind, n in SUPPORT.items() if kind in op)
 
 
 @rule(
@@ -142,14 +145,35 @@ def _weights(kind: str, factor: Fraction, o: int) -> dict[int, float]:
         return {first: 1.0}
     if kind == "linear":
         return {first: float(1 - t), first + 1: float(t)}
-    return {first + i: float(_cubic(abs(t - i))) for i in (-1, 0, 1, 2)}
+    return {first + i: float(_cubic(abs(t - i), Fraction(-3, 4))) for i in (-1, 0, 1, 2)}
 
 
-def _cubic(x: Fraction) -> Fraction:
-    a = Fraction(-3, 4)
+def _cubic(x: Fraction, a: Fraction) -> Fraction:
     if x <= 1:
         return (a + 2) * x**3 - (a + 3) * x**2 + 1
     return a * x**3 - 5 * a * x**2 + 8 * a * x - 4 * a
+
+
+def _smooth_weights(op: str, factor: Fraction, size: int, o: int) -> dict[int, float]:
+    """The taps of an antialiased output that lie in the image, with their weights; the cubic's A is -1/2."""
+    support = _support(op)
+    wide = max(factor, Fraction(1))
+    centre = (o + HALF) * factor - HALF
+    taps = {
+        j: _filter(support, (j - centre) / wide) for j in _smooth_taps(support, factor, o).indices() if 0 <= j < size
+    }
+    total = sum(taps.values())
+    return {j: float(weight / total) for j, weight in taps.items()}
+
+
+def _filter(support: int, x: Fraction) -> Fraction | float:
+    """The triangle, Keys' cubic and the Lanczos filter, by how many samples they reach to a side."""
+    if support == 1:
+        return 1 - abs(x)
+    if support == 2:
+        return _cubic(abs(x), Fraction(-1, 2))
+    angle = pi * float(x)
+    return 1.0 if x == 0 else 3 * sin(angle) * sin(angle / 3) / angle**2
 
 
 def _kind(op: str) -> str:
@@ -166,11 +190,25 @@ def _kind(op: str) -> str:
 )
 def upsample_on_slab(slab: Slab) -> Tensor:
     """Axis by axis, with the weights of the whole image: at a cut nothing is clamped."""
+    kind = _kind(slab.call.node.op)
+    return _on_slab(slab, int(slab.call.node.op[-2]), "replicate", lambda factor, size: partial(_weights, kind, factor))
+
+
+@on_slab(*(f"aten::_upsample_{kind}2d_aa" for kind in SUPPORT))
+def smooth_on_slab(slab: Slab) -> Tensor:
+    """The same; at the image's own ends the weights are those of the taps that are left."""
+    return _on_slab(slab, 2, 0.0, partial(partial, _smooth_weights, slab.call.node.op))
+
+
+def _on_slab(
+    slab: Slab, n: int, fill: float | str, weights: Callable[[Fraction, int], Callable[[int], dict[int, float]]]
+) -> Tensor:
+    """The last n dimensions, each by `weights(factor, size)` of its outputs."""
     call = slab.call
-    x, n, rank = call.shapes[0], int(call.node.op[-2]), len(call.shape)
-    y = slab.fetch(fill="replicate")
+    x, rank = call.shapes[0], len(call.shape)
+    y = slab.fetch(fill=fill)
     for i in range(n):
         d = rank - n + i
         factor, _ = _factor(call, i, n, x[d], call.shape[d])
-        y = slab.resampled(y, d, slab.begins(0, d), partial(_weights, _kind(call.node.op), factor))
+        y = slab.resampled(y, d, slab.begins(0, d), weights(factor, x[d]))
     return y

@@ -39,6 +39,15 @@ class Slab(Protocol):
         the image stands `fill`: a number, "replicate" or "reflect".
         """
 
+    def nothing(self, operand: int, dim: int) -> Tensor:
+        """No samples along a dimension: what is made of constants alone is data all the same."""
+
+    def constant(self, argument: str, item: int | None = None, spans: Mapping[int, Span] | None = None) -> Tensor:
+        """The region of an argument that is a constant, or of one item of it, whose dimensions are the output's.
+
+        spans: dimension -> what is wanted there instead.
+        """
+
     def is_whole(self, operand: int, dim: int) -> bool:
         """Whether a dimension of an operand is an axis that is there whole, and wanted whole: padding may stay."""
 
@@ -47,6 +56,9 @@ class Slab(Protocol):
 
     def run(self, /, **changes: Any) -> Tensor:
         """Call the operator itself, with these arguments changed and the other operands as `fetch` gives them."""
+
+    def typed(self, x: Tensor) -> Tensor:
+        """`x` in the type that the operator gives."""
 
     def kept(self, result: Tensor, dim: int, begins: int) -> Tensor:
         """Of a result that begins at an absolute position along an axis, the region."""

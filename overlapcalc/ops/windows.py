@@ -133,3 +133,32 @@ def unfold_on_slab(slab: Slab) -> Tensor:
 @on_slab(WINDOWS)
 def windows_on_slab(slab: Slab) -> Tensor:
     return _windowed(slab, int(slab.call["dim"]), *slab.call["window"])
+
+
+@on_slab("aten::col2im")
+def col2im_on_slab(slab: Slab) -> Tensor:
+    """Enough windows to cover the region, added up; those beyond the image's are zero."""
+    call = slab.call
+    kernel, stride, padding, dilation = _window(call)
+    spans, begins, sizes = {}, [], []
+    for i in range(2):
+        out = slab.span(2 + i)
+        if out is None:
+            raise slab.none("adds up windows along a dimension that is no axis")
+        reach = dilation[i] * (kernel[i] - 1)
+        start = (out.start + padding[i] - reach) // stride[i]
+        stop = (out.stop - 1 + padding[i]) // stride[i] + 1
+        spans[4 + i] = Span(start, stop)
+        begins.append(start * stride[i] - padding[i])
+        sizes.append((stop - start - 1) * stride[i] + reach + 1)
+    x = slab.fetch(0, spans)
+    flat = x.reshape(x.shape[0], x.shape[1] * prod(kernel), -1)
+    y = slab.run(self=flat, output_size=sizes, padding=[0, 0])
+    for i in range(2):
+        y = slab.kept(y, 2 + i, begins[i])
+    return y
+
+
+@on_slab("aten::max_unpool2d", "aten::max_unpool3d")
+def max_unpool_on_slab(slab: Slab) -> Tensor:
+    raise slab.none("takes positions that count from the start of the image")

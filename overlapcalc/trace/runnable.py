@@ -24,12 +24,13 @@ class Fixed:
 class Invocation:
     """One call: `values` by argument name, in which `Fixed` stands for constants; data operands are None.
 
-    result: which of its results is meant, None where it has only one.
+    result: which of its results is meant, None where it has only one. dtype: of that result.
     """
 
     target: Any
     values: Mapping[str, Any]
     result: int | None
+    dtype: torch.dtype
 
     def __call__(self, values: Mapping[str, Any]) -> Tensor:
         """Call it with these arguments, none of them `Fixed` any more."""

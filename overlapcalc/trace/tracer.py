@@ -183,7 +183,7 @@ class Lowering:
         elif isinstance(fx.meta["val"], torch.Tensor):
             nodes.append(self._node(call, fx, result))
             if getattr(call.target, "_schema", None) is not None:
-                self.calls[fx.name] = self._invocation(call, None if call is fx else result)
+                self.calls[fx.name] = self._invocation(call, None if call is fx else result, fx.meta["val"].dtype)
 
     def runnable(self) -> Runnable:
         """The calls of the graph, after `graph` was asked for."""
@@ -196,15 +196,15 @@ class Lowering:
         types = [fakes[name].dtype for name in self.user_inputs if isinstance(fakes[name], torch.Tensor)]
         return Runnable(self.calls, self.places, self.program.call_spec.out_spec, weights, types)
 
-    def _invocation(self, call: FxNode, result: int | None) -> Invocation:
+    def _invocation(self, call: FxNode, result: int | None, dtype: torch.dtype) -> Invocation:
         """Operands that are data are None: the layer graph says what they are."""
 
         def value(v: Any) -> Any:
             if isinstance(v, FxNode):
                 return None if v in self.data else Fixed(v)
-            return type(v)(map(value, v)) if type(v) in (list, tuple) else v
+            return [value(one) for one in v] if isinstance(v, (list, tuple)) else v
 
-        return Invocation(call.target, {name: value(v) for name, v in _by_name(call)}, result)
+        return Invocation(call.target, {name: value(v) for name, v in _by_name(call)}, result, dtype)
 
     def _node(self, call: FxNode, fx: FxNode, result: int) -> Node:
         layer, name = layer_of(call), _name(call)
