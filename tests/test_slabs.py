@@ -119,6 +119,6 @@ class Unpooled(nn.Module):
 def test_what_has_no_slab_is_refused_by_name_and_crop_runs_it() -> None:
     x = torch.randn(1, 1, 16, 16, dtype=torch.float64)
     for schedule in ("trim", "stream"):
-        with pytest.raises(oc.NoSlabError, match="max_unpool2d takes positions that count .*the schedule crop runs"):
+        with pytest.raises(oc.NoSlabError, match=r"max_unpool2d takes positions that count .*the schedule crop runs"):
             oc.run(Unpooled(), x, schedule=schedule, block=4)
     assert torch.equal(oc.run(Unpooled(), x, schedule="crop", block=4), Unpooled()(x))
