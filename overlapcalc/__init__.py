@@ -19,9 +19,10 @@ from .local import LocalAxis
 from .measure import Sides
 from .ops import rule, unregister
 from .plan import Memory, Plan
+from .planning import plan
 from .proofs import Figures, Proof, Verification
 from .reach import Obstacle
-from .running import Tiled, blocks, plan, run, tiled
+from .running import Tiled, blocks, run, tiled
 from .verifying import verify
 from .version import __version__
 from .work import Work

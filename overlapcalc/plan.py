@@ -37,7 +37,7 @@ class Plan:
     strips: per axis that is cut, its blocks. work: all blocks together; largest: the most of one block (of a stream,
     one band); full: the whole image at once. memory, full_memory: at the fullest moment; None where it cannot be
     predicted. fed: samples fed to the net over the samples of the inputs. leaves: what the net returns. stream_axis:
-    along which a stream goes.
+    along which a stream goes. stored: memory is that of a run whose inputs are read and outputs written by slices.
     """
 
     schedule: str
@@ -54,6 +54,7 @@ class Plan:
     fed: Fraction
     leaves: tuple[str | None, ...]
     stream_axis: str | None = None
+    stored: bool = False
 
     @property
     def axes(self) -> tuple[str, ...]:
@@ -77,6 +78,7 @@ class Plan:
             "schedule": self.schedule,
             "stream_axis": self.stream_axis,
             "dtype": self.dtype,
+            "stored": self.stored,
             "inputs": {name: self._tensor_dict(name, shape) for name, shape in self.inputs.items()},
             "outputs": {name: self._tensor_dict(name, shape) for name, shape in self.outputs.items()},
             "blocks": self.count,

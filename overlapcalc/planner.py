@@ -8,6 +8,7 @@ from fractions import Fraction
 from itertools import product
 from math import prod
 
+from .amount import bytes_text
 from .analysis import Analysis
 from .asked import DEFAULT_BLOCK, Blocks, per_axis, refuse_obstacles
 from .errors import InputError, TraceError
@@ -34,6 +35,7 @@ def make_plan(
     fixed_tile: Blocks | None = None,
     schedule: str = "crop",
     stream_axis: str | None = None,
+    stored: bool = False,
     dtype: str | None = None,
 ) -> Plan:
     """See `overlapcalc.plan`. memory: bytes. Raises InputError, ObstacleError."""
@@ -45,10 +47,10 @@ def make_plan(
     if schedule != "crop":
         if fixed_tile is not None:
             raise InputError(f"tiles of one length are for the schedule crop, not {schedule}")
-        return slab_plan(analysis, block, schedule, stream_axis, dtype)
+        return slab_plan(analysis, block, schedule, stream_axis, stored, dtype)
     if stream_axis is not None:
         raise InputError(f"stream_axis={stream_axis!r} is for the schedule stream, not {schedule}")
-    planner = _Planner(analysis, dtype)
+    planner = _Planner(analysis, stored, dtype)
     if memory is not None:
         return planner.within(memory)
     if fixed_tile is not None:
@@ -57,10 +59,10 @@ def make_plan(
 
 
 class _Planner:
-    def __init__(self, analysis: Analysis, dtype: str | None) -> None:
+    def __init__(self, analysis: Analysis, stored: bool, dtype: str | None) -> None:
         self._source: Source = analysis._source
         self._net = self._source.net
-        self._dtype = dtype
+        self._stored, self._dtype = stored, dtype
         self.cutters = {axis: Cutter(self._net, axis) for axis in analysis.axes}
         self._costs = Costs(self._net)
         self._labels = {
@@ -112,8 +114,9 @@ class _Planner:
         except TraceError as error:
             raise InputError(f"the memory of blocks cannot be predicted: {error}; give a block size") from error
         raise InputError(
-            f"no block of this image fits into {budget} bytes: the weights and the output of the whole image are held "
-            f"throughout{'' if least is None else f', and the least that was found is {least}'}"
+            f"no block of this image fits into {bytes_text(budget)} with the schedule crop: "
+            f"{'the weights' if self._stored else 'the weights and the output of the whole image'} are held throughout"
+            f"{'' if least is None else f', and the least that was found is {bytes_text(least)}'}"
         )
 
     def _candidates(self) -> Iterator[dict[str, int]]:
@@ -198,10 +201,11 @@ class _Planner:
             self._dtype,
             self._fed_ratio(strips),
             self._net.traced.leaves,
+            stored=self._stored,
         )
 
     def _memory(self, strips: Mapping[str, Strip]) -> Memory:
-        """The output of the whole image, the largest tile, and what the net makes of it."""
+        """The output of the whole image unless it is stored, the largest tile, and what the net makes of it."""
         cuts = {}
         for axis, strip in strips.items():
             longest = min(strip.slots, key=lambda slot: slot.first + slot.last)
@@ -211,7 +215,8 @@ class _Planner:
             return Memory(whole.inputs + whole.peak, whole.weights)
         tile = self._source.footprint(self._shapes_of(cuts), self._dtype)
         kinds = prod(len({slot.first + slot.last for slot in strip.slots}) for strip in strips.values())
-        return Memory(whole.outputs + tile.inputs + tile.peak + (kinds - 1) * tile.code, whole.weights)
+        outputs = 0 if self._stored else whole.outputs
+        return Memory(outputs + tile.inputs + tile.peak + (kinds - 1) * tile.code, whole.weights)
 
     def _share(self, strips: Mapping[str, Strip]) -> float:
         """Of the samples of the image, how many the largest tile has."""

@@ -1,150 +1,67 @@
-"""The public ways to run a net by blocks: `plan`, `run`, `blocks`, `tiled`."""
+"""The public ways to run a net by blocks: `run`, `blocks`, `tiled`."""
 
 from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 import torch
 from torch import Tensor, nn
 
-from .amount import bytes_of
-from .analysis import Analysis
-from .analyze import Inputs, analyze, evaluating
+from .analyze import analyze, evaluating
 from .asked import Blocks
-from .engine import Block, Machine, NoSlabError
+from .engine import Block, Machine
 from .engine.block import within
+from .engine.free import free_memory
 from .engine.store import Image, check, check_out, type_of, write
-from .engine.weigh import weighed
 from .errors import InputError
 from .inputs import own_type
 from .plan import Plan
-from .planner import SCHEDULES, make_plan
+from .planning import plan, plan_for
+
+if TYPE_CHECKING:  # it comes with torch
+    from typing_extensions import Unpack
 
 
-def plan(
-    model: nn.Module | Analysis,
-    inputs: Inputs | None = None,
-    *,
-    block: Blocks | None = None,
-    memory: int | str | None = None,
-    fixed_tile: Blocks | None = None,
-    schedule: str | None = None,
-    stream_axis: str | None = None,
-    dtype: torch.dtype | str | None = None,
-    axes: Sequence[str] | str | None = None,
-    layout: str | Sequence[str | None] | None = None,
-) -> Plan:
-    """How to run `model` by blocks on inputs of these shapes, and what that costs against running it whole.
+class Options(TypedDict, total=False):
+    """How to run by blocks: the options of `plan`."""
 
-    inputs, axes, layout: as for `analyze`; a model may be an Analysis instead. block: the length of a block in samples
-    of the finer of input and output, rounded up to whole outputs (256 when nothing is asked for), for all axes or
-    {"W": 256}, then the other axes stay whole. memory: a budget such as "2GiB" instead, weights included: the blocks
-    with the least work that fit. fixed_tile: tiles of one length in samples of the input, those at the border moved
-    inward. schedule: "crop", "trim" or "stream" (docs/mathematics.md); when absent crop, with a budget the one with the
-    least work. stream_axis: along which a stream goes, the
-    longest axis when absent. dtype: the floating type to predict memory for.
-
-    No forward pass is run. Raises InputError, TraceError, UnknownOperatorError; ObstacleError where the net cannot be
-    run by blocks along these axes.
-    """
-    if not isinstance(model, Analysis):
-        model = analyze(model, inputs, axes=axes, layout=layout)
-    floating = floating_type(dtype)
-    budget = None if memory is None else bytes_of(memory)
-    name = None if floating is None else str(floating).removeprefix("torch.")
-    if schedule is None and budget is not None and block is None and fixed_tile is None:
-        return _least_work(model, budget, stream_axis, dtype)
-    schedule = schedule or ("crop" if stream_axis is None else "stream")
-    if schedule == "crop":
-        return make_plan(model, block=block, memory=budget, fixed_tile=fixed_tile, stream_axis=stream_axis, dtype=name)
-    if budget is not None and block is not None:
-        raise InputError("a block, a memory budget and a fixed tile exclude each other; give one of them")
-    sizes: list[Blocks | None] = [block] if budget is None else [*reversed(BANDS)]
-    for size in sizes:
-        made = make_plan(
-            model, block=size, fixed_tile=fixed_tile, schedule=schedule, stream_axis=stream_axis, dtype=name
-        )
-        made = weighed(model._source, made, floating)
-        if budget is None or (made.memory is not None and made.memory.total <= budget):
-            return made
-    raise InputError(
-        f"no block of this image fits into {memory} with the schedule {schedule}: the weights and the output of the "
-        f"whole image are held throughout"
-    )
+    block: Blocks | None
+    schedule: str | None
+    stream_axis: str | None
+    memory: int | str | None
+    fixed_tile: Blocks | None
+    axes: Sequence[str] | str | None
+    layout: str | Sequence[str | None] | None
 
 
-def _least_work(analysis: Analysis, budget: int, stream_axis: str | None, dtype: torch.dtype | str | None) -> Plan:
-    """Of all schedules that fit into a budget, the one with the least work. Raises InputError."""
-    found: list[Plan] = []
-    refused: list[str] = []
-    for schedule in SCHEDULES if stream_axis is None else ("stream",):
-        try:
-            found.append(plan(analysis, memory=budget, schedule=schedule, stream_axis=stream_axis, dtype=dtype))
-        except (InputError, NoSlabError) as error:
-            refused.append(f"{schedule}: {error}")
-    if not found:
-        raise InputError("; ".join(refused))
-    return min(found, key=lambda made: (made.work.kernel_macs, made.memory.total if made.memory else 0))
-
-
-BANDS = (4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048)
-"""Blocks that are tried for a budget, from the largest on."""
-
-
-def run(
-    model: nn.Module,
-    *inputs: Image,
-    out: Any = None,
-    block: Blocks | None = None,
-    schedule: str | None = None,
-    stream_axis: str | None = None,
-    memory: int | str | None = None,
-    fixed_tile: Blocks | None = None,
-    axes: Sequence[str] | str | None = None,
-    layout: str | Sequence[str | None] | None = None,
-) -> Any:
+def run(model: nn.Module, *inputs: Image, out: Any = None, **options: Unpack[Options]) -> Any:
     """What `model(*inputs)` gives in eval mode, computed block by block.
 
-    The options are those of `plan`. An input may be anything with shape, dtype and slicing instead of a tensor (numpy's
-    memmap, a zarr array): only what a block needs is read. out: where to write, a tensor or such an array for a net
-    with one output, a mapping by name for several; then `out` is returned.
+    options: block, schedule, stream_axis, memory, fixed_tile, axes, layout, as for `plan`. Where neither a block nor a
+    budget is given and the usual blocks would take more than the memory that is free, smaller ones are taken.
+
+    An input may be anything with shape, dtype and slicing instead of a tensor (numpy's memmap, a zarr array): only what
+    a block needs is read. out: where to write, a tensor or such an array for a net with one output, a mapping by name
+    for several; then `out` is returned.
 
     Returns what the model returns, tensors in the same structure. The model is as it was afterwards; weights are those
     that it has now. For many images of one size, `tiled` plans only once.
     Raises what `plan` raises: a net that cannot be run by blocks along these axes is never run.
     """
-    net = tiled(
-        model, block=block, schedule=schedule, stream_axis=stream_axis, memory=memory, fixed_tile=fixed_tile, axes=axes,
-        layout=layout,
-    )  # fmt: skip
-    return net(*inputs, out=out)
+    return tiled(model, **options)(*inputs, out=out)
 
 
-def blocks(
-    model: nn.Module,
-    *inputs: Image,
-    block: Blocks | None = None,
-    schedule: str | None = None,
-    stream_axis: str | None = None,
-    memory: int | str | None = None,
-    fixed_tile: Blocks | None = None,
-    axes: Sequence[str] | str | None = None,
-    layout: str | Sequence[str | None] | None = None,
-) -> Iterator[Block]:
+def blocks(model: nn.Module, *inputs: Image, **options: Unpack[Options]) -> Iterator[Block]:
     """The blocks of `run` one by one: `block.regions["output"]["W"]` is a Span, `block.results["output"]` a tensor.
 
     Together the regions cover every output exactly once.
     """
-    net = tiled(
-        model, block=block, schedule=schedule, stream_axis=stream_axis, memory=memory, fixed_tile=fixed_tile, axes=axes,
-        layout=layout,
-    )  # fmt: skip
-    return net.blocks(*inputs)
+    return tiled(model, **options).blocks(*inputs)
 
 
-def tiled(model: nn.Module, *shapes: Sequence[int], **options: Any) -> Tiled:
+def tiled(model: nn.Module, *shapes: Sequence[int], **options: Unpack[Options]) -> Tiled:
     """`model` as a module that runs by blocks, planned for inputs of these shapes (see `Tiled`).
 
     options: those of `run`.
@@ -164,36 +81,30 @@ class Tiled(nn.Module):
     Tiled.
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        *,
-        block: Blocks | None = None,
-        schedule: str | None = None,
-        stream_axis: str | None = None,
-        memory: int | str | None = None,
-        fixed_tile: Blocks | None = None,
-        axes: Sequence[str] | str | None = None,
-        layout: str | Sequence[str | None] | None = None,
-    ) -> None:
+    def __init__(self, model: nn.Module, **options: Unpack[Options]) -> None:
         if not isinstance(model, nn.Module):
             raise InputError(f"model is a {type(model).__name__}; expected a torch.nn.Module")
         super().__init__()
         self.model = model
-        self._options: dict[str, Any] = {
-            "block": block, "schedule": schedule, "stream_axis": stream_axis, "memory": memory,
-            "fixed_tile": fixed_tile,
-        }  # fmt: skip
-        self._analysis: dict[str, Any] = {"axes": axes, "layout": layout}
+        unknown = sorted(set(options) - set(Options.__annotations__))
+        if unknown:
+            raise TypeError(f"{unknown[0]!r} is no option; there is {', '.join(Options.__annotations__)}")
+        self._options: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+        self._analysis = {name: self._options.pop(name, None) for name in ("axes", "layout")}
+        self._sized = any(name in self._options for name in ("block", "memory", "fixed_tile"))
         self._machines: dict[Signature, tuple[Structure, Machine]] = {}
 
-    def plan(self, *shapes: Sequence[int]) -> Plan:
-        """The plan for inputs of these shapes. Raises what `overlapcalc.plan` raises."""
-        return self.machine(*shapes).plan
+    def plan(self, *shapes: Sequence[int], stored: bool = False) -> Plan:
+        """The plan for inputs of these shapes. Raises what `overlapcalc.plan` raises.
 
-    def machine(self, *shapes: Sequence[int]) -> Machine:
+        stored: as for `overlapcalc.plan`; a call is planned so when it is given `out`.
+        """
+        return self.machine(*shapes, stored=stored).plan
+
+    def machine(self, *shapes: Sequence[int], stored: bool = False) -> Machine:
         """What runs inputs of these shapes."""
-        return self._machine_for(tuple((tuple(shape), own_type(self.model)) for shape in shapes))
+        own = own_type(self.model)
+        return self._machine_for(Signature(tuple((tuple(shape), own) for shape in shapes), stored))
 
     def _machine_for(self, signature: Signature) -> Machine:
         """The one that is kept, or a new one. None outlives the buffers that the model had: one may be a mask, and a
@@ -211,7 +122,7 @@ class Tiled(nn.Module):
 
         after: called after every block.
         """
-        machine, named = self._prepared(inputs)
+        machine, named = self._prepared(inputs, stored=out is not None)
         made = machine.plan
         outputs: dict[str, Any] = _named_out(out, made)
         with torch.no_grad(), evaluating(self.model):
@@ -239,9 +150,9 @@ class Tiled(nn.Module):
                 return
             yield block
 
-    def _prepared(self, inputs: tuple[Image, ...]) -> tuple[Machine, Mapping[str, Image]]:
+    def _prepared(self, inputs: tuple[Image, ...], *, stored: bool = False) -> tuple[Machine, Mapping[str, Image]]:
         self._check(inputs)
-        machine = self._machine_for(tuple((tuple(x.shape), type_of(x)) for x in inputs))
+        machine = self._machine_for(Signature(tuple((tuple(x.shape), type_of(x)) for x in inputs), stored))
         return machine, dict(zip(machine.plan.inputs, inputs, strict=True))
 
     def _check(self, inputs: tuple[Image, ...]) -> None:
@@ -251,10 +162,14 @@ class Tiled(nn.Module):
             if where is not None and isinstance(x, Tensor) and x.device != where:
                 raise InputError(f"input {i} is on {x.device}, the model on {where}; move one of them")
 
-    def _made(self, shapes: Signature) -> Machine:
-        given: Any = [torch.empty(shape, dtype=dtype, device="meta") for shape, dtype in shapes]
+    def _made(self, signature: Signature) -> Machine:
+        given: Any = [torch.empty(shape, dtype=dtype, device="meta") for shape, dtype in signature.inputs]
         analysis = analyze(self.model, given, **self._analysis)
-        made = plan(analysis, **self._options)
+        free = None if self._sized else free_memory(next((p.device for p in self.model.parameters()), CPU))
+        if free is None:
+            made = plan(analysis, **self._options, stored=signature.stored)
+        else:
+            made = plan_for(analysis, free, **self._options, stored=signature.stored)
         if any(name is None for name in made.leaves):
             raise InputError(
                 f"the net returns {len(made.leaves)} values, of which "
@@ -264,8 +179,16 @@ class Tiled(nn.Module):
 
 
 PLANS_KEPT = 16
-Signature = tuple[tuple[tuple[int, ...], torch.dtype], ...]
-"""The shape and the type of every input."""
+CPU = torch.device("cpu")
+
+
+class Signature(NamedTuple):
+    """What a plan is for: the shape and the type of every input, and whether outputs are written by slices."""
+
+    inputs: tuple[tuple[tuple[int, ...], torch.dtype], ...]
+    stored: bool
+
+
 Structure = tuple[tuple["weakref.ref[Any]", int | None], ...]
 """The model and its buffers, each with the number of times that it was written to."""
 
@@ -298,13 +221,3 @@ def _named_out(out: Any, made: Plan) -> dict[str, Any]:
     for name, store in out.items():
         check_out(store, name, made.outputs[name])
     return dict(out)
-
-
-def floating_type(dtype: torch.dtype | str | None) -> torch.dtype | None:
-    """A floating type of torch by its name. Raises InputError."""
-    if dtype is None:
-        return None
-    found = getattr(torch, str(dtype).removeprefix("torch."), None)
-    if not isinstance(found, torch.dtype) or not found.is_floating_point:
-        raise InputError(f"dtype={dtype!r}: expected a floating type such as float16")
-    return found

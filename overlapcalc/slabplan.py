@@ -25,7 +25,12 @@ DEFAULT_BAND = 32
 
 
 def slab_plan(
-    analysis: Analysis, block: Blocks | None, schedule: str, stream_axis: str | None, dtype: str | None
+    analysis: Analysis,
+    block: Blocks | None,
+    schedule: str,
+    stream_axis: str | None,
+    stored: bool,
+    dtype: str | None,
 ) -> Plan:
     """Memory is not in it: that takes the engine (see running.py). Raises InputError."""
     net = analysis._source.net
@@ -63,6 +68,7 @@ def slab_plan(
         _fed(net, strips, labels, along),
         net.traced.leaves,
         along,
+        stored,
     )
 
 

@@ -20,6 +20,7 @@ from .guess import guess_inputs
 from .inputs import own_type
 from .plan import Plan
 from .planner import make_plan
+from .planning import floating_type
 from .proofs.borders import poisoned_borders
 from .proofs.dependency import Subject, dependency, lively, minimality
 from .proofs.filling import Fillings
@@ -27,7 +28,6 @@ from .proofs.result import Figures, Proof, Verification
 from .proofs.schedules import FAILURES, by_blocks, exact_twin, said, values, whole
 from .proofs.settings import exact_kernels
 from .proofs.values import compared, timed
-from .running import floating_type
 from .smallest import proof_block, proof_shapes
 from .source import Source
 from .tiling import Cutter

@@ -6,6 +6,7 @@ import json
 from fractions import Fraction
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from test_blocks import Pyramid, conv
@@ -17,7 +18,9 @@ from examples.codec import Codec
 from examples.superres import SuperResolver
 from examples.unet import UNet
 from overlapcalc.amount import bytes_of, bytes_text
+from overlapcalc.engine import free as free_module
 from overlapcalc.image import parsed_image, shapes_for_image
+from overlapcalc.trace.footprint import Held
 
 
 class Attention(nn.Module):
@@ -191,8 +194,6 @@ def test_kernels_count_what_they_allocate():
 @pytest.mark.parametrize(("schedule", "block"), [("trim", 32), ("stream", 8)])
 def test_schedules_of_calls_hold_what_the_plan_says(schedule, block):
     """The tensors alive in a real run, kernels' own memory left out of both: chains of one channel count have none."""
-    from overlapcalc.trace.footprint import Held
-
     torch.manual_seed(0)
     model, shape = (
         nn.Sequential(nn.AvgPool2d(3, 1, 1), nn.ReLU(), nn.AvgPool2d(5, 2, 2), nn.Sigmoid()).eval(),
@@ -223,6 +224,79 @@ def test_the_blocks_with_the_least_work_that_fit():
     assert seen == sorted(seen)
     with pytest.raises(oc.InputError, match="no block of this image fits"):
         oc.plan(model, shape, memory="10KB")
+
+
+class Copied:
+    """An image that gives copies of its parts."""
+
+    def __init__(self, image: Tensor) -> None:
+        self._image, self.shape, self.dtype = image, image.shape, np.dtype(np.float32)
+
+    def __getitem__(self, place: tuple[slice, ...]) -> Tensor:
+        return self._image[place].clone()
+
+
+@pytest.mark.parametrize("schedule", ["crop", "trim", "stream"])
+def test_what_is_stored_is_not_held(schedule):
+    """The tensors alive in a real run from array to array; kernels of pooling need none of their own."""
+    model, shape = nn.Sequential(nn.AvgPool2d(3, 1, 1), nn.ReLU(), nn.AvgPool2d(5, 1, 2)).eval(), (1, 8, 96, 64)
+    made = oc.plan(model, shape, schedule=schedule, block=16, stored=True)
+    held_too = oc.plan(model, shape, schedule=schedule, block=16)
+    assert made.memory is not None
+    assert held_too.memory is not None
+    assert made.memory.activations <= held_too.memory.activations - 4 * 8 * 96 * 64 * (
+        0.8 if schedule == "stream" else 1
+    )
+    net = oc.tiled(model, schedule=schedule, block=16)
+    source, out = Copied(torch.rand(shape)), np.empty(shape, np.float32)
+    net(source, out=out)
+    with Held([source._image], kernels=False) as seen:
+        net(source, out=out)
+    assert seen.peak == pytest.approx(made.memory.activations, rel=0.15)
+
+
+def test_blocks_that_fit_into_what_is_free(monkeypatch):
+    model, x = nn.Sequential(conv(3, 16), nn.ReLU(), conv(16, 3)).eval(), torch.rand(1, 3, 128, 128)
+    usual = oc.plan(model, x.shape)
+    assert usual.memory is not None
+    for most, schedule in (
+        (1 << 40, None),
+        (usual.memory.activations // 2, None),
+        (1 << 20, "stream"),
+        (1 << 19, "trim"),
+    ):
+        monkeypatch.setattr("overlapcalc.running.free_memory", lambda device, most=most: most)
+        net = oc.tiled(model, schedule=schedule)
+        plan = net.plan(x.shape)
+        assert plan.memory is not None
+        assert plan.memory.activations <= 0.8 * most
+        assert schedule in (None, plan.schedule)
+        if most == 1 << 40:
+            assert plan == usual
+        with torch.no_grad():
+            assert torch.allclose(net(x), model(x), atol=1e-5)
+    monkeypatch.setattr("overlapcalc.running.free_memory", lambda device: 100 << 10)
+    with pytest.raises(oc.InputError, match=r"KiB of memory are free, of which 80% are used: .*no block"):
+        oc.run(model, x)
+    assert oc.run(model, x, block=16).shape == x.shape  # what is asked for is done
+
+
+def test_free_memory_is_that_of_the_system_or_of_the_container(monkeypatch, tmp_path):
+    system, limit, used = (tmp_path / name for name in ("meminfo", "max", "current"))
+    system.write_text("MemTotal: 9000 kB\nMemAvailable: 5000 kB\n")
+    monkeypatch.setattr(free_module, "PROC", system)
+    monkeypatch.setattr(free_module, "GROUPS", ((limit, used),))
+    cpu = torch.device("cpu")
+    assert free_module.free_memory(cpu) == 5000 * 1024
+    used.write_text("1000\n")
+    limit.write_text("max\n")
+    assert free_module.free_memory(cpu) == 5000 * 1024
+    limit.write_text("4000\n")
+    assert free_module.free_memory(cpu) == 3000
+    system.unlink()
+    limit.unlink()
+    assert free_module.free_memory(cpu) is None
+    assert free_module.free_memory(torch.device("meta")) is None
 
 
 def test_amounts():

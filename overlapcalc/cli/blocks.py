@@ -27,6 +27,10 @@ def add(commands: Any) -> None:
     plan.add_argument(
         "--fixed-tile", type=count, metavar="N", help="tiles of one length, those at the border moved inward"
     )
+    plan.add_argument(
+        "--stored", action="store_true",
+        help="inputs and outputs are files read and written by slices, as `run` does: neither is held whole",
+    )  # fmt: skip
     plan.add_argument("--dtype", metavar="TYPE", help="the floating type to predict memory for, such as float16")
     plan.add_argument("--format", choices=("table", "json"), default="table")
     plan.set_defaults(run=_plan)
@@ -64,8 +68,8 @@ def _image_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def _plan(arguments: argparse.Namespace) -> int:
+    from ..planning import plan
     from ..report import plan_json, render_plan
-    from ..running import plan
 
     with subject_of(arguments) as subject:
         found = plan(
@@ -75,6 +79,7 @@ def _plan(arguments: argparse.Namespace) -> int:
             fixed_tile=arguments.fixed_tile,
             schedule=arguments.schedule,
             stream_axis=arguments.stream_axis,
+            stored=arguments.stored,
             dtype=arguments.dtype,
         )
     note = "" if arguments.image else subject.note
@@ -84,8 +89,8 @@ def _plan(arguments: argparse.Namespace) -> int:
 
 def _verify(arguments: argparse.Namespace) -> int:
     from ..errors import InputError
+    from ..planning import floating_type
     from ..report import render_verification, verification_json, verification_junit
-    from ..running import floating_type
     from ..verifying import verify
 
     tile: Any = None

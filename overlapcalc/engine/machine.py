@@ -60,14 +60,14 @@ class Machine:
         self, inputs: Mapping[str, Image], poison: float | None = None, state: Mapping[str, Tensor] | None = None
     ) -> Frame:
         """What the calls of one run share."""
-        first = next(iter(inputs.values()))
-        device = first.device if isinstance(first, Tensor) else self.device
-        like = first[:0] if isinstance(first, Tensor) else torch.empty(0, dtype=type_of(first), device=device)
         if state is None:
             state = {
                 **dict(self.model.named_parameters(remove_duplicate=False)),
                 **dict(self.model.named_buffers(remove_duplicate=False)),
             }
+        first = next(iter(inputs.values()))
+        here = next((t.device for t in state.values()), torch.device("cpu"))
+        like = first[:0] if isinstance(first, Tensor) else torch.empty(0, dtype=type_of(first), device=here)
         return Frame(self.source.net, Constants(self.calls, state, like.device), like, poison)
 
     def structured(self, outputs: Mapping[str, Tensor]) -> Any:

@@ -35,6 +35,8 @@ def render_plan(plan: Plan, console: Console, *, note: str = "") -> None:
     parts += [_strip(plan, strip) for strip in plan.strips.values()]
     parts += [Text(), _costs(plan)]
     fed = Text(f"samples fed over samples of the input: {float(plan.fed):.3f}")
+    if plan.stored:
+        fed.append("\nmemory: input and output are read and written by slices, neither is held whole")
     if plan.memory is None:
         fed.append("\nmemory: not predicted for this net")
     parts += [fed]
