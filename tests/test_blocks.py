@@ -374,6 +374,33 @@ def test_lengths_that_do_not_work_are_refused_with_those_that_do():
         oc.plan(model, shape, fixed_tile=68)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("schedule", ["crop", "trim", "stream"])
+def test_floating_types(schedule, dtype):
+    """Blocks compute in the type of the net: as near to the whole as that type allows."""
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        conv(3, 8), nn.AvgPool2d(3, 2, 1, ceil_mode=True, count_include_pad=False), nn.Upsample(scale_factor=2, mode="bilinear"),
+        nn.ConvTranspose2d(8, 4, 5, 2, 2, 1), nn.MaxPool2d(2), nn.LeakyReLU(), conv(4, 3),
+    ).to(dtype).eval()  # fmt: skip
+    x = torch.rand(1, 3, 41, 36, dtype=dtype)
+    before = {name: t.clone() for name, t in model.state_dict().items()}
+    with torch.no_grad():
+        whole = model(x)
+    y = oc.run(model, x, schedule=schedule, block=9)
+    assert y.dtype is dtype
+    assert apart(whole.double(), y.double()) <= 8 * torch.finfo(dtype).eps
+    assert all(torch.equal(t, before[name]) for name, t in model.state_dict().items())
+    assert {t.dtype for t in model.state_dict().values()} == {dtype}
+
+
+def test_averages_of_large_samples_in_half_precision():
+    """256 samples of 1000 sum to more than float16 holds; their average is 1000."""
+    x = torch.full((1, 1, 64, 64), 1000.0, dtype=torch.float16)
+    for schedule in ("crop", "trim", "stream"):
+        assert (oc.run(nn.AvgPool2d(16), x, schedule=schedule, block=32) == 1000).all()
+
+
 def test_a_stream_goes_along_the_axis_it_is_told():
     model, x = conv(3, 3).double(), image(1, 3, 20, 30)
     for axis, other in (("H", "W"), ("W", "H")):

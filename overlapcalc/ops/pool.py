@@ -62,7 +62,10 @@ def adaptive_pool(call: Call) -> Law:
     *(f"aten::max_pool{n}d_with_indices" for n in (1, 2, 3)),
 )
 def pool_on_slab(slab: Slab) -> Tensor:
-    """Windows over what is fetched, without padding. An average is a sum here, divided by what torch divides it by."""
+    """Windows over what is fetched, without padding. Averages of whole windows, then what torch divides by instead.
+
+    No sums: in half precision they may be too large where averages are not.
+    """
     call = slab.call
     n = int(call.node.op.partition("_pool")[2][0])
     if call.node.result:
@@ -83,20 +86,18 @@ def pool_on_slab(slab: Slab) -> Tensor:
     changes = {"padding": left, "ceil_mode": False}
     if "max_pool" in call.node.op:
         return slab.run(self=slab.fetch(0, spans, fill=-INFINITY), **changes)
-    x = slab.fetch(0, spans)
-    if n == 1:
-        total = slab.run(self=x, count_include_pad=True, **changes) * kernel[0]
-    else:
-        total = slab.run(self=x, divisor_override=1, **changes)
-    if call["divisor_override"]:
-        return total / int(call["divisor_override"])
+    more = {} if n == 1 else {"divisor_override": None}
+    mean = slab.run(self=slab.fetch(0, spans), count_include_pad=True, **more, **changes)
     for i in range(n):
         out, size = slab.span(first + i), call.shapes[0][first + i]
         assert out is not None
         low, high = (-padding[i], size + padding[i]) if call["count_include_pad"] else (0, size)
         counts = [_overlap(o * stride[i] - padding[i], kernel[i], low, high) for o in range(*out)]
-        total = slab.scaled(total, first + i, [1 / c for c in counts])
-    return total
+        if call["divisor_override"]:
+            counts = [int(call["divisor_override"]) if i == 0 else 1] * out.length
+        if any(count != kernel[i] for count in counts):
+            mean = slab.scaled(mean, first + i, [kernel[i] / count for count in counts])
+    return mean
 
 
 INFINITY = float("inf")

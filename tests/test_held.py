@@ -1,0 +1,106 @@
+"""What a stream and a trimmed run hold: the tensors that are alive, looked at one by one while the net runs."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_iter
+
+import overlapcalc as oc
+
+WIDTH = 40
+"""Of the image; whatever has this many columns or a few more is a tensor of full resolution."""
+
+
+class Alive(TorchDispatchMode):
+    """rows: the most rows of any tensor of full resolution. samples: the most that all tensors made have together."""
+
+    def __init__(self, known: list[Tensor]) -> None:
+        super().__init__()
+        self._known = {t.untyped_storage().data_ptr() for t in known}
+        self._live: list[weakref.ref[Tensor]] = []
+        self.rows = self.samples = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for t in tree_iter(result):
+            if isinstance(t, Tensor) and t.dim() == 4 and t.untyped_storage().data_ptr() not in self._known:
+                if WIDTH <= t.shape[3] <= WIDTH + 4:
+                    self.rows = max(self.rows, t.shape[2])
+                self._live.append(weakref.ref(t))
+        alive = [t for t in (ref() for ref in self._live) if t is not None]
+        self._live = [weakref.ref(t) for t in alive]
+        storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in alive}
+        self.samples = max(self.samples, sum(storages.values()) // 8)
+        return result
+
+
+def watched(model: nn.Module, x: Tensor, **options: Any) -> Alive:
+    model = model.double().eval()
+    net = oc.tiled(model, **options)
+    with torch.no_grad():
+        assert torch.allclose(net(x), model(x))  # and everything is traced now
+    with Alive([x, *model.parameters()]) as alive:
+        for _ in net.blocks(x):
+            pass
+    return alive
+
+
+def chain(depth: int) -> nn.Module:
+    return nn.Sequential(*(nn.Conv2d(2, 2, 3, padding=1) for _ in range(depth)))
+
+
+def image(rows: int) -> Tensor:
+    return torch.randn(1, 2, rows, WIDTH, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("band", [4, 7])
+def test_a_layer_of_a_stream_holds_its_band_and_the_rows_by_which_its_reader_lags(band):
+    """In the first band the first of six layers runs five rows ahead, and it fetches a row on each side; later every
+    layer has its band and the two rows that are still to be read. How long the image is makes no difference."""
+    for rows in (61, 122):
+        alive = watched(chain(6), image(rows), schedule="stream", stream_axis="H", block=band)
+        assert alive.rows == band + 5 + 2
+
+
+def test_what_all_layers_hold_together_is_two_rows_each_and_a_few_bands():
+    """A layer more adds its lag, two rows, and makes the first band one row longer, of which three are at hand."""
+    few, many = (watched(chain(n), image(160), schedule="stream", stream_axis="H", block=16) for n in (4, 12))
+    row = 2 * WIDTH
+    assert 8 * 2 * row <= many.samples - few.samples <= 8 * 2 * row + 3 * 8 * row
+
+
+class Skip(nn.Module):
+    """One level of a U-Net: the skip waits for what goes down and up again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.top, self.bottom, self.out = (nn.Conv2d(n, 2, 3, padding=1) for n in (2, 2, 4))
+        self.up = nn.ConvTranspose2d(2, 2, 2, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.top(x)
+        below = self.up(self.bottom(nn.functional.max_pool2d(y, 2)))
+        return self.out(torch.cat([below, y], 1))
+
+
+def test_a_skip_holds_the_rows_by_which_it_waits():
+    """Outputs [0, e) read `below` to e + 1, which reads the bottom to e/2 + 1, that the pool to e/2 + 2, and so the top
+    to e + 4, for which one row more is fetched on each side. Later there are the band and the four rows of waiting."""
+    band = 8
+    alive = watched(Skip(), image(96), schedule="stream", stream_axis="H", block=band)
+    assert alive.rows == band + 4 + 2
+    longer = watched(Skip(), image(192), schedule="stream", stream_axis="H", block=band)
+    assert longer.samples == alive.samples
+
+
+def test_trimmed_tensors_are_freed_at_their_last_use():
+    """Of a chain the layer that is read, its padded copy, the layer that is made, and the block before: however deep."""
+    for depth in (4, 12):
+        alive = watched(chain(depth), image(48), schedule="trim", block={"H": 8})
+        assert alive.samples <= (8 + 3 * (8 + 2 * depth)) * 2 * WIDTH
