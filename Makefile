@@ -8,7 +8,7 @@ ZOO ?= benchmarks/nets.py
 BENCH ?= $(RUN)
 RESULTS ?= benchmarks/results/$(basename $(notdir $(ZOO)))
 
-.PHONY: bench-streaming cuda demo test lint fuzz bench-zoo bench-speed bench-tiling bench-memory clean
+.PHONY: bench-disk bench-interior bench-streaming cuda demo test lint fuzz bench-zoo bench-speed bench-tiling bench-memory clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -46,6 +46,12 @@ bench-memory: $(if $(filter $(RUN),$(BENCH)),$(VENV)/installed)
 
 bench-streaming: $(if $(filter $(RUN),$(BENCH)),$(VENV)/installed)
 	PYTHONPATH=. $(BENCH) benchmarks/streaming.py --out docs/results/streaming.md
+
+bench-interior: $(if $(filter $(RUN),$(BENCH)),$(VENV)/installed)
+	$(BENCH) benchmarks/interior.py --out docs/results/interior.md
+
+bench-disk: $(if $(filter $(RUN),$(BENCH)),$(VENV)/installed)
+	$(BENCH) benchmarks/disk.py --out docs/results/disk.md
 
 # On a machine with CUDA: the proofs, memory and time there. Without, it says so and does nothing.
 cuda: $(if $(filter $(RUN),$(BENCH)),$(VENV)/installed)

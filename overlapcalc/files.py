@@ -28,6 +28,7 @@ class Typed:
         self._array, self._lead = array, lead
         self.shape = (*(1,) * self._lead, *array.shape)
         self.dtype = _module("numpy").dtype(dtype)
+        self._mmap, self.mode = getattr(array, "_mmap", None), getattr(array, "mode", None)  # see engine/store.py
 
     def __getitem__(self, place: tuple[slice, ...]) -> Any:
         part = self._array[tuple(place[self._lead :])]

@@ -8,6 +8,7 @@ import torch
 import overlapcalc as oc
 from benchmarks import fournets, highwater, memory, subjects, tiling
 from benchmarks.highwater import NotMeasured, growth
+from benchmarks.interior import interior
 from benchmarks.tilers import TOOLS, Tool, job
 from benchmarks.tiling_worker import Task, here, measured
 from benchmarks.tilingpage import TARGETS, page, verdict
@@ -152,3 +153,15 @@ def test_memory_page(capsys, monkeypatch):
     text = capsys.readouterr().out
     assert "| encoder | float32 |" in text
     assert "| examples/obstacle | float32 |" in text
+
+
+@pytest.mark.parametrize(("name", "most"), [("stack", 1.16), ("encoder", 1.62), ("decoder", 1.09)])
+def test_work_of_an_interior_block_that_is_trimmed(name, most):
+    """Blocks of 128. A stack by hand: layer i of ten computes 128 + 2 * (10 - i) samples to a side, ends at 128."""
+    macs, kernel = interior(name, 128, "trim")
+    assert 1 < macs <= most
+    assert kernel >= macs
+    if name == "stack":
+        channels = [3 * 32, *[32 * 32] * 8, 32 * 3]
+        work = sum(c * (128 + 2 * (9 - i)) ** 2 for i, c in enumerate(channels))
+        assert macs == kernel == pytest.approx(work / (sum(channels) * 128**2))
