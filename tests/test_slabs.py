@@ -36,6 +36,10 @@ def inverse_wavelet(x: Tensor) -> Tensor:
     return y
 
 
+def no_channels(x: Tensor) -> Tensor:
+    return torch.cat([x, x.new_empty(x.shape[0], 0, *x.shape[2:])], 1)
+
+
 def channels_by_slice(x: Tensor) -> Tensor:
     y = x.new_zeros(x.shape[0], 4, *x.shape[2:])
     y[:, 1:3] = x
@@ -75,6 +79,7 @@ CASES: dict[str, Callable[[Tensor], Tensor]] = {
     "constant channel": constant_channel,
     "shifted by writing": shifted_by_writing,
     "inverse wavelet": inverse_wavelet,
+    "no channels": no_channels,
     "channels by slice": channels_by_slice,
     "channel by index": channel_by_index,
     "one-hot": one_hot,

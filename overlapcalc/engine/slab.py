@@ -276,7 +276,7 @@ class SlabCall:
                 if i in cut:
                     span = self.region[self.layout.labels[i]]
                     parts = parts.narrow(s + k, span.start, span.length)
-            value = parts.reshape(*shape[:s], -1, *shape[s + 1 :])
+            value = parts.reshape(*shape[:s], prod(parts.shape[s : s + len(places)]), *shape[s + 1 :])
         return value
 
     def _joins(self) -> bool:

@@ -152,7 +152,7 @@ def col2im_on_slab(slab: Slab) -> Tensor:
         begins.append(start * stride[i] - padding[i])
         sizes.append((stop - start - 1) * stride[i] + reach + 1)
     x = slab.fetch(0, spans)
-    flat = x.reshape(x.shape[0], x.shape[1] * prod(kernel), -1)
+    flat = x.reshape(x.shape[0], x.shape[1] * prod(kernel), prod(x.shape[4:]))
     y = slab.run(self=flat, output_size=sizes, padding=[0, 0])
     for i in range(2):
         y = slab.kept(y, 2 + i, begins[i])
