@@ -18,7 +18,7 @@ FLOORS = ["errors", "collector", "named", "version", "index", "cells", "pairing"
           "passing", "views", "propagator", "demand", "lattice", "trail", "measure", "names", "detail", "layers", "frontier",
           "reasons", "sizecheck", "source", "sameness", "axis", "local", "explain", "analysis", "extent", "tiling", "work", "plan", "asked", "slabplan", "planner",
           "smallest", "image", "growth", "amount", "trace", "inputs", "analyze", "engine", "running", "saved", "spec", "guess", "twin", "proofs",
-          "verifying", "files", "report", "cli"]  # fmt: skip
+          "verifying", "files", "guard", "report", "cli"]  # fmt: skip
 
 
 def imports(file: Path, top_only: bool = False) -> set[str]:

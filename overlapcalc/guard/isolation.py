@@ -1,0 +1,83 @@
+"""Loading a model leaves nothing behind in this process, and finds nothing that another model left.
+
+Two models may each have a neighbour called `parts.py`, or register a rule for the same operator: a model means the same
+whatever is guarded beside it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import linecache
+import os
+import sys
+import sysconfig
+import warnings
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+
+import torch
+
+from ..ops.registry import kept
+
+PACKAGE = Path(__file__).resolve().parent.parent
+
+
+@contextlib.contextmanager
+def isolated() -> Iterator[None]:
+    """Modules of projects are imported anew inside, and put back as they were afterwards; so are the path, the working
+    directory, the environment, rules, and torch's settings. What is printed inside goes to standard error."""
+    path, here, environment = list(sys.path), os.getcwd(), dict(os.environ)
+    outside = {name: module for name, module in list(sys.modules.items()) if _of_a_project(name, module)}
+    dtype, gradients = torch.get_default_dtype(), torch.is_grad_enabled()
+    writes = sys.dont_write_bytecode
+    for name in outside:
+        del sys.modules[name]
+    sys.dont_write_bytecode = True  # Python takes bytecode of the same second and size for that of an edited file
+    importlib.invalidate_caches()
+    linecache.checkcache()
+    try:
+        with (
+            kept(),
+            torch.random.fork_rng(devices=[]),
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(sys.stderr),
+        ):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for name in [name for name, module in list(sys.modules.items()) if _of_a_project(name, module)]:
+            del sys.modules[name]
+        sys.modules.update(outside)
+        sys.dont_write_bytecode = writes
+        sys.path[:] = path
+        os.chdir(here)
+        os.environ.clear()
+        os.environ.update(environment)
+        torch.set_default_dtype(dtype)
+        torch.set_grad_enabled(gradients)
+
+
+def _of_a_project(name: str, module: ModuleType | None) -> bool:
+    """Whether a module is neither of Python, nor installed, nor ours."""
+    own = getattr(module, "__dict__", {})  # what a module makes up when it is asked says nothing
+    places = [own.get("__file__"), *(own.get("__path__") or ())]
+    files = [place for place in places if isinstance(place, str)]
+    return name != "__main__" and bool(files) and not any(map(installed, files))
+
+
+@cache
+def installed(place: str) -> bool:
+    """Whether a file belongs to Python, to a package that was installed, or to us."""
+    file = Path(os.path.abspath(place))
+    if {"site-packages", "dist-packages"} & set(file.parts):
+        return True
+    return any(file.is_relative_to(root) or file.resolve().is_relative_to(root) for root in _ROOTS)
+
+
+_ROOTS = (
+    PACKAGE,
+    *(Path(sysconfig.get_paths()[name]).absolute() for name in ("stdlib", "platstdlib", "purelib", "platlib")),
+)
