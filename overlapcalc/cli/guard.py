@@ -64,6 +64,7 @@ def _check(arguments: argparse.Namespace) -> int:
         cache_dir=arguments.cache_dir,
         keep=not arguments.no_cache,
     )
+    _traces(arguments, found)
     texts: dict[str, Callable[[Check], str]] = {
         "json": check_json,
         "junit": check_junit,
@@ -81,6 +82,7 @@ def _lock(arguments: argparse.Namespace) -> int:
     from ..guard import lock
 
     found = lock(arguments.config)
+    _traces(arguments, found)
     for model in found.models:
         if model.error:
             print(f"overlapcalc: {model.name} cannot be analysed: {model.error}", file=sys.stderr)
@@ -89,3 +91,9 @@ def _lock(arguments: argparse.Namespace) -> int:
         return BAD_INPUT
     print(f"{found.lock.name}: {len(found.models)} model{'' if len(found.models) == 1 else 's'}")
     return OK
+
+
+def _traces(arguments: argparse.Namespace, found: Check) -> None:
+    """With --debug, where each model failed."""
+    for model in found.models if arguments.debug else ():
+        sys.stderr.write(model.trace)

@@ -7,8 +7,10 @@ import contextlib
 import dataclasses
 import inspect
 import os
+import re
 import sys
 import tempfile
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -68,13 +70,18 @@ def _checked(config: Config, chosen: Sequence[GuardedModel], store: cache.Cache 
     if not update:
         found = [_against(outcome, locked) for outcome in found]
     everything = len(chosen) == len(config.models)
-    gone = () if update or not everything else tuple(sorted(set(locked or {}) - known))
+    gone = () if update or not everything else no_longer_configured(config)
     result = Check(config.file, config.lock, _repository(config.root), locked is not None, tuple(found), gone)
     if not update or any(outcome.error for outcome in found):
         return result
     others = {} if everything else {name: needs for name, needs in (locked or {}).items() if name in known}
     _write(config.lock, others | {outcome.name: outcome.needs for outcome in found if outcome.needs is not None})
     return dataclasses.replace(result, written=True)
+
+
+def no_longer_configured(config: Config) -> tuple[str, ...]:
+    """The models that the lock speaks of, and the configuration does not. Raises InputError."""
+    return tuple(sorted(set(read_lock(config.lock) or {}) - {model.name for model in config.models}))
 
 
 def _configured(config: str | os.PathLike[str] | Config | None) -> Config:
@@ -155,11 +162,14 @@ def _found(model: GuardedModel, config: Config) -> Checked:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a model's code raises whatever it likes, SystemExit too
-        return dataclasses.replace(blank, error=_said(error))
+        return dataclasses.replace(blank, error=_said(error), trace="".join(traceback.format_exception(error)))
 
 
 def _judged(model: GuardedModel, config: Config, blank: Checked) -> Checked:
-    net = load(model.spec, model.kwargs, base=config.root)
+    try:
+        net = load(model.spec, model.kwargs, base=config.root)
+    except InputError as error:
+        raise InputError(f"{config.file}: models.{model.name}.spec: {error}") from error
     written = _defined(model, config, net)
     if written is not None:
         blank = dataclasses.replace(blank, file=written[0], line=written[1])
@@ -168,7 +178,7 @@ def _judged(model: GuardedModel, config: Config, blank: Checked) -> Checked:
     notes: list[str] = []
     if inputs is None:
         inputs, note = guess_inputs(net, layout[0] if layout else None)
-        notes += [note.replace("--input sets it", 'input = "..." sets it')] if note else []
+        notes += [_in_keys(note)] if note else []
     analysis = analyze(net, inputs, axes=model.axes, layout=layout)
     if not analysis.size_verified:
         notes.append("size not verified: the net ran at no larger size, so this holds for this size alone")
@@ -190,9 +200,14 @@ def _judgement(key: str, limit: str, judge: Callable[[Subject], Judgement], subj
 def _said(error: BaseException) -> str:
     """The message of our own errors; of others the type and the first line."""
     if isinstance(error, OverlapcalcError):
-        return str(error)
+        return _in_keys(str(error))
     text = str(error).strip().splitlines()
     return f"{type(error).__name__}: {text[0] if text else ''}".rstrip(": ")
+
+
+def _in_keys(message: str) -> str:
+    """What is an option of other commands is a key here."""
+    return re.sub(r"--(input|kwargs|layout)\b", r"\1", message)
 
 
 def _defined(model: GuardedModel, config: Config, net: Any) -> tuple[str, int] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ class Checked:
 
     file, line: where its class is written; where it is configured, if that is not known. needs: None where it could not
     be analysed, and error says why. comparison: against the lock; None where there is no lock, or none that speaks of
-    this model (`unlocked`: there is one). kept: the outcome comes from the cache.
+    this model (`unlocked`: there is one). kept: the outcome comes from the cache. trace: Python's, of the error.
     """
 
     name: str
@@ -34,6 +34,7 @@ class Checked:
     comparison: Comparison | None = None
     unlocked: bool = False
     kept: bool = False
+    trace: str = field(default="", repr=False, compare=False)
 
     @property
     def changed(self) -> bool:

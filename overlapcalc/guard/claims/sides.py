@@ -116,7 +116,8 @@ def _too_wide(subject: Subject, pair: Pair, axis: str, value: int) -> Failure:
     worst = max(total, key=lambda layer: total[layer])
     why = f"adds {total[worst]} to the context on both sides together"
     source = next(c.source for c in layers if c.layer == worst)
-    return Failure(where, said, worst, why, source, steps_of(layers))
+    path = tuple(f"{layer} (+{adds})" for layer, adds in total.items())
+    return Failure(where, said, worst, why, source, path)
 
 
 @claim(
