@@ -96,16 +96,19 @@ def test_an_axis_that_the_net_does_not_have_cannot_be_judged(project: Project, c
 
 
 def test_a_bound_over_the_limit_says_so(project: Project):
-    dilated = HEAD + (
+    """A mask that is no product of one per axis: what is read is known as a bound alone."""
+    checker = HEAD + (
         "class Net(nn.Module):\n"
         "    def __init__(self):\n"
         "        super().__init__()\n"
-        "        self.c = nn.Conv2d(1, 1, 3)\n"
-        "        self.register_buffer('m', torch.ones(1, 1, 3, 3))\n"
+        "        self.c = nn.Conv2d(1, 1, 3, padding=1)\n"
         "    def forward(self, x):\n"
-        "        return F.conv2d(x, self.c.weight * self.m.round())\n"
+        "        h, w = (torch.arange(n) for n in x.shape[-2:])\n"
+        "        return self.c(x * ((h[:, None] + w) % 2 == 0))\n"
     )
-    assert holds(project, dilated, "max-receptive-field = 3")
+    assert holds(project, checker, "max-context = 1")
+    found = judged(project, checker, "max-context = 0")
+    assert {f.value for f in found.judgements[0].failures} == {"1 (an upper bound)"}
 
 
 # ---- cost ---------------------------------------------------------------------------------------------------
@@ -166,7 +169,7 @@ def test_verify_refutes_a_rule_that_is_wrong(project: Project):
     )
     found = judged(project, wrong, 'max-context = 0\nverify = "cpu"')
     assert found.judgements[0].holds
-    assert [f.where for f in found.judgements[1].failures][0] == "dependency"
+    assert found.judgements[1].failures[0].where == "dependency"
     assert found.code == 1
 
 

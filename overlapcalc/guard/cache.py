@@ -106,7 +106,8 @@ def surroundings() -> Mapping[str, Any]:
 class Seen:
     """The files that were opened for reading, and those of the modules that are there at the end."""
 
-    def __init__(self) -> None:
+    def __init__(self, base: Path) -> None:
+        self._base = base
         self._opened: set[str] = set()
         self._pinned: dict[str, str] | None = None
         self._since = time.time_ns() - MARGIN
@@ -120,7 +121,7 @@ class Seen:
             place = getattr(module, "__dict__", {}).get("__file__")
             if isinstance(place, str):
                 self._opened.add(os.path.abspath(place))
-        files: dict[str, str] = {}
+        files = {str(self._base): _state(self._base)}  # modules are looked for there
         for place in sorted(self._opened):
             file = Path(place)
             if file.suffix == ".pyc" or installed(place) or not file.is_file():
@@ -139,11 +140,18 @@ class Seen:
 
 
 def _state(path: Path) -> str:
-    """What a file holds; of a directory, which modules lie in it: a new one may hide another."""
+    """What a file holds; of a directory, which modules and packages lie in it: a new one may hide another."""
     if path.is_dir():
-        names = (e.name for e in os.scandir(path) if e.name.endswith((".py", ".so", ".pyd")) or e.is_dir())
-        return _digest(sorted(name for name in names if not name.startswith((".", "__pycache__"))))
+        return _digest(sorted(e.name for e in os.scandir(path) if _importable(e.name) or (e.is_dir() and _package(e))))
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _importable(name: str) -> bool:
+    return name.endswith((".py", ".so", ".pyd"))
+
+
+def _package(directory: os.DirEntry[str]) -> bool:
+    return any(map(_importable, os.listdir(directory)))
 
 
 _watching: list[Seen] = []
@@ -163,10 +171,10 @@ def _listen() -> None:
 
 
 @contextlib.contextmanager
-def watching() -> Iterator[Seen]:
-    """What is opened for reading inside."""
+def watching(base: Path) -> Iterator[Seen]:
+    """What is opened for reading inside, by a model that is configured in `base`."""
     _listen()
-    seen = Seen()
+    seen = Seen(base)
     _watching.append(seen)
     try:
         yield seen

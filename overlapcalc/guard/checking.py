@@ -139,7 +139,7 @@ def _outcome(model: GuardedModel, config: Config, store: cache.Cache | None) -> 
     if kept is not None:
         with contextlib.suppress(KeyError, TypeError, AttributeError, ValueError):
             return _of_dict(model, config, kept)
-    with cache.watching() as seen, isolated():
+    with cache.watching(config.root) as seen, isolated():
         found = _found(model, config)
         if model.spec.endswith(".pt2"):
             seen.opened(str(config.root / model.spec))  # torch opens it where Python does not see it

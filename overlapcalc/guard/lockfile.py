@@ -34,9 +34,7 @@ def lock_text(needs: Mapping[str, Needs]) -> str:
         lines.append(f"\n[{_path('model', name, 'layers')}]\n")
         for layer in sorted(needs[name].layers, key=_by_numbers):
             figures = needs[name].layers[layer]
-            inside = ", ".join(
-                f"{key} = {_value(figures[key])}" for key in sorted(figures, key=lambda k: (k != "op", k))
-            )
+            inside = ", ".join(f"{key} = {_value(figures[key])}" for key in figures)
             lines.append(f"{_key(layer)} = {{ {inside} }}\n")
     return "".join(lines)
 

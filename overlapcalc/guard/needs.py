@@ -101,7 +101,8 @@ def _figures(pair: Pair, axis: str) -> dict[str, Figure]:
 
 
 def _layer(row: LayerRow) -> dict[str, Any]:
-    return {"op": _word(row.op), **{name: _number(value) for name, value in plain(row.detail).items()}}
+    figures = plain(row.detail)
+    return {"op": _word(row.op), **{name: _number(figures[name]) for name in sorted(figures)}}
 
 
 def _word(op: str) -> str:
