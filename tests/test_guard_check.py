@@ -269,10 +269,11 @@ def test_another_directory_and_none(cached: Project):
     "source",
     [
         "import os\nK = int(os.environ.get('KERNEL', 3))\ndef Net():\n    return nn.Conv2d(1, 1, K)\n",
+        "import pathlib\ndef Net():\n    return nn.Conv2d(1, 1, 3 + 2 * pathlib.Path('large').exists())\n",
         "def Net():\n    raise ValueError\n",
         "raise SystemExit(0)\n",
     ],
-    ids=["asks for the environment", "fails to build", "fails to load"],
+    ids=["asks for the environment", "asks for a file's name", "fails to build", "fails to load"],
 )
 def test_what_cannot_be_pinned_is_not_kept(project: Project, source):
     project.write("net.py", HEAD + source)

@@ -29,8 +29,14 @@ from .isolation import PACKAGE, installed
 NAME = ".overlapcalc_cache"
 MARGIN = 20_000_000
 """Nanoseconds: clocks of file systems tick coarsely."""
-UNPINNED = (b"environ", b"getenv")
-"""What a source says that asks for what no file holds."""
+UNPINNED = tuple(
+    word.encode()
+    for word in (
+        "environ", "getenv", "listdir(", "scandir(", "iterdir(", "glob(", "walk(", "exists(", "is_file(", "is_dir(",
+        "subprocess", "socket", "urllib", "requests", "time()", "datetime",
+    )
+)  # fmt: skip
+"""What a source says that asks for what no open file holds."""
 
 
 class Cache:
@@ -117,6 +123,10 @@ class Seen:
 
     def settle(self) -> None:
         """Note what was read as it is now; called while the model's modules are still there."""
+        with contextlib.suppress(OSError):  # a file that is gone by now pins nothing
+            self._settle()
+
+    def _settle(self) -> None:
         for module in list(sys.modules.values()):
             place = getattr(module, "__dict__", {}).get("__file__")
             if isinstance(place, str):
