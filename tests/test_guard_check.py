@@ -98,6 +98,25 @@ def test_a_rule_of_one_model_is_none_of_another(project: Project):
         assert {m.name: bool(m.error) for m in found.models} == {"with": False, "with2": False, "without": True}
 
 
+def test_models_that_make_operators_may_share_a_file(project: Project, monkeypatch):
+    """torch lets nobody make a library twice, and pytest may have imported the project before."""
+    project.write(
+        "oplib.py",
+        "import torch\nfrom torch import nn\nLIBRARY = torch.library.Library('guardlib', 'DEF')\n"
+        "LIBRARY.define('same(Tensor x) -> Tensor')\n"
+        "LIBRARY.impl('same', lambda x: x * 2, 'CompositeImplicitAutograd')\n"
+        "class Net(nn.Module):\n    def forward(self, x):\n        return torch.ops.guardlib.same(x)\n",
+    )
+    file = project.configure(entry("a", "oplib.py:Net"), entry("b", "oplib.py:Net", "max-context = 0"))
+    assert check(file, keep=False).holds
+    monkeypatch.syspath_prepend(project.root)
+    mine = importlib.import_module("oplib")
+    assert check(file, keep=False).holds
+    assert sys.modules["oplib"] is mine
+    monkeypatch.delitem(sys.modules, "oplib")
+    mine.LIBRARY._destroy()
+
+
 def test_what_a_model_changes_is_put_back(project: Project):
     project.write(
         "net.py",

@@ -127,8 +127,8 @@ class Seen:
             self._settle()
 
     def _settle(self) -> None:
-        for module in list(sys.modules.values()):
-            place = getattr(module, "__dict__", {}).get("__file__")
+        for name, module in list(sys.modules.items()):
+            place = name != "__main__" and getattr(module, "__dict__", {}).get("__file__")
             if isinstance(place, str):
                 self._opened.add(os.path.abspath(place))
         files = {str(self._base): _state(self._base)}  # modules are looked for there

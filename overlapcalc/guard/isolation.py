@@ -28,9 +28,12 @@ PACKAGE = Path(__file__).resolve().parent.parent
 @contextlib.contextmanager
 def isolated() -> Iterator[None]:
     """Modules of projects are imported anew inside, and put back as they were afterwards; so are the path, the working
-    directory, the environment, rules, and torch's settings. What is printed inside goes to standard error."""
+    directory, the environment, rules, and torch's settings. What is printed inside goes to standard error.
+
+    Modules that had made a library of operators before stay: torch lets nobody make one twice."""
     path, here, environment = list(sys.path), os.getcwd(), dict(os.environ)
-    outside = {name: module for name, module in list(sys.modules.items()) if _of_a_project(name, module)}
+    everything = {name: module for name, module in list(sys.modules.items()) if _of_a_project(name, module)}
+    outside = {name: module for name, module in everything.items() if not _libraries(module)}
     dtype, gradients = torch.get_default_dtype(), torch.is_grad_enabled()
     writes = sys.dont_write_bytecode
     for name in outside:
@@ -48,8 +51,10 @@ def isolated() -> Iterator[None]:
             warnings.simplefilter("ignore")
             yield
     finally:
-        for name in [name for name, module in list(sys.modules.items()) if _of_a_project(name, module)]:
-            del sys.modules[name]
+        for name, module in list(sys.modules.items()):
+            if _of_a_project(name, module) and everything.get(name) is not module:
+                del sys.modules[name]
+                _forget_operators(module)
         sys.modules.update(outside)
         sys.dont_write_bytecode = writes
         sys.path[:] = path
@@ -66,6 +71,18 @@ def _of_a_project(name: str, module: ModuleType | None) -> bool:
     places = [own.get("__file__"), *(own.get("__path__") or ())]
     files = [place for place in places if isinstance(place, str)]
     return name != "__main__" and bool(files) and not any(map(installed, files))
+
+
+def _libraries(module: ModuleType) -> list[torch.library.Library]:
+    return [value for value in list(vars(module).values()) if isinstance(value, torch.library.Library)]
+
+
+def _forget_operators(module: ModuleType) -> None:
+    """The operators that a module made go with it, so that the next model can make them again."""
+    for library in _libraries(module):
+        destroy = getattr(library, "_destroy", None)  # without it the next model is refused by torch, by name
+        if destroy is not None:
+            destroy()
 
 
 @cache
