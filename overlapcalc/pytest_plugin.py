@@ -28,7 +28,7 @@ class Guard:
             raise pytest.UsageError(str(error)) from error
 
     def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-        return self._collector(parent) if file_path == self.models.file else None
+        return self._collector(parent) if file_path.resolve() == self.models.file.resolve() else None
 
     @pytest.hookimpl(tryfirst=True)  # before -k, -m and --lf choose
     def pytest_collection_modifyitems(self, session: pytest.Session, items: list[pytest.Item]) -> None:

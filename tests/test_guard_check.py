@@ -121,7 +121,7 @@ def test_what_a_model_changes_is_put_back(project: Project):
     project.write(
         "net.py",
         HEAD + "import os, sys\nos.environ['GUARDED'] = '1'\nos.chdir('/')\nsys.path.append('/nowhere')\n"
-        "torch.set_default_dtype(torch.float64)\ntorch.set_grad_enabled(False)\nprint('noise')\n"
+        "torch.set_default_dtype(torch.float64)\ntorch.set_grad_enabled(False)\ntorch.set_default_device('meta')\nprint('noise')\n"
         "def Net():\n    torch.manual_seed(3)\n    return nn.Conv2d(1, 1, 3)\n",
     )
     project.configure(entry())
@@ -133,6 +133,7 @@ def test_what_a_model_changes_is_put_back(project: Project):
     assert (dict(os.environ), os.getcwd(), list(sys.path), sys.dont_write_bytecode) == (*before[:3], before[4])
     assert "net" not in set(sys.modules) - before[3]
     assert torch.get_default_dtype() == torch.float32
+    assert torch.get_default_device() == torch.device("cpu")
     assert torch.is_grad_enabled()
     assert torch.equal(torch.random.get_rng_state(), seed)
 

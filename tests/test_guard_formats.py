@@ -200,6 +200,14 @@ def test_paths_begin_at_the_repository(project: Project):
     assert CHAIN.splitlines()[int(properties["line"]) - 1].strip() == "return self.b(y)"
 
 
+def test_paths_are_those_of_the_repository_behind_a_link(project: Project):
+    project.write("real/net.py", CHAIN)
+    project.write("real/pyproject.toml", entry(more="max-tile = 1"))
+    (project.root / "link").symlink_to(project.root / "real", target_is_directory=True)
+    for line in project.check("--config", "link/pyproject.toml", "--format", "github").out.splitlines():
+        assert parsed(line)[0]["file"] == "net.py"
+
+
 def test_a_model_without_a_line_points_at_its_configuration(project: Project):
     project.write("bad.py", "")
     project.configure("# first\n", entry("bad", "bad.py:Net"))

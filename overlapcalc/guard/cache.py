@@ -170,7 +170,7 @@ _watching: list[Seen] = []
 def _heard(event: str, arguments: tuple[Any, ...]) -> None:
     if event == "open" and _watching:
         path, _, flags = arguments
-        if isinstance(path, (str, bytes)) and not flags & (os.O_WRONLY | os.O_RDWR):
+        if isinstance(path, (str, bytes)) and isinstance(flags, int) and not flags & (os.O_WRONLY | os.O_RDWR):
             _watching[-1].opened(os.fsdecode(path))
 
 

@@ -106,8 +106,9 @@ def _repository(directory: Path) -> Path:
 
 def _write(file: Path, needs: Mapping[str, Needs]) -> None:
     """The lock appears under its name only when it is complete."""
-    handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+    temporary = ""
     try:
+        handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
         with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as text:
             text.write(lock_text(needs))
         mask = os.umask(0)

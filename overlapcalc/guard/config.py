@@ -83,7 +83,7 @@ def find_config(start: Path) -> Path:
 
 def read_config(file: Path) -> Config:
     """The configuration of a file. Raises InputError that lists every mistake with its key and what is allowed."""
-    file = file.absolute()
+    file = file.parent.resolve() / file.name  # the paths that Python gives of modules are resolved, too
     tools = _tools(_parsed(file))
     if "overlapcalc" not in tools:
         raise InputError(f"{file}: it has no [tool.overlapcalc] table; add [[tool.overlapcalc.models]]")

@@ -34,7 +34,7 @@ def isolated() -> Iterator[None]:
     path, here, environment = list(sys.path), os.getcwd(), dict(os.environ)
     everything = {name: module for name, module in list(sys.modules.items()) if _of_a_project(name, module)}
     outside = {name: module for name, module in everything.items() if not _libraries(module)}
-    dtype, gradients = torch.get_default_dtype(), torch.is_grad_enabled()
+    dtype, device, gradients = torch.get_default_dtype(), torch.get_default_device(), torch.is_grad_enabled()
     writes = sys.dont_write_bytecode
     for name in outside:
         del sys.modules[name]
@@ -63,6 +63,8 @@ def isolated() -> Iterator[None]:
         os.environ.update(environment)
         torch.set_default_dtype(dtype)
         torch.set_grad_enabled(gradients)
+        if torch.get_default_device() != device:
+            torch.set_default_device(device)
 
 
 def _of_a_project(name: str, module: ModuleType | None) -> bool:

@@ -6,14 +6,18 @@ outputs go by their place, layers by their module's path.
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ..analysis import Analysis, Pair
 from ..detail import plain
+from ..graph import Constant, Node
 from ..layers import LayerRow
 from ..layout import DEFAULTS
+from ..names import short_op
 
 Figure = int | str | bool | tuple[str, ...]
 Place = tuple[str, str, str]
@@ -68,22 +72,56 @@ def needs_of(analysis: Analysis) -> Needs:
     layouts = tuple(analysis.layouts.values())
     if any(layout not in DEFAULTS for layout in layouts):
         net["layout"] = layouts
+    names = _names(analysis)
     places = {
-        (outputs[pair.output], inputs[pair.input], axis): _figures(pair, axis)
+        (outputs[pair.output], inputs[pair.input], axis): _figures(pair, axis, names)
         for pair in analysis.pairs
         for axis in pair.axes
     }
-    return Needs(net, places, {row.name: _layer(row) for row in analysis.layers})
+    layers = {names[row.name]: {"op": _word(node), **_detail(row)} for row, node in _rows(analysis)}
+    return Needs(net, places, layers)
+
+
+def _rows(analysis: Analysis) -> list[tuple[LayerRow, Node]]:
+    """The rows of the table with their nodes."""
+    net = analysis._source.net
+    nodes = {net.names[node.name]: node for node in net.traced if node.name in net.names}
+    return [(row, nodes[row.name]) for row in analysis.layers]
+
+
+def _names(analysis: Analysis) -> dict[str, str]:
+    """What a lock calls each row: its module's path, with the operator's word where the module has several.
+
+    As in the table, but for operators that versions of torch call otherwise.
+    """
+    seen: Counter[str] = Counter()
+    names = {}
+    for row, node in _rows(analysis):
+        plain = re.sub(r"#[0-9]+$", "", row.name)
+        if not (node.leaf and plain == node.layer):
+            plain = f"{node.layer}.{_word(node)}" if node.layer else _word(node)
+        seen[plain] += 1
+        names[row.name] = plain if seen[plain] == 1 else f"{plain}#{seen[plain]}"
+    return names
+
+
+def _word(node: Node) -> str:
+    """`conv2d` of `aten::conv2d` and of `aten::convolution`: the same call, whatever a version of torch makes of it."""
+    word = short_op(node).removesuffix("_copy").removesuffix("_with_indices")
+    weight = node.args.get("weight")
+    if word == "convolution" and isinstance(weight, Constant):
+        word = f"conv{'_transpose' if node.args.get('transposed') else ''}{len(weight.shape) - 2}d"
+    return "reshape" if word in ("view", "unsafe_view", "reshape_alias") else word
 
 
 def _placed(word: str, names: list[str]) -> dict[str, str]:
     return {name: word if len(names) == 1 else f"{word}{place}" for place, name in enumerate(names)}
 
 
-def _figures(pair: Pair, axis: str) -> dict[str, Figure]:
+def _figures(pair: Pair, axis: str, names: Mapping[str, str]) -> dict[str, Figure]:
     obstacles = pair.obstacles(axis)
     if obstacles:
-        return {"obstacles": tuple(dict.fromkeys(f"{o.layer}: {_word(o.op)} ({o.cause})" for o in obstacles))}
+        return {"obstacles": tuple(dict.fromkeys(f"{names.get(o.layer, o.layer)}: {o.cause}" for o in obstacles))}
     found = pair[axis]
     out: dict[str, Figure] = {"step": found.step}
     if found.out_step is not None:
@@ -100,14 +138,9 @@ def _figures(pair: Pair, axis: str) -> dict[str, Figure]:
     return out
 
 
-def _layer(row: LayerRow) -> dict[str, Any]:
+def _detail(row: LayerRow) -> dict[str, Any]:
     figures = plain(row.detail)
-    return {"op": _word(row.op), **{name: _number(figures[name]) for name in sorted(figures)}}
-
-
-def _word(op: str) -> str:
-    """`conv2d` of `aten::conv2d`."""
-    return op.partition("::")[2].lstrip("_") or op
+    return {name: _number(figures[name]) for name in sorted(figures)}
 
 
 def _number(value: Any) -> Any:

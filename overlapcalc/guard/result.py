@@ -90,7 +90,7 @@ class Check:
         return self.code == HOLDS
 
     def __getitem__(self, name: str) -> Checked:
-        return next(model for model in self.models if model.name == name)
+        return {model.name: model for model in self.models}[name]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
