@@ -9,7 +9,8 @@ from torch import nn
 
 import overlapcalc as oc
 from overlapcalc.guard import Checked, check
-from overlapcalc.guard.claims import KINDS
+from overlapcalc.guard.claims import KINDS, Setting, Subject
+from overlapcalc.guard.config import read_config
 
 
 def judged(project: Project, source: str, more: str, **options: str) -> Checked:
@@ -48,10 +49,20 @@ LIMITS = [
 ]
 
 
+@pytest.fixture(scope="module")
+def chain() -> Subject:
+    namespace: dict = {}
+    exec(CHAIN, namespace)
+    net = namespace["Net"]()
+    return Subject(net, oc.analyze(net, (1, 1, 32, 32)), None, Setting())
+
+
 @pytest.mark.parametrize(("true", "false"), LIMITS, ids=lambda text: text)
-def test_a_limit_holds_at_the_value_and_not_below(project: Project, true, false):
-    assert holds(project, CHAIN, true)
-    assert not holds(project, CHAIN, false)
+def test_a_limit_holds_at_the_value_and_not_below(tmp_path, chain: Subject, true, false):
+    for claim, expected in ((true, True), (false, False)):
+        file = tmp_path / "pyproject.toml"
+        file.write_text(entry(more=claim))
+        assert read_config(file).models[0].claims[0].judge(chain).holds is expected
 
 
 def test_the_layer_to_blame(project: Project):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -12,7 +14,7 @@ from xml.etree import ElementTree
 
 import pysarif
 import pytest
-from guarded import CHAIN, GLOBAL, Project, entry
+from guarded import CHAIN, GLOBAL, Project, Said, entry
 from pysarif._sarif_log import SarifLog
 
 from overlapcalc.guard import check
@@ -22,9 +24,22 @@ from overlapcalc.report.check.github import escaped_data, escaped_property
 ODD = 'od,d: 100% "q" <&> é'
 
 
-@pytest.fixture
-def several(project: Project) -> Project:
+class Once(Project):
+    """Nothing but the arguments decides what a check says, so it is made once."""
+
+    def check(self, *arguments: str, cache: bool = False) -> Said:
+        return once(self.root, *arguments)
+
+
+@cache
+def once(root: Path, *arguments: str) -> Said:
+    return Project(root).check(*arguments)
+
+
+@pytest.fixture(scope="module")
+def several(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     """A lock, and one model of every kind: fine, broken claims, changed, failing, unknown to the lock, gone."""
+    project = Once(tmp_path_factory.mktemp("several"))
     project.write("net.py", CHAIN)
     project.write("whole.py", GLOBAL)
     project.configure(entry("fine"), entry("changed"), entry("dropped"))
@@ -38,7 +53,9 @@ def several(project: Project) -> Project:
         entry("bad", "bad.py:Net"),
         entry("unjudged", "net.py:Net", "step = {D = 1}"),
     )
-    return project
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("GITHUB_ACTIONS", raising=False)
+        yield project
 
 
 def sarif(project: Project) -> dict[str, Any]:
@@ -183,10 +200,11 @@ def test_annotations_are_added_under_github_actions(several: Project, monkeypatc
     alone = several.check("--format", "github").out
     text = several.check().out
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
-    assert several.check().out == text + alone
-    assert several.check("--format", "github").out == alone
-    assert several.check("--format", "sarif", "--output", "out.sarif").out == alone
-    json.loads(several.check("--format", "json").out)  # nothing else stands there
+    again = Project(several.root)
+    assert again.check().out == text + alone
+    assert again.check("--format", "github").out == alone
+    assert again.check("--format", "sarif", "--output", "out.sarif").out == alone
+    json.loads(again.check("--format", "json").out)  # nothing else stands there
     hinted(json.loads((several.root / "out.sarif").read_text()), SarifLog)
 
 
