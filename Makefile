@@ -8,7 +8,7 @@ ZOO ?= benchmarks/nets.py
 BENCH ?= $(RUN)
 RESULTS ?= benchmarks/results/$(basename $(notdir $(ZOO)))
 
-.PHONY: bench-streaming cuda demo test lint fuzz bench-zoo bench-speed bench-tiling bench-memory clean
+.PHONY: bench-guard bench-streaming cuda demo test lint fuzz bench-zoo bench-speed bench-tiling bench-memory clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -46,6 +46,9 @@ bench-memory: $(if $(filter $(RUN),$(BENCH)),$(VENV)/installed)
 
 bench-streaming: $(if $(filter $(RUN),$(BENCH)),$(VENV)/installed)
 	PYTHONPATH=. $(BENCH) benchmarks/streaming.py --out docs/results/streaming.md
+
+bench-guard: $(if $(filter $(RUN),$(BENCH)),$(VENV)/installed)
+	OMP_NUM_THREADS=1 $(BENCH) benchmarks/guarding.py
 
 # On a machine with CUDA: the proofs, memory and time there. Without, it says so and does nothing.
 cuda: $(if $(filter $(RUN),$(BENCH)),$(VENV)/installed)

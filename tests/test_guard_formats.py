@@ -226,6 +226,14 @@ def test_paths_are_those_of_the_repository_behind_a_link(project: Project):
         assert parsed(line)[0]["file"] == "net.py"
 
 
+def test_a_model_that_cannot_be_traced_points_at_its_class(project: Project):
+    project.write("net.py", CHAIN.replace("        y = self.a(x)\n", "        raise ValueError\n"))
+    project.configure(entry())
+    properties, message = parsed(project.check("--format", "github").out.splitlines()[0])
+    assert (properties["file"], properties["line"]) == ("net.py", "4")
+    assert "cannot be analysed" in message
+
+
 def test_a_model_without_a_line_points_at_its_configuration(project: Project):
     project.write("bad.py", "")
     project.configure("# first\n", entry("bad", "bad.py:Net"))

@@ -33,7 +33,7 @@ UNPINNED = tuple(
     word.encode()
     for word in (
         "environ", "getenv", "listdir(", "scandir(", "iterdir(", "glob(", "walk(", "exists(", "is_file(", "is_dir(",
-        "subprocess", "socket", "urllib", "requests", "time()", "datetime",
+        "subprocess", "socket", "urllib", "requests", "time()", "datetime", "safetensors", "h5py",
     )
 )  # fmt: skip
 """What a source says that asks for what no open file holds."""

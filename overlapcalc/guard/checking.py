@@ -157,7 +157,8 @@ def _elsewhere(model: GuardedModel) -> bool:
 
 
 def _found(model: GuardedModel, config: Config) -> Checked:
-    blank = Checked(model.name, model.spec, str(config.file), model.line)
+    file, line = _defined(model, config, None) or (str(config.file), model.line)
+    blank = Checked(model.name, model.spec, file, line)
     try:
         return _judged(model, config, blank)
     except KeyboardInterrupt:
@@ -212,13 +213,16 @@ def _in_keys(message: str) -> str:
 
 
 def _defined(model: GuardedModel, config: Config, net: Any) -> tuple[str, int] | None:
-    """Where a project wrote what a SPEC names: the class, function or value; else the class of the model."""
+    """Where a project wrote what a SPEC names: the class, function or value; else the class of the model, if there is
+    one yet."""
     place, _, path = model.spec.rpartition(":")
     module = sys.modules.get(place)
     file = config.root / place if module is None else Path(module.__file__ or "")
     line = _line_of(file, path.partition(".")[0])
     if line is not None and not installed(str(file)):
         return str(file), line
+    if net is None:
+        return None
     try:
         source = inspect.getsourcefile(type(net))
         return None if source is None or installed(source) else (source, inspect.getsourcelines(type(net))[1])
