@@ -8,7 +8,8 @@ ZOO ?= benchmarks/nets.py
 BENCH ?= $(RUN)
 RESULTS ?= benchmarks/results/$(basename $(notdir $(ZOO)))
 
-.PHONY: bench-disk bench-interior bench-streaming cuda demo test lint fuzz bench-zoo bench-speed bench-tiling bench-memory clean
+.PHONY: demo test lint fuzz cuda clean bench-disk bench-guard bench-interior bench-memory bench-speed bench-streaming \
+	bench-tiling bench-zoo
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -52,6 +53,9 @@ bench-interior: $(if $(filter $(RUN),$(BENCH)),$(VENV)/installed)
 
 bench-disk: $(if $(filter $(RUN),$(BENCH)),$(VENV)/installed)
 	$(BENCH) benchmarks/disk.py --out docs/results/disk.md
+
+bench-guard: $(if $(filter $(RUN),$(BENCH)),$(VENV)/installed)
+	OMP_NUM_THREADS=1 $(BENCH) benchmarks/guarding.py
 
 # On a machine with CUDA: the proofs, memory and time there. Without, it says so and does nothing.
 cuda: $(if $(filter $(RUN),$(BENCH)),$(VENV)/installed)

@@ -14,6 +14,7 @@ from .errors import (
     UnknownOperatorError,
 )
 from .explain import Contribution, Explanation
+from .guard import Check, Checked, check, lock
 from .index import IndexMap, Span
 from .local import LocalAxis
 from .measure import Sides
@@ -33,6 +34,8 @@ __all__ = [
     "AxisAnalysis",
     "AxisGrid",
     "Block",
+    "Check",
+    "Checked",
     "Contribution",
     "Explanation",
     "Figures",
@@ -59,6 +62,8 @@ __all__ = [
     "__version__",
     "analyze",
     "blocks",
+    "check",
+    "lock",
     "plan",
     "rule",
     "run",

@@ -15,20 +15,20 @@ from .trace.export import quiet
 SPEC = re.compile(r"(?P<file>.*\.pt2)(?::(?P<inner>.*))?")
 
 
-def load_program(spec: str, kwargs: Mapping[str, Any]) -> torch.export.ExportedProgram:
-    """The program in FILE.pt2. Raises InputError.
+def load_program(spec: str, kwargs: Mapping[str, Any], base: Path) -> torch.export.ExportedProgram:
+    """The program in FILE.pt2, a path relative to `base`. Raises InputError.
 
     torch.export.load may unpickle parts of the file, which can run code: only for files that you trust.
     """
     found = SPEC.fullmatch(spec)
     assert found is not None
-    file, inner = Path(found["file"]), found["inner"]
+    file, inner = base / found["file"], found["inner"]
     if inner is not None:
         raise InputError(f"SPEC {spec!r}: a saved program is one whole net; it has no {inner!r} to choose")
     if kwargs:
         raise InputError(f"SPEC {spec!r} is a saved program; --kwargs are for a class or a function")
     if not file.is_file():
-        raise InputError(f"SPEC {spec!r}: there is no file {file}")
+        raise InputError(f"SPEC {spec!r}: there is no file {found['file']}")
     try:
         with quiet():
             program: Any = torch.export.load(str(file))

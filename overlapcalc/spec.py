@@ -24,19 +24,22 @@ FORM = (
 )
 
 
-def load(spec: str, kwargs: Mapping[str, Any] | None = None) -> nn.Module | torch.export.ExportedProgram:
-    """The model that a SPEC names.
+def load(
+    spec: str, kwargs: Mapping[str, Any] | None = None, *, base: Path | None = None
+) -> nn.Module | torch.export.ExportedProgram:
+    """The model that a SPEC names; its file or package is looked for in `base`, the working directory when absent.
 
     NAME is a class or a function that gives a module (called with `kwargs`), or a module itself; what follows it
     after a dot is the path of a submodule. A model file may import its neighbours. Instead of a module there may be a
     program of torch.export, and FILE.pt2 is one that torch.export.save wrote. Raises InputError.
     """
+    base = Path.cwd() if base is None else base
     if saved.SPEC.fullmatch(spec):
-        return saved.load_program(spec, kwargs or {})
+        return saved.load_program(spec, kwargs or {}, base)
     place, _, path = spec.rpartition(":")
     if not place or not path:
         raise InputError(f"SPEC {spec!r}: {FORM}")
-    module = _import(place, spec)
+    module = _import(place, spec, base)
     name, _, inner = path.partition(".")
     if not hasattr(module, name):
         raise InputError(f"SPEC {spec!r}: {place} has no {name!r}; it has {_offer(module)}")
@@ -48,14 +51,14 @@ def load(spec: str, kwargs: Mapping[str, Any] | None = None) -> nn.Module | torc
     return _submodule(model, inner, spec)
 
 
-def _import(place: str, spec: str) -> ModuleType:
-    file = Path(place)
+def _import(place: str, spec: str, base: Path) -> ModuleType:
+    file = base / place
     if place.endswith(".py") or "/" in place or file.is_file():
         if not file.is_file():
             raise InputError(f"SPEC {spec!r}: there is no file {place}")
         return _import_file(file, spec)
-    if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
+    if str(base) not in sys.path:
+        sys.path.insert(0, str(base))
     try:
         return importlib.import_module(place)
     except ModuleNotFoundError as error:

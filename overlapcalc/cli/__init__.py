@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from ..errors import ObstacleError, OverlapcalcError
-from . import analysis, blocks, run
+from . import analysis, blocks, guard, run
 from .common import BAD_INPUT, EPILOG, OBSTACLE, OK
 
 
@@ -55,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     analysis.add(commands)
     blocks.add(commands)
     run.add(commands)
+    guard.add(commands)
     return parser
 
 

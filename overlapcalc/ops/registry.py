@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -82,6 +83,18 @@ def unregister(op: str | Callable[..., object]) -> None:
     """Forget the rule of an operator. Raises RuleError when it has none."""
     if _RULES.pop(op_name(op), None) is None:
         raise RuleError(f"{op_name(op)}: has no rule to unregister")
+
+
+@contextlib.contextmanager
+def kept() -> Iterator[None]:
+    """Rules that are registered or forgotten inside are as they were afterwards."""
+    rules, befores = dict(_RULES), dict(_STEPS)
+    try:
+        yield
+    finally:
+        for now, then in ((_RULES, rules), (_STEPS, befores)):
+            now.clear()
+            now.update(then)  # type: ignore[arg-type]
 
 
 def find(op: str) -> Rule | None:

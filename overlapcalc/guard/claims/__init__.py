@@ -1,0 +1,19 @@
+"""What can be claimed of a net. One file per family: what may be configured, and how it is judged, side by side."""
+
+from . import blocking, costs, grid, order, proof, sides
+from .claim import KINDS, Claim, Kind, Setting, Subject, WrongValue
+
+__all__ = [
+    "KINDS",
+    "Claim",
+    "Kind",
+    "Setting",
+    "Subject",
+    "WrongValue",
+    "blocking",
+    "costs",
+    "grid",
+    "order",
+    "proof",
+    "sides",
+]

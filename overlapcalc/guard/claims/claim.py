@@ -1,0 +1,112 @@
+"""What a claim is: a key of the configuration, what may stand there, and its judgement."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeVar
+
+from ...analysis import Analysis, Pair
+from ...explain import BLOCK, Contribution
+from ...reach import Obstacle
+from ..judgement import Failure, Judgement
+
+
+class WrongValue(Exception):  # noqa: N818 - never leaves the configuration's reader
+    """What stands in the configuration is not allowed there. The message says what is."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """For what the claims of cost are made: an image, its blocks and how they are run. None: as `overlapcalc.plan`."""
+
+    image: tuple[int, ...] | None = None
+    block: int | Mapping[str, int] | None = None
+    schedule: str | None = None
+
+
+class Subject:
+    """A net under judgement: the model, its analysis, the layout of its inputs, and the setting of its costs."""
+
+    def __init__(self, model: Any, analysis: Analysis, layout: Any, setting: Setting) -> None:
+        self.model, self.analysis, self.layout, self.setting = model, analysis, layout, setting
+
+    def places(self) -> Iterator[tuple[Pair, str]]:
+        """Every output against every input along each of its axes."""
+        return ((pair, axis) for pair in self.analysis.pairs for axis in pair.axes)
+
+    def where(self, pair: Pair, axis: str, side: str = "") -> str:
+        """`W, before`; the pair is named where there are several."""
+        named = f"{pair.output} against {pair.input}" if len(self.analysis.pairs) > 1 else ""
+        return ", ".join(part for part in (named, axis, side) if part)
+
+    def source(self, layer: str) -> str:
+        """The "file:line" of a layer, "" where it is no row of the table."""
+        return self._sources.get(layer, "")
+
+    @cached_property
+    def _sources(self) -> Mapping[str, str]:
+        return {row.name: row.source for row in self.analysis.layers}
+
+
+@dataclass(frozen=True)
+class Claim(ABC):
+    """Frozen: `key` as configured, `limit` in words."""
+
+    key: str
+    limit: str
+
+    @abstractmethod
+    def judge(self, subject: Subject) -> Judgement:
+        """Raises OverlapcalcError where the claim cannot be judged."""
+
+
+ReadFunction = Callable[[str, Any], Claim]
+R = TypeVar("R", bound=ReadFunction)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A key, what may stand there in words, and the function that reads it; `costs`: it needs an image."""
+
+    read: ReadFunction
+    allowed: str
+    costs: bool
+
+
+KINDS: dict[str, Kind] = {}
+
+
+def claim(key: str, allowed: str, *, costs: bool = False) -> Callable[[R], R]:
+    """Register the reader of a claim. It raises WrongValue."""
+
+    def register(read: R) -> R:
+        assert key not in KINDS, f"{key} has a reader already"
+        KINDS[key] = Kind(read, allowed, costs)
+        return read
+
+    return register
+
+
+def in_the_way(subject: Subject, pair: Pair, axis: str) -> tuple[Failure, ...]:
+    """The obstacles between a pair along an axis, as failures."""
+    blames = pair.explain(axis).obstacles if pair.obstacles(axis) else ()
+    return tuple(obstructed(b.obstacle, subject.where(pair, axis), b.way) for b in blames)
+
+
+def obstructed(obstacle: Obstacle, where: str, way: tuple[str, ...]) -> Failure:
+    help = f"; to change that: {obstacle.help}" if obstacle.help else ""
+    why = f"{obstacle.op.partition('::')[2]}: {obstacle.message}{help}"
+    return Failure(where, "an obstacle stands in the way", obstacle.layer, why, obstacle.source, way)
+
+
+def adding(contributions: tuple[Contribution, ...]) -> list[Contribution]:
+    """The layers that add something, from the output back; the block's own part is none."""
+    return [c for c in contributions if c.adds and c.op != BLOCK]
+
+
+def steps_of(contributions: list[Contribution]) -> tuple[str, ...]:
+    """`g_a.6 (+2)` per layer."""
+    return tuple(f"{c.layer} ({'+' if c.adds > 0 else ''}{c.adds})" for c in contributions)

@@ -1,0 +1,74 @@
+"""A number for every axis and side, or a table of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from ...errors import InputError
+from ...layout import AXES
+from .claim import Subject, WrongValue
+
+T = TypeVar("T")
+SIDES = ("before", "after")
+
+
+@dataclass(frozen=True)
+class PerAxis(Generic[T]):
+    """What is claimed of each axis: `everywhere` of those that are not named."""
+
+    everywhere: T | None
+    named: tuple[tuple[str, T], ...] = ()
+
+    def of(self, axis: str) -> T | None:
+        return dict(self.named).get(axis, self.everywhere)
+
+    def check(self, key: str, subject: Subject) -> None:
+        """Raises InputError where an axis is named that the net does not have."""
+        for axis, _ in self.named:
+            if axis not in subject.analysis.axes:
+                known = ", ".join(subject.analysis.axes)
+                raise InputError(f"{key} names the axis {axis}; this model is analysed along {known}")
+
+
+def per_axis(value: Any, one: Callable[[Any], T]) -> PerAxis[T]:
+    """One value for all axes, or a table axis -> value. Raises WrongValue."""
+    if not isinstance(value, Mapping) or not set(value) <= set(AXES):
+        return PerAxis(one(value))
+    if not value:
+        raise WrongValue
+    return PerAxis(None, tuple((axis, one(value[axis])) for axis in sorted(value)))
+
+
+@dataclass(frozen=True)
+class SideLimits:
+    """The most on either side; None: nothing is claimed of it."""
+
+    before: int | None
+    after: int | None
+
+
+def side_limits(value: Any) -> SideLimits:
+    """A number for both sides, or a table with `before`, `after` or both. Raises WrongValue."""
+    if isinstance(value, Mapping):
+        if not value or not set(value) <= set(SIDES):
+            raise WrongValue
+        return SideLimits(*(whole(value[side]) if side in value else None for side in SIDES))
+    return SideLimits(whole(value), whole(value))
+
+
+def whole(value: Any, least: int | None = None) -> int:
+    """Raises WrongValue for anything but a whole number of at least so much."""
+    if isinstance(value, bool) or not isinstance(value, int) or (least is not None and value < least):
+        raise WrongValue
+    return value
+
+
+def in_words(value: Any) -> str:
+    """What was configured, as one would write it: `32`, `W 32 before, 16 after`."""
+    if not isinstance(value, Mapping):
+        return str(value)
+    if set(value) <= set(SIDES):
+        return ", ".join(f"{value[side]} {side}" for side in SIDES if side in value)
+    return "; ".join(f"{axis} {in_words(value[axis])}" for axis in sorted(value))

@@ -1,0 +1,52 @@
+"""`verify`: by blocks is what the whole gives, proved by running it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from ...errors import InputError
+from ...proofs.result import PROVED, REFUTED
+from ...smallest import proof_block, proof_shapes
+from ...verifying import device_of, verify
+from ..judgement import Failure, Judgement
+from .claim import Claim, Subject, WrongValue, claim, in_the_way
+
+DEVICES = ("cpu", "cuda")
+
+
+@dataclass(frozen=True)
+class Proved(Claim):
+    device: str
+
+    def judge(self, subject: Subject) -> Judgement:
+        blocked = [failure for place in subject.places() for failure in in_the_way(subject, *place)]
+        if blocked:
+            return Judgement(self.key, self.limit, "nothing to prove", tuple(blocked))
+        if not isinstance(subject.model, nn.Module):
+            raise InputError("a saved program is not run by blocks; guard the module it was made of")
+        device_of(self.device)
+        found = subject.analysis
+        shapes = proof_shapes(found, proof_block(found))
+        made = verify(subject.model, shapes, device=self.device, axes=found.axes, layout=subject.layout)
+        failures = [
+            Failure(proof.name, "refuted", why=failure)
+            for proof in made.proofs
+            if proof.status == REFUTED
+            for failure in proof.failures
+        ]
+        if not made.proved and not failures:
+            failures = [Failure("", "no proof applies", why="; ".join(f"{p.name}: {p.reason}" for p in made.proofs))]
+        said = ", ".join(f"{proof.name} {proof.status}" for proof in made.proofs if proof.status != PROVED)
+        count = sum(proof.status == PROVED for proof in made.proofs)
+        value = f"{count} of {len(made.proofs)} proofs" + (f" ({said})" if said else "")
+        return Judgement(self.key, self.limit, value, tuple(failures))
+
+
+@claim("verify", '"cpu" or "cuda"')
+def proved(key: str, value: Any) -> Claim:
+    if value not in DEVICES:
+        raise WrongValue
+    return Proved(key, value, value)

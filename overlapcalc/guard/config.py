@@ -1,0 +1,285 @@
+"""The configuration: `[tool.overlapcalc]` of a TOML file -> which models are guarded, and what is claimed of them."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+from ..image import parsed_image
+from ..layout import AXES
+from ..planner import SCHEDULES
+from .claims import KINDS, Claim, Setting, WrongValue
+from .toml import read_toml
+
+NAME = "pyproject.toml"
+LOCK = "overlapcalc.lock"
+HEADER = re.compile(r"\s*\[\[\s*tool\s*\.\s*overlapcalc\s*\.\s*models\s*\]\]")
+
+
+@dataclass(frozen=True)
+class GuardedModel:
+    """One entry of `[[tool.overlapcalc.models]]`.
+
+    inputs: shapes, None to be guessed from the first layer (of a saved program its own). line: of the entry in the
+    file, 1 where it is not known. table: the entry as it was read.
+    """
+
+    name: str
+    spec: str
+    kwargs: Mapping[str, Any]
+    inputs: tuple[tuple[int, ...], ...] | None
+    layout: tuple[str, ...] | None
+    axes: tuple[str, ...] | None
+    setting: Setting
+    claims: tuple[Claim, ...]
+    line: int
+    table: Mapping[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Config:
+    """The guarded models of a file, in its order; relative paths of specs are relative to its directory."""
+
+    file: Path
+    models: tuple[GuardedModel, ...]
+
+    @property
+    def root(self) -> Path:
+        return self.file.parent
+
+    @property
+    def lock(self) -> Path:
+        """The lock lies beside the configuration."""
+        return self.root / LOCK
+
+    def chosen(self, names: Iterable[str] | None) -> tuple[GuardedModel, ...]:
+        """The models of these names, all for None. Raises InputError."""
+        if names is None:
+            return self.models
+        wanted = set(names)
+        known = [model.name for model in self.models]
+        for name in sorted(wanted - set(known)):
+            raise InputError(f"{self.file}: no model {name!r}{_near(name, known)}; there is {', '.join(known)}")
+        return tuple(model for model in self.models if model.name in wanted)
+
+
+def find_config(start: Path) -> Path:
+    """The nearest pyproject.toml from a directory upward that has a [tool.overlapcalc] table. Raises InputError."""
+    for directory in (start, *start.parents):
+        file = directory / NAME
+        if file.is_file() and "overlapcalc" in _tools(_parsed(file)):
+            return file
+    raise InputError(
+        f"no {NAME} with a [tool.overlapcalc] table in {start} or above; add [[tool.overlapcalc.models]] to one, or "
+        "name a file with --config"
+    )
+
+
+def read_config(file: Path) -> Config:
+    """The configuration of a file. Raises InputError that lists every mistake with its key and what is allowed."""
+    file = file.parent.resolve() / file.name  # the paths that Python gives of modules are resolved, too
+    tools = _tools(_parsed(file))
+    if "overlapcalc" not in tools:
+        raise InputError(f"{file}: it has no [tool.overlapcalc] table; add [[tool.overlapcalc.models]]")
+    table, mistakes = tools["overlapcalc"], _Mistakes()
+    listed = table.get("models") if isinstance(table, dict) else None
+    if isinstance(table, dict):
+        mistakes.unknown("tool.overlapcalc", table, ("models",))
+    if not isinstance(listed, list) or not listed or not all(isinstance(entry, dict) for entry in listed):
+        mistakes.add("tool.overlapcalc.models", "expected one table [[tool.overlapcalc.models]] or more")
+        listed = []
+    lines = _lines(file, len(listed))
+    models = [
+        _model(entry, place, line, mistakes) for place, (entry, line) in enumerate(zip(listed, lines, strict=True))
+    ]
+    names = [model.name for model in models if model is not None]
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        mistakes.add("tool.overlapcalc.models", f"two models are called {name!r}; give each a name of its own")
+    mistakes.refuse(file)
+    return Config(file, tuple(model for model in models if model is not None))
+
+
+def _parsed(file: Path) -> dict[str, Any]:
+    try:
+        return read_toml(file)
+    except OSError as error:
+        raise InputError(f"{file}: it cannot be read ({error.strerror or error}); name a file with --config") from error
+    except ValueError as error:
+        raise InputError(f"{file}: it is no TOML ({error})") from error
+
+
+def _tools(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    tools = data.get("tool", {})
+    return tools if isinstance(tools, dict) else {}
+
+
+def _lines(file: Path, count: int) -> list[int]:
+    """The line of each entry; 1 where entries are written otherwise than with a header each."""
+    text = file.read_text(encoding="utf-8").splitlines()
+    found = [number for number, line in enumerate(text, 1) if HEADER.match(line)]
+    return found if len(found) == count else [1] * count
+
+
+class _Mistakes:
+    """All that is wrong with a file, to be said at once."""
+
+    def __init__(self) -> None:
+        self._found: list[str] = []
+
+    def add(self, key: str, message: str) -> None:
+        self._found.append(f"{key}: {message}")
+
+    def unknown(self, where: str, table: Mapping[str, Any], allowed: Iterable[str]) -> None:
+        known = list(allowed)
+        for key in table:
+            if key not in known:
+                self.add(f"{where}.{key}", f"unknown key{_near(key, known)}; allowed: {', '.join(known)}")
+
+    def read(self, where: str, table: Mapping[str, Any], key: str, allowed: str, one: Callable[[Any], Any]) -> Any:
+        """The value of a key as `one` reads it; None where it is absent or wrong."""
+        if key not in table:
+            return None
+        try:
+            return one(table[key])
+        except WrongValue:
+            self.add(f"{where}.{key}", f"{table[key]!r} is not allowed; expected {allowed}")
+            return None
+
+    def refuse(self, file: Path) -> None:
+        if self._found:
+            raise InputError(f"{file}: {self._found[0]}" + "".join(f"\n  {more}" for more in self._found[1:]))
+
+
+def _near(word: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(word.replace("_", "-"), known, n=1)
+    return f" (did you mean {near[0]}?)" if near else ""
+
+
+OPTIONS = ("name", "spec", "kwargs", "input", "layout", "axes", "image", "block", "schedule")
+
+
+def _model(entry: Mapping[str, Any], place: int, line: int, mistakes: _Mistakes) -> GuardedModel | None:
+    name = entry.get("name")
+    where = f"models.{name}" if isinstance(name, str) else f"models[{place}]"
+    mistakes.unknown(where, entry, (*OPTIONS, *KINDS))
+    for key in ("name", "spec"):
+        if key not in entry:
+            mistakes.add(f"{where}.{key}", "it is missing; expected a text")
+    read = {key: mistakes.read(where, entry, key, allowed, one) for key, (allowed, one) in READERS.items()}
+    claims = [
+        mistakes.read(where, entry, key, KINDS[key].allowed, partial(KINDS[key].read, key))
+        for key in entry
+        if key in KINDS
+    ]
+    costs = [key for key, kind in KINDS.items() if kind.costs]
+    claimed = [key for key in costs if key in entry]
+    if claimed and "image" not in entry:
+        mistakes.add(f"{where}.{claimed[0]}", 'it is for a given image; add image = "3840x2160"')
+    for key in ("image", "block", "schedule"):
+        if key in entry and not claimed:
+            mistakes.add(f"{where}.{key}", f"it is for {' and '.join(costs)}, of which none is claimed")
+    if read["name"] is None or read["spec"] is None:
+        return None
+    return GuardedModel(
+        read["name"],
+        read["spec"],
+        read["kwargs"] or {},
+        read["input"],
+        read["layout"],
+        read["axes"],
+        Setting(read["image"], read["block"], read["schedule"]),
+        tuple(found for found in claims if found is not None),
+        line,
+        entry,
+    )
+
+
+# ---- what may stand where -------------------------------------------------------------------------------------
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value.strip() or not value.isprintable():
+        raise WrongValue
+    return value
+
+
+def _table(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise WrongValue
+    return value
+
+
+def _inputs(value: Any) -> tuple[tuple[int, ...], ...]:
+    """One shape or a list of them, each a text or a list of sizes."""
+    shapes = value if isinstance(value, list) and value and not all(_size(n) for n in value) else [value]
+    return tuple(_shape(shape) for shape in shapes)
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    if isinstance(value, str) and re.fullmatch(r"[0-9]+(x[0-9]+)+", value):
+        value = [int(n) for n in value.split("x")]
+    if not isinstance(value, list) or len(value) < 2 or not all(_size(n) for n in value):
+        raise WrongValue
+    return tuple(value)
+
+
+def _size(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    listed = [value] if isinstance(value, str) else value
+    if not isinstance(listed, list) or not listed:
+        raise WrongValue
+    return tuple(_text(item) for item in listed)
+
+
+def _axes(value: Any) -> tuple[str, ...]:
+    found = _texts(value)
+    if not set(found) <= set(AXES):
+        raise WrongValue
+    return found
+
+
+def _image(value: Any) -> tuple[int, ...]:
+    if isinstance(value, list) and 1 <= len(value) <= 3 and all(_size(n) for n in value):
+        return tuple(value)
+    if not isinstance(value, str):
+        raise WrongValue
+    try:
+        return parsed_image(value)
+    except InputError as error:
+        raise WrongValue from error
+
+
+def _block(value: Any) -> int | dict[str, int]:
+    if _size(value):
+        return int(value)
+    if not isinstance(value, dict) or not value or not set(value) <= set(AXES) or not all(map(_size, value.values())):
+        raise WrongValue
+    return value
+
+
+def _schedule(value: Any) -> str:
+    if value not in SCHEDULES:
+        raise WrongValue
+    return str(value)
+
+
+READERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
+    "name": ("a text, not empty", _text),
+    "spec": ('a text such as "model.py:Net", "package.module:Net" or "net.pt2"', _text),
+    "kwargs": ("a table of arguments of the class or function", _table),
+    "input": ('a shape such as "1x3x256x256" or [1, 3, 256, 256], or a list of shapes', _inputs),
+    "layout": ('a text such as "NHWC", or one for each input', _texts),
+    "axes": (f"a list of {', '.join(AXES)}", _axes),
+    "image": ('a text such as "3840x2160", the width first, or [3840, 2160]', _image),
+    "block": ("a number of samples of at least 1, or a table such as {W = 256}", _block),
+    "schedule": (" or ".join(f'"{name}"' for name in SCHEDULES), _schedule),
+}

@@ -1,0 +1,102 @@
+"""Loading a model leaves nothing behind in this process, and finds nothing that another model left.
+
+Two models may each have a neighbour called `parts.py`, or register a rule for the same operator: a model means the same
+whatever is guarded beside it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import linecache
+import os
+import sys
+import sysconfig
+import warnings
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+
+import torch
+
+from ..ops.registry import kept
+
+PACKAGE = Path(__file__).resolve().parent.parent
+
+
+@contextlib.contextmanager
+def isolated() -> Iterator[None]:
+    """Modules of projects are imported anew inside, and put back as they were afterwards; so are the path, the working
+    directory, the environment, rules, and torch's settings. What is printed inside goes to standard error.
+
+    Modules that had made a library of operators before stay: torch lets nobody make one twice."""
+    path, here, environment = list(sys.path), os.getcwd(), dict(os.environ)
+    everything = {name: module for name, module in list(sys.modules.items()) if _of_a_project(name, module)}
+    outside = {name: module for name, module in everything.items() if not _libraries(module)}
+    dtype, device, gradients = torch.get_default_dtype(), torch.get_default_device(), torch.is_grad_enabled()
+    writes = sys.dont_write_bytecode
+    for name in outside:
+        del sys.modules[name]
+    sys.dont_write_bytecode = True  # Python takes bytecode of the same second and size for that of an edited file
+    importlib.invalidate_caches()
+    linecache.checkcache()
+    try:
+        with (
+            kept(),
+            torch.random.fork_rng(devices=[]),
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(sys.stderr),
+        ):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for name, module in list(sys.modules.items()):
+            if _of_a_project(name, module) and everything.get(name) is not module:
+                del sys.modules[name]
+                _forget_operators(module)
+        sys.modules.update(outside)
+        sys.dont_write_bytecode = writes
+        sys.path[:] = path
+        os.chdir(here)
+        os.environ.clear()
+        os.environ.update(environment)
+        torch.set_default_dtype(dtype)
+        torch.set_grad_enabled(gradients)
+        if torch.get_default_device() != device:
+            torch.set_default_device(device)
+
+
+def _of_a_project(name: str, module: ModuleType | None) -> bool:
+    """Whether a module is neither of Python, nor installed, nor ours."""
+    own = getattr(module, "__dict__", {})  # what a module makes up when it is asked says nothing
+    places = [own.get("__file__"), *(own.get("__path__") or ())]
+    files = [place for place in places if isinstance(place, str)]
+    return name != "__main__" and bool(files) and not any(map(installed, files))
+
+
+def _libraries(module: ModuleType) -> list[torch.library.Library]:
+    return [value for value in list(vars(module).values()) if isinstance(value, torch.library.Library)]
+
+
+def _forget_operators(module: ModuleType) -> None:
+    """The operators that a module made go with it, so that the next model can make them again."""
+    for library in _libraries(module):
+        destroy = getattr(library, "_destroy", None)  # without it the next model is refused by torch, by name
+        if destroy is not None:
+            destroy()
+
+
+@cache
+def installed(place: str) -> bool:
+    """Whether a file belongs to Python, to a package that was installed, or to us."""
+    file = Path(os.path.abspath(place))
+    if {"site-packages", "dist-packages"} & set(file.parts):
+        return True
+    return any(file.is_relative_to(root) or file.resolve().is_relative_to(root) for root in _ROOTS)
+
+
+_ROOTS = (
+    PACKAGE,
+    *(Path(sysconfig.get_paths()[name]).absolute() for name in ("stdlib", "platstdlib", "purelib", "platlib")),
+)

@@ -1,0 +1,106 @@
+"""What a check found, model by model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .compare import Comparison
+from .judgement import Judgement
+from .needs import Needs
+
+SCHEMA_VERSION = 1
+HOLDS, BROKEN, NOT_ANALYSED = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class Checked:
+    """One guarded model.
+
+    file, line: where its class is written; where it is configured, if that is not known. needs: None where it could not
+    be analysed, and error says why. comparison: against the lock; None where there is no lock, or none that speaks of
+    this model (`unlocked`: there is one). kept: the outcome comes from the cache. trace: Python's, of the error.
+    """
+
+    name: str
+    spec: str
+    file: str
+    line: int
+    judgements: tuple[Judgement, ...] = ()
+    needs: Needs | None = None
+    notes: tuple[str, ...] = ()
+    error: str = ""
+    comparison: Comparison | None = None
+    unlocked: bool = False
+    kept: bool = False
+    trace: str = field(default="", repr=False, compare=False)
+
+    @property
+    def changed(self) -> bool:
+        """The lock does not hold."""
+        return self.unlocked or (self.comparison is not None and not self.comparison.same)
+
+    @property
+    def code(self) -> int:
+        if self.error or any(judgement.error for judgement in self.judgements):
+            return NOT_ANALYSED
+        return HOLDS if not self.changed and all(judgement.holds for judgement in self.judgements) else BROKEN
+
+    def to_dict(self) -> dict[str, Any]:
+        comparison = self.comparison
+        return {
+            "name": self.name,
+            "spec": self.spec,
+            "holds": self.code == HOLDS,
+            "claims": [judgement.to_dict() for judgement in self.judgements],
+            "changes": [] if comparison is None else [str(change) for change in comparison.changes],
+            "changed_layers": [] if comparison is None else [str(layer) for layer in comparison.layers],
+            "in_lock": comparison is not None,
+            "needs": None if self.needs is None else self.needs.to_dict(),
+            "notes": list(self.notes),
+            "error": self.error,
+            "kept": self.kept,
+        }
+
+
+@dataclass(frozen=True)
+class Check:
+    """All guarded models of a configuration. Made by `overlapcalc.check`; frozen.
+
+    repository: where paths begin for those who read a report elsewhere. locked: there was a lock. gone: models in the
+    lock that are no longer configured. written: the lock was written.
+    """
+
+    config: Path
+    lock: Path
+    repository: Path
+    locked: bool
+    models: tuple[Checked, ...]
+    gone: tuple[str, ...] = ()
+    written: bool = False
+
+    @property
+    def code(self) -> int:
+        """2 where a model or a claim could not be looked at, else 1 where a claim or the lock does not hold, else 0."""
+        return max((model.code for model in self.models), default=HOLDS) or (BROKEN if self.gone else HOLDS)
+
+    @property
+    def holds(self) -> bool:
+        return self.code == HOLDS
+
+    def __getitem__(self, name: str) -> Checked:
+        return {model.name: model for model in self.models}[name]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "holds": self.holds,
+            "code": self.code,
+            "config": self.config.name,
+            "lock": self.lock.name if self.locked or self.written else None,
+            "written": self.written,
+            "models": [model.to_dict() for model in self.models],
+            "gone": list(self.gone),
+        }
