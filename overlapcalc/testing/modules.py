@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 
 
-class _Branches(nn.Module):
+class Branches(nn.Module):
+    """What Add, Multiply and Cat have in common."""
+
     def __init__(self, *branches: nn.Module) -> None:
         super().__init__()
         self.branches = nn.ModuleList(branches)
@@ -23,7 +25,7 @@ class _Branches(nn.Module):
         return found
 
 
-class Add(_Branches):
+class Add(Branches):
     """Branches of one tensor, cut to the shortest and added."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -33,7 +35,7 @@ class Add(_Branches):
         return first
 
 
-class Multiply(_Branches):
+class Multiply(Branches):
     """Branches of one tensor, cut to the shortest and multiplied."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -43,7 +45,7 @@ class Multiply(_Branches):
         return first
 
 
-class Cat(_Branches):
+class Cat(Branches):
     """Branches of one tensor, cut to the shortest, their channels side by side."""
 
     def forward(self, x: Tensor) -> Tensor:

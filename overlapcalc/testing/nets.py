@@ -11,9 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
+from .modules import Branches
 from .weights import positive
 
 WIDTH = 100
+FEWEST = 2
+"""Of a single sample, an operator may make something else: linear resampling of 1 to 1 copies it, at any factor."""
 LARGEST_LEAST = 256
 
 
@@ -100,13 +103,13 @@ class Net:
 
     @cached_property
     def least(self) -> tuple[int, ...]:
-        """The smallest image on which the net runs and gives something; it runs on every larger one.
+        """The smallest image on which the net runs and no tensor has fewer than 2 samples a side.
 
-        Found by running it: no operator of a drawn net that takes an image refuses a larger one.
+        Found by running it. It runs on every larger one: no operator of a drawn net that takes an image refuses more.
         """
         net, n = self.build(), len(self.axes)
         most = 1
-        while not runs(net, self.shape((most,) * n)):
+        while through(net, self.shape((most,) * n)) is None:
             most *= 2
             if most > LARGEST_LEAST:
                 raise InputError(f"the net runs on no image up to {LARGEST_LEAST} samples a side: {self!r}")
@@ -117,7 +120,7 @@ class Net:
                 middle = (low + high) // 2
                 size = [most] * n
                 size[place] = middle
-                low, high = (low, middle) if runs(net, self.shape(size)) else (middle, high)
+                low, high = (middle, high) if through(net, self.shape(size)) is None else (low, middle)
             found.append(high)
         return tuple(found)
 
@@ -152,11 +155,28 @@ class Net:
         return Call.of(positive, self.call, seed=self.seed)
 
 
-def runs(net: nn.Module, shape: Sequence[int]) -> bool:
-    """Whether a net takes an image of this shape and gives a sample at least."""
+def through(net: nn.Module, shape: Sequence[int]) -> tuple[int, ...] | None:
+    """The shape that a net in float64 gives of an image of this shape; None where it does not run, or a tensor on the
+    way has fewer than FEWEST samples a side."""
+    sides = list(shape[2:])
+    hooks = [
+        part.register_forward_hook(lambda module, given, found: sides.extend(found.shape[2:])) for part in _parts(net)
+    ]
     try:
         with torch.no_grad():
             found: Tensor = net(torch.ones(tuple(shape), dtype=torch.float64))
     except (RuntimeError, ValueError, IndexError):
-        return False
-    return found.numel() > 0
+        return None
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return tuple(found.shape) if min(sides) >= FEWEST else None
+
+
+def _parts(module: nn.Module) -> Iterator[nn.Module]:
+    """The modules in containers, down to those that are none."""
+    if not isinstance(module, (nn.Sequential, nn.ModuleList, Branches)):
+        yield module
+        return
+    for child in module.children():
+        yield from _parts(child)

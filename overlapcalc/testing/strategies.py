@@ -10,13 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-import torch
 from hypothesis import strategies as st
 from torch import nn
 
 from ..errors import InputError
 from .modules import GDN, Add, Cat, ChannelNorm, Gate, Mirror, Multiply, Slice, Whole
-from .nets import Call, Net
+from .nets import Call, Net, through
 
 FAMILIES = ("conv", "transposed", "pool", "resample", "shuffle", "pointwise", "norm", "pad")
 """What `cnns(families=...)` knows: convolutions; transposed ones; max and average pooling; nearest and linear
@@ -152,16 +151,15 @@ def _fold(recipes: Sequence[Recipe], shape: Shape, *, required: Sequence[Recipe]
 
 def _through(calls: Sequence[Call], shape: Shape, image: Shape) -> Shape | None:
     """What modules in a row give of a tensor of this shape; None where they do not run, or give nothing or too much."""
-    with torch.no_grad():
-        x = torch.ones(shape)
-        try:
-            for call in calls:
-                x = call.build().eval()(x)
-        except (RuntimeError, ValueError, IndexError):
-            return None
-    found = tuple(x.shape)
+    try:
+        net = _sequence(calls).build().double().eval()
+    except (RuntimeError, ValueError):  # torch's constructors refuse, say, a padding that makes no sense
+        return None
+    found = through(net, shape)
+    if found is None or found[1] > MOST_CHANNELS:
+        return None
     large = any(size > MOST_GROWTH * side for size, side in zip(found[2:], image[2:], strict=True))
-    return None if not x.numel() or large or found[1] > MOST_CHANNELS else found
+    return None if large else found
 
 
 def _sequence(calls: Sequence[Call]) -> Call:
