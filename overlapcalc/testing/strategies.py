@@ -103,10 +103,12 @@ def sizes(
     axes: str | None = None,
     least: int | Sequence[int] | None = None,
     most: int | Sequence[int] | None = None,
+    multiple: int = 1,
 ) -> tuple[int, ...]:
     """Image sizes, a number per axis: of images that `net` runs on, or for a net of yours from `least` to `most`.
 
-    Small ones come first, where an image is all border. Raises InputError where there are none.
+    Small ones come first, where an image is all border. multiple: sizes are multiples of it, for a net that runs on no
+    others. Raises InputError where there are none.
     """
     if net is None and (axes is None or least is None):
         raise InputError("sizes: give a net that was drawn, or axes and the least size, as in axes='HW', least=16")
@@ -117,9 +119,11 @@ def sizes(
     if net is not None:
         low = tuple(map(max, low, net.least))
     high = _per_axis(most, n, "most") if most is not None else tuple(a + LARGER[n] for a in low)
-    if any(a > b for a, b in zip(low, high, strict=True)):
-        raise InputError(f"sizes: from {low} to {high} there is nothing; give a larger most")
-    return tuple(draw(st.integers(a, b)) for a, b in zip(low, high, strict=True))
+    (step,) = _per_axis(multiple, 1, "multiple")
+    counts = [(-(-a // step), b // step) for a, b in zip(low, high, strict=True)]
+    if any(first > last for first, last in counts):
+        raise InputError(f"sizes: from {low} to {high} there is no multiple of {step}; give a larger most")
+    return tuple(step * draw(st.integers(first, last)) for first, last in counts)
 
 
 @st.composite
