@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .asserts import assert_blocking_free, assert_reads, assert_same_by_blocks
-from .modules import GDN, Add, Cat, ChannelNorm, Gate, Mirror, Multiply, Slice, Whole
+from .modules import GDN, Add, Cat, ChannelNorm, Channels, Gate, Mirror, Multiply, Slice, Whole
 from .nets import Call, Net
 from .oracle import BruteForce, Dependency, dependency
 from .weights import positive
@@ -26,6 +26,7 @@ __all__ = [
     "Call",
     "Cat",
     "ChannelNorm",
+    "Channels",
     "Dependency",
     "Gate",
     "Mirror",

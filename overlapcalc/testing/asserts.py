@@ -63,6 +63,7 @@ def assert_blocking_free(
     Raises AssertionError with all claims that do not hold, InputError for claims that make no sense, and what
     `analyze` raises.
     """
+    __tracebackhide__ = True
     analysis = analyze(model, shape, axes=axes, layout=layout)
     claims = Claims(max_context, max_tile, max_receptive_field, step, scale, causal, size_verified)
     found = failures(analysis, claims)
@@ -95,6 +96,7 @@ def assert_same_by_blocks(
 
     Raises AssertionError where something differs or an obstacle stands in the way, and what `plan` raises.
     """
+    __tracebackhide__ = True
     given = [x] if isinstance(x, Tensor) else list(x)
     analysis = analyze(model, given, axes=axes, layout=layout)
     where = _called(model, analysis)
@@ -149,6 +151,7 @@ def assert_reads(
 
     Raises AssertionError, InputError, and what `analyze` raises; ObstacleError where there is one.
     """
+    __tracebackhide__ = True
     given = [x] if isinstance(x, Tensor) else list(x)
     analysis = analyze(model, given, axes=axes, layout=layout)
     net = model if own_weights else positive(model)
@@ -230,6 +233,11 @@ def _disagreement(w: AxisAnalysis, truth: BruteForce, short: bool) -> str:
         if u * w.step < w.tile.before or (u + 1) * w.step + w.tile.after > truth.size:
             continue  # not an interior block: a border of the image may spoil the tile
         first, last = u * w.out_step, (u + 1) * w.out_step
+        if w.context is not None:
+            block = Span(u * w.step - w.context.before, (u + 1) * w.step + w.context.after)
+            text = _against(block, truth.of(first, last), w.exact and not short)
+            if text:
+                return f"inside, by their context {tuple(w.context)}, outputs [{first}, {last}) {text}"
         for start, stop in [(first, last), *((o, o + 1) for o in range(first, last))]:
             text = _against(w.reads(start, stop), truth.of(start, stop), w.exact and not short)
             if text:
@@ -242,7 +250,7 @@ def _against(read: Span | None, found: Dependency, exact: bool) -> str:
     said = f"are said to read {read or 'nothing'}"
     missing = [i for i in found.certain if read is None or i not in read]
     if missing:
-        return f"{said}, but a change of sample {missing[0]} changes them"
+        return f"{said}, but change with sample {missing[0]}"
     extra = read is not None and (found.widest is None or read.start < found.widest[0] or read.stop > found.widest[1])
     if exact and extra:
         real = "nothing" if found.widest is None else f"[{found.widest[0]}, {found.widest[1]})"

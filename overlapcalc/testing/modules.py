@@ -64,6 +64,17 @@ class Slice(nn.Module):
         return x[cuts]
 
 
+class Channels(nn.Module):
+    """`x[:, start:stop]`: some of the channels."""
+
+    def __init__(self, start: int, stop: int | None = None) -> None:
+        super().__init__()
+        self.cut = slice(start, stop)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[:, self.cut]
+
+
 class Whole(nn.Module):
     """As much from the start as `factor` divides, along every axis: what a pixel unshuffle wants."""
 

@@ -14,13 +14,17 @@ from hypothesis import strategies as st
 from torch import nn
 
 from ..errors import InputError
-from .modules import GDN, Add, Cat, ChannelNorm, Gate, Mirror, Multiply, Slice, Whole
+from .modules import GDN, Add, Cat, ChannelNorm, Channels, Gate, Mirror, Multiply, Slice, Whole
 from .nets import Call, Net, through
 
 FAMILIES = ("conv", "transposed", "pool", "resample", "shuffle", "pointwise", "norm", "pad")
 """What `cnns(families=...)` knows: convolutions; transposed ones; max and average pooling; nearest and linear
-resampling; pixel shuffle and unshuffle (along H and W only); pointwise functions; batch norm, GDN and norms over
-channels; pads and slices."""
+resampling; pixel shuffle and unshuffle (along H and W only); pointwise functions; batch norm, GDN, norms and shuffles
+of channels; pads and slices."""
+SHARES = {
+    "conv": 4, "transposed": 2, "pool": 2, "resample": 2, "shuffle": 1, "pointwise": 1, "norm": 1, "pad": 3
+}  # fmt: skip
+"""How often each is drawn against the others: those that read beyond their own place more often."""
 KEEPING = ("conv", "transposed", "pool", "pointwise", "norm")
 """Families that keep the scale at stride 1."""
 LEAST = {1: 32, 2: 16, 3: 8}
@@ -82,7 +86,7 @@ def cnns(
     n = len(letters)
     kinds = _Kinds(n, [f for f in FAMILIES if f in families], sorted(set(strides)), skips)
     side = LEAST[n] if least is None else least
-    recipes = draw(st.lists(kinds.layer(), min_size=0 if extra or obstacles else 1, max_size=depth))
+    recipes = draw(_up_to(depth, kinds.layer(), least=0 if extra or obstacles else 1))
     fixed = []
     if obstacles:
         fixed.append(draw(_obstacle(n)))
@@ -196,14 +200,16 @@ class _Kinds:
 
     def layer(self, nesting: int = NESTED) -> Recipes:
         """Any layer."""
-        kinds = [self._family(family, self.strides) for family in self.families]
+        kinds = [self._family(family, self.strides) for family in self.families for _ in range(SHARES[family])]
         if self.skips and nesting:
-            kinds += [self._branches(nesting), *([self._unet(nesting)] if self._ups() and self._downs() else [])]
+            kinds += [self._branches(nesting)] * 2
+            kinds += [self._unet(nesting)] * 2 if self._ups() and self._downs() else []
         return st.one_of(kinds)
 
     def _keeping(self, nesting: int) -> Recipes:
         """A layer that keeps the scale, so that its branch can meet the others."""
-        kinds = [self._family(family, (1,)) for family in self.families if family in KEEPING]
+        kept = [family for family in self.families if family in KEEPING]
+        kinds = [self._family(family, (1,)) for family in kept for _ in range(SHARES[family])]
         if nesting:
             kinds += [self._branches(nesting)]
         return st.one_of(kinds or [st.just(_nothing)])
@@ -219,11 +225,14 @@ class _Kinds:
         return plain[family](self.n)
 
     def _branches(self, nesting: int) -> Recipes:
-        branch = st.lists(self._keeping(nesting - 1), max_size=2)
-        how = st.sampled_from([Add, Cat, Multiply])
-        return st.builds(self._joined, how, st.lists(branch, min_size=2, max_size=3))
+        branches = st.lists(_up_to(2, self._keeping(nesting - 1)), min_size=2, max_size=3)
+        return st.builds(
+            self._joined, st.sampled_from([Add, Cat, Multiply]), branches, st.sampled_from(["", "first", "last"])
+        )
 
-    def _joined(self, how: type[nn.Module], branches: Sequence[Sequence[Recipe]]) -> Recipe:
+    def _joined(self, how: type[nn.Module], branches: Sequence[Sequence[Recipe]], kept: str) -> Recipe:
+        """kept: of branches side by side, only the channels of the first or the last go on."""
+
         def recipe(shape: Shape) -> tuple[Call, ...]:
             parts = [_fold(branch, shape) for branch in branches]
             width = parts[0][1][1]
@@ -231,7 +240,8 @@ class _Kinds:
                 _sequence(calls if how is Cat or out[1] == width else [*calls, Call.of(CONV[self.n], out[1], width, 1)])
                 for calls, out in parts
             ]
-            return (Call.of(how, *calls),)
+            ends = {"first": (0, width), "last": (-parts[-1][1][1],)}
+            return (Call.of(how, *calls), *([Call.of(Channels, *ends[kept])] if how is Cat and kept else []))
 
         return recipe
 
@@ -253,7 +263,7 @@ class _Kinds:
         return st.builds(
             self._around,
             st.sampled_from(self._downs()),
-            st.lists(self._keeping(nesting - 1), max_size=2),
+            _up_to(2, self._keeping(nesting - 1)),
             st.sampled_from(self._ups()),
             st.booleans(),
         )
@@ -277,6 +287,11 @@ class _Kinds:
             return (Call.of(Cat, _sequence(whole), Call.of(nn.Identity)),) if skip else whole
 
         return recipe
+
+
+def _up_to(most: int, layer: Recipes, *, least: int = 0) -> st.SearchStrategy[list[Recipe]]:
+    """So many layers in a row, more often many than few: what is too much is left away."""
+    return st.lists(layer, min_size=least, max_size=2 * most).map(lambda recipes: recipes[:most])
 
 
 def _sides(n: int, values: Sequence[int]) -> st.SearchStrategy[int | tuple[int, ...]]:
@@ -382,11 +397,14 @@ def _pointwise(n: int) -> Recipes:
 
 
 def _norm(n: int) -> Recipes:
-    return st.sampled_from([NORM[n], GDN, ChannelNorm, nn.Softmax]).map(_normed)
+    return st.sampled_from([NORM[n], GDN, ChannelNorm, nn.Softmax, nn.ChannelShuffle]).map(_normed)
 
 
 def _normed(maker: Callable[..., nn.Module]) -> Recipe:
     def recipe(shape: Shape) -> tuple[Call, ...]:
+        if maker is nn.ChannelShuffle:
+            groups = next((g for g in (2, 3) if shape[1] % g == 0), 1)
+            return (Call.of(maker, groups),)
         if maker in (ChannelNorm, nn.Softmax) and shape[1] == 1:
             return ()  # over one channel they give a constant, which reads nothing
         return (Call.of(nn.Softmax, 1),) if maker is nn.Softmax else (Call.of(maker, shape[1]),)
