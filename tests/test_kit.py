@@ -259,9 +259,17 @@ def test_sizes_and_blocks(size, block):
     assert all(2 <= n <= 9 for n in numbers)
 
 
+class Hungry(nn.Conv2d):
+    """Reads more than there is in the least image."""
+
+    def __init__(self, channels):
+        super().__init__(channels, channels, 17)
+
+
 @pytest.mark.parametrize(
     ("strategy", "said"),
     [
+        (kit.cnns(extra=[Hungry], families=["conv"]), "no net with Hungry(1) on 1x1x16x16: it does not run there"),
         (kit.cnns(families=["convolution"]), "families=['convolution']: expected some of conv, transposed"),
         (kit.cnns(families="conv"), "families='conv'"),
         (kit.cnns(axes="WH"), "axes='WH': expected 'L', 'HW' or 'DHW'"),
@@ -411,6 +419,9 @@ def test_blocks_on_a_wrong_rule_differ(rule_of_five):
     assert "samples of output differ by more than 1e-12 of the largest value, by " in said
     assert "the first at L 9\n    there is the block L [0, 10), on the tile L [0, 12) of input" in said
     assert "Rules of yours on the way: overlapcalc_kit::five in 1 (test_kit.five_rule). Check these first." in said
+    rounded = nn.Sequential(Five(1), Each(lambda y: (1000 * y).round().long()))
+    with pytest.raises(AssertionError, match="samples of output differ by more than 1e-12"):
+        kit.assert_same_by_blocks(rounded, torch.rand(1, 1, 30), block=10)
 
 
 # ---- assertions -------------------------------------------------------------------------------------------
@@ -518,6 +529,8 @@ def test_obstacles_are_named_with_the_way():
         assert "to change that: " in said
     with pytest.raises(oc.ObstacleError):
         kit.assert_reads(net, torch.rand(1, 1, 16, 16))
+    with pytest.raises(oc.InputError, match="input holds several images"):
+        kit.assert_reads(net[0], torch.rand(2, 1, 16, 16))
 
 
 class OnlyAt(nn.Module):
@@ -591,6 +604,12 @@ def test_the_twin_sees_what_values_do_not():
     kit.assert_same_by_blocks(Deep(more=True), x, twin=False)
     with pytest.raises(AssertionError, match="in integers modulo a prime "):
         kit.assert_same_by_blocks(Deep(more=True), x)
+
+
+def test_outputs_that_are_no_numbers_and_other_types():
+    net, x = Each(lambda x: (nn.functional.avg_pool1d(x, 3, 1, 1) > 0.5, x.round().long())), torch.rand(1, 1, 30)
+    assert kit.assert_same_by_blocks(net, x).count == 3
+    kit.assert_same_by_blocks(nn.Conv1d(1, 1, 3), x, dtype=torch.float32, tolerance=1e-5)
 
 
 def test_reads_with_own_weights():

@@ -20,7 +20,7 @@ from ..plan import Plan
 from ..planner import make_plan
 from ..proofs.filling import same_bits
 from ..proofs.result import REFUTED
-from ..proofs.schedules import FAILURES, by_blocks, exact_twin, said, whole
+from ..proofs.schedules import FAILURES, TOLERANCE, by_blocks, exact_twin, said, whole
 from ..proofs.settings import exact_kernels
 from ..report.explain import tile_text
 from .claims import Claims, failures, message
@@ -28,7 +28,6 @@ from .limits import Limit, ScaleLimit, SidedLimit
 from .oracle import BruteForce, Dependency
 from .weights import positive
 
-TOLERANCE = 1e-12
 PARTS = 3
 """Into so many blocks an axis is cut when no block is given: one at each border and one inside."""
 SHORT = 4
@@ -125,7 +124,8 @@ def assert_same_by_blocks(
         else:
             wrong = [text for name, y in full.items() for text in _differing(plan, name, y, tiled[name], tolerance)]
         if twin and not wrong:
-            proof = exact_twin(own, analysis._source, plan, images, torch.device("cpu"))
+            wide, where_at = copy.deepcopy(model).eval().to(dtype=torch.float64), next(iter(images.values())).device
+            proof = exact_twin(wide, analysis._source, plan, images, where_at)
             wrong = [f"in integers modulo a prime {text}" for text in proof.failures if proof.status == REFUTED]
     if wrong:
         cut = " x ".join(f"{strip.block} along {axis}" for axis, strip in plan.strips.items())
@@ -160,10 +160,12 @@ def assert_reads(
             w = pair[axis]
             if w.out_size is None:
                 raise InputError(f"{pair.output} has no axis {axis}; give axes= without it")
-            place = list(analysis.inputs).index(pair.input)
+            place, letters = list(analysis.inputs).index(pair.input), analysis.layouts[pair.input]
+            if "N" in letters and given[place].shape[letters.index("N")] != 1:
+                raise InputError(f"{pair.input} holds several images; give one, as kernels for batches may mix them")
             labels = analysis._net.values[analysis._source.output_node(pair.output)].labels
             truth = BruteForce(
-                net, given, analysis.layouts[pair.input].index(axis), input=place,
+                net, given, letters.index(axis), input=place,
                 output=analysis._net.traced.leaves.index(pair.output), out_dim=labels.index(axis),
             )  # fmt: skip
             rows = zip(analysis.outputs[pair.output], labels, strict=True)
@@ -195,6 +197,7 @@ def _parts(analysis: Analysis) -> dict[str, int]:
 
 def _differing(plan: Plan, name: str, y: Tensor, z: Tensor, tolerance: float) -> list[str]:
     """How an output by blocks differs from the whole, if it does: how much, where first, in which block."""
+    y, z = (t if t.is_floating_point() or t.is_complex() else t.to(torch.float64) for t in (y, z))
     apart = (y - z).abs()
     largest = y[y.isfinite()].abs().max() if bool(y.isfinite().any()) else torch.tensor(0.0)
     wrong = ~same_bits(y, z) & ~(apart <= tolerance * largest)

@@ -14,7 +14,7 @@ from ..report.explain import as_text, blame_text, side_text, step_text, tile_tex
 from ..report.words import call_words
 from .limits import Limit, ScaleLimit, SidedLimit, ratios, sided, single
 
-AS_ABOVE = "The way is the one above."
+AS_ABOVE = "As above."
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ LARGEST_LEAST = 256
 
 @dataclass(frozen=True, repr=False)
 class Call:
-    """A call that makes a module: `Call(nn.Conv2d, (1, 1, 3), {"padding": 1})` prints `nn.Conv2d(1, 1, 3, padding=1)`.
+    """A call that makes a module: `Call.of(nn.Conv2d, 1, 1, 3, padding=1)` prints `nn.Conv2d(1, 1, 3, padding=1)`.
 
     Arguments are calls themselves, or plain values. `eval(repr(call))` makes what `call.build()` makes.
     """

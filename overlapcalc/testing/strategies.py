@@ -95,7 +95,7 @@ def cnns(
     for recipe in fixed:
         recipes.insert(draw(st.integers(0, len(recipes))), recipe)
     channels = draw(st.integers(1, 3))
-    calls, _ = _fold(recipes, (1, channels, *(side,) * n), required=fixed)
+    calls = _with_all(recipes, (1, channels, *(side,) * n), fixed)
     return Net(_sequence(calls), channels, letters, draw(st.integers(0, SEEDS)))
 
 
@@ -143,18 +143,31 @@ def block_grids(draw: st.DrawFn, axes: str = "HW", *, least: int = 1, most: int 
 # ---- from recipes to a net --------------------------------------------------------------------------------
 
 
-def _fold(recipes: Sequence[Recipe], shape: Shape, *, required: Sequence[Recipe] = ()) -> tuple[list[Call], Shape]:
-    """The calls of all recipes that fit, in a row, and what shape they give. Required ones stay, alone if need be."""
+def _fold(recipes: Sequence[Recipe], shape: Shape, image: Shape | None = None) -> tuple[list[Call], Shape]:
+    """The calls of all recipes that fit, in a row, and what shape they give. image: of the net, `shape` when absent."""
     calls: list[Call] = []
     here = shape
     for recipe in recipes:
         more = recipe(here)
-        there = _through(more, here, shape) if more else None
+        there = _through(more, here, image or shape) if more else None
         if there is not None:
             calls, here = [*calls, *more], there
-        elif any(recipe is one for one in required):
-            return _fold(required, shape)
     return calls, here
+
+
+def _with_all(recipes: Sequence[Recipe], image: Shape, required: Sequence[Recipe]) -> list[Call]:
+    """The same with every required recipe: without the others, where these leave too little. Raises InputError."""
+    for row in (recipes, required):
+        calls: list[Call] = []
+        here, lacking = image, None
+        for recipe in row:
+            more, there = _fold([recipe], here, image)
+            if not more and any(recipe is one for one in required):
+                lacking = f"{_sequence(recipe(here))!r} on {'x'.join(map(str, here))}"
+            calls, here = [*calls, *more], there
+        if lacking is None:
+            return calls
+    raise InputError(f"cnns: no net with {lacking}: it does not run there in float64, or gives too little or too much")
 
 
 def _through(calls: Sequence[Call], shape: Shape, image: Shape) -> Shape | None:
