@@ -241,7 +241,7 @@ def test_strides_and_depth(net):
         assert call.build().stride in (2, (2, 2))
 
 
-@settings(max_examples=15, **QUICK)
+@settings(max_examples=10, **QUICK)
 @given(net=kit.cnns(axes=["L", "HW"], depth=2, obstacles=True))
 def test_nets_with_an_obstacle_are_refused(net):
     with pytest.raises(AssertionError, match="blocking-free does not hold: "):
@@ -298,7 +298,7 @@ def test_strategies_refuse(strategy, said):
 def test_random_nets_against_brute_force_and_by_blocks():
     counts = []
 
-    @settings(max_examples=25, **QUICK)
+    @settings(max_examples=20, **QUICK)
     @given(net=kit.cnns(axes=["L", "HW"]), schedule=st.sampled_from(["crop", "trim", "stream"]), data=st.data())
     def compare(net, schedule, data):
         x = net.image(data.draw(kit.sizes(net, least=7)))
@@ -307,7 +307,7 @@ def test_random_nets_against_brute_force_and_by_blocks():
         counts.append(plan.count)
 
     compare()
-    assert sum(count > 1 for count in counts) > 15
+    assert sum(count > 1 for count in counts) > 10
 
 
 # ---- shrinking --------------------------------------------------------------------------------------------
@@ -388,7 +388,7 @@ def test_a_wrong_rule_shrinks(rule_of_five):
             return True
         return False
 
-    net = find(NETS, wrong, settings=settings(max_examples=40, **QUICK))
+    net = find(NETS, wrong, settings=settings(max_examples=25, **QUICK))
     assert repr(net) == "positive(Five(2), seed=0)"
     assert not wrong(kit.Net(kit.Call.of(Five, 1), 1, "L"))
     assert max(len(list(net.call.calls())) for net in looked) > 3

@@ -14,7 +14,8 @@ from .oracle import BruteForce, Dependency, dependency
 from .weights import positive
 
 if TYPE_CHECKING:
-    from .strategies import FAMILIES, block_grids, cnns, sizes
+    from .recipes import FAMILIES
+    from .strategies import block_grids, cnns, sizes
 
 STRATEGIES = ("FAMILIES", "block_grids", "cnns", "sizes")
 
