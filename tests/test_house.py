@@ -18,7 +18,7 @@ FLOORS = ["errors", "collector", "named", "version", "amount", "index", "cells",
           "passing", "views", "propagator", "demand", "lattice", "trail", "measure", "names", "detail", "layers", "frontier",
           "reasons", "sizecheck", "source", "sameness", "axis", "local", "explain", "analysis", "extent", "tiling", "work", "plan", "asked", "slabplan", "planner",
           "smallest", "image", "growth", "trace", "inputs", "analyze", "engine", "planning", "running", "saved", "spec", "guess", "twin", "proofs",
-          "verifying", "files", "guard", "report", "pytest_plugin", "cli"]  # fmt: skip
+          "verifying", "files", "guard", "report", "testing", "pytest_plugin", "cli"]  # fmt: skip
 
 
 def imports(file: Path, top_only: bool = False) -> set[str]:
@@ -80,7 +80,21 @@ def test_index_is_standard_library_only():
 
 def test_nothing_but_the_plugin_imports_pytest():
     for file in set(PACKAGE.rglob("*.py")) - {PACKAGE / "pytest_plugin.py"}:
-        assert not any(n.split(".")[0] in ("pytest", "hypothesis") for n in imports(file))
+        assert not any(n.split(".")[0] == "pytest" for n in imports(file))
+
+
+def test_only_the_strategies_import_hypothesis():
+    found = {f for f in PACKAGE.rglob("*.py") if any(n.split(".")[0] == "hypothesis" for n in imports(f))}
+    assert found == {PACKAGE / "testing" / "strategies.py", PACKAGE / "testing" / "recipes.py"}
+
+
+def test_brute_force_knows_no_law():
+    """Of the package it imports nothing but errors, and what imports it is not the core."""
+    oracle = imports(PACKAGE / "testing" / "oracle.py")
+    assert {n.split(".")[1] for n in oracle if n.startswith("overlapcalc.")} == {"errors"}
+    for file in modules():
+        if file.parent != PACKAGE / "testing":
+            assert not any(n.startswith("overlapcalc.testing") for n in imports(file))
 
 
 def test_the_check_can_fail(tmp_path):

@@ -330,3 +330,10 @@ def test_a_net_that_does_not_run_is_an_input_error():
         pytest.skip("this torch does not say whether it exports")
     with pytest.raises(oc.InputError, match="does not run on 1x1x24x24 in float64"):
         oc.verify(Fails(), (1, 1, 24, 24))
+
+
+@pytest.mark.parametrize("schedule", ["trim", "stream"])
+def test_a_net_without_a_call(schedule):
+    """An identity has nothing to be run call by call, and is proved all the same."""
+    found = oc.verify(nn.Identity(), (1, 1, 8, 8), schedule=schedule, block=3)
+    assert [proof.status for proof in found.proofs] == ["proved"] * 5

@@ -20,6 +20,7 @@ import time
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import torch
@@ -170,8 +171,21 @@ _watching: list[Seen] = []
 def _heard(event: str, arguments: tuple[Any, ...]) -> None:
     if event == "open" and _watching:
         path, _, flags = arguments
-        if isinstance(path, (str, bytes)) and isinstance(flags, int) and not flags & (os.O_WRONLY | os.O_RDWR):
+        reading = isinstance(flags, int) and not flags & (os.O_WRONLY | os.O_RDWR)
+        if isinstance(path, (str, bytes)) and reading and not _to_show_lines():
             _watching[-1].opened(os.fsdecode(path))
+
+
+def _to_show_lines() -> bool:
+    """Whether a file is opened for the text of a frame: torch notes that of whoever called, and nothing comes of it."""
+    frame: FrameType | None = sys._getframe(2)
+    for _ in range(4):
+        if frame is None:
+            return False
+        if frame.f_globals.get("__name__") == "linecache":
+            return True
+        frame = frame.f_back
+    return False
 
 
 @cache

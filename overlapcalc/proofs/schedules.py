@@ -98,7 +98,7 @@ def exact_twin(
 
 
 def _call_by_call(machine: Machine, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    assert machine.calls.calls  # traced before the mode is on
+    assert machine.calls is not None  # traced before the mode is on
     with Modular() as mode:
         mode.entered("", inputs.values())
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from .words import call_words
 UNDERLINED = box.Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
 MOST_TIES, MOST_WAY = 4, 8
 LONG_NAME = 40
+TEXT_WIDTH = 96
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,13 @@ def explained_json(explained: Explained) -> str:
     return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
 
 
+def as_text(parts: Sequence[RenderableType], width: int = TEXT_WIDTH) -> str:
+    """The same without colours, for a message."""
+    out = io.StringIO()
+    Console(file=out, width=width, color_system=None, highlight=False, emoji=False, markup=False).print(Group(*parts))
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
+
+
 def render_explained(explained: Explained, console: Console, *, note: str = "") -> None:
     """Print why: per pair and axis the way that sets each side, the step, the tile, the obstacles."""
     parts: list[RenderableType] = [Text(note, style="yellow")] if note else []
@@ -64,7 +73,7 @@ def _alike(found: list[Explanation]) -> list[list[Explanation]]:
     groups: dict[str, list[Explanation]] = {}
     for e in found:
         blames = [(repr(b.way), b.text, b.obstacle.layer, b.obstacle.message, b.obstacle.source) for b in e.obstacles]
-        tiles = [_tile_text(r, e.step or 1) for r in e.tile_reasons]
+        tiles = [tile_text(r, e.step or 1) for r in e.tile_reasons]
         groups.setdefault(repr((e.before, e.after, e.step_reasons, tiles, blames)), []).append(e)
     return list(groups.values())
 
@@ -77,20 +86,21 @@ def _explanation(same: Sequence[Explanation]) -> list[RenderableType]:
         stand = f"{count} obstacles stand" if count > 1 else "1 obstacle stands"
         out: list[RenderableType] = [Text.assemble((title, "bold"), f": no context; {stand} in the way.")]
         for b in e.obstacles:
-            out += [Text(), Padding(_blame(b, [s.axis for s in same]), (0, 0, 0, 2))]
+            out += [Text(), Padding(blame_text(b, [s.axis for s in same]), (0, 0, 0, 2))]
         return out
     if e.before is None or e.after is None:
         return [Text.assemble((title, "bold"), ": reads nothing of this input.")]
     out = [Text.assemble((title, "bold"), f": context {e.before.total} before, {e.after.total} after.")]
     for side in (e.before, e.after):
-        out += [Text(), *_side(side, e)]
+        out += [Text(), *side_text(side, e)]
     out.append(Text())
-    out.append(_step(e))
-    out += [Text(_tile_text(r, e.step or 1)) for r in e.tile_reasons]
+    out.append(step_text(e))
+    out += [Text(tile_text(r, e.step or 1)) for r in e.tile_reasons]
     return out
 
 
-def _side(side: SideExplanation, e: Explanation) -> list[RenderableType]:
+def side_text(side: SideExplanation, e: Explanation) -> list[RenderableType]:
+    """What makes a side of the context, layer by layer."""
     end = "first" if side.side == "before" else "last"
     first = side.contributions[0]
     what = "is" if side.exact else "may be"
@@ -148,7 +158,8 @@ def _few(names: Sequence[str]) -> str:
     return ", ".join(names[:MOST_TIES]) + rest
 
 
-def _step(e: Explanation) -> Text:
+def step_text(e: Explanation) -> Text:
+    """Which layers make the step what it is."""
     grid = f"step {e.step} ({e.out_step} output sample{'s' if e.out_step != 1 else ''})"
     if not e.step_reasons:
         return Text(f"{grid}: every layer is on phase at every sample.")
@@ -172,7 +183,8 @@ def _step_reason(r: StepReason) -> str:
     return text + (more if r.also else "")
 
 
-def _tile_text(r: TileReason, step: int) -> str:
+def tile_text(r: TileReason, step: int) -> str:
+    """Which tensor makes a side of the tile what it is."""
     head = f"tile {r.total} {r.side}: "
     samples = f"{r.needs} sample{'s' if r.needs != 1 else ''}"
     if r.needs <= 0 and r.total == 0:
@@ -184,7 +196,8 @@ def _tile_text(r: TileReason, step: int) -> str:
     return f"{head}{r.layer} must hold {samples} {r.side} the block's own place{steps}{lack}"
 
 
-def _blame(b: Blame, axes: Sequence[str]) -> Text:
+def blame_text(b: Blame, axes: Sequence[str]) -> Text:
+    """An obstacle: where it stands, its cause, the way to it, what would help."""
     o = b.obstacle
     along = " and ".join(axes)
     text = Text.assemble((o.layer, "bold"), f": {o.op.partition('::')[2]} on {along}: {o.message} [{o.cause}]")

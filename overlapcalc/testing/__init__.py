@@ -1,0 +1,61 @@
+"""A kit to test architectures: assertions, brute force, and random nets for hypothesis. See docs/testing.md.
+
+The assertions and the brute force need nothing but overlapcalc; `cnns`, `sizes` and `block_grids` need hypothesis.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .asserts import assert_blocking_free, assert_reads, assert_same_by_blocks
+from .modules import GDN, Add, Cat, ChannelNorm, Channels, Gate, Mirror, Multiply, Slice, Whole
+from .nets import Call, Net
+from .oracle import BruteForce, Dependency, dependency
+from .weights import positive
+
+if TYPE_CHECKING:
+    from .recipes import FAMILIES
+    from .strategies import block_grids, cnns, sizes
+
+STRATEGIES = ("FAMILIES", "block_grids", "cnns", "sizes")
+
+__all__ = [
+    "FAMILIES",
+    "GDN",
+    "Add",
+    "BruteForce",
+    "Call",
+    "Cat",
+    "ChannelNorm",
+    "Channels",
+    "Dependency",
+    "Gate",
+    "Mirror",
+    "Multiply",
+    "Net",
+    "Slice",
+    "Whole",
+    "assert_blocking_free",
+    "assert_reads",
+    "assert_same_by_blocks",
+    "block_grids",
+    "cnns",
+    "dependency",
+    "positive",
+    "sizes",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """The strategies, once they are asked for."""
+    if name not in STRATEGIES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        from . import strategies
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] != "hypothesis":
+            raise
+        raise ImportError(
+            f"overlapcalc.testing.{name} needs hypothesis, which is not installed: pip install overlapcalc[test]"
+        ) from error
+    return getattr(strategies, name)

@@ -1,0 +1,283 @@
+"""Assertions about a net, with messages a person can act on: where, the claim, the value, the way, what would help."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ..analysis import Analysis
+from ..analyze import Inputs, analyze
+from ..asked import Blocks
+from ..axis import AxisAnalysis
+from ..engine import Machine
+from ..errors import InputError
+from ..index import Span
+from ..ops.registry import find
+from ..plan import Plan
+from ..planner import make_plan
+from ..proofs.filling import same_bits
+from ..proofs.result import REFUTED
+from ..proofs.schedules import FAILURES, TOLERANCE, by_blocks, exact_twin, said, whole
+from ..proofs.settings import exact_kernels
+from ..report.explain import tile_text
+from .claims import Claims, failures, message
+from .limits import Limit, ScaleLimit, SidedLimit
+from .oracle import BruteForce, Dependency
+from .weights import positive
+
+PARTS = 3
+"""Into so many blocks an axis is cut when no block is given: one at each border and one inside."""
+SHORT = 4
+"""With fewer rows than this, some of the paths that a column is read by may have no row to go through. Axes are
+followed one by one, so `reads` with a size may then say more than is read, and is compared as a bound."""
+MOST_OUTPUTS = 64
+"""So many outputs of an axis are asked for one by one, evenly spread where there are more."""
+
+
+def assert_blocking_free(
+    model: nn.Module | torch.export.ExportedProgram,
+    shape: Inputs,
+    *,
+    max_context: SidedLimit | None = None,
+    max_tile: SidedLimit | None = None,
+    max_receptive_field: Limit | None = None,
+    step: Limit | None = None,
+    scale: ScaleLimit | None = None,
+    causal: bool = False,
+    size_verified: bool = True,
+    axes: Sequence[str] | str | None = None,
+    layout: str | Sequence[str | None] | None = None,
+) -> Analysis:
+    """Assert that `model` can be run by blocks exactly, and needs no more than claimed. Returns its analysis.
+
+    shape: a shape, a list of shapes or tensors; axes, layout: as for `analyze`. max_context, max_tile: samples, at
+    most, on every side of every axis: 16, or (16, 8) before and after, or {"W": (16, 8)}, or {"W": {"after": 0}}; the
+    tile is that of this shape. max_receptive_field: a number, or one per axis. step, scale: exactly so much; a scale
+    may be "1/16". causal: no output reads input after its own place, at the borders of this shape neither.
+    size_verified: the net was compared with itself at a larger size.
+
+    Raises AssertionError with all claims that do not hold, InputError for claims that make no sense, and what
+    `analyze` raises.
+    """
+    __tracebackhide__ = True
+    analysis = analyze(model, shape, axes=axes, layout=layout)
+    claims = Claims(max_context, max_tile, max_receptive_field, step, scale, causal, size_verified)
+    found = failures(analysis, claims)
+    if found:
+        where = _called(model, analysis)
+        raise AssertionError(message(f"{where}: what was claimed does not hold.", found))
+    return analysis
+
+
+def assert_same_by_blocks(
+    model: nn.Module,
+    x: Tensor | Sequence[Tensor],
+    *,
+    block: Blocks | None = None,
+    schedule: str = "crop",
+    stream_axis: str | None = None,
+    tolerance: float = TOLERANCE,
+    dtype: torch.dtype = torch.float64,
+    twin: bool = True,
+    least_blocks: int = 2,
+    axes: Sequence[str] | str | None = None,
+    layout: str | Sequence[str | None] | None = None,
+) -> Plan:
+    """Assert that `model` gives by blocks what it gives on the whole of `x`. Returns the plan that was compared.
+
+    block, schedule, stream_axis, axes, layout: as for `plan`; without a block three per axis. A copy runs in `dtype`;
+    no sample may differ by more than `tolerance` of the largest. twin: the same net in integers modulo a prime, where
+    it has such a twin, must be bit-identical too: values alone miss a tile one sample short in a deep net.
+    least_blocks: a comparison of fewer is refused, as one block proves nothing.
+
+    Raises AssertionError where something differs or an obstacle stands in the way, and what `plan` raises.
+    """
+    __tracebackhide__ = True
+    given = [x] if isinstance(x, Tensor) else list(x)
+    analysis = analyze(model, given, axes=axes, layout=layout)
+    where = _called(model, analysis)
+    found = failures(analysis, Claims(size_verified=False))
+    if found:
+        raise AssertionError(message(f"{where} cannot be run by blocks.", found))
+    sizes = _parts(analysis) if block is None else block
+    plan = make_plan(analysis, block=sizes, schedule=schedule, stream_axis=stream_axis)
+    if plan.count < least_blocks:
+        raise InputError(
+            f"{where}: block={sizes!r} makes {plan.count} block{'s' if plan.count != 1 else ''} with the schedule "
+            f"{schedule}, so there is nothing to compare; give a smaller block or a larger image, or "
+            f"least_blocks={plan.count}"
+        )
+    own = copy.deepcopy(model).eval().to(dtype=dtype)
+    images = {name: t.to(dtype) if t.is_floating_point() else t for name, t in zip(plan.inputs, given, strict=True)}
+    with torch.no_grad(), exact_kernels():
+        full = whole(own, plan, images)
+        again = whole(own, plan, images)
+        if any(not bool(same_bits(y, again[name]).all()) for name, y in full.items()):
+            raise InputError(f"{where} gives something else every time on the same image; make it deterministic")
+        try:
+            tiled = by_blocks(Machine(own, analysis._source, plan), images)
+        except FAILURES as error:
+            wrong = [said(error)]
+        else:
+            wrong = [text for name, y in full.items() for text in _differing(plan, name, y, tiled[name], tolerance)]
+        if twin and not wrong:
+            wide, where_at = copy.deepcopy(model).eval().to(dtype=torch.float64), next(iter(images.values())).device
+            proof = exact_twin(wide, analysis._source, plan, images, where_at)
+            wrong = [f"in integers modulo a prime {text}" for text in proof.failures if proof.status == REFUTED]
+    if wrong:
+        cut = " x ".join(f"{strip.block} along {axis}" for axis, strip in plan.strips.items())
+        title = f"{where} by {plan.count} blocks ({cut}, schedule {schedule}) is not what it is on the whole image:"
+        raise AssertionError("\n".join([title, *(f"    {text}" for text in wrong), *_behind(analysis)]))
+    return plan
+
+
+def assert_reads(
+    model: nn.Module,
+    x: Tensor | Sequence[Tensor],
+    *,
+    own_weights: bool = False,
+    axes: Sequence[str] | str | None = None,
+    layout: str | Sequence[str | None] | None = None,
+) -> Analysis:
+    """Assert that outputs depend on what the analysis says they read: by brute force, along every axis. Returns it.
+
+    Asked at the borders of this size and inside, for single outputs, blocks and all. An analysis must never say too
+    little; where it says that it is exact, not too much either. Weights are those of `positive` unless own_weights is
+    True, for weights near zero hide what they multiply. Where another axis has fewer than 4 outputs, and for samples
+    that only NaN reaches (see `Dependency`), too much is not seen.
+
+    Raises AssertionError, InputError, and what `analyze` raises; ObstacleError where there is one.
+    """
+    __tracebackhide__ = True
+    given = [x] if isinstance(x, Tensor) else list(x)
+    analysis = analyze(model, given, axes=axes, layout=layout)
+    net = model if own_weights else positive(model)
+    for pair in analysis.pairs:
+        for axis in pair.axes:
+            w = pair[axis]
+            if w.out_size is None:
+                raise InputError(f"{pair.output} has no axis {axis}; give axes= without it")
+            place, letters = list(analysis.inputs).index(pair.input), analysis.layouts[pair.input]
+            if "N" in letters and given[place].shape[letters.index("N")] != 1:
+                raise InputError(f"{pair.input} holds several images; give one, as kernels for batches may mix them")
+            labels = analysis._net.values[analysis._source.output_node(pair.output)].labels
+            truth = BruteForce(
+                net, given, letters.index(axis), input=place,
+                output=analysis._net.traced.leaves.index(pair.output), out_dim=labels.index(axis),
+            )  # fmt: skip
+            rows = zip(analysis.outputs[pair.output], labels, strict=True)
+            short = any(n < SHORT for n, label in rows if label and label != axis)
+            wrong = _disagreement(w, truth, short)
+            if wrong:
+                where = f"{_called(model, analysis)}, {pair.output} against {pair.input}, {axis}"
+                raise AssertionError("\n".join([f"{where}: {wrong}", *_behind(analysis)]))
+    return analysis
+
+
+# ---- the parts of it --------------------------------------------------------------------------------------
+
+
+def _called(model: object, analysis: Analysis) -> str:
+    shapes = ", ".join("x".join(map(str, shape)) for shape in analysis.inputs.values())
+    return f"{type(model).__name__} at {shapes}"
+
+
+def _parts(analysis: Analysis) -> dict[str, int]:
+    """A third of the finer of inputs and outputs, per axis."""
+    found = {}
+    for axis in analysis.axes:
+        nodes = [*analysis.inputs, *(node for _, node in analysis._net.graph.outputs)]
+        sizes = [analysis._net.size(node, axis) for node in nodes]
+        found[axis] = -(-max(n for n in sizes if n is not None) // PARTS)
+    return found
+
+
+def _differing(plan: Plan, name: str, y: Tensor, z: Tensor, tolerance: float) -> list[str]:
+    """How an output by blocks differs from the whole, if it does: how much, where first, in which block."""
+    y, z = (t if t.is_floating_point() or t.is_complex() else t.to(torch.float64) for t in (y, z))
+    apart = (y - z).abs()
+    largest = y[y.isfinite()].abs().max() if bool(y.isfinite().any()) else torch.tensor(0.0)
+    wrong = ~same_bits(y, z) & ~(apart <= tolerance * largest)
+    if not bool(wrong.any()):
+        return []
+    error = float((apart[wrong].nan_to_num(torch.inf).max() / largest).nan_to_num(torch.inf))
+    index = wrong.nonzero()[0].tolist()
+    at = {axis: i for i, axis in zip(index, plan.labels[name], strict=True) if axis}
+    here = ", ".join(f"{axis} {i}" for axis, i in at.items())
+    text = (
+        f"{int(wrong.sum())} of {y.numel()} samples of {name} differ by more than {tolerance:g} of the largest value, "
+        f"by {error:.2g} at most, the first at {here}"
+    )
+    block, tiles = [], []
+    for axis, strip in plan.strips.items():
+        slot = next((s for s in strip.slots if name in s.outputs and at[axis] in s.outputs[name]), None)
+        if slot is not None:
+            block.append(f"{axis} {slot.outputs[name]}")
+            tiles += [f"{axis} {span} of {inp}" for inp, span in slot.tiles.items()]
+    return [text, f"there is the block {', '.join(block)}, on the tile {', '.join(tiles)}"]
+
+
+def _disagreement(w: AxisAnalysis, truth: BruteForce, short: bool) -> str:
+    """The first span of outputs that reads something else than the analysis says, or nothing."""
+    n = truth.out_size
+    ones = range(n) if n <= MOST_OUTPUTS else [k * (n - 1) // (MOST_OUTPUTS - 1) for k in range(MOST_OUTPUTS)]
+    spans = [*((o, o + 1) for o in ones), (0, n), (0, -(-n // 2)), (n // 2, n)]
+    for start, stop in spans:
+        read = w.reads(start, stop, size=truth.size)
+        text = _against(read, truth.of(start, stop), w.exact and not short)
+        if text:
+            return f"at size {truth.size}, outputs [{start}, {stop}) {text}"
+    if w.tile is None or w.out_step is None:
+        return ""
+    for u in range(n // w.out_step):
+        if u * w.step < w.tile.before or (u + 1) * w.step + w.tile.after > truth.size:
+            continue  # not an interior block: a border of the image may spoil the tile
+        first, last = u * w.out_step, (u + 1) * w.out_step
+        if w.context is not None:
+            block = Span(u * w.step - w.context.before, (u + 1) * w.step + w.context.after)
+            text = _against(block, truth.of(first, last), w.exact and not short)
+            if text:
+                return f"inside, by their context {tuple(w.context)}, outputs [{first}, {last}) {text}"
+        for start, stop in [(first, last), *((o, o + 1) for o in range(first, last))]:
+            text = _against(w.reads(start, stop), truth.of(start, stop), w.exact and not short)
+            if text:
+                return f"inside, outputs [{start}, {stop}) {text}"
+    return ""
+
+
+def _against(read: Span | None, found: Dependency, exact: bool) -> str:
+    """What is wrong: too little is always, too much only where the analysis says that it is exact."""
+    said = f"are said to read {read or 'nothing'}"
+    missing = [i for i in found.certain if read is None or i not in read]
+    if missing:
+        return f"{said}, but change with sample {missing[0]}"
+    extra = read is not None and (found.widest is None or read.start < found.widest[0] or read.stop > found.widest[1])
+    if exact and extra:
+        real = "nothing" if found.widest is None else f"[{found.widest[0]}, {found.widest[1]})"
+        return f"{said}, but nothing beyond {real} reaches them"
+    return ""
+
+
+def _behind(analysis: Analysis) -> list[str]:
+    """What stands behind the answer, and what to do about it: rules of one's own are the first suspects."""
+    lines = []
+    for pair in analysis.pairs:
+        for axis in pair.axes:
+            e = pair.explain(axis)
+            lines += [f"    {axis}: {tile_text(r, e.step or 1)}" for r in e.tile_reasons]
+    own = []
+    for node in analysis._net.traced:
+        rule = find(node.op)
+        if rule is not None and not rule.law.__module__.startswith("overlapcalc."):
+            own.append(f"{node.op} in {node.layer or 'the net'} ({rule.law.__module__}.{rule.law.__name__})")
+    if own:
+        lines.append(f"Rules of yours on the way: {', '.join(dict.fromkeys(own))}. Check these first.")
+    else:
+        lines.append(
+            "What would help: overlapcalc.testing.assert_reads on parts of the net finds the layer. A net that does "
+            "something else when it is traced must be changed; otherwise this is a defect of overlapcalc."
+        )
+    return lines
