@@ -1,9 +1,10 @@
 """The local models of a zoo by blocks: every schedule against the whole run, in float64.
 
-    python benchmarks/running.py [--zoo FILE] [--names NAME ...] [--limit N] [--out FILE]
+    python benchmarks/running.py [--zoo FILE] [--names NAME ...] [--limit N] [--twin] [--out FILE]
 
 Along W, on an image that is long enough for a block with no border near.
-A model that is refused is skipped. Largest error over the largest output; at most 1e-12 is right.
+A model that is refused is skipped. Largest error over the largest output; at most 1e-12 is right. A deep net can round
+more than that; --twin computes it in integers modulo a prime as well, where blocks and whole must be bit-identical.
 """
 
 from __future__ import annotations
@@ -25,8 +26,10 @@ import overlapcalc as oc
 from benchmarks.page import table
 from benchmarks.weights import enliven, noise
 from benchmarks.zoofile import load
+from overlapcalc.proofs.result import PROVED
+from overlapcalc.proofs.schedules import exact_twin
 
-TOLERANCE = 1e-12
+TOLERANCE, MUCH = 1e-12, 1e-10
 SCHEDULES = ("crop", "trim", "stream")
 MOST = 6_000_000
 """Samples of the longest image that is run."""
@@ -37,20 +40,23 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--zoo", type=Path, default=Path(__file__).resolve().parent / "nets.py")
     parser.add_argument("--names", nargs="+", default=[])
     parser.add_argument("--limit", type=int)
+    parser.add_argument("--twin", action="store_true")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args(argv)
     warnings.simplefilter("ignore")
     zoo = load(options.zoo)
     zoo.preload()
-    cells, good = [["model", "image", "tile", *SCHEDULES, "seconds"]], True
+    twins = [f"twin, {schedule}" for schedule in SCHEDULES] if options.twin else []
+    cells, good = [["model", "image", "tile", *SCHEDULES, *twins, "seconds"]], True
     for name in zoo.chosen(options.names, [], options.limit):
-        found = _of(*zoo.build(name))
+        found = _of(*zoo.build(name), options.twin)
         if found is None:
             continue
         errors = [found.get(schedule, "") for schedule in SCHEDULES]
-        good = good and all(isinstance(e, str) or e <= TOLERANCE for e in errors) and "" not in errors
+        proved = [found.get(twin, "") for twin in twins]
+        good = good and all(_right(e, twin) for e, twin in zip(errors, proved or [""] * len(errors), strict=True))
         shown = [e if isinstance(e, str) else f"{e:.1e}" for e in errors]
-        cells.append([name, found["image"], found["tile"], *shown, f"{found['seconds']:.0f}"])
+        cells.append([name, found["image"], found["tile"], *shown, *proved, f"{found['seconds']:.0f}"])
         print(", ".join(cells[-1]), flush=True)
     lines = ["# Local models by blocks", "", "    python benchmarks/running.py --zoo " + options.zoo.name, "",
              f"overlapcalc {oc.__version__}, torch {torch.__version__}. Errors are of float64.", ""]  # fmt: skip
@@ -61,7 +67,14 @@ def main(argv: list[str] | None = None) -> int:
     return 0 if good else 1
 
 
-def _of(model: Any, example: tuple[Any, ...]) -> dict[str, Any] | None:
+def _right(error: Any, twin: str) -> bool:
+    """Whether values agree, or differ by rounding alone: then the twin says so."""
+    if isinstance(error, str):
+        return False
+    return error <= (MUCH if twin == PROVED else TOLERANCE) and twin in ("", PROVED)
+
+
+def _of(model: Any, example: tuple[Any, ...], twin: bool) -> dict[str, Any] | None:
     """The errors of one model; None where it is refused."""
     shapes = tuple(tuple(x.shape) if isinstance(x, torch.Tensor) else tuple(x) for x in example)
     started = time.perf_counter()
@@ -87,7 +100,13 @@ def _of(model: Any, example: tuple[Any, ...]) -> dict[str, Any] | None:
         whole = [y for y in tree_leaves(model(*inputs)) if isinstance(y, torch.Tensor)]
     for schedule in SCHEDULES:
         try:
-            made = oc.run(model, *inputs, schedule=schedule, axes="W", block=max(64, step))
+            net = oc.tiled(model, schedule=schedule, axes="W", block=max(64, step))
+            made = net(*inputs)
+            if twin:
+                proof = _twin(model, net, long, inputs)
+                found[f"twin, {schedule}"] = (
+                    proof.status if proof.status == PROVED else f"{proof.status}: {proof.reason}"
+                )
         except oc.OverlapcalcError as error:
             found[schedule] = f"{type(error).__name__}: {str(error)[:120]}"
             continue
@@ -96,6 +115,12 @@ def _of(model: Any, example: tuple[Any, ...]) -> dict[str, Any] | None:
             float((y - z).abs().max() / y.abs().max().clamp(min=1e-300)) for y, z in zip(whole, parts, strict=True)
         )
     return {**found, "seconds": time.perf_counter() - started}
+
+
+def _twin(model: Any, net: oc.Tiled, shapes: tuple[tuple[int, ...], ...], inputs: tuple[torch.Tensor, ...]) -> oc.Proof:
+    machine = net.machine(*shapes)
+    given = dict(zip(machine.plan.inputs, inputs, strict=True))
+    return exact_twin(model, machine.source, machine.plan, given, torch.device("cpu"))
 
 
 if __name__ == "__main__":
