@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from .analysis import Analysis
 from .axis import no_way
 from .errors import InputError, ObstacleError
-from .tiling import Cutter
 
 DEFAULT_BLOCK = 256
-Blocks = int | Mapping[str, int]
+Blocks = int | Sequence[int | None] | Mapping[str, int]
+"""The same length for all axes; one per axis in their order, None for a whole one; or by name, others whole."""
 
 
 def refuse_obstacles(analysis: Analysis) -> None:
@@ -22,16 +22,22 @@ def refuse_obstacles(analysis: Analysis) -> None:
                 raise ObstacleError(no_way(pair.output, pair.input, axis, found))
 
 
-def per_axis(cutters: Mapping[str, Cutter], sizes: Blocks, what: str) -> dict[str, int]:
-    """A length for every axis that is cut: the same for all, or one for each that is named. Raises InputError."""
-    known = ", ".join(cutters)
+def per_axis(axes: Iterable[str], sizes: Blocks, what: str) -> dict[str, int]:
+    """A length for every axis that is cut, of the axes that may be. Raises InputError."""
+    order = list(axes)
+    known = ", ".join(order)
     if isinstance(sizes, Mapping):
-        strange = [axis for axis in sizes if axis not in cutters]
+        strange = [axis for axis in sizes if axis not in order]
         if strange:
             raise InputError(f"{what}={dict(sizes)!r}: no axis {strange[0]!r} is cut here; there is {known}")
         found = dict(sizes)
+    elif isinstance(sizes, (tuple, list)):
+        if not 1 <= len(sizes) <= len(order):
+            raise InputError(f"{what}={sizes!r}: expected up to {len(order)} lengths, for {known} in this order")
+        found = {axis: n for axis, n in zip(order, sizes, strict=False) if n is not None}
     else:
-        found = dict.fromkeys(cutters, sizes)
+        assert not isinstance(sizes, Sequence)
+        found = dict.fromkeys(order, sizes)
     for axis, n in found.items():
         if isinstance(n, bool) or not isinstance(n, int) or n < 1:
             raise InputError(f"{what}={n!r} along {axis}: expected a number of samples, at least 1")

@@ -14,6 +14,7 @@ from .tiling import Slot, Strip
 from .work import Work
 
 SCHEMA_VERSION = 1
+LITTLE = 0.9
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,14 @@ class Plan:
         """The number of blocks."""
         return prod(len(strip.slots) for strip in self.strips.values())
 
+    @property
+    def saves_memory(self) -> bool | None:
+        """Whether blocks take less than nine tenths of what the whole image takes, weights apart; None where it is not
+        known. They do not where layers hold nearly all rows: the net reaches across the image."""
+        if self.memory is None or self.full_memory is None:
+            return None
+        return self.memory.activations < LITTLE * self.full_memory.activations
+
     def cells(self) -> Iterator[Mapping[str, Slot]]:
         """Every block as a slot per axis, the last axis fastest."""
         for slots in product(*(strip.slots for strip in self.strips.values())):
@@ -92,6 +101,7 @@ class Plan:
             },
             "memory": _memory_dict(self.memory),
             "full_memory": _memory_dict(self.full_memory),
+            "saves_memory": self.saves_memory,
         }
 
     def _tensor_dict(self, name: str, shape: tuple[int, ...]) -> dict[str, Any]:

@@ -42,12 +42,13 @@ def plan(
 
     inputs, axes, layout: as for `analyze`; a model may be an Analysis instead. block: the length of a block in samples
     of the finer of input and output, rounded up to whole outputs (256 when nothing is asked for, bands of 32 for a
-    stream), for all axes or {"W": 256}, then the other axes stay whole. memory: a budget such as "2GiB" instead,
-    weights included: the blocks with the least work that fit. fixed_tile: tiles of one length in samples of the input,
-    those at the border moved inward. schedule: "crop", "trim" or "stream" (docs/mathematics.md); when absent crop, with
-    a budget the one with the least work. stream_axis: along which a stream goes, the longest axis when absent. stored:
-    inputs and outputs are arrays that are read and written by slices, files say, so neither is held whole. dtype: the
-    floating type to predict memory for.
+    stream): for all axes; or {"W": 256}, then the other axes stay whole; or one per axis in their order, None for a
+    whole one. Of a stream it is that of a band, along the stream, and the other axes stay whole unless they are given a
+    length. memory: a budget such as "2GiB" instead, weights included: the blocks with the least work that fit.
+    fixed_tile: tiles of one length in samples of the input, those at the border moved inward. schedule: "crop", "trim"
+    or "stream" (docs/mathematics.md); when absent crop, with a budget the one with the least work. stream_axis: along
+    which a stream goes, the longest axis when absent. stored: inputs and outputs are arrays that are read and written
+    by slices, files say, so neither is held whole. dtype: the floating type to predict memory for.
 
     No forward pass is run. Raises InputError, TraceError, UnknownOperatorError; ObstacleError where the net cannot be
     run by blocks along these axes; NoSlabError where an operator has no way to run with trim or stream.

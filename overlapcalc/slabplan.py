@@ -41,9 +41,9 @@ def slab_plan(
             raise InputError(f"stream_axis={stream_axis!r} is for the schedule stream, not {schedule}")
         sizes = per_axis(cutters, DEFAULT_BLOCK if block is None else block, "block")
     else:
-        sizes = per_axis(cutters, {along: DEFAULT_BAND} if block is None else block, "block")
-        if not isinstance(block, Mapping):
-            sizes = {along: sizes[along]}  # the other axes stay whole
+        order = sorted(cutters, key=lambda axis: axis != along)
+        band: Blocks = DEFAULT_BAND if block is None else block
+        sizes = per_axis(order, (band,) if isinstance(band, int) else band, "block")  # of one number: the band
     strips = {axis: cutter.free_strip(sizes.get(axis, WHOLE)) for axis, cutter in cutters.items()}
     costs = Costs(net)
     total, largest = Work(), Work()

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from .analysis import Analysis
 from .analyze import Inputs, analyze
-from .asked import Blocks, refuse_obstacles
+from .asked import Blocks, per_axis, refuse_obstacles
 from .engine import Machine
 from .errors import InputError, OverlapcalcError
 from .guess import guess_inputs
@@ -66,7 +66,9 @@ def verify(
     where = device_of(device)
     if plan is not None and tile is not None:
         raise InputError("a plan and a tile exclude each other; give one of them")
-    analysis, given = _subject(model, inputs, block, axes, layout)
+    if isinstance(block, (tuple, list)) and inputs is None and schedule == "stream" and stream_axis is None:
+        raise InputError(f"block={block!r}: which axis comes first depends on the image; give stream_axis as well")
+    analysis, given = _subject(model, inputs, block, stream_axis, axes, layout)
     if plan is None:
         plan = make_plan(
             analysis,
@@ -99,6 +101,7 @@ def _subject(
     model: nn.Module,
     inputs: Inputs | None,
     block: Blocks | None,
+    stream_axis: str | None,
     axes: Sequence[str] | str | None,
     layout: str | Sequence[str | None] | None,
 ) -> tuple[Analysis, Inputs]:
@@ -109,7 +112,8 @@ def _subject(
     if inputs is not None:
         return analysis, inputs
     sizes = proof_block(analysis)
-    shapes = proof_shapes(analysis, {**sizes, **({} if block is None else _per_axis(block, sizes))})
+    order = sorted(analysis.axes, key=lambda axis: axis != stream_axis)  # as slabplan.py has them
+    shapes = proof_shapes(analysis, {**sizes, **({} if block is None else per_axis(order, block, "block"))})
     return analyze(model, shapes, axes=axes, layout=layout), shapes
 
 
@@ -117,10 +121,6 @@ def _default_block(analysis: Analysis, schedule: str) -> Blocks:
     """Blocks of the proof: the smallest whole ones; for schedules of calls, one of no particular length."""
     found = proof_block(analysis)
     return found if schedule == "crop" else max(5, min(found.values()) - 1)
-
-
-def _per_axis(block: Blocks, known: Mapping[str, int]) -> dict[str, int]:
-    return dict(block) if isinstance(block, Mapping) else dict.fromkeys(known, block)
 
 
 def device_of(device: torch.device | str) -> torch.device:

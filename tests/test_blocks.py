@@ -401,6 +401,30 @@ def test_averages_of_large_samples_in_half_precision():
         assert (oc.run(nn.AvgPool2d(16), x, schedule=schedule, block=32) == 1000).all()
 
 
+def test_lengths_of_blocks_by_axis():
+    model, shape = conv(3, 3).double(), (1, 3, 40, 60)
+
+    def found(block, **options):
+        plan = oc.tiled(model, block=block, **options).plan(shape)
+        return {axis: strip.block for axis, strip in plan.strips.items()}
+
+    for schedule in ("crop", "trim"):
+        assert found((8, 12), schedule=schedule) == found({"H": 8, "W": 12}, schedule=schedule) == {"H": 8, "W": 12}
+        assert found((None, 12), schedule=schedule) == found({"W": 12}, schedule=schedule) == {"H": 40, "W": 12}
+    assert found((8, 12), schedule="stream") == {"H": 12, "W": 8}  # the band, along the longest axis, comes first
+    assert found((8,), schedule="stream") == found(8, schedule="stream") == {"H": 40, "W": 8}
+    assert found((8, 12), schedule="stream", stream_axis="H") == {"H": 8, "W": 12}
+    for block, words in (((8, 8, 8), "up to 2 lengths, for H, W"), ((), "up to 2 lengths"), ((8, 0), "at least 1")):
+        with pytest.raises(oc.InputError, match=words):
+            found(block)
+    x = image(*shape)
+    with torch.no_grad():
+        assert apart(model(x), oc.run(model, x, block=(7, 13), schedule="stream")) <= 1e-12
+    assert oc.verify(model, block=(7, 9), schedule="stream", stream_axis="W").proved
+    with pytest.raises(oc.InputError, match="give stream_axis"):
+        oc.verify(model, block=(7, 9), schedule="stream")
+
+
 def test_a_stream_goes_along_the_axis_it_is_told():
     model, x = conv(3, 3).double(), image(1, 3, 20, 30)
     for axis, other in (("H", "W"), ("W", "H")):

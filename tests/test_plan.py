@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from fractions import Fraction
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 from test_blocks import Pyramid, conv
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -20,6 +22,7 @@ from examples.unet import UNet
 from overlapcalc.amount import bytes_of, bytes_text
 from overlapcalc.engine import free as free_module
 from overlapcalc.image import parsed_image, shapes_for_image
+from overlapcalc.report import render_plan
 from overlapcalc.trace.footprint import Held
 
 
@@ -224,6 +227,17 @@ def test_the_blocks_with_the_least_work_that_fit():
     assert seen == sorted(seen)
     with pytest.raises(oc.InputError, match="no block of this image fits"):
         oc.plan(model, shape, memory="10KB")
+
+
+def test_blocks_that_save_nothing_are_said_to():
+    """Twelve averages of 9 samples run 48 rows ahead: of 64 rows a stream holds nearly all, of 1024 few."""
+    model = nn.Sequential(*(nn.AvgPool2d(9, 1, 4) for _ in range(12)))
+    for rows, saves in ((64, False), (1024, True)):
+        plan = oc.plan(model, (1, 4, rows, 32), schedule="stream", stream_axis="H", block=16)
+        assert plan.saves_memory is plan.to_dict()["saves_memory"] is saves
+        console = Console(file=io.StringIO(), width=100)
+        render_plan(plan, console)
+        assert ("save next to no memory" in console.file.getvalue()) is not saves
 
 
 class Copied:

@@ -59,7 +59,7 @@ def _image_arguments(command: argparse.ArgumentParser) -> None:
         "--image", metavar="WIDTHxHEIGHT",
         help="the size of the image, such as 3840x2160: of the finer of input and output",
     )  # fmt: skip
-    command.add_argument("--block", type=count, metavar="N", help="samples of a block, on the finer side")
+    block_argument(command)
     command.add_argument(
         "--schedule", choices=("crop", "trim", "stream"),
         help="how blocks are run: crop when absent, of plan with a budget the one with the least work",
@@ -131,6 +131,21 @@ def _at_image(subject: Any, arguments: argparse.Namespace) -> Any:
         return found
     shapes = shapes_for_image(found, parsed_image(arguments.image))
     return analyze(subject.model, shapes, axes=subject.axes, layout=subject.layout)
+
+
+def block_argument(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--block", type=lengths, metavar="N",
+        help="samples of a block, on the finer side; of a stream, of a band; or by axis, as in H=32,W=512",
+    )  # fmt: skip
+
+
+def lengths(text: str) -> int | dict[str, int]:
+    """`256`, or `H=32,W=512`."""
+    if "=" not in text:
+        return count(text)
+    parts = [part.partition("=") for part in text.split(",")]
+    return {axis.strip(): count(n.strip()) for axis, _, n in parts}
 
 
 def count(text: str) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .blocks import count
+from .blocks import block_argument
 from .common import EPILOG, OK, model_arguments, subject_of
 
 
@@ -25,7 +25,7 @@ def add(commands: Any) -> None:
     run.add_argument("--in", dest="image", action="append", required=True, metavar="FILE", help="once per input")
     run.add_argument("--out", required=True, metavar="FILE", help="where the result goes")
     run.add_argument("--weights", metavar="FILE", help="a state_dict: .pt, .pth (read safely) or .safetensors")
-    run.add_argument("--block", type=count, metavar="N", help="samples of a block, on the finer side")
+    block_argument(run)
     run.add_argument("--memory", metavar="AMOUNT", help="the blocks with the least work that fit, such as 2GiB")
     run.add_argument("--schedule", choices=("crop", "trim", "stream"), default="stream", help="how blocks are run")
     run.add_argument("--stream-axis", metavar="AXIS", help="along which a stream goes; the longest when absent")

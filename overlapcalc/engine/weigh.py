@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -13,7 +14,7 @@ from ..plan import Memory, Plan
 from ..source import Source
 from ..trace.export import quiet
 from ..trace.footprint import Held
-from .block import within
+from .block import Block, within
 from .machine import Machine
 
 MOST_BANDS = 96
@@ -43,16 +44,18 @@ def _held(machine: Machine, dtype: torch.dtype | None) -> int:
         given = {name: _Stored(x) for name, x in inputs.items()} if plan.stored else inputs
         outputs: dict[str, Tensor] = {}
         with held:
-            for i, block in enumerate(machine.blocks(given, state=state)):
-                for name, result in block.results.items():
-                    if plan.stored:
-                        continue
-                    if name not in outputs:
-                        outputs[name] = result.new_empty(plan.outputs[name])
-                    outputs[name][within(plan.labels[name], block.regions[name])] = result
-                if i >= MOST_BANDS:
-                    break
+            for block in islice(machine.blocks(given, state=state), MOST_BANDS):
+                if not plan.stored:
+                    _put(block, plan, outputs)
+                del block  # as a run does, before the next one is made
     return held.peak
+
+
+def _put(block: Block, plan: Plan, outputs: dict[str, Tensor]) -> None:
+    for name, result in block.results.items():
+        if name not in outputs:
+            outputs[name] = result.new_empty(plan.outputs[name])
+        outputs[name][within(plan.labels[name], block.regions[name])] = result
 
 
 class _Stored:

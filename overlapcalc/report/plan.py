@@ -37,6 +37,8 @@ def render_plan(plan: Plan, console: Console, *, note: str = "") -> None:
     fed = Text(f"samples fed over samples of the input: {float(plan.fed):.3f}")
     if plan.stored:
         fed.append("\nmemory: input and output are read and written by slices, neither is held whole")
+    if plan.saves_memory is False and plan.count > 1:
+        fed.append("\nthese blocks save next to no memory: each needs nearly all of the image", style="yellow")
     if plan.memory is None:
         fed.append("\nmemory: not predicted for this net")
     parts += [fed]
