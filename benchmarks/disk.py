@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -33,6 +32,15 @@ from overlapcalc.spec import load
 
 ROOT = Path(__file__).resolve().parent.parent
 GIB = 1 << 30
+COMMAND = """
+import sys
+from overlapcalc.cli import main
+code = main(sys.argv[1:])
+print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
+sys.exit(code)
+"""
+"""The command, and then the high-water mark of its memory in KiB. What the system says of a child that has ended counts
+the pages that its parent had when it began."""
 WINDOW, AROUND = 64, 256
 """Samples of a window that is compared, and so many more around it are run: a multiple of every step here."""
 
@@ -90,13 +98,13 @@ def _write_image(path: Path, shape: tuple[int, ...]) -> None:
 
 def _run(folder: Path, options: argparse.Namespace) -> tuple[float, int]:
     """Seconds and bytes of the command."""
-    command = [sys.executable, "-m", "overlapcalc", "run", options.spec, "--weights", str(folder / "weights.pt"),
+    command = [sys.executable, "-c", COMMAND, "run", options.spec, "--weights", str(folder / "weights.pt"),
                "--in", str(folder / "in.npy"), "--out", str(folder / "out.npy"), "--schedule", "stream"]  # fmt: skip
     command += ["--memory", options.memory] if options.memory else []
     environment = {**os.environ, "OMP_NUM_THREADS": str(options.threads), "PYTHONPATH": str(ROOT)}
     started = time.perf_counter()
-    subprocess.run(command, cwd=ROOT, env=environment, check=True)
-    return time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+    done = subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.PIPE, text=True)
+    return time.perf_counter() - started, int(done.stdout.split()[-1]) * 1024
 
 
 def _error(model: Any, source: Path, result: Path) -> float:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
+from agreement import draw_shape
+from nets import Net, healthy
 from test_blocks import Odd, Pyramid, Residual, conv
 from torch import Tensor, nn
 
@@ -337,3 +340,20 @@ def test_a_net_without_a_call(schedule):
     """An identity has nothing to be run call by call, and is proved all the same."""
     found = oc.verify(nn.Identity(), (1, 1, 8, 8), schedule=schedule, block=3)
     assert [proof.status for proof in found.proofs] == ["proved"] * 5
+
+
+@pytest.mark.parametrize("schedule", ["trim", "stream"])
+@pytest.mark.parametrize("seed", range(3))
+def test_random_nets_are_proved(seed, schedule):
+    """All that applies: sizes that divide by nothing, blocks of an odd length."""
+    rng = random.Random(70 + seed)
+    proved = 0
+    while proved < 2:
+        net = Net(lambda low, high: rng.randint(low, high))
+        shape = draw_shape(net, rng)
+        try:
+            v = oc.verify(healthy(net.module, seed), [shape], schedule=schedule, block=rng.choice([5, 7, 9]))
+        except oc.OverlapcalcError:  # an obstacle, or a size at which it does not run
+            continue
+        assert v.proved, (net.module, [(p.name, p.failures) for p in v.proofs])
+        proved += 1
