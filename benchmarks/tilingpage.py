@@ -55,8 +55,8 @@ what the plan says.
 """
 HOW = """
 - **overlapcalc, crop** (trim; stream, in bands of so many rows): `overlapcalc.tiled(model, block=...)`, which is what
-  `overlapcalc.run` calls. Set-up is
-  tracing, planning and running the first block.
+  `overlapcalc.run` calls. Set-up is tracing, planning and running the first block. Trim and stream run the net's calls
+  one by one on parts of the image; the net as such is fed nothing.
 - **lightstream**: its `StreamingCNN`, since the constructor around it needs CUDA. Square tiles, as its `tile_size` is
   one number: once as large as a block, and once large enough that a block remains of it (block + stride * what it
   reports as lost on both sides). It measures that loss with ones as the weights of `Conv2d`, and leaves those of
@@ -105,7 +105,7 @@ def _results(rows: list[Record], size: tuple[int, int]) -> list[str]:
 
 
 def _figures(row: Record, size: tuple[int, int]) -> list[str]:
-    fed = f"{row['fed']:.3f}" if "fed" in row else ""
+    fed = f"{row['fed']:.3f}" if row.get("fed") else "by calls" if "fed" in row else ""
     target = TARGETS.get((row["net"], row["block"])) if row["tool"] == "ours" and size == (512, 768) else None
     limit = f"{target:.3f}" if target else ""
     if "error" in row:

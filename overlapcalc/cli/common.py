@@ -8,13 +8,13 @@ import io
 import json
 import os
 import sys
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ..complete import write_complete
 from ..errors import InputError, OverlapcalcError
 
 if TYPE_CHECKING:  # what needs torch is imported when it is needed: --help answers at once
@@ -122,7 +122,7 @@ def write(
         render(thing, Console(highlight=False), note=note)
         return
     if output:
-        _write_whole(Path(output), text)
+        write_complete(Path(output), text, called=f"--output {output}")
     else:
         sys.stdout.write(text)
 
@@ -132,22 +132,6 @@ def check_output(output: str) -> None:
     if path.is_dir() or not path.absolute().parent.is_dir():
         what = "is a directory" if path.is_dir() else f"lies in {path.absolute().parent}, which does not exist"
         raise InputError(f"--output {output}: {what}; name a file in a directory that exists")
-
-
-def _write_whole(path: Path, text: str) -> None:
-    """The file appears under its name only when it is complete."""
-    handle, temporary = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)
-        os.replace(temporary, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise InputError(f"--output {path}: {error.strerror or error}") from error
 
 
 def _kwargs(text: str) -> dict[str, Any]:

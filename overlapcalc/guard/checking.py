@@ -9,13 +9,13 @@ import inspect
 import os
 import re
 import sys
-import tempfile
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..analyze import analyze
+from ..complete import write_complete
 from ..errors import InputError, OverlapcalcError
 from ..guess import guess_inputs
 from ..spec import load
@@ -75,7 +75,8 @@ def _checked(config: Config, chosen: Sequence[GuardedModel], store: cache.Cache 
     if not update or any(outcome.error for outcome in found):
         return result
     others = {} if everything else {name: needs for name, needs in (locked or {}).items() if name in known}
-    _write(config.lock, others | {outcome.name: outcome.needs for outcome in found if outcome.needs is not None})
+    now = {outcome.name: outcome.needs for outcome in found if outcome.needs is not None}
+    write_complete(config.lock, lock_text(others | now))
     return dataclasses.replace(result, written=True)
 
 
@@ -102,23 +103,6 @@ def _locked(config: Config, update: bool) -> dict[str, Needs] | None:
 def _repository(directory: Path) -> Path:
     """The nearest directory upward that is a git repository; the directory itself where none is."""
     return next((place for place in (directory, *directory.parents) if (place / ".git").exists()), directory)
-
-
-def _write(file: Path, needs: Mapping[str, Needs]) -> None:
-    """The lock appears under its name only when it is complete."""
-    temporary = ""
-    try:
-        handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as text:
-            text.write(lock_text(needs))
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)
-        os.replace(temporary, file)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise InputError(f"{file}: {error.strerror or error}") from error
 
 
 def _against(found: Checked, locked: Mapping[str, Needs] | None) -> Checked:
