@@ -219,10 +219,12 @@ def slice_scatter_on_slab(slab: Slab) -> Tensor:
     call = slab.call
     d = int(call["dim"] or 0) % len(call.shape)
     out, step = slab.span(d), int(call["step"] or 1)
-    if out is None:
-        return slab.run()
     base, source = call.position("self"), call.position("src")
     start, count = _written(call, d)
+    if count == call.shape[d]:  # everything is written, so nothing of the rest is there
+        return slab.typed(slab.constant("src") if source is None else slab.fetch(source))
+    if out is None:
+        return slab.run()
     first = min(max(-(-(out.start - start) // step), 0), count)
     last = max(min(-(-(out.stop - start) // step), count), first)
     into = slab.constant("self") if base is None else slab.fetch(base, {d: out})
