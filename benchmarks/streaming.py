@@ -1,6 +1,7 @@
 """A hyperprior codec at 3840x2160: whole, and as a stream from one mapped file to another.
 
-    python benchmarks/streaming.py [--size 2160 3840] [--channels 192] [--bands 16 32 64] [--threads 2] [--out FILE]
+    python benchmarks/streaming.py [--size 2160 3840] [--channels 192] [--bands 16 32 64] [--axes W H] [--threads 2]
+                                   [--out FILE]
 
 Every measurement has a fresh process: seconds of one run after planning and a small warm-up, and the growth of the
 process's high-water mark of memory during it. The whole run gets a tensor and keeps its output; streams read a mapped
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import product as product_of
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--size", nargs=2, type=int, default=(2160, 3840), metavar=("H", "W"))
     parser.add_argument("--channels", type=int, default=192)
     parser.add_argument("--bands", nargs="+", type=int, default=[16, 32, 64], metavar="ROWS")
+    parser.add_argument("--axes", nargs="+", choices=("H", "W"), default=["W", "H"], help="along which streams go")
     parser.add_argument("--nets", nargs="+", choices=("encoder", "decoder"), default=["encoder", "decoder"])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path)
@@ -71,11 +74,13 @@ def main(argv: list[str] | None = None) -> int:
                 [net, "whole", "", "1.000", *_cells(whole, whole, product), f"{whole.get('plan', 0) / MIB:.0f}", ""]
             )
             print(", ".join(cells[-1]), flush=True)
-            for rows in options.bands:
-                found = _measured({"net": net, "rows": rows, "folder": folder}, options)
+            for axis, rows in product_of(options.axes, options.bands):
+                found = _measured({"net": net, "rows": rows, "axis": axis, "folder": folder}, options)
                 macs, said = f"{found.get('macs', 0):.3f}", f"{found.get('plan', 0) / MIB:.0f}"
                 error = found.get("error", float("nan"))
-                cells.append([net, "stream", str(rows), macs, *_cells(found, whole, product), said, f"{error:.1e}"])
+                cells.append(
+                    [net, f"stream along {axis}", str(rows), macs, *_cells(found, whole, product), said, f"{error:.1e}"]
+                )
                 print(", ".join(cells[-1]), flush=True)
                 good = good and error <= 1e-5
     height, width = options.size
@@ -165,12 +170,11 @@ def _work(task: dict[str, Any]) -> dict[str, Any]:
         kept[0].numpy().tofile(paths["whole"])
         predicted = memory.activations if memory else 0
         return {"seconds": seconds[0], "growth": grown, "plan": predicted, "full": made.full.macs}
-    tiled = oc.tiled(net, shape, schedule="stream", block=task["rows"])
+    tiled = oc.tiled(net, shape, schedule="stream", stream_axis=task["axis"], block=task["rows"])
     made = tiled.plan(shape, stored=True)
     source = np.memmap(paths["in"], np.float32, "r", shape=shape)
     out = np.memmap(paths["out"], np.float32, "w+", shape=made.outputs[0])
-    small = oc.tiled(net, (*shape[:2], shape[2] // 8, shape[3] // 8), schedule="stream", block=task["rows"])
-    small(torch.rand(*shape[:2], shape[2] // 8, shape[3] // 8))
+    tiled(torch.rand(*shape[:2], shape[2] // 8, shape[3] // 8))  # a small warm-up, with a plan of its own
     assert tiled.machine(shape, stored=True).calls  # traced now, not in the measured run
 
     def stream() -> None:
