@@ -2,35 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from .graph import Data, Node
 
 
-def paired(nodes: Iterable[Node]) -> list[Node]:
-    """The nodes, with every unpooling told of the pooling that its positions come from.
+def paired(nodes: Iterable[Node], outputs: Iterable[str]) -> list[Node]:
+    """The nodes, with every unpooling told of the pooling that its positions come from, and that pooling of it.
 
-    It reads the pooled values instead of the positions (both come from the same windows), and learns their windows,
-    where it puts samples back into a tensor of the size that was pooled.
+    An unpooling learns the windows of the pooling where it puts samples back into a tensor of the size that was pooled.
+    Positions that nothing but such unpoolings reads are then samples like others; else it reads the pooled values
+    instead, which come from the same windows.
     """
     out = list(nodes)
     known = {node.name: node for node in out}
+    windows: dict[str, Windows] = {}
     for place, node in enumerate(out):
-        if not node.op.startswith("aten::max_unpool"):
+        found = _windows(node, known)
+        if found is not None:
+            out[place] = replace(node, args={**node.args, "window": found})
+            windows[node.name] = found
+    kept = set(outputs)
+    for place, node in enumerate(out):
+        if not (_is_pooling(node) and node.result == 1):
             continue
-        positions = known[node.args["indices"].node]
-        if not (positions.op.startswith("aten::max_pool") and positions.op.endswith("_with_indices")):
+        readers = [n for n in out if node.name in n.operands]
+        if node.name not in kept and readers and all(n.name in windows for n in readers):
+            out[place] = replace(node, args={**node.args, "window": windows[readers[0].name]})
             continue
-        values = next((n for n in out if n.args == positions.args and n.op == positions.op and n.result == 0), None)
-        pooled = known[positions.args["self"].node]
-        if values is None or pooled.shape[2:] != node.shape[2:] or set(_ints(positions, "dilation", 1)) != {1}:
-            continue
-        kernel = _ints(positions, "kernel_size", 1)
-        stride = _ints(positions, "stride", 1) if positions.args["stride"] else kernel
-        window = tuple(zip(kernel, stride, _ints(positions, "padding", 0), strict=True))
-        out[place] = replace(node, args={**node.args, "indices": Data(values.name), "window": window})
+        values = next((n for n in out if n.args == node.args and n.op == node.op and n.result == 0), None)
+        for i, n in enumerate(out):
+            if n.name in windows and node.name in n.operands:
+                instead = {"window": None} if values is None else {"indices": Data(values.name), "apart": True}
+                out[i] = replace(n, args={**n.args, **instead})
     return out
+
+
+Windows = tuple[tuple[int, int, int], ...]
+"""Kernel, stride and padding per axis."""
+
+
+def _windows(node: Node, known: Mapping[str, Node]) -> Windows | None:
+    """Those of the pooling that an unpooling undoes; None where it is no unpooling, or undoes none."""
+    if not node.op.startswith("aten::max_unpool") or not isinstance(node.args["indices"], Data):
+        return None
+    positions = known[node.args["indices"].node]
+    if not _is_pooling(positions):
+        return None
+    pooled = known[positions.args["self"].node]
+    if pooled.shape[2:] != node.shape[2:] or set(_ints(positions, "dilation", 1)) != {1}:
+        return None
+    kernel = _ints(positions, "kernel_size", 1)
+    stride = _ints(positions, "stride", 1) if positions.args["stride"] else kernel
+    return tuple(zip(kernel, stride, _ints(positions, "padding", 0), strict=True))
+
+
+def _is_pooling(node: Node) -> bool:
+    return node.op.startswith("aten::max_pool") and node.op.endswith("_with_indices")
 
 
 def _ints(node: Node, name: str, default: int) -> tuple[int, ...]:

@@ -12,6 +12,7 @@ from nets import Do
 from torch import Tensor, nn
 
 import overlapcalc as oc
+from overlapcalc.ops import slab
 
 
 def ends_of_constants(x: Tensor) -> Tensor:
@@ -115,15 +116,55 @@ def test_proved(name: str) -> None:
 
 
 class Unpooled(nn.Module):
+    """A level of a SegNet: what is between pooling and unpooling reads its neighbours."""
+
+    def __init__(self, kernel: int, stride: int, padding: int, ceil: bool = False, n: int = 2) -> None:
+        super().__init__()
+        convolution = {2: nn.Conv2d, 3: nn.Conv3d}[n]
+        self.before, self.between, self.after = (convolution(2, 2, 3, padding=1) for _ in range(3))
+        self.pool = {2: F.max_pool2d, 3: F.max_pool3d}[n]
+        self.unpool = {2: F.max_unpool2d, 3: F.max_unpool3d}[n]
+        self.window, self.ceil = (kernel, stride, padding), ceil
+
     def forward(self, x: Tensor) -> Tensor:
-        y, where = F.max_pool2d(x, 2, return_indices=True)
-        found: Tensor = F.max_unpool2d(y, where, 2)
-        return found
+        x = self.before(x)
+        y, where = self.pool(x, *self.window, ceil_mode=self.ceil, return_indices=True)
+        return self.after(self.unpool(self.between(y), where, *self.window, output_size=x.shape[2:]))
 
 
-def test_what_has_no_slab_is_refused_by_name_and_crop_runs_it() -> None:
-    x = torch.randn(1, 1, 16, 16, dtype=torch.float64)
+UNPOOLED = {
+    "aligned": (lambda: Unpooled(2, 2, 0), (24, 30)),
+    "a rest": (lambda: Unpooled(3, 3, 0), (25, 31)),
+    "gaps": (lambda: Unpooled(2, 3, 0), (25, 31)),
+    "padded": (lambda: Unpooled(3, 3, 1), (25, 31)),
+    "ceil": (lambda: Unpooled(2, 2, 0, ceil=True), (25, 31)),
+    "three axes": (lambda: Unpooled(2, 2, 0, n=3), (8, 12, 10)),
+}
+
+
+@pytest.mark.parametrize("name", UNPOOLED)
+def test_unpooling_counts_places_within_windows(name: str) -> None:
+    make, sizes = UNPOOLED[name]
+    torch.manual_seed(5)
+    model, x = make().double().eval(), torch.randn(1, 2, *sizes, dtype=torch.float64)
+    with torch.no_grad():
+        whole = model(x)
+    for schedule in ("crop", "trim", "stream"):
+        for block in (1, 7):
+            found = oc.run(model, x, schedule=schedule, block={"W": block})
+            assert float((found - whole).abs().max()) <= 1e-12 * float(whole.abs().max())
+
+
+def test_a_twin_of_unpooling() -> None:
+    torch.manual_seed(5)
+    assert oc.verify(Unpooled(3, 3, 1), [(1, 2, 25, 31)], schedule="stream")["exact twin"].status == "proved"
+
+
+def test_what_has_no_slab_is_refused_by_name_and_crop_runs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(slab._RUNS, "aten::col2im")
+    model, x = net(overlap_added), torch.randn(1, 2, 24, 30, dtype=torch.float64)
     for schedule in ("trim", "stream"):
-        with pytest.raises(oc.NoSlabError, match=r"max_unpool2d takes positions that count .*the schedule crop runs"):
-            oc.run(Unpooled(), x, schedule=schedule, block=4)
-    assert torch.equal(oc.run(Unpooled(), x, schedule="crop", block=4), Unpooled()(x))
+        with pytest.raises(oc.NoSlabError, match=r"col2im has arguments that are sizes.*the schedule crop runs"):
+            oc.run(model, x, schedule=schedule, block=4)
+    with torch.no_grad():
+        assert torch.allclose(oc.run(model, x, schedule="crop", block=4), model(x), atol=1e-12)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from math import prod
 from typing import Any
 
@@ -16,7 +17,7 @@ from ..graph import Constant, Data, Node
 from ..index import Span
 from ..ops import Call, find
 from ..ops.pointwise import broadcast
-from ..ops.slab import run_of
+from ..ops.slab import Windows, run_of
 from ..reach import Propagation, Value
 from ..trace.runnable import Constants, Fixed, Invocation
 
@@ -150,6 +151,16 @@ class SlabCall:
             y = one if y is None else y + one
         assert y is not None
         return y
+
+    def in_windows(self, positions: Tensor, windows: Windows) -> Tensor:
+        places = _places(windows)
+        table = positions.new_zeros(max(places) + 1)
+        table[places] = torch.arange(len(places), device=table.device)
+        return table.take(positions - _corners(windows, positions))
+
+    def in_rows(self, places: Tensor, windows: Windows) -> Tensor:
+        places = places.to(torch.int64)  # what stands for what nothing is read of may be no number of a place
+        return torch.tensor(_places(windows), device=places.device).take(places) + _corners(windows, places)
 
     def every(self, x: Tensor, dim: int, step: int) -> Tensor:
         return x[(slice(None),) * dim + (slice(None, None, step),)]
@@ -341,6 +352,28 @@ def _gathering(taps: Callable[[int], Mapping[int, float]], span: Span, begins: i
         plain = all(weight == 1 for _, weight in chosen)
         out.append((index, None if plain else torch.tensor([w for _, w in chosen], dtype=torch.float64)))
     return out
+
+
+def _rows(sizes: Sequence[int]) -> list[int]:
+    """How far apart neighbours along each dimension stand, row by row."""
+    return [prod(sizes[i + 1 :]) for i in range(len(sizes))]
+
+
+def _places(windows: Windows) -> list[int]:
+    """Where the samples of a window stand from its first one on."""
+    rows = _rows(windows.sizes)
+    every = product(*(range(k) for k in windows.kernels))
+    return [sum(t * row for t, row in zip(at, rows, strict=True)) for at in every]
+
+
+def _corners(windows: Windows, like: Tensor) -> Tensor:
+    """Where the first sample of each window stands."""
+    found, n = torch.zeros((), dtype=torch.int64, device=like.device), len(windows.sizes)
+    for i, row in enumerate(_rows(windows.sizes)):
+        count = like.shape[like.dim() - n + i]
+        along = torch.arange(count, device=like.device) * windows.strides[i] + windows.begins[i]
+        found = found + (along * row).reshape([-1 if j == i else 1 for j in range(n)])
+    return found
 
 
 def _dims(layout: Layout) -> tuple[int, ...]:

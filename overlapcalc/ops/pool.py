@@ -6,7 +6,7 @@ from ..index import IndexMap, Span
 from .call import Call
 from .law import Block, Cause, DimRead, Law, Link, keep
 from .registry import rule
-from .slab import Slab, Tensor, on_slab
+from .slab import Slab, Tensor, Windows, on_slab
 
 
 @rule(
@@ -35,7 +35,7 @@ def pool(call: Call) -> Law:
         for i in range(n)
     }
     link = Link(0, keep(len(x), but=dims))
-    if call.node.result == 0:
+    if call.node.result == 0 or call["window"]:  # positions that an unpooling undoes are samples like others
         return Law((link,))
     index = Block(Cause.POSITION, "the positions of maxima count from the start of the image")
     return Law((link,), blocks=tuple((d, index) for d in dims))
@@ -68,7 +68,7 @@ def pool_on_slab(slab: Slab) -> Tensor:
     """
     call = slab.call
     n = int(call.node.op.partition("_pool")[2][0])
-    if call.node.result:
+    if call.node.result and not call["window"]:
         raise slab.none("gives positions of maxima, which count from the start of the image")
     kernel, padding, dilation = call.ints("kernel_size", n), call.ints("padding", n), call.ints("dilation", n, 1)
     stride = call.ints("stride", n) if call["stride"] not in (None, ()) else kernel
@@ -78,14 +78,16 @@ def pool_on_slab(slab: Slab) -> Tensor:
         out = slab.span(first + i)
         if out is None:
             raise slab.none("pools along a dimension that is no axis")
-        if slab.is_whole(0, first + i) and not call["ceil_mode"]:
+        if slab.is_whole(0, first + i) and not call["ceil_mode"] and not call.node.result:
             spans[first + i], left[i] = Span(0, call.shapes[0][first + i]), padding[i]
             continue
         start = out.start * stride[i] - padding[i]
         spans[first + i] = Span(start, start + (out.length - 1) * stride[i] + dilation[i] * (kernel[i] - 1) + 1)
     changes = {"padding": left, "ceil_mode": False}
     if "max_pool" in call.node.op:
-        return slab.run(self=slab.fetch(0, spans, fill=-INFINITY), **changes)
+        found = slab.run(self=slab.fetch(0, spans, fill=-INFINITY), **changes)
+        sizes = tuple(spans[first + i].length for i in range(n))
+        return slab.in_windows(found, Windows(sizes, (0,) * n, stride, kernel)) if call.node.result else found
     more = {} if n == 1 else {"divisor_override": None}
     mean = slab.run(self=slab.fetch(0, spans), count_include_pad=True, **more, **changes)
     for i in range(n):

@@ -7,13 +7,23 @@ index by index along every axis, and has no argument that is a size, needs nothi
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from ..index import Span
 from .call import Call
 
 Tensor = Any
 """A tensor of torch. Rules do not import it."""
+
+
+class Windows(NamedTuple):
+    """Windows over a part of the image, a number per dimension: the part's size, how many samples lie before the first
+    window, the stride, the kernel."""
+
+    sizes: tuple[int, ...]
+    begins: tuple[int, ...]
+    strides: tuple[int, ...]
+    kernels: tuple[int, ...]
 
 
 class Slab(Protocol):
@@ -66,6 +76,13 @@ class Slab(Protocol):
     def resampled(self, x: Tensor, dim: int, begins: int, taps: Callable[[int], Mapping[int, float]]) -> Tensor:
         """Of `x`, which begins at an absolute position along an axis, for every output o of the region there the sum of
         samples times weights, `taps(o)`. The other dimensions stay."""
+
+    def in_windows(self, positions: Tensor, windows: Windows) -> Tensor:
+        """Positions that count row by row over a part of the image, as places within their windows: those stay the same
+        wherever the part begins."""
+
+    def in_rows(self, places: Tensor, windows: Windows) -> Tensor:
+        """The inverse of `in_windows`."""
 
     def every(self, x: Tensor, dim: int, step: int) -> Tensor:
         """Every step-th sample along a dimension, from the first on."""

@@ -8,7 +8,7 @@ from ..index import IndexMap, Span
 from .call import Call
 from .law import Block, Cause, DimRead, Law, Link, keep
 from .registry import Step, rule, steps
-from .slab import Slab, Tensor, on_slab
+from .slab import Slab, Tensor, Windows, on_slab
 
 WINDOWS = "overlapcalc::windows"
 
@@ -98,7 +98,7 @@ def col2im(call: Call) -> Law:
 def max_unpool(call: Call) -> Law:
     """Where the positions come from a pooling of this very size, a sample reads the windows that it lay in.
 
-    `window` is what the tracer found out of that pooling (see unpool.py): kernel, stride, padding per axis.
+    `window` is what was found out of that pooling (see unpool.py): kernel, stride, padding per axis.
     """
     n = len(call.shapes[0])
     links = []
@@ -161,4 +161,25 @@ def col2im_on_slab(slab: Slab) -> Tensor:
 
 @on_slab("aten::max_unpool2d", "aten::max_unpool3d")
 def max_unpool_on_slab(slab: Slab) -> Tensor:
-    raise slab.none("takes positions that count from the start of the image")
+    """Every window that overlaps the region, put back into a part of the image that holds them whole."""
+    call = slab.call
+    n = len(call.shape) - 2
+    if call["apart"] or len(call.shapes) < 2:
+        raise slab.none("takes positions that count from the start of the image")
+    spans, starts, sizes, before = {}, [], [], []
+    for i, (kernel, stride, padding) in enumerate(call["window"]):
+        out, count = slab.span(2 + i), call.shapes[0][2 + i]
+        if out is None:
+            raise slab.none("unpools along a dimension that is no axis")
+        first = min(max((out.start + padding - kernel) // stride + 1, 0), count - 1)
+        last = max(min((out.stop - 1 + padding) // stride + 1, count), first + 1)
+        spans[2 + i] = Span(first, last)
+        starts.append(min(out.start, first * stride - padding))
+        sizes.append(max(out.stop, (last - 1) * stride - padding + kernel) - starts[i])
+        before.append(first * stride - padding - starts[i])
+    kernels, strides, _ = zip(*call["window"], strict=True)
+    where = slab.in_rows(slab.fetch(1, spans), Windows(tuple(sizes), tuple(before), strides, kernels))
+    y = slab.run(self=slab.fetch(0, spans), indices=where, output_size=sizes)
+    for i in range(n):
+        y = slab.kept(y, 2 + i, starts[i])
+    return y

@@ -147,7 +147,7 @@ class Lowering:
                 self._call(fx, nodes)
         if not outputs:
             raise TraceError("no output of the net depends on its input; is this the right module?")
-        return replace(Graph.of(paired(nodes), outputs), leaves=leaves)
+        return replace(Graph.of(paired(nodes, [node for _, node in outputs]), outputs), leaves=leaves)
 
     def _outputs(self, fx: FxNode) -> tuple[list[tuple[str, str]], tuple[str | None, ...]]:
         """The user's outputs that depend on the input, named by their place; and all that the net returns."""
