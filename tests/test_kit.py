@@ -435,6 +435,9 @@ def test_true_claims_hold():
     analysis = kit.assert_blocking_free(UNet(), SHAPE, **TRUE)
     assert analysis["W"].context == oc.Sides(11, 11)
     kit.assert_blocking_free(UNet(), SHAPE, max_context={"W": (11, 11), "H": {"after": 11}}, max_tile={"before": 12})
+    masked = nn.Sequential(nn.ZeroPad2d((1, 1, 2, 0)), nn.Conv2d(1, 1, 3), nn.Upsample(scale_factor=2))
+    for scale in ("1/2", Fraction(1, 2), {"H": "1/2", "W": Fraction(1, 2)}):
+        kit.assert_blocking_free(masked, (1, 1, 16, 16), scale=scale, max_receptive_field={"H": 3}, causal=["H"])
 
 
 @pytest.mark.parametrize(
