@@ -203,6 +203,7 @@ def causal_net(body: str, layers: str = "        self.c = nn.Conv1d(1, 1, 5)\n")
     )
 
 
+OF_STEP_4 = "F.pad(F.interpolate(F.avg_pool1d(x, 4), scale_factor=4.0), (4, 0))[..., : x.shape[-1]]"
 CAUSAL = {
     "zeros before": "return self.c(F.pad(x, (4, 0)))",
     "repeated before": "return self.c(F.pad(x, (4, 0), mode='replicate'))",
@@ -218,6 +219,8 @@ NOT_CAUSAL = {
     "mirrored to a multiple before": "return self.c(F.pad(x, (4 + (-x.shape[-1]) % 4, 0), mode='reflect'))",
     "coarser and finer again": "return F.interpolate(F.avg_pool1d(x, 4), scale_factor=4.0)",
     "ahead, repeated before, then back": "return F.pad(F.pad(x, (0, 3))[..., 3:], (3, 0), mode='replicate')[..., :-3]",
+    "ahead at odd sizes": f"y = {OF_STEP_4}; return self.c(F.pad(y, (4, 0) if x.shape[-1] % 2 == 0 else (2, 2)))",
+    "global at odd sizes": f"y = {OF_STEP_4}; return y if x.shape[-1] % 2 == 0 else y - y.mean(-1, keepdim=True)",
 }
 
 
@@ -248,10 +251,31 @@ def test_causal_is_what_brute_force_finds(project: Project, name):
     assert holds(project, source, "causal = true", input='"1x1x24"') is expected
 
 
+@pytest.mark.parametrize("name", ["zeros before", "repeated before", "ahead, repeated before, then back"])
+def test_causal_where_an_image_is_all_border(project: Project, name):
+    source = causal_net({**CAUSAL, **NOT_CAUSAL}[name])
+    assert looks_ahead(source, 4) is (name in NOT_CAUSAL)
+    assert holds(project, source, "causal = true", input='"1x1x4"') is (name in CAUSAL)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "layer"),
+    [
+        ("one sample too few", "inside an image, output 0 reads up to sample 1, its place ends at 0", "c"),
+        ("ahead at odd sizes", "inside an image of 25 samples, output 2 reads up to sample 3, its place ends at 2", ""),
+        ("global at odd sizes", "at 25 samples an obstacle stands in the way", "mean"),
+    ],
+)
+def test_what_looks_ahead_is_said(project: Project, name, value, layer):
+    (failure,) = judged(project, causal_net(NOT_CAUSAL[name]), "causal = true", input='"1x1x24"').judgements[0].failures
+    assert (failure.value, failure.layer) == (value, layer)
+
+
 def test_a_border_that_brings_what_comes_later_is_said(project: Project):
     source = causal_net(NOT_CAUSAL["mirrored before"])
     failure = judged(project, source, "causal = ['L']", input='"1x1x24"').judgements[0].failures[0]
     assert failure.value == "at 24 samples, output 0 reads up to sample 4, its place ends at 0"
+    assert failure.help == "zeros there"
 
 
 def test_causal_along_one_axis(project: Project):

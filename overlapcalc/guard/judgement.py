@@ -13,7 +13,7 @@ class Failure:
 
     where: the pair, the axis and the side, "" for the net as a whole. value: what is there. layer: who is to blame, ""
     where no single layer is; why: what it does; source: its "file:line" or "". path: the layers that make up the value,
-    from the output back to the input.
+    from the output back to the input. help: what would change it, "" where there is nothing but another layer.
     """
 
     where: str
@@ -22,11 +22,17 @@ class Failure:
     why: str = ""
     source: str = ""
     path: tuple[str, ...] = ()
+    help: str = ""
+
+    @property
+    def blame(self) -> str:
+        """Who does what: "`up1`: adds 2 of the context of 3"; "" where neither is known."""
+        return ": ".join(text for text in (f"`{self.layer}`" if self.layer else "", self.why) if text)
 
     def __str__(self) -> str:
         place = f"{self.where}: " if self.where else ""
-        blame = ": ".join(text for text in (f"`{self.layer}`" if self.layer else "", self.why) if text)
-        return f"{place}{self.value}" + (f"; {blame}" if blame else "")
+        change = f"to change that: {self.help}" if self.help else ""
+        return place + "; ".join(text for text in (self.value, self.blame, change) if text)
 
 
 def merged(failures: Iterable[Failure]) -> list[Failure]:

@@ -52,10 +52,14 @@ def explained_json(explained: Explained) -> str:
     return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
 
 
-def as_text(parts: Sequence[RenderableType], width: int = TEXT_WIDTH) -> str:
-    """The same without colours, for a message."""
+def side_as_text(e: Explanation, side: str) -> str:
+    """What makes "before" or "after", layer by layer, without colours, for a message; "" where nothing is read."""
+    found: SideExplanation | None = getattr(e, side)
+    if found is None:
+        return ""
     out = io.StringIO()
-    Console(file=out, width=width, color_system=None, highlight=False, emoji=False, markup=False).print(Group(*parts))
+    console = Console(file=out, width=TEXT_WIDTH, color_system=None, highlight=False, emoji=False, markup=False)
+    console.print(Group(*_side_text(found, e)))
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
 
 
@@ -86,20 +90,20 @@ def _explanation(same: Sequence[Explanation]) -> list[RenderableType]:
         stand = f"{count} obstacles stand" if count > 1 else "1 obstacle stands"
         out: list[RenderableType] = [Text.assemble((title, "bold"), f": no context; {stand} in the way.")]
         for b in e.obstacles:
-            out += [Text(), Padding(blame_text(b, [s.axis for s in same]), (0, 0, 0, 2))]
+            out += [Text(), Padding(_blame_text(b, [s.axis for s in same]), (0, 0, 0, 2))]
         return out
     if e.before is None or e.after is None:
         return [Text.assemble((title, "bold"), ": reads nothing of this input.")]
     out = [Text.assemble((title, "bold"), f": context {e.before.total} before, {e.after.total} after.")]
     for side in (e.before, e.after):
-        out += [Text(), *side_text(side, e)]
+        out += [Text(), *_side_text(side, e)]
     out.append(Text())
-    out.append(step_text(e))
+    out.append(_step_text(e))
     out += [Text(tile_text(r, e.step or 1)) for r in e.tile_reasons]
     return out
 
 
-def side_text(side: SideExplanation, e: Explanation) -> list[RenderableType]:
+def _side_text(side: SideExplanation, e: Explanation) -> list[RenderableType]:
     """What makes a side of the context, layer by layer."""
     end = "first" if side.side == "before" else "last"
     first = side.contributions[0]
@@ -158,7 +162,7 @@ def _few(names: Sequence[str]) -> str:
     return ", ".join(names[:MOST_TIES]) + rest
 
 
-def step_text(e: Explanation) -> Text:
+def _step_text(e: Explanation) -> Text:
     """Which layers make the step what it is."""
     grid = f"step {e.step} ({e.out_step} output sample{'s' if e.out_step != 1 else ''})"
     if not e.step_reasons:
@@ -196,7 +200,7 @@ def tile_text(r: TileReason, step: int) -> str:
     return f"{head}{r.layer} must hold {samples} {r.side} the block's own place{steps}{lack}"
 
 
-def blame_text(b: Blame, axes: Sequence[str]) -> Text:
+def _blame_text(b: Blame, axes: Sequence[str]) -> Text:
     """An obstacle: where it stands, its cause, the way to it, what would help."""
     o = b.obstacle
     along = " and ".join(axes)

@@ -14,6 +14,7 @@ from ..asked import Blocks
 from ..axis import AxisAnalysis
 from ..engine import Machine
 from ..errors import InputError
+from ..guard.claims import Setting, Subject
 from ..index import Span
 from ..ops.registry import find
 from ..plan import Plan
@@ -23,8 +24,7 @@ from ..proofs.result import REFUTED
 from ..proofs.schedules import FAILURES, TOLERANCE, by_blocks, exact_twin, said, whole
 from ..proofs.settings import exact_kernels
 from ..report.explain import tile_text
-from .claims import Claims, failures, message
-from .limits import Limit, ScaleLimit, SidedLimit
+from .claimed import Limit, ScaleLimit, SidedLimit, SizeVerified, broken, claims_of
 from .oracle import BruteForce, Dependency
 from .weights import positive
 
@@ -46,8 +46,12 @@ def assert_blocking_free(
     max_receptive_field: Limit | None = None,
     step: Limit | None = None,
     scale: ScaleLimit | None = None,
-    causal: bool = False,
+    causal: bool | list[str] = False,
     size_verified: bool = True,
+    max_macs_ratio: float | None = None,
+    max_memory: int | str | None = None,
+    block: Blocks | None = None,
+    schedule: str | None = None,
     axes: Sequence[str] | str | None = None,
     layout: str | Sequence[str | None] | None = None,
 ) -> Analysis:
@@ -56,19 +60,35 @@ def assert_blocking_free(
     shape: a shape, a list of shapes or tensors; axes, layout: as for `analyze`. max_context, max_tile: samples, at
     most, on every side of every axis: 16, or (16, 8) before and after, or {"W": (16, 8)}, or {"W": {"after": 0}}; the
     tile is that of this shape. max_receptive_field: a number, or one per axis. step, scale: exactly so much; a scale
-    may be "1/16". causal: no output reads input after its own place, at the borders of this shape neither.
-    size_verified: the net was compared with itself at a larger size.
+    may be "1/16". causal: no output reads input after its own place, at the borders neither; a list of axes claims it
+    of these alone. size_verified: the net was compared with itself at a larger size. max_macs_ratio, max_memory: all
+    blocks of this shape together compute at most so many times the multiply-accumulates of the whole, and hold at most
+    so much, weights included, with block and schedule as for `plan`.
 
-    Raises AssertionError with all claims that do not hold, InputError for claims that make no sense, and what
-    `analyze` raises.
+    `overlapcalc check` judges the same claims. Raises AssertionError with all that do not hold, InputError for claims
+    that make no sense, and what `analyze` raises.
     """
     __tracebackhide__ = True
+    claims = claims_of(
+        max_context=max_context,
+        max_tile=max_tile,
+        max_receptive_field=max_receptive_field,
+        step=step,
+        scale=scale,
+        causal=None if causal is False else causal,
+        max_macs_ratio=max_macs_ratio,
+        max_memory=max_memory,
+    )
+    if size_verified:
+        claims.insert(0, SizeVerified("size_verified=True", "true"))
+    for argument, value in (("block", block), ("schedule", schedule)):
+        if value is not None and max_macs_ratio is None and max_memory is None:
+            raise InputError(f"{argument}={value!r} is for max_macs_ratio and max_memory, of which none is claimed")
     analysis = analyze(model, shape, axes=axes, layout=layout)
-    claims = Claims(max_context, max_tile, max_receptive_field, step, scale, causal, size_verified)
-    found = failures(analysis, claims)
-    if found:
-        where = _called(model, analysis)
-        raise AssertionError(message(f"{where}: what was claimed does not hold.", found))
+    subject = Subject(model, analysis, layout, Setting(block=block, schedule=schedule))
+    text = broken(claims, subject, f"{_called(model, analysis)}: what was claimed does not hold.")
+    if text:
+        raise AssertionError(text)
     return analysis
 
 
@@ -99,9 +119,9 @@ def assert_same_by_blocks(
     given = [x] if isinstance(x, Tensor) else list(x)
     analysis = analyze(model, given, axes=axes, layout=layout)
     where = _called(model, analysis)
-    found = failures(analysis, Claims(size_verified=False))
-    if found:
-        raise AssertionError(message(f"{where} cannot be run by blocks.", found))
+    text = broken(claims_of(), Subject(model, analysis, layout, Setting()), f"{where} cannot be run by blocks.")
+    if text:
+        raise AssertionError(text)
     sizes = _parts(analysis) if block is None else block
     plan = make_plan(analysis, block=sizes, schedule=schedule, stream_axis=stream_axis)
     if plan.count < least_blocks:

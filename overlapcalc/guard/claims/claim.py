@@ -20,7 +20,10 @@ class WrongValue(Exception):  # noqa: N818 - never leaves the configuration's re
 
 @dataclass(frozen=True)
 class Setting:
-    """For what the claims of cost are made: an image, its blocks and how they are run. None: as `overlapcalc.plan`."""
+    """For what the claims of cost are made: an image, its blocks and how they are run.
+
+    None: the sizes that were analysed, and blocks and schedule as `overlapcalc.plan` chooses them.
+    """
 
     image: tuple[int, ...] | None = None
     block: int | Mapping[str, int] | None = None
@@ -97,9 +100,8 @@ def in_the_way(subject: Subject, pair: Pair, axis: str) -> tuple[Failure, ...]:
 
 
 def obstructed(obstacle: Obstacle, where: str, way: tuple[str, ...]) -> Failure:
-    help = f"; to change that: {obstacle.help}" if obstacle.help else ""
-    why = f"{obstacle.op.partition('::')[2]}: {obstacle.message}{help}"
-    return Failure(where, "an obstacle stands in the way", obstacle.layer, why, obstacle.source, way)
+    why = f"{obstacle.op.partition('::')[2]}: {obstacle.message}"
+    return Failure(where, "an obstacle stands in the way", obstacle.layer, why, obstacle.source, way, obstacle.help)
 
 
 def adding(contributions: tuple[Contribution, ...]) -> list[Contribution]:

@@ -32,10 +32,10 @@ class Cost(Claim):
 
 def _planned(subject: Subject) -> Plan:
     setting, found = subject.setting, subject.analysis
-    assert setting.image is not None
-    shapes = shapes_for_image(found, setting.image)
-    if shapes != tuple(found.inputs.values()):
-        found = analyze(subject.model, shapes, axes=found.axes, layout=subject.layout)
+    if setting.image is not None:
+        shapes = shapes_for_image(found, setting.image)
+        if shapes != tuple(found.inputs.values()):
+            found = analyze(subject.model, shapes, axes=found.axes, layout=subject.layout)
     return plan(found, block=setting.block, schedule=setting.schedule)
 
 
@@ -52,7 +52,7 @@ class MaxMacsRatio(Cost):
         full = made.full.macs
         ratio = Fraction(made.work.macs, full) if full else Fraction(1)  # a net without any computes none twice
         value = f"{float(ratio):.4g} in {_blocks(made)}"
-        failures = () if ratio <= self.most else (Failure("", value, why="larger blocks overlap less"),)
+        failures = () if ratio <= self.most else (Failure("", value, help="larger blocks, which overlap less"),)
         return Judgement(self.key, self.limit, value, failures)
 
 
@@ -65,7 +65,7 @@ class MaxMemory(Cost):
             raise InputError("the memory of these blocks cannot be predicted")
         total = made.memory.total
         value = f"{bytes_text(total)} ({total} bytes, weights included) in {_blocks(made)}"
-        failures = () if total <= self.most else (Failure("", value, why="smaller blocks hold less"),)
+        failures = () if total <= self.most else (Failure("", value, help="smaller blocks, which hold less"),)
         return Judgement(self.key, self.limit, value, failures)
 
 

@@ -1,16 +1,16 @@
 """`causal`: no output reads what comes after it, at the borders either.
 
 Output o of scale s stands over the input samples `[floor(o*s), ceil((o+1)*s))`. Along an axis a net is causal where no
-output reads a sample behind its own place. The law of the interior says so for all but the outputs that a border
-spoils (a mirrored sample lies after the one that it stands for); those are looked at one by one, at the size of the
-configured input. A net that pads to a multiple is another one at other sizes, so with a step larger than 1 it is also
-looked at one sample and `step - 1` samples larger, where it runs.
+output reads a sample behind its own place. The law of the interior says so, phase by phase, for all but the outputs
+that a border spoils (a mirrored sample lies after the one that it stands for); those are looked at one by one, at the
+size that was analysed. A net that pads to a multiple is another one at other sizes, so with a step larger than 1 the
+same is asked of the net one sample and `step - 1` samples larger, where it runs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -18,12 +18,13 @@ from ...analysis import Pair
 from ...axis import AxisAnalysis
 from ...demand import interior, sized
 from ...errors import InputError, TraceError
-from ...index import Span, Spans
+from ...index import IndexMap, Span, Spans
 from ...lattice import Lattice
 from ...layout import AXES
+from ...reach import Propagation, reach_between
 from ...source import output_of
 from ..judgement import Failure, Judgement
-from .claim import Claim, Subject, WrongValue, adding, claim, in_the_way, steps_of
+from .claim import Claim, Subject, WrongValue, adding, claim, in_the_way, obstructed, steps_of
 
 
 @dataclass(frozen=True)
@@ -46,64 +47,85 @@ class Causal(Claim):
 
 
 def _looking_ahead(subject: Subject, pair: Pair, axis: str) -> Iterator[Failure]:
-    """The failure of one pair along one axis, if it is one."""
+    """The failure of one pair along one axis, at the first size that shows one."""
     found, where = pair[axis], subject.where(pair, axis)
-    if found.context is None:
-        return
-    if found.scale is None or found.reach is None:
-        yield Failure(where, "no order", why="the output has no place along this axis of the input")
-        return
-    if found.reach.after > 0:
-        yield _in_the_interior(pair, found, where)
-        return
     sizes = [found.size] + ([found.size + 1, found.size + found.step - 1] if found.step > 1 else [])
     for size in dict.fromkeys(sizes):
-        ahead = _at_a_border(found, size)
-        if ahead is not None:
-            output, read, place = ahead
-            value = f"at {size} samples, output {output} reads up to sample {read}, its place ends at {place}"
-            yield Failure(where, value, why="a border that mirrors or repeats samples brings what comes later")
+        try:
+            net = found._source.at(found.input, axis, size, False)
+            output = output_of(net, found.output)
+        except (TraceError, InputError):
+            continue  # the net does not run at this size
+        failure = _at_size(net, output, found, size, where)
+        if failure is not None:
+            explained = found.reach is not None and found.reach.after > 0  # inside an image of the analysed size
+            yield _blamed(failure, pair, axis) if explained else failure
             return
 
 
-def _in_the_interior(pair: Pair, found: AxisAnalysis, where: str) -> Failure:
-    assert found.reach is not None
-    ahead = found.reach.after
-    value = f"an output reads {ahead} sample{'s' if ahead > 1 else ''} after its own place"
-    explained = pair.explain(found.axis)
+def _at_size(net: Propagation, output: str, found: AxisAnalysis, size: int, where: str) -> Failure | None:
+    """What looks ahead in the net of one size."""
+    input, axis = found.input, found.axis
+    reach = reach_between(net, output, input, axis)
+    if reach.via:  # none at the analysed size, or it would have been said
+        return replace(obstructed(min(reach.via), where, ()), value=f"at {size} samples an obstacle stands in the way")
+    if reach.reads is None:
+        return None
+    lattice = Lattice(net, axis)
+    if net.size(output, axis) is None or not lattice.same(input, output):
+        return Failure(where, "no order", why="the output has no place along this axis of the input")
+    scale = Fraction(lattice.per_step(input), lattice.per_step(output))
+    inside = _past_its_place(_phases(reach.reads), scale)
+    if inside:
+        return Failure(where, f"inside an image{'' if size == found.size else f' of {size} samples'}, {inside}")
+    at_border = _past_its_place(_near_borders(net, lattice, output, found), scale)
+    if at_border:
+        why = "a border that mirrors or repeats samples brings what comes later"
+        return Failure(where, f"at {size} samples, {at_border}", why=why, help="zeros there")
+    return None
+
+
+def _phases(reads: IndexMap) -> Iterator[tuple[int, Span | None]]:
+    """What each phase of the outputs reads where no border is near."""
+    return ((o, reads[o].hull) for o in range(reads.period))
+
+
+def _near_borders(
+    net: Propagation, lattice: Lattice, output: str, found: AxisAnalysis
+) -> Iterator[tuple[int, Span | None]]:
+    """What each output reads that does not lie where the law of the interior holds."""
+    length, per_step = net.size(output, found.axis), lattice.per_step(output)
+    assert length is not None
+    first, end = lattice.interior(interior(net, output, found.axis, Spans.span(0, per_step)), output)
+    clean = range(first * per_step, end * per_step)  # nothing where the image is all border
+    for o in range(length):
+        if o not in clean:
+            read = sized(net, output, found.axis, Spans.span(o, o + 1)).reads.get(found.input)
+            yield o, None if read is None else read.hull
+
+
+def _past_its_place(reads: Iterator[tuple[int, Span | None]], scale: Fraction) -> str:
+    """The first output that reads past its place, in words; "" where none does."""
+    for o, hull in reads:
+        end = ((o + 1) * scale).__ceil__()
+        if hull is not None and hull.stop > end:
+            return f"output {o} reads up to sample {hull.stop - 1}, its place ends at {end - 1}"
+    return ""
+
+
+def _blamed(failure: Failure, pair: Pair, axis: str) -> Failure:
+    """With the layer that makes the outputs look ahead inside of an image."""
+    explained = pair.explain(axis)
     layers = [c for c in adding(explained.after.contributions) if c.adds > 0] if explained.after is not None else []
     if layers:
         worst = max(layers, key=lambda c: c.adds)
-        return Failure(where, value, worst.layer, f"adds {worst.adds}", worst.source, steps_of(layers))
+        why = f"adds {worst.adds}"
+        return replace(failure, layer=worst.layer, why=why, source=worst.source, path=steps_of(layers))
     steps = [r for r in explained.step_reasons if r.layer]  # it looks ahead within a block of the grid
     if steps:
         why = f"gives {steps[0].outputs} of its samples per {steps[0].multiple} of the input at a time"
-        return Failure(where, value, steps[0].layer, why, steps[0].source)
-    return Failure(where, value)
-
-
-def _at_a_border(found: AxisAnalysis, size: int) -> tuple[int, int, int] | None:
-    """An output that reads past its place at a size, the last sample that it reads and the last of its place."""
-    try:
-        net = found._source.at(found.input, found.axis, size, False)
-    except (TraceError, InputError):
-        return None  # the net does not run at this size
-    output, axis = output_of(net, found.output), found.axis
-    length, lattice = net.size(output, axis), Lattice(net, axis)
-    assert length is not None
-    assert found.scale is not None
-    per_step = lattice.per_step(output)
-    first, end = lattice.interior(interior(net, output, axis, Spans.span(0, per_step)), output)
-    clean = Span(first * per_step, end * per_step) if first < end else Span(0, 0)
-    for o in range(length):
-        if clean.start <= o < clean.stop:
-            continue
-        read = sized(net, output, axis, Spans.span(o, o + 1)).reads.get(found.input)
-        hull = None if read is None else read.hull
-        place = (Fraction(o + 1) * found.scale).__ceil__()
-        if hull is not None and hull.stop > place:
-            return o, hull.stop - 1, place - 1
-    return None
+        return replace(failure, layer=steps[0].layer, why=why, source=steps[0].source)
+    return failure
 
 
 @claim("causal", 'true, or a list of axes such as ["L"]; without the key nothing is claimed')
