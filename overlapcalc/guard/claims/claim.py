@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 from ...analysis import Analysis, Pair
+from ...asked import Blocks
 from ...explain import BLOCK, Contribution
 from ...reach import Obstacle
 from ..judgement import Failure, Judgement
@@ -26,7 +27,7 @@ class Setting:
     """
 
     image: tuple[int, ...] | None = None
-    block: int | Mapping[str, int] | None = None
+    block: Blocks | None = None
     schedule: str | None = None
 
 
