@@ -85,7 +85,8 @@ def main(argv: list[str] | None = None) -> int:
                 good = good and error <= 1e-5
     height, width = options.size
     bands = " ".join(map(str, options.bands))
-    command = f"python benchmarks/streaming.py --channels {options.channels} --bands {bands} --threads {options.threads}"
+    command = f"python benchmarks/streaming.py --channels {options.channels} --bands {bands}"
+    command += f" --axes {' '.join(options.axes)} --threads {options.threads}"
     about = (
         f"Hyperprior transforms, {options.channels} channels, GDN, on {width}x{height} in float32. For the encoder, "
         f"at most {TARGETS['encoder'][0]} of the time and {TARGETS['encoder'][1]:.1%} of the memory are wanted."
