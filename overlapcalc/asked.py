@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from operator import index
+from typing import Any
 
 from .analysis import Analysis
 from .axis import no_way
@@ -30,15 +32,22 @@ def per_axis(axes: Iterable[str], sizes: Blocks, what: str) -> dict[str, int]:
         strange = [axis for axis in sizes if axis not in order]
         if strange:
             raise InputError(f"{what}={dict(sizes)!r}: no axis {strange[0]!r} is cut here; there is {known}")
-        found = dict(sizes)
+        found: dict[str, Any] = dict(sizes)
     elif isinstance(sizes, (tuple, list)):
         if not 1 <= len(sizes) <= len(order):
             raise InputError(f"{what}={sizes!r}: expected up to {len(order)} lengths, for {known} in this order")
         found = {axis: n for axis, n in zip(order, sizes, strict=False) if n is not None}
     else:
-        assert not isinstance(sizes, Sequence)
         found = dict.fromkeys(order, sizes)
-    for axis, n in found.items():
-        if isinstance(n, bool) or not isinstance(n, int) or n < 1:
-            raise InputError(f"{what}={n!r} along {axis}: expected a number of samples, at least 1")
-    return found
+    return {axis: _length(n, f"{what}={n!r} along {axis}") for axis, n in found.items()}
+
+
+def _length(n: object, where: str) -> int:
+    """Numbers of numpy count as well. Raises InputError."""
+    try:
+        length = 0 if isinstance(n, bool) else index(n)  # type: ignore[arg-type]
+    except TypeError:
+        length = 0
+    if length < 1:
+        raise InputError(f"{where}: expected a number of samples, at least 1")
+    return length

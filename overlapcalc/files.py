@@ -39,7 +39,7 @@ def read_image(path: Path, dtype: torch.dtype, dims: int | None = None) -> Any:
     """What `overlapcalc.run` takes, of a floating type: channels first, a batch of one where the file has none.
 
     dims: how many dimensions the net's input has; an array may lack the batch, or batch and channels.
-    .npy and .zarr are read by slices. Pictures are read whole; 0 to 255 become 0 to 1. Raises InputError.
+    .npy and .zarr are read by slices. Pictures are read whole; 0 to 255, or to 65535, become 0 to 1. Raises InputError.
     """
     if not path.exists():
         raise InputError(f"--in {path}: there is no such file")
@@ -67,9 +67,15 @@ def read_image(path: Path, dtype: torch.dtype, dims: int | None = None) -> Any:
 def _picture(path: Path) -> torch.Tensor:
     numpy = _module("numpy")
     with _module("PIL.Image").open(path) as picture:
-        if picture.mode not in ("L", "RGB"):
-            picture = picture.convert("RGB")
-        values = numpy.array(picture, dtype="float32") / 255
+        wide = picture.mode.startswith("I;16")
+        if picture.mode in ("P", "1", "YCbCr"):
+            picture = picture.convert("L" if picture.mode == "1" else "RGB")
+        elif picture.mode not in ("L", "RGB") and not wide:
+            raise InputError(
+                f"--in {path}: a picture of mode {picture.mode}; RGB, grey of 8 or 16 bits and palettes are read: "
+                "convert it, or write .npy"
+            )
+        values = numpy.array(picture).astype("float32") / (65535 if wide else 255)
     return torch.from_numpy(values if values.ndim == 3 else values[..., None]).permute(2, 0, 1)[None].contiguous()
 
 
@@ -83,7 +89,10 @@ def written(path: Path, shape: tuple[int, ...], dtype: torch.dtype) -> Iterator[
         raise InputError(f"--out {path}: lies in {folder}, which does not exist")
     numpy, name = _module("numpy"), str(dtype).removeprefix("torch.")
     own = name if name in ("float16", "float32", "float64") else "float32"
-    work = Path(tempfile.mkdtemp(dir=folder, prefix=f".{path.name}."))
+    try:
+        work = Path(tempfile.mkdtemp(dir=folder, prefix=f".{path.name}."))
+    except OSError as error:
+        raise InputError(f"--out {path}: {error.strerror or error}") from error
     try:
         made = work / path.name
         if kind == ".npy":

@@ -14,7 +14,7 @@ from .asked import Blocks
 from .engine import Block, Machine
 from .engine.block import within
 from .engine.free import free_memory
-from .engine.store import Image, check, check_out, type_of, write
+from .engine.store import Image, check, check_apart, check_out, type_of, write
 from .errors import InputError
 from .inputs import own_type
 from .plan import Plan
@@ -44,7 +44,7 @@ def run(model: nn.Module, *inputs: Image, out: Any = None, **options: Unpack[Opt
 
     An input may be anything with shape, dtype and slicing instead of a tensor (numpy's memmap, a zarr array): only what
     a block needs is read. out: where to write, a tensor or such an array for a net with one output, a mapping by name
-    for several; then `out` is returned.
+    for several; then `out` is returned. It may not lie in the memory or the file of an input.
 
     Returns what the model returns, tensors in the same structure. The model is as it was afterwards; weights are those
     that it has now. For many images of one size, `tiled` plans only once.
@@ -77,8 +77,9 @@ class Tiled(nn.Module):
 
     A plan belongs to the shapes of the inputs, batch included. Other shapes get a plan of their own at the first call,
     which costs some traces; plans are kept. Types and devices are those of the wrapped `model` and of the inputs, and
-    may change between calls (`.to(...)`, `load_state_dict` of the model), but a change of its layers needs a new
-    Tiled.
+    may change between calls (`.to(...)`, `load_state_dict` of the model), and so may layers, their plain attributes
+    and hooks, at the price of a new plan. What is not seen: other attributes (lists, tensors), and functions that are
+    put in place of others.
     """
 
     def __init__(self, model: nn.Module, **options: Unpack[Options]) -> None:
@@ -125,6 +126,9 @@ class Tiled(nn.Module):
         machine, named = self._prepared(inputs, stored=out is not None)
         made = machine.plan
         outputs: dict[str, Any] = _named_out(out, made)
+        for store in outputs.values():
+            for image in inputs:
+                check_apart(image, store)
         with torch.no_grad(), evaluating(self.model):
             for block in machine.blocks(named):
                 for name, result in block.results.items():
@@ -194,9 +198,24 @@ Structure = tuple[tuple["weakref.ref[Any]", int | None], ...]
 
 
 def _structure(model: nn.Module) -> Structure:
-    """A net that is traced in another type may cast otherwise, so parameters count by their type."""
+    """A net that is traced in another type may cast otherwise, so parameters count by their type; and by their shapes,
+    beside what else of layers can be told cheaply: what they are, their plain attributes and their hooks."""
     versions = [(b, None if b.is_inference() else b._version) for b in model.buffers()]
-    return ((weakref.ref(model), hash(own_type(model))), *((weakref.ref(b), version) for b, version in versions))
+    layers = hash((own_type(model), *(_layer(name, module) for name, module in model.named_modules())))
+    return ((weakref.ref(model), layers), *((weakref.ref(b), version) for b, version in versions))
+
+
+def _layer(name: str, module: nn.Module) -> object:
+    plain = [(key, repr(value)) for key, value in vars(module).items() if _is_plain(value) and key != "training"]
+    shapes = [None if p is None else tuple(p.shape) for p in module._parameters.values()]
+    hooks = (*module._forward_hooks, *module._forward_pre_hooks)
+    return name, type(module), tuple(plain), tuple(shapes), hooks
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, tuple):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, (bool, int, float, str))
 
 
 def _same(a: Structure, b: Structure) -> bool:

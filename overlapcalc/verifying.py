@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from .analysis import Analysis
 from .analyze import Inputs, analyze
@@ -69,6 +70,8 @@ def verify(
     if isinstance(block, (tuple, list)) and inputs is None and schedule == "stream" and stream_axis is None:
         raise InputError(f"block={block!r}: which axis comes first depends on the image; give stream_axis as well")
     analysis, given = _subject(model, inputs, block, stream_axis, axes, layout)
+    if any(isinstance(x, Tensor) and not bool(x.isfinite().all()) for x in tree_leaves(given)):
+        raise InputError("an input holds NaN or infinity, which hide what depends on what; give finite values")
     if plan is None:
         plan = make_plan(
             analysis,

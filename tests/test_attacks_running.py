@@ -141,7 +141,30 @@ def test_a_net_that_only_keeps_what_it_saw_is_run():
             self.last = x.shape, x
             return 2 * x
 
+    try:
+        oc.analyze(Keeps(), (1, 1, 20, 20))
+    except oc.TraceError:
+        pytest.skip("torch.export of this version does not trace it")
     assert agrees(Keeps(), image(1, 1, 20, 20), block=8)
+
+
+def test_a_cache_that_tracing_filled_is_said():
+    """The net keeps a tensor outside of itself, made on first use."""
+    kept: dict[int, Tensor] = {}
+
+    class Cached(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            if 5 not in kept:
+                kept[5] = torch.ones(1, 1, 5, 5, dtype=x.dtype) / 25
+            return F.conv2d(x, kept[5], padding=2)
+
+    x = image(1, 1, 20, 20)
+    with pytest.raises(oc.InputError, match="call the net once on an image before"):
+        oc.run(Cached(), x, block=8)
+    kept.clear()
+    whole = Cached()(x)
+    for schedule in ("crop", "trim", "stream"):
+        assert float((oc.run(Cached(), x, block=8, schedule=schedule) - whole).abs().max()) <= 1e-12
 
 
 class Masked(nn.Conv2d):

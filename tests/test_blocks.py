@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -423,6 +424,91 @@ def test_lengths_of_blocks_by_axis():
     assert oc.verify(model, block=(7, 9), schedule="stream", stream_axis="W").proved
     with pytest.raises(oc.InputError, match="give stream_axis"):
         oc.verify(model, block=(7, 9), schedule="stream")
+
+
+def test_out_may_not_share_memory_with_an_input(tmp_path):
+    model, x = conv(1, 1).double(), image(1, 1, 32, 32)
+    both = image(1, 1, 32, 70)
+    np.zeros((1, 1, 32, 32)).tofile(tmp_path / "a.bin")
+    one, two = (np.memmap(tmp_path / "a.bin", np.float64, "r+", shape=(1, 1, 32, 32)) for _ in range(2))
+    array = x.numpy().copy()
+    for schedule in ("crop", "trim", "stream"):
+        for given, out in (
+            (x, x),
+            (x, x.numpy()),
+            (both[..., :32], both[..., 16:48]),
+            (one, two),
+            (array, array[:, :, ::-1]),
+        ):
+            with pytest.raises(oc.InputError, match="lies in the memory or the file of an input"):
+                oc.run(model, given, out=out, schedule=schedule, block=8)
+        with torch.no_grad():
+            whole = model(both[..., :32])
+        assert (
+            apart(whole, oc.run(model, both[..., :32].clone(), out=both[..., 33:65], schedule=schedule, block=8))
+            <= 1e-12
+        )
+
+
+def test_where_results_cannot_be_written():
+    model, x = conv(1, 1).double(), image(1, 1, 16, 16)
+    locked = np.zeros((1, 1, 16, 16))
+    locked.flags.writeable = False
+    whole_numbers = np.zeros((1, 1, 16, 16), np.uint8)
+    expanded = torch.zeros(1, 1, 1, 16, dtype=torch.float64).expand(1, 1, 16, 16)
+    for out, words in ((locked, "read-only"), (whole_numbers, "cut to whole numbers"), (expanded, "expanded")):
+        with pytest.raises(oc.InputError, match=words):
+            oc.run(model, x, out=out, block=8)
+    assert not whole_numbers.any()
+
+
+def test_arrays_with_steps_backward_and_numbers_of_numpy():
+    model, x = conv(1, 1).double(), image(1, 1, 16, 20)
+    backward = x.numpy()[:, :, ::-1]
+    with torch.no_grad():
+        whole = model(torch.tensor(backward.copy()))
+    for schedule in ("crop", "trim", "stream"):
+        assert apart(whole, oc.run(model, backward, schedule=schedule, block=np.int64(8))) <= 1e-12
+    for block in ("8", 8.0, True, [8, "8"]):
+        with pytest.raises(oc.InputError, match="expected a number of samples"):
+            oc.run(model, x, block=block)
+
+
+class Flagged(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers, self.gain, self.wide = nn.Sequential(conv(1, 1), nn.ReLU()), 1.0, (1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x) * self.gain
+
+
+@pytest.mark.parametrize("schedule", ["crop", "trim", "stream"])
+def test_a_model_that_was_changed_is_planned_anew(schedule):
+    model, x = Flagged().double().eval(), image(1, 1, 24, 24)
+    net = oc.tiled(model, x.shape, schedule=schedule, block=8)
+    seen = net.machine(x.shape)
+    assert net.machine(x.shape) is seen
+
+    def same() -> bool:
+        with torch.no_grad():
+            return apart(model(x), net(x)) <= 1e-12
+
+    changes = [
+        lambda: setattr(model, "gain", 3.0),
+        lambda: model.layers.__setitem__(1, nn.Tanh()),
+        lambda: model.layers.__setitem__(0, conv(1, 1, 7).double()),
+        lambda: setattr(model.layers[0], "dilation", (2, 2)) or setattr(model.layers[0], "padding", (6, 6)),
+        lambda: model.register_forward_hook(lambda m, given, y: y + 1),
+    ]
+    for change in changes:
+        change()
+        assert same()
+        assert net.machine(x.shape) is not seen
+        seen = net.machine(x.shape)
+    model.register_forward_hook(lambda m, given, y: y * y.mean())
+    with pytest.raises(oc.ObstacleError):
+        net(x)
 
 
 def test_a_stream_goes_along_the_axis_it_is_told():

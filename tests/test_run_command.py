@@ -102,6 +102,26 @@ def test_what_is_refused_leaves_the_old_result(tmp_path, weights, change, words)
     assert sorted(p.name for p in tmp_path.iterdir()) == before
 
 
+def test_pictures_of_other_kinds(tmp_path):
+    """Grey of 16 bits is of 0 to 65535; what would lose something is refused."""
+    image = pytest.importorskip("PIL.Image")
+    random = np.random.default_rng(0)
+    deep = random.integers(0, 65536, (8, 9), dtype=np.uint16)
+    image.fromarray(deep).save(tmp_path / "deep.png")
+    found = read_image(tmp_path / "deep.png", torch.float64)
+    assert found.shape == (1, 1, 8, 9)
+    assert np.allclose(found[0, 0].numpy(), deep / 65535, atol=1e-6)
+    palette = image.fromarray(random.integers(0, 256, (8, 9, 3), dtype=np.uint8)).convert("P")
+    palette.save(tmp_path / "palette.png")
+    assert np.allclose(
+        read_image(tmp_path / "palette.png", torch.float64)[0].permute(1, 2, 0) * 255, np.array(palette.convert("RGB"))
+    )
+    for mode in ("RGBA", "LA"):
+        image.new(mode, (9, 8)).save(tmp_path / f"{mode}.png")
+        with pytest.raises(oc.InputError, match=f"a picture of mode {mode}"):
+            read_image(tmp_path / f"{mode}.png", torch.float32)
+
+
 def test_an_obstacle_is_refused(tmp_path):
     np.save(tmp_path / "in.npy", np.zeros((3, 16, 16), np.float32))
     done = run(

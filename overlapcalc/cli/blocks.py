@@ -145,7 +145,10 @@ def lengths(text: str) -> int | dict[str, int]:
     if "=" not in text:
         return count(text)
     parts = [part.partition("=") for part in text.split(",")]
-    return {axis.strip(): count(n.strip()) for axis, _, n in parts}
+    found = {axis.strip(): count(n.strip()) for axis, _, n in parts}
+    if len(found) < len(parts):
+        raise argparse.ArgumentTypeError(f"{text!r}: it names an axis twice")
+    return found
 
 
 def count(text: str) -> int:

@@ -48,6 +48,8 @@ def _run(arguments: argparse.Namespace) -> int:
             raise InputError("a saved program is not run by blocks; use the module it was made of")
         if arguments.weights:
             load_weights(model, Path(arguments.weights))
+        elif any(True for _ in model.parameters()):
+            print("overlapcalc: no --weights, so the weights are those that the model was made with", file=sys.stderr)
         dtype = own_type(model)
         dims = _dims(model)
         images = [read_image(Path(name), dtype, dims) for name in arguments.image]

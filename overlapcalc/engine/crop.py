@@ -7,8 +7,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils._pytree import tree_flatten
 
+from ..errors import InputError
 from ..named import Named
 from ..plan import Plan
 from ..tiling import Slot
@@ -60,6 +62,11 @@ def run_tile(
         tile = read(x, within(plan.labels[name], region), device)
         tiles.append(packed(tile, like=x) if isinstance(x, Tensor) else tile)
     leaves = tree_flatten(net(*tiles))[0]
+    if any(isinstance(leaf, FakeTensor) for leaf in leaves):
+        raise InputError(
+            "the net keeps a tensor outside of the module (a cache, a global) that was made while it was traced, and "
+            "is none; empty that cache and call the net once on an image before it is analysed"
+        )
     if len(leaves) != len(plan.leaves):
         raise WrongTileError(f"the net returns {len(leaves)} values on a tile, {len(plan.leaves)} on the whole image")
     named = {name: leaf for name, leaf in zip(plan.leaves, leaves, strict=True) if name is not None}

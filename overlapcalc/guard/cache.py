@@ -34,7 +34,9 @@ UNPINNED = tuple(
     word.encode()
     for word in (
         "environ", "getenv", "listdir(", "scandir(", "iterdir(", "glob(", "walk(", "exists(", "is_file(", "is_dir(",
-        "subprocess", "socket", "urllib", "requests", "time()", "datetime", "safetensors", "h5py",
+        "expandvars", "stat(", "getsize", "readlink", "argv", "getattr(os", "getattr(sys", "sqlite3", "from_file",
+        "get_num_threads", "mmap", "subprocess", "socket", "urllib", "requests", "time()", "datetime", "safetensors",
+        "h5py",
     )
 )  # fmt: skip
 """What a source says that asks for what no open file holds."""
