@@ -10,8 +10,10 @@ import pytest
 import torch
 from test_cli import run
 
+import overlapcalc as oc
 from examples.superres import SuperResolver
 from examples.unet import UNet
+from overlapcalc.files import read_image
 
 pytest.importorskip("PIL")
 MODEL = "examples/unet.py:UNet"
