@@ -159,7 +159,7 @@ def test_a_cache_that_tracing_filled_is_said():
             return F.conv2d(x, kept[5], padding=2)
 
     x = image(1, 1, 20, 20)
-    with pytest.raises(oc.InputError, match="call the net once on an image before"):
+    with pytest.raises(oc.OverlapcalcError, match="call the net once on an image before"):
         oc.run(Cached(), x, block=8)
     kept.clear()
     whole = Cached()(x)

@@ -14,6 +14,7 @@ from ..errors import InputError
 from ..named import Named
 from ..plan import Plan
 from ..tiling import Slot
+from ..trace.tracer import KEPT_OUTSIDE
 from .block import Block, within
 from .memory import marks, refuse_memory
 from .store import Image, read
@@ -63,10 +64,7 @@ def run_tile(
         tiles.append(packed(tile, like=x) if isinstance(x, Tensor) else tile)
     leaves = tree_flatten(net(*tiles))[0]
     if any(isinstance(leaf, FakeTensor) for leaf in leaves):
-        raise InputError(
-            "the net keeps a tensor outside of the module (a cache, a global) that was made while it was traced, and "
-            "is none; empty that cache and call the net once on an image before it is analysed"
-        )
+        raise InputError(KEPT_OUTSIDE)
     if len(leaves) != len(plan.leaves):
         raise WrongTileError(f"the net returns {len(leaves)} values on a tile, {len(plan.leaves)} on the whole image")
     named = {name: leaf for name, leaf in zip(plan.leaves, leaves, strict=True) if name is not None}

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.fx import Node as FxNode
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
@@ -77,6 +77,10 @@ def _examples(shapes: Shapes, dtypes: Sequence[torch.dtype]) -> tuple[torch.Tens
         return tuple(torch.empty(s, dtype=d) for s, d in zip(shapes, dtypes, strict=True))
 
 
+KEPT_OUTSIDE = (
+    "the net keeps a tensor outside of the module (a cache, a global) that was made while it was traced, and is none; "
+    "empty that cache and call the net once on an image before it is analysed"
+)
 SAME = frozenset(
     f"aten::{name}" for name in ("clone", "contiguous", "alias", "detach", "lift_fresh_copy", "lift_fresh")
 )
@@ -114,6 +118,8 @@ class Lowering:
         known = originals | _live_parameters() if lifted else originals
         for name, target in lifted.items():
             value = program.constants[target]
+            if isinstance(value, FakeTensor):
+                raise TraceError(KEPT_OUTSIDE)
             if isinstance(value, torch.Tensor) and value.numel() and value.data_ptr() in known:
                 parameters.add(name)
                 names[name] = name
