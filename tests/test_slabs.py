@@ -115,6 +115,11 @@ def test_proved(name: str) -> None:
     assert oc.verify(net(CASES[name]), schedule="stream").proved
 
 
+@pytest.mark.parametrize("function", [inverse_wavelet, filled])
+def test_proved_in_a_wider_type_than_the_net_was_traced_in(function: Callable[[Tensor], Tensor]) -> None:
+    assert oc.verify(net(function).float(), [(1, 2, 24, 30)], schedule="stream", block=5).proved
+
+
 class Unpooled(nn.Module):
     """A level of a SegNet: what is between pooling and unpooling reads its neighbours."""
 

@@ -129,7 +129,9 @@ class SlabCall:
 
     def typed(self, x: Tensor) -> Tensor:
         assert self.invocation is not None
-        return x.to(self.invocation.dtype)
+        traced, wanted = self.frame.constants.runnable.types, self.invocation.dtype
+        own = wanted in traced and wanted.is_floating_point and self.frame.like.is_floating_point()
+        return x.to(self.frame.like.dtype if own else wanted)  # a net may run in another type than it was traced in
 
     def kept(self, result: Tensor, dim: int, begins: int) -> Tensor:
         span = self.span(dim)
@@ -317,7 +319,9 @@ class SlabCall:
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
-            raise self.none(f"fails on a part of the image ({str(error).splitlines()[0]})") from error
+            raise self.none(
+                f"fails on a part of the image ({(str(error).splitlines() or [type(error).__name__])[0]})"
+            ) from error
         if tuple(found.shape) != self.shape:
             raise self.none(f"gives {tuple(found.shape)} on a part of the image where {self.shape} is wanted")
         return found

@@ -227,7 +227,7 @@ def slice_scatter_on_slab(slab: Slab) -> Tensor:
         return slab.run()
     first = min(max(-(-(out.start - start) // step), 0), count)
     last = max(min(-(-(out.stop - start) // step), count), first)
-    into = slab.constant("self") if base is None else slab.fetch(base, {d: out})
+    into = slab.typed(slab.constant("self")) if base is None else slab.fetch(base, {d: out})
     if first == last:
         return into if source is None else slab.run(self=into, src=slab.nothing(source, d), start=0, end=0)
     written = {d: Span(first, last)}
@@ -244,4 +244,4 @@ def select_scatter_on_slab(slab: Slab) -> Tensor:
         raise slab.none("writes into one place of the axis")
     if source is not None and any(n > 1 for n in source.shape):
         raise slab.none("writes a constant that has dimensions")
-    return slab.run(self=slab.constant("self") if base is None else slab.fetch(base))
+    return slab.run(self=slab.typed(slab.constant("self")) if base is None else slab.fetch(base))
