@@ -42,8 +42,8 @@ def main(argv: list[str] | None = None) -> int:
             good = good and (wanted is None or ratios[2] <= wanted)
             cells.append([name, str(block), *(f"{r:.3f}" for r in ratios), "" if wanted is None else f"{wanted:g}"])
     about = (
-        "`macs`: output samples times the taps of their phase. `kernel_macs`: what the calls made compute; a "
-        "transposed convolution is called on a slab as it is, and computes more than is kept."
+        "`macs`: output samples times the taps of their phase. `kernel_macs`: what the calls made compute; of a "
+        "transposed convolution by trim and stream whole periods of its phases, by crop all taps of every input sample."
     )
     head = f"overlapcalc {oc.__version__}, torch {torch.__version__}."
     lines = ["# What an interior block costs", "", "    python benchmarks/interior.py", "", head, ""]

@@ -10,7 +10,7 @@ from .extent import joined
 from .index import Span
 from .lattice import Lattice
 from .ops import Call, find
-from .ops.cost import counts, kernel_macs, needed_macs
+from .ops.cost import counts, kernel_macs, needed_macs, slab_macs
 from .reach import Propagation
 
 
@@ -69,8 +69,16 @@ class Costs:
             shape, starts = self._within(node.name, region)
             read = [self._within(name, self._read(node.name, name, region))[0] for name in node.operands]
             call = Call(replace(node, shape=shape), tuple(read))
-            total += Work(needed_macs(call, rule.law(call), starts), kernel_macs(call))
+            whole = Call(node, tuple(self._net.graph[name].shape for name in node.operands))
+            kernels = slab_macs(whole, call, self._spans(node.name, region))
+            total += Work(needed_macs(call, rule.law(call), starts), kernels)
         return total
+
+    def _spans(self, name: str, region: Mapping[str, Span]) -> list[Span | None]:
+        """The region along each dimension that is one axis."""
+        layout = self._net.values[name].layout
+        every = [layout.places(d) for d in range(len(layout.widths))]
+        return [region.get(layout.labels[places[0]]) if len(places) == 1 else None for places in every]
 
     def _read(self, node: str, operand: str, region: Mapping[str, Span]) -> dict[str, Span]:
         """What a region reads of an operand, beyond the image too, where zeros are multiplied."""

@@ -17,7 +17,7 @@ from ..graph import Constant, Data, Node
 from ..index import Span
 from ..ops import Call, find
 from ..ops.pointwise import broadcast
-from ..ops.slab import Windows, run_of
+from ..ops.slab import Phase, Windows, run_of
 from ..reach import Propagation, Value
 from ..trace.runnable import Constants, Fixed, Invocation
 
@@ -45,7 +45,7 @@ class Frame:
     """What all calls of one run share.
 
     like: an input without samples, for its type and device. poison: what stands for samples of the image that no slab
-    holds, NaN say; None where it is an error to want one. taps: of resampling, found once.
+    holds, NaN say; None where it is an error to want one. taps: of resampling, kernels: of phases, each found once.
     """
 
     net: Propagation
@@ -53,6 +53,7 @@ class Frame:
     like: Tensor
     poison: float | None
     taps: dict[Any, Gathering] = field(default_factory=dict, repr=False)
+    kernels: dict[Any, Tensor] = field(default_factory=dict, repr=False)
 
     def value(self, node: str) -> Value:
         return self.net.values[node]
@@ -133,6 +134,32 @@ class SlabCall:
         own = wanted in traced and wanted.is_floating_point and self.frame.like.is_floating_point()
         return x.to(self.frame.like.dtype if own else wanted)  # a net may run in another type than it was traced in
 
+    def by_phases(self, x: Tensor, begins: Sequence[int], phases: Sequence[Sequence[Phase]]) -> Tensor:
+        n, first = len(phases), x.dim() - len(phases)
+        strides = [len(dim) for dim in phases]
+        starts, counts = [], []  # the periods that the region touches
+        for d, s in enumerate(strides, first):
+            span = self.span(d)
+            assert span is not None
+            starts.append(span.start // s)
+            counts.append(-(-span.stop // s) - span.start // s)
+        made: Tensor | None = None
+        for rs in product(*map(range, strides)):
+            part, chosen = x, [dim[r] for dim, r in zip(phases, rs, strict=True)]
+            for i, phase in enumerate(chosen):
+                reach = phase.dilation * (len(phase.taps) - 1)
+                part = part.narrow(first + i, starts[i] + phase.begins - begins[i], counts[i] + reach)
+            y = self._convolved(part, rs, chosen)
+            if made is None:
+                made = y.new_empty(*y.shape[:first], *(c * s for c, s in zip(counts, strides, strict=True)))
+            every = tuple(slice(r, None, s) for r, s in zip(rs, strides, strict=True))
+            made[(slice(None),) * first + every] = y
+            del y
+        assert made is not None
+        for i in range(n):
+            made = self.kept(made, first + i, starts[i] * strides[i])
+        return made
+
     def kept(self, result: Tensor, dim: int, begins: int) -> Tensor:
         span = self.span(dim)
         assert span is not None
@@ -178,6 +205,24 @@ class SlabCall:
         )
 
     # ---- inside -------------------------------------------------------------------------------------------
+
+    def _convolved(self, x: Tensor, rs: tuple[int, ...], chosen: Sequence[Phase]) -> Tensor:
+        """One phase of a transposed convolution."""
+        assert self.invocation is not None
+        n, groups = len(chosen), int(self.call["groups"] or 1)
+        weight, bias = (self._own(self.invocation.values[name]) for name in ("weight", "bias"))
+        key = self.node.name, rs
+        if key not in self.frame.kernels:
+            self.frame.kernels[key] = _phase_kernel(weight, [phase.taps for phase in chosen], groups)
+        kernel, dilation = self.frame.kernels[key], [phase.dilation for phase in chosen]
+        found: Tensor = torch.ops.aten.convolution.default(
+            x, kernel, bias, [1] * n, [0] * n, dilation, False, [0] * n, groups
+        )
+        return found
+
+    def _own(self, template: Any) -> Tensor | None:
+        """An argument that is a constant, whole."""
+        return None if template is None else self.frame.constants.value(template.node)
 
     def _read(self, operand: str, label: str) -> Span:
         """The hull of what the region reads of an operand along an axis, beyond its ends too."""
@@ -356,6 +401,15 @@ def _gathering(taps: Callable[[int], Mapping[int, float]], span: Span, begins: i
         plain = all(weight == 1 for _, weight in chosen)
         out.append((index, None if plain else torch.tensor([w for _, w in chosen], dtype=torch.float64)))
     return out
+
+
+def _phase_kernel(weight: Tensor | None, taps: Sequence[tuple[int, ...]], groups: int) -> Tensor:
+    """Of a transposed convolution's weight, (in, out / groups, ...), these taps as a convolution has them."""
+    assert weight is not None
+    for d, chosen in enumerate(taps, 2):
+        weight = weight.index_select(d, torch.tensor(chosen, device=weight.device))
+    weight = weight.reshape(groups, weight.shape[0] // groups, *weight.shape[1:]).transpose(1, 2)
+    return weight.reshape(-1, *weight.shape[2:])
 
 
 def _rows(sizes: Sequence[int]) -> list[int]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from math import prod
+from collections.abc import Callable, Sequence
+from math import gcd, prod
 
 from ..index import IndexMap, Span
 from .call import Call
-from .cost import kernel
+from .cost import kernel, slab_kernel
 from .law import DimRead, Law, Link, channel_blocks, whole
 from .registry import rule
-from .slab import Slab, Tensor, on_slab
+from .slab import Phase, Slab, Tensor, on_slab
 
 Taps = tuple[tuple[int, ...], ...]
 
@@ -160,29 +160,107 @@ def conv_on_slab(slab: Slab) -> Tensor:
     return slab.run(input=slab.fetch(at, spans), padding="valid" if isinstance(call["padding"], str) else left)
 
 
+def _phases(kernel: int, stride: int, padding: int, dilation: int) -> list[Phase]:
+    """Output `stride*q + r` has the taps t with `stride*j = stride*q + r + padding - dilation*t` for a whole j."""
+    apart = dilation // gcd(stride, dilation)
+    found = []
+    for r in range(stride):
+        taps = [t for t in reversed(range(kernel)) if (r + padding - dilation * t) % stride == 0]
+        begins = (r + padding - dilation * taps[0]) // stride if taps else 0
+        found.append(Phase(tuple(taps), begins, apart))
+    return found
+
+
+def _all_phases(call: Call, n: int) -> list[list[Phase]]:
+    sizes = _kernel(call)[2:], call.ints("stride", n, 1), call.ints("padding", n), call.ints("dilation", n, 1)
+    return [_phases(*dimension) for dimension in zip(*sizes, strict=True)]
+
+
+def _periods(out: Span, stride: int) -> Span:
+    """The q of every output `stride*q + r` in the span."""
+    return Span(out.start // stride, -(-out.stop // stride))
+
+
+def _divided(call: Call, outs: Sequence[Span | None]) -> Sequence[Span] | None:
+    """The spans where they are to be made phase by phase: more than one, each with a tap, and not the whole image."""
+    n, shape = len(outs), call.shape
+    known = [out for out in outs if out is not None]
+    phases = _all_phases(call, n)
+    if len(shape) < n + 2 or len(known) < n or all(len(dim) == 1 for dim in phases):
+        return None
+    if not all(phase.taps for dim in phases for phase in dim):
+        return None
+    return None if known == [Span(0, size) for size in shape[-n:]] else known
+
+
 @on_slab("aten::conv_transpose1d", "aten::conv_transpose2d", "aten::conv_transpose3d")
 def conv_transpose_on_slab(slab: Slab) -> Tensor:
-    """Enough samples to cover the region. Those beyond the image add nothing, nor do those that no tap reads."""
+    """A convolution per phase, which computes nothing of the region's neighbours; the operator where that cannot be."""
     call = slab.call
     at, first, n = _convolved(slab)
-    kernel, stride, dilation = _kernel(call)[2:], call.ints("stride", n, 1), call.ints("dilation", n, 1)
-    padding, more = list(call.ints("padding", n)), list(call.ints("output_padding", n))
+    outs = [slab.span(first + i) for i in range(n)]
+    divided = _divided(call, outs)
+    if divided is None:
+        return _spread(slab, at, first, outs)
+    phases, spans = _all_phases(call, n), {}
+    for i, out in enumerate(divided):
+        start, stop = _periods(out, len(phases[i]))
+        ends = [phase.begins + phase.dilation * (len(phase.taps) - 1) for phase in phases[i]]
+        spans[first + i] = Span(start + min(phase.begins for phase in phases[i]), stop + max(ends))
+    return slab.by_phases(slab.fetch(at, spans), [span.start for span in spans.values()], phases)
+
+
+def _spread(slab: Slab, at: int, first: int, outs: Sequence[Span | None]) -> Tensor:
+    """The operator itself, padding and all where a dimension is there whole."""
+    call, n = slab.call, len(outs)
+    padding, more, stride = (
+        list(call.ints("padding", n)),
+        list(call.ints("output_padding", n)),
+        call.ints("stride", n, 1),
+    )
     spans, begins = {}, {}
-    for i in range(n):
-        out = slab.span(first + i)
-        if slab.is_whole(at, first + i):
+    for i, out in enumerate(outs):
+        if out is None:
+            continue
+        if out == Span(0, call.shape[first + i]):
             spans[first + i] = Span(0, call.shapes[at][first + i])
-        elif out is not None:
-            reach = dilation[i] * (kernel[i] - 1)
-            start = min((out.start + padding[i] - reach) // stride[i], (out.start + padding[i]) // stride[i])
-            stop = max(-(-(out.stop - 1 + padding[i] - reach) // stride[i]), start) + 1
-            spans[first + i] = Span(start, max(stop, (out.stop - 1 + padding[i]) // stride[i] + 1))
-            begins[first + i] = start * stride[i] - padding[i]
+        else:
+            spans[first + i] = span = _covering(call, n, i, out)
+            begins[first + i] = span.start * stride[i] - padding[i]
             padding[i] = more[i] = 0
     result = slab.run(input=slab.fetch(at, spans), padding=padding, output_padding=more)
     for d, start in begins.items():
         result = slab.kept(result, d, start)
     return result
+
+
+def _covering(call: Call, n: int, i: int, out: Span) -> Span:
+    """Enough samples to cover outputs. Those beyond the image add nothing, nor do those that no tap reads."""
+    stride, padding = call.ints("stride", n, 1)[i], call.ints("padding", n)[i]
+    reach = call.ints("dilation", n, 1)[i] * (_kernel(call)[2 + i] - 1)
+    start = min((out.start + padding - reach) // stride, (out.start + padding) // stride)
+    stop = max(-(-(out.stop - 1 + padding - reach) // stride), start) + 1
+    return Span(start, max(stop, (out.stop - 1 + padding) // stride + 1))
+
+
+@slab_kernel(*(f"aten::conv_transpose{n}d" for n in (1, 2, 3)), "aten::convolution", "aten::_convolution")
+def transposed_kernel(call: Call, spans: Sequence[Span | None], shape: tuple[int, ...]) -> int | None:
+    """Whole periods of the region where phases make it, the samples that cover it where the operator does, times the
+    kernel and its channels."""
+    kernel = _kernel(call)
+    if not (call.shapes and ("transpose" in call.node.op or call["transposed"])):
+        return None
+    n, samples = len(kernel) - 2, []
+    outs, strides = spans[-n:], call.ints("stride", n, 1)
+    divided = _divided(call, outs)
+    for i, out in enumerate(outs):
+        if divided is not None:
+            samples.append(_periods(divided[i], strides[i]).length)
+        elif out is None or out == Span(0, call.shape[i - n]):
+            samples.append(call.shapes[0][i - n])
+        else:
+            samples.append(_covering(call, n, i, out).length)
+    return prod(shape[: -n - 1]) * prod(kernel) * prod(samples)
 
 
 @on_slab("aten::convolution", "aten::_convolution")

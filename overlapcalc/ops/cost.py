@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import TypeVar
 
-from ..index import IndexMap
+from ..index import IndexMap, Span
 from .call import Call
 from .law import DimRead, Law
 
 KernelFunction = Callable[[Call], int]
+SlabKernelFunction = Callable[[Call, "Sequence[Span | None]", "tuple[int, ...]"], "int | None"]
 K = TypeVar("K", bound=KernelFunction)
+S = TypeVar("S", bound=SlabKernelFunction)
 _KERNELS: dict[str, KernelFunction] = {}
+_SLAB_KERNELS: dict[str, SlabKernelFunction] = {}
 _DENSE: set[str] = set()
 
 
@@ -32,10 +35,31 @@ def kernel(*ops: str, dense: bool = False) -> Callable[[K], K]:
     return register
 
 
+def slab_kernel(*ops: str) -> Callable[[S], S]:
+    """Register what these operators carry out for a region where other kernels than their own make it.
+
+    Given are the call on the whole image, the region's span along each dimension of the output (None: no axis), and its
+    shape. None: as many as their own kernel on what is read.
+    """
+
+    def register(function: S) -> S:
+        _SLAB_KERNELS.update(dict.fromkeys(ops, function))
+        return function
+
+    return register
+
+
 def kernel_macs(call: Call) -> int:
     """What the kernel of this call carries out; 0 for operators that are no products."""
     found = _KERNELS.get(call.node.op)
     return 0 if found is None or not call.shapes else found(call)
+
+
+def slab_macs(whole: Call, slab: Call, spans: Sequence[Span | None]) -> int:
+    """What the kernels for a region carry out; slab: the call that reads just what the region does."""
+    found = _SLAB_KERNELS.get(slab.node.op)
+    made = None if found is None else found(whole, spans, slab.shape)
+    return kernel_macs(slab) if made is None else made
 
 
 def counts(op: str) -> bool:

@@ -26,6 +26,17 @@ class Windows(NamedTuple):
     kernels: tuple[int, ...]
 
 
+class Phase(NamedTuple):
+    """Every s-th output along a dimension of a transposed convolution, a convolution of its own.
+
+    Output `s*q + r` sums, with the weights at `taps`, the samples `q + begins`, `q + begins + dilation`, ...
+    """
+
+    taps: tuple[int, ...]
+    begins: int
+    dilation: int
+
+
 class Slab(Protocol):
     """One call on a slab.
 
@@ -69,6 +80,13 @@ class Slab(Protocol):
 
     def typed(self, x: Tensor) -> Tensor:
         """`x` in the type that the operator gives."""
+
+    def by_phases(self, x: Tensor, begins: Sequence[int], phases: Sequence[Sequence[Phase]]) -> Tensor:
+        """A transposed convolution, as one convolution per phase.
+
+        phases: of every spatial dimension, `s` of them, in order of `r`. begins: the absolute position where `x` begins
+        along each of these dimensions.
+        """
 
     def kept(self, result: Tensor, dim: int, begins: int) -> Tensor:
         """Of a result that begins at an absolute position along an axis, the region."""
