@@ -12,6 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
 import overlapcalc as oc
+from overlapcalc.engine import weigh
 
 WIDTH = 40
 """Of the image; whatever has this many columns or a few more is a tensor of full resolution."""
@@ -104,3 +105,18 @@ def test_trimmed_tensors_are_freed_at_their_last_use():
     for depth in (4, 12):
         alive = watched(chain(depth), image(48), schedule="trim", block={"H": 8})
         assert alive.samples <= (8 + 3 * (8 + 2 * depth)) * 2 * WIDTH
+
+
+@pytest.mark.parametrize("asked", [{"schedule": "trim", "block": 16}, {"schedule": "trim", "block": (12, 40)},
+                                   {"schedule": "stream", "block": (8, 48)}, {"schedule": "stream", "block": 4}])  # fmt: skip
+def test_memory_of_some_blocks_is_that_of_all(asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks of one kind hold the same, and a stream goes in circles: looking at every block gives the same figure."""
+    net = nn.Sequential(
+        nn.Conv2d(2, 4, 5, 2, 2), nn.ReLU(), nn.Conv2d(4, 4, 3, padding=1), nn.ConvTranspose2d(4, 3, 4, 2, 1)
+    )
+    shape = (1, 2, 112, 176)
+    some = oc.plan(net, shape, **asked)
+    looked = []
+    monkeypatch.setattr(weigh, "_telling", lambda net, plan: looked.append(plan) or [(plan, plan.count)])
+    assert oc.plan(net, shape, **asked).memory == some.memory
+    assert looked[0].count == some.count > 24

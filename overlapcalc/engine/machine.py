@@ -45,16 +45,25 @@ class Machine:
         return found
 
     def blocks(
-        self, inputs: Mapping[str, Image], *, poison: float | None = None, state: Mapping[str, Tensor] | None = None
+        self,
+        inputs: Mapping[str, Image],
+        *,
+        poison: float | None = None,
+        state: Mapping[str, Tensor] | None = None,
+        plan: Plan | None = None,
     ) -> Iterator[Block]:
-        """Every block, in order. poison: see `Frame`; state: weights instead of the model's. Crop uses neither."""
-        if self.plan.schedule == "crop":
-            return cropped(self._noted, self.plan, inputs, self.device, watched=self.model)
+        """Every block, in order. poison: see `Frame`; state: weights instead of the model's. Crop uses neither.
+
+        plan: some of the blocks instead of all.
+        """
+        plan = plan or self.plan
+        if plan.schedule == "crop":
+            return cropped(self._noted, plan, inputs, self.device, watched=self.model)
         frame = self.frame(inputs, poison, state)
-        if self.plan.schedule == "trim":
-            return trimmed(frame, self.calls, self.plan, inputs)
-        assert self.plan.stream_axis is not None
-        return streamed(frame, self.calls, self.plan, inputs, self.plan.stream_axis)
+        if plan.schedule == "trim":
+            return trimmed(frame, self.calls, plan, inputs)
+        assert plan.stream_axis is not None
+        return streamed(frame, self.calls, plan, inputs, plan.stream_axis)
 
     def frame(
         self, inputs: Mapping[str, Image], poison: float | None = None, state: Mapping[str, Tensor] | None = None

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
-from itertools import islice
+from itertools import islice, product
 
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from ..errors import TraceError
+from ..extent import Stream, extents_for
+from ..index import Span
+from ..lattice import Lattice
 from ..plan import Memory, Plan
+from ..reach import Propagation
 from ..source import Source
+from ..tiling import Slot, Strip
 from ..trace.export import quiet
 from ..trace.footprint import Held
 from .block import Block, within
 from .machine import Machine
 
-MOST_BANDS = 96
-"""So many bands of a stream are looked at: by then what it holds goes in circles."""
+FEW, MOST = 24, 96
+"""So many bands of a stream are looked at, at least and at most, and of other blocks at most: by then what is held
+goes in circles."""
 
 
 def weighed(source: Source, plan: Plan, dtype: torch.dtype | None) -> Plan:
@@ -44,11 +51,61 @@ def _held(machine: Machine, dtype: torch.dtype | None) -> int:
         given = {name: _Stored(x) for name, x in inputs.items()} if plan.stored else inputs
         outputs: dict[str, Tensor] = {}
         with held:
-            for block in islice(machine.blocks(given, state=state), MOST_BANDS):
-                if not plan.stored:
-                    _put(block, plan, outputs)
-                del block  # as a run does, before the next one is made
-    return held.peak
+            for part, bands in _telling(machine.source.net, plan):
+                for block in islice(machine.blocks(given, state=state, plan=part), bands):
+                    if not plan.stored:
+                        _put(block, plan, outputs)
+                    del block  # as a run does, before the next one is made
+    return held.live + sum(held.code.values())  # a block like the fullest may come after all kernels were made
+
+
+def _telling(net: Propagation, plan: Plan) -> Iterator[tuple[Plan, int]]:
+    """Parts of a plan that hold as much as all of it, and how many blocks of each are to be looked at.
+
+    Blocks whose tensors have the same sizes hold the same; those at the ends also hold what stands beyond the image.
+    """
+    along = plan.stream_axis
+    strips = {axis: strip if axis == along else _kinds(net, strip) for axis, strip in plan.strips.items()}
+    few = replace(plan, strips=strips)
+    if along is None:
+        yield few, MOST
+        return
+    others = [[(axis, slot) for slot in strip.slots] for axis, strip in strips.items() if axis != along]
+    bands = _bands(net, strips[along])
+    for column in product(*others):
+        chosen = {axis: replace(strips[axis], slots=(slot,)) for axis, slot in column}
+        yield replace(plan, strips={**strips, **chosen}), bands
+
+
+def _kinds(net: Propagation, strip: Strip) -> Strip:
+    """One slot of each kind."""
+    lattice, nodes = Lattice(net, strip.axis), dict(net.graph.outputs)
+    kinds: dict[object, Slot] = {}
+    for i, slot in enumerate(strip.slots):
+        extents = extents_for(net, strip.axis, {nodes[shown]: span for shown, span in slot.outputs.items()})
+        sizes = tuple((n, span.length, span.start % lattice.per_step(n)) for n, span in sorted(extents.items()))
+        kinds.setdefault((i == 0, i == len(strip.slots) - 1, sizes), slot)
+    return replace(strip, slots=tuple(kinds.values()))
+
+
+def _bands(net: Propagation, strip: Strip) -> int:
+    """How many bands of a stream are to be looked at: up to the last one in which some tensor gains or holds more than
+    in any band before."""
+    nodes = {shown: node for shown, node in net.graph.outputs if net.size(node, strip.axis) is not None}
+    stream = Stream(net, strip.axis, {node: Span(0, net.size(node, strip.axis) or 1) for node in nodes.values()})
+    most: dict[tuple[str, str], int] = {}
+    last = FEW
+    for i, slot in enumerate(strip.slots[:MOST], 1):
+        fresh = stream.next({nodes[shown]: span for shown, span in slot.outputs.items()})
+        stream.done.update((name, span.stop) for name, span in fresh.items())
+        found = {("gains", name): span.length for name, span in fresh.items()}
+        for name, done in stream.done.items():
+            first = stream.kept_from(name)
+            found["holds", name] = 0 if first is None else max(done - first, 0)
+        if any(n > most.get(key, 0) for key, n in found.items()):
+            last = max(last, i)
+        most.update((key, n) for key, n in found.items() if n > most.get(key, 0))
+    return last
 
 
 def _put(block: Block, plan: Plan, outputs: dict[str, Tensor]) -> None:

@@ -21,7 +21,8 @@ from .workspace import bytes_in, code, while_running
 
 
 class Held(TorchDispatchMode):
-    """Sums up what operators give for as long as somebody holds it. peak: the most at any time, in bytes.
+    """Sums up what operators give for as long as somebody holds it. peak: the most at any time, in bytes; live: without
+    code.
 
     known: tensors that do not count. kernels: count what kernels need for themselves too. trail: the calls made, with
     every number in their arguments and which tensors they are made on; sizes of tensors are not in it. strange: a call
@@ -33,7 +34,7 @@ class Held(TorchDispatchMode):
         self._kernels = kernels
         self._known = {t.untyped_storage()._cdata for t in known}
         self._live: dict[int, tuple[StorageWeakRef, int]] = {}
-        self.peak = 0
+        self.peak = self.live = 0
         self.code: dict[Any, int] = {}
         self.trail: list[Any] = []
         self.strange = False
@@ -58,7 +59,9 @@ class Held(TorchDispatchMode):
                     self._live[ref.cdata] = ref, storage.nbytes()
         self._live = {key: held for key, held in self._live.items() if not held[0].expired()}  # type: ignore[no-untyped-call]
         now = sum(size for _, size in self._live.values())
-        self.peak = max(self.peak, max(before + workspace, now) + sum(self.code.values()))
+        live = max(before + workspace, now)
+        self.live = max(self.live, live)
+        self.peak = max(self.peak, live + sum(self.code.values()))
         return result
 
     def _told(self, value: Any) -> Any:
