@@ -115,8 +115,8 @@ def constants_in(values: Any) -> Iterator[Constant]:
 class Graph:
     """A net at one size. `inputs` are node names (op "input"), `outputs` pairs (name shown, node).
 
-    leaves: what the net returns, flattened as torch's pytrees are: the name of an output, or None for what depends on
-    no input. Only a graph as it was traced has them.
+    leaves: what the net returns, flattened as torch's pytrees are: the name of an output, "" for a None, or None for
+    what depends on no input. Only a graph as it was traced has them.
     """
 
     nodes: nx.DiGraph = field(repr=False)

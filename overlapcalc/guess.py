@@ -7,7 +7,7 @@ from torch import nn
 
 from .errors import InputError
 from .inputs import forward_arity
-from .layout import axes_in, checked, default_layout
+from .layout import axes_in, checked, default_layout, with_axes
 
 SIZES = {1: (4096,), 2: (256, 256), 3: (64, 64, 64)}
 """Samples per axis of a guessed input."""
@@ -50,7 +50,7 @@ def guess_shape(model: nn.Module, layout: str | None = None) -> tuple[tuple[int,
 
 def _laid_out(n: int, channels: int, layout: str | None, takes: str) -> tuple[int, ...]:
     """One image of so many channels in a layout of N, C and n axes."""
-    letters = default_layout(n + 2) if layout is None else checked(layout, layout)
+    letters = default_layout(n + 2) if layout is None else with_axes([checked(layout, layout)])[0]
     axes = axes_in(letters)
     if len(axes) != n or set(letters) - {"N", "C", *axes} or ("C" not in letters and channels > 1):
         raise InputError(f"no input of layout {letters} can be guessed: {takes}; give its shape with --input")

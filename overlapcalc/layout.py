@@ -15,6 +15,9 @@ AXES = ("D", "H", "W", "L")
 DEFAULTS = ("", "N", "NC", "NCL", "NCHW", "NCDHW")
 """The layout of an input that came without one, by its number of dimensions."""
 
+NO_AXES = "XYZ"
+"""Letters for dimensions that would be axes and are none."""
+
 
 def default_layout(ndim: int) -> str:
     """Batch, channels, then one to three axes. Raises InputError where there is no such layout."""
@@ -39,16 +42,24 @@ def checked(layout: str, shape: Sequence[object]) -> str:
     twice = sorted({letter for letter in layout if layout.count(letter) > 1})
     if twice:
         raise InputError(f"{where}: {', '.join(twice)} stands there more than once; each dimension has its own letter")
-    if not axes_in(layout):
-        raise InputError(f"{where} has no spatial axis; D, H, W and L are axes")
     if len(layout) != len(shape):
         size = "x".join(map(str, shape))
         raise InputError(f"{where} has {len(layout)} letters, but the input {size} has {len(shape)} dimensions")
     return layout
 
 
+def with_axes(layouts: Sequence[str]) -> Sequence[str]:
+    """The layouts of all inputs, if one of them has an axis. Raises InputError."""
+    if not any(map(axes_in, layouts)):
+        raise InputError(f"layout {', '.join(map(repr, layouts))} has no spatial axis; D, H, W and L are axes")
+    return layouts
+
+
 def chosen(layout: str | Sequence[str | None] | None, shapes: Sequence[Sequence[int]]) -> tuple[str, ...]:
-    """The layout of every input, "" where none is given. One layout stands for all inputs. Raises InputError."""
+    """The layout of every input, "" where none is given. One layout stands for all inputs. Raises InputError.
+
+    An input of one sample beside an image has no axis: a gain per channel, (1, C, 1, 1), is read whole by every block.
+    """
     if layout is None or isinstance(layout, str):
         given: list[str | None] = [layout] * len(shapes)
     elif isinstance(layout, (list, tuple)):
@@ -62,4 +73,14 @@ def chosen(layout: str | Sequence[str | None] | None, shapes: Sequence[Sequence[
             default_layout(len(shape))
         else:
             checked(one, shape)
-    return tuple(one or "" for one in given)
+    found = tuple(one or "" for one in given)
+    letters = [one or default_layout(len(shape)) for one, shape in zip(found, shapes, strict=True)]
+    if any(found):
+        with_axes(letters)
+    small = [not one and set(shape[2:]) == {1} for one, shape in zip(found, shapes, strict=True)]
+    if all(small):
+        return found
+    return tuple(
+        said[:2] + NO_AXES[: len(said) - 2] if one_sample else one
+        for one, said, one_sample in zip(found, letters, small, strict=True)
+    )

@@ -177,7 +177,7 @@ class Tiled(nn.Module):
         if any(name is None for name in made.leaves):
             raise InputError(
                 f"the net returns {len(made.leaves)} values, of which "
-                f"{sum(name is None for name in made.leaves)} depend on no input; return only what does"
+                f"{sum(name is None for name in made.leaves)} depend on no input; return only what does, or None"
             )
         return Machine(self.model, analysis._source, made)
 

@@ -522,3 +522,22 @@ def test_a_stream_goes_along_the_axis_it_is_told():
     with pytest.raises(oc.InputError, match="is for the schedule stream"):
         oc.run(model, x, schedule="crop", stream_axis="W")
     assert oc.tiled(model, x.shape, stream_axis="W").plan(x.shape).schedule == "stream"
+
+
+class Nothing(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(1, 1, 3, padding=1)
+
+    def forward(self, x):
+        return {"y": self.conv(x), "mask": None}
+
+
+@pytest.mark.parametrize("schedule", ["crop", "trim", "stream"])
+def test_none_beside_outputs_comes_back(schedule):
+    net, x = Nothing().eval(), torch.rand(1, 1, 40)
+    found = oc.run(net, x, block=8, schedule=schedule)
+    assert found.keys() == {"y", "mask"}
+    assert found["mask"] is None
+    assert torch.allclose(found["y"], net(x)["y"], atol=1e-6)
+    assert oc.verify(net, x.shape, block=8, schedule=schedule).proved

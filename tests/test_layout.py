@@ -249,6 +249,33 @@ def test_wrong_layouts(layout, words):
         oc.analyze(ChannelsLast(), (1, 16, 20, 3), layout=layout)
 
 
+class Gain(nn.Module):
+    """A gain per channel beside the image, as codecs of variable rate have it."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, padding=1)
+
+    def forward(self, x, gain):
+        return self.conv(x) * gain
+
+
+def test_an_input_of_one_sample_beside_an_image_has_no_axis():
+    x, gain, net = torch.rand(1, 3, 30, 34), torch.rand(1, 4, 1, 1), Gain().eval()
+    a = oc.analyze(net, [x.shape, gain.shape])
+    assert a.blocking_free
+    assert a.between(input="x")["W"].context == oc.analyze(net.conv, x.shape)["W"].context
+    for schedule in ("crop", "trim", "stream"):
+        assert torch.allclose(oc.run(net, x, gain, block=8, schedule=schedule), net(x, gain), atol=1e-6)
+    assert oc.verify(net, [x.shape, gain.shape], block=8).proved
+
+
+def test_an_image_of_one_sample_keeps_its_axes():
+    assert oc.analyze(nn.ReLU(), (1, 3, 1, 1)).axes == ("H", "W")
+    a = oc.analyze(Gain(), [(1, 3, 30, 34), (1, 4, 1, 1)], layout=[None, "NCHW"])
+    assert not a.blocking_free  # said to be an image: its one sample is spread over the other
+
+
 def test_more_dimensions_than_have_a_usual_layout():
     with pytest.raises(oc.InputError, match='layout="NTCHW"'):
         oc.analyze(nn.Identity(), (1, 2, 3, 4, 5, 6))

@@ -67,7 +67,9 @@ def run_tile(
         raise InputError(KEPT_OUTSIDE)
     if len(leaves) != len(plan.leaves):
         raise WrongTileError(f"the net returns {len(leaves)} values on a tile, {len(plan.leaves)} on the whole image")
-    named = {name: leaf for name, leaf in zip(plan.leaves, leaves, strict=True) if name is not None}
+    if any(name == "" and leaf is not None for name, leaf in zip(plan.leaves, leaves, strict=True)):
+        raise WrongTileError("the net returns a value on a tile where it returns None on the whole image")
+    named = {name: leaf for name, leaf in zip(plan.leaves, leaves, strict=True) if name}
     for name, shape in plan.outputs.items():
         given = {axis: slot.given[name].length for axis, slot in cell.items() if name in slot.given}
         wanted = tuple(given.get(axis, n) for n, axis in zip(shape, plan.labels[name], strict=True))

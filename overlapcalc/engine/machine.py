@@ -82,7 +82,7 @@ class Machine:
     def structured(self, outputs: Mapping[str, Tensor]) -> Any:
         """The outputs as the net returns them. For crop only after a block was run."""
         structure = self._structure if self.plan.schedule == "crop" else self.calls.structure
-        return tree_unflatten([None if name is None else outputs[name] for name in self.plan.leaves], structure)
+        return tree_unflatten([outputs[name] if name else None for name in self.plan.leaves], structure)
 
     def _noted(self, *tiles: Tensor) -> Any:
         result = self.model(*tiles)

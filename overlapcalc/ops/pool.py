@@ -49,9 +49,11 @@ def adaptive_pool(call: Call) -> Law:
     dims = {}
     for i, size in enumerate(out):
         d = len(x) - n + i
+        said = f"pools {x[d]} samples to {size}, in windows that follow from both numbers"
+        if x[d] % size == 0:
+            said += f" (here what a pooling of kernel and stride {x[d] // size} gives)"
         block = Block(
-            Cause.GLOBAL if size == 1 else Cause.ADAPTIVE_POOLING,
-            "pools over the whole axis" if size == 1 else f"pools to {size} samples, however large the image",
+            Cause.GLOBAL if size == 1 else Cause.ADAPTIVE_POOLING, "pools over the whole axis" if size == 1 else said
         )
         dims[d] = DimRead(d, d, None, block=block)
     return Law((Link(0, keep(len(x), but=dims)),))

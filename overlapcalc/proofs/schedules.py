@@ -39,7 +39,7 @@ def whole(model: nn.Module, plan: Plan, inputs: Mapping[str, Tensor]) -> dict[st
     """The outputs of one run on the whole image, by name. On copies: a net may write to its inputs."""
     with torch.no_grad():
         leaves = tree_flatten(model(*(x.clone() for x in inputs.values())))[0]
-    named = {name: leaf for name, leaf in zip(plan.leaves, leaves, strict=True) if name is not None}
+    named = {name: leaf for name, leaf in zip(plan.leaves, leaves, strict=True) if name}
     return {name: named[name] for name in plan.outputs}
 
 

@@ -164,11 +164,14 @@ class Lowering:
         given = [value for value, spec in zip(flat, specs, strict=True) if spec.kind is OutputKind.USER_OUTPUT]
         found = [isinstance(value, FxNode) and value in self.data for value in given]
         names = iter(["output"] if sum(found) == 1 else [f"output{i}" for i in range(sum(found))])
-        leaves = tuple(next(names) if is_data else None for is_data in found)
+        leaves = tuple(
+            next(names) if is_data else "" if value is None else None
+            for value, is_data in zip(given, found, strict=True)
+        )
         outputs = [
             (shown, self.same.get(value, value).name)
             for shown, value in zip(leaves, given, strict=True)
-            if shown is not None and isinstance(value, FxNode)
+            if shown and isinstance(value, FxNode)
         ]
         return outputs, leaves
 
