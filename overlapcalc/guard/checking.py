@@ -119,7 +119,7 @@ def _against(found: Checked, locked: Mapping[str, Needs] | None) -> Checked:
 
 def _outcome(model: GuardedModel, config: Config, store: cache.Cache | None) -> Checked:
     """What became of one model: kept, or found now."""
-    question = [str(config.root), model.table, cache.surroundings()] if store is not None else None
+    question = cache.question_of(config.root, model.table) if store is not None else None
     kept = store.find(question) if store is not None else None
     if kept is not None:
         with contextlib.suppress(KeyError, TypeError, AttributeError, ValueError):
