@@ -463,7 +463,10 @@ def test_true_claims_hold():
         ),
         ({"scale": {"H": "1/2"}}, "\nH: scale={'H': '1/2'} does not hold: 1\n"),
         ({"scale": Fraction(1, 2)}, "\nH and W: scale=Fraction(1, 2) does not hold: 1\n"),
-        ({"causal": ["W"]}, "\nW: causal=['W'] does not hold: inside an image, output 0 reads up to sample "),
+        (
+            {"causal": ["W"]},
+            "\nW: causal=['W'] does not hold: inside an image, output 0 stands over sample 0 of the input, and reads on up to ",
+        ),
         ({"max_macs_ratio": 1.05, "block": 32}, "\nmax_macs_ratio=1.05 does not hold: 1."),
         (
             {"max_memory": "1KiB", "block": 32, "schedule": "stream"},
@@ -549,13 +552,19 @@ class Causal(nn.Module):
     ("net", "first"),
     [
         (Causal(4, 0, "constant"), None),
-        (Causal(4, 0, "reflect"), "at 32 samples, output 0 reads up to sample 4, its place ends at 0"),
+        (Causal(4, 0, "reflect"), "at 32 samples, output 0 stands over sample 0 of the input, and reads on up to 4"),
         (Causal(4, 0, "replicate"), None),
-        (Causal(3, 1, "constant"), "inside an image, output 0 reads up to sample 1, its place ends at 0"),
+        (Causal(3, 1, "constant"), "inside an image, output 0 stands over sample 0 of the input, and reads on up to 1"),
         (nn.Conv1d(1, 1, 2, 2), None),  # output 0 stands at samples 0 and 1
-        (nn.Conv1d(1, 1, 3, 2), "inside an image, output 0 reads up to sample 2, its place ends at 1"),
+        (
+            nn.Conv1d(1, 1, 3, 2),
+            "inside an image, output 0 stands over samples [0, 2) of the input, and reads on up to 2",
+        ),
         (nn.Upsample(scale_factor=2), None),
-        (nn.ConvTranspose1d(1, 1, 4, 2, 1), "inside an image, output 1 reads up to sample 1, its place ends at 0"),
+        (
+            nn.ConvTranspose1d(1, 1, 4, 2, 1),
+            "inside an image, output 1 stands over sample 0 of the input, and reads on up to 1",
+        ),
     ],
 )
 def test_causal(net, first):
