@@ -739,6 +739,7 @@ def test_without_hypothesis():
 
 def test_all_that_is_named_is_there():
     assert all(getattr(kit, name) is not None for name in kit.__all__)
+    assert set(dir(kit)) == set(kit.__all__)
     with pytest.raises(AttributeError, match="no attribute 'nets_of_mine'"):
         kit.nets_of_mine  # noqa: B018
 
