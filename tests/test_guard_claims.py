@@ -175,6 +175,39 @@ def test_memory_of_blocks_of_an_image(project: Project):
     assert not holds(project, CHAIN, f"{setting}max-memory = {total - 1}")
 
 
+TWO = HEAD + (
+    "def Net():\n    return nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 2, 5, padding=2))\n"
+)
+
+
+def test_work_beyond_the_whole_is_blamed_on_who_does_it(project: Project):
+    """On 32 x 32 in blocks of 8, trimmed: the last layer computes no sample twice, the first on a margin of 2."""
+    found = judged(project, TWO, "image = '32x32'\nblock = 8\nschedule = 'trim'\nmax-macs-ratio = 1")
+    failure = found.judgements[0].failures[0]
+    ratio = (10 + 12 + 12 + 10) ** 2 / 32**2
+    assert (failure.layer, failure.path) == ("0", (f"0 (100%, x{ratio:.3g})",))
+    assert failure.why == f"computes 100% of what is computed beyond the whole, x{ratio:.3g} its own share"
+    cropped = judged(project, TWO, "image = '32x32'\nblock = 8\nmax-macs-ratio = 1").judgements[0].failures[0]
+    tile = (11 + 14 + 14 + 11) ** 2 / 32**2  # both on tiles of 3 more: 200 MACs a sample of the second, 36 of the first
+    assert cropped.path == (f"2 (85%, x{tile:.3g})", f"0 (15%, x{tile:.3g})")
+    assert "trim" in cropped.help
+    assert "trim" not in failure.help
+
+
+def test_memory_is_blamed_on_who_holds_the_most(project: Project):
+    """Inside, a block of 8 is fed 14 x 14 samples; the four channels before and behind the ReLU are the fullest."""
+    found = judged(project, TWO, "image = '64x64'\nblock = 8\nmax-memory = '40KiB'")
+    failure = found.judgements[0].failures[0]
+    assert failure.layer == "0"
+    assert failure.why == "holds 50% of the samples of a block when these are the most, which is while `1` runs"
+    assert failure.path == ("0 (50%)", "1 (50%)")
+    assert failure.help == "smaller blocks, which hold less"
+    alone = 2 * 64 * 64 * 4 + (4 * 9 + 4 + 4 * 2 * 25 + 2) * 4
+    for limit, helps in ((alone, "fewer weights or a smaller image"), (alone + 1, "smaller blocks")):
+        (failure,) = judged(project, TWO, f"image = '64x64'\nblock = 8\nmax-memory = {limit}").judgements[0].failures
+        assert failure.help.startswith(helps)
+
+
 def test_an_image_that_the_net_does_not_take_cannot_be_judged(project: Project):
     found = judged(project, CHAIN, "image = '8x8x8'\nmax-memory = '1GiB'")
     assert found.code == 2
