@@ -88,7 +88,8 @@ class LeftOver(GuardedItem):
         gone = no_longer_configured(self.models)
         if gone:
             raise DoesNotHold(
-                f"{', '.join(gone)}: in {self.name}, but no longer configured; `overlapcalc lock` drops it"
+                f"{', '.join(gone)}: in {self.name}, but no longer configured in {self.models.file.name}; "
+                "`overlapcalc lock` drops it"
             )
 
 
