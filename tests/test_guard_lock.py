@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -172,6 +173,8 @@ def test_every_figure_that_differs_is_a_change():
         assert not compare(Needs({**now.net, name: "97"}, now.places, now.layers), now).same
     assert not compare(Needs({**now.net, "blocking-free": 1}, now.places, now.layers), now).same
     assert not compare(Needs(now.net, {}, now.layers), now).same
+    text = compare(Needs({**now.net, "zoo": "3"}, now.places, now.layers), replace(now, net={**now.net, "zoo": 3}))
+    assert str(text.changes[0]) == "zoo went from '3' to 3"
 
 
 # ---- the file -----------------------------------------------------------------------------------------------
