@@ -133,6 +133,7 @@ X = torch.rand(1, 1, 8)
         (lambda: kit.dependency(nn.Identity(), X, (0, 1), 3), "axis=3: x has dimensions 0 to 2"),
         (lambda: kit.dependency(nn.Identity(), X, (3, 3), "L"), "outputs [3, 3): expected a span within [0, 8)"),
         (lambda: kit.dependency(nn.Identity(), X, (7, 9), "L"), "outputs [7, 9): expected a span within [0, 8)"),
+        (lambda: kit.dependency(nn.Identity(), X, 3, "L"), "output_span=3: expected (start, stop)"),
         (lambda: kit.dependency(nn.Identity(), X.repeat(2, 1, 1), (0, 1), "L"), "x holds 2 images"),
         (lambda: kit.dependency(nn.Identity(), X.long(), (0, 1), "L"), "x is torch.int64"),
         (lambda: kit.dependency(nn.Identity(), X, (0, 1), "L", input=1), "input=1: 1 given"),
@@ -277,6 +278,10 @@ class Hungry(nn.Conv2d):
         (kit.cnns(depth=0), "depth=0"),
         (kit.cnns(strides=()), "strides is empty"),
         (kit.cnns(strides=(1, 0)), "strides=0"),
+        (kit.cnns(extra=[3]), "extra holds 3; expected modules' classes"),
+        (kit.block_grids("HW", least=9, most=3), "block_grids: most=3 is less than least=9"),
+        (kit.block_grids(""), "block_grids: axes='' names none"),
+        (kit.block_grids(least=0), "block_grids: least=0"),
         (kit.sizes(), "give a net that was drawn, or axes and the least size"),
         (kit.sizes(axes="HW", least=8, most=7), "there is no multiple of 1"),
         (kit.sizes(axes="HW", least=(8, 8, 8)), "one for each of 2 axes"),
@@ -470,7 +475,7 @@ def test_true_claims_hold():
         ({"max_macs_ratio": 1.05, "block": 32}, "\nmax_macs_ratio=1.05 does not hold: 1."),
         (
             {"max_memory": "1KiB", "block": 32, "schedule": "stream"},
-            "in 2 blocks of 32 along H x 64 along W, schedule stream\n    What would help: smaller blocks, which hold less",
+            "in 2 blocks of 32 along H x 64 along W, schedule stream\n    path: ",
         ),
     ],
 )
@@ -673,6 +678,24 @@ def test_by_blocks():
     counted = iter(range(1000))
     with pytest.raises(oc.InputError, match="something else every time"):
         kit.assert_same_by_blocks(Each(lambda x: x if torch.compiler.is_compiling() else x + next(counted)), x)
+
+
+@pytest.mark.parametrize(
+    ("x", "options", "said"),
+    [
+        (torch.rand(1, 1, 9) / 0, {}, "x holds NaN or infinity"),
+        ((1, 1, 9), {}, "x holds a int; expected a tensor"),
+        (torch.rand(1, 1, 9).numpy(), {}, "x holds a ndarray; expected a tensor"),
+        (torch.rand(1, 1, 9), {"axes": []}, "axes=[] names none; these inputs have L"),
+        (torch.rand(1, 1, 9), {"dtype": torch.int32}, "dtype=torch.int32: expected a floating type"),
+    ],
+)
+def test_comparisons_that_would_prove_nothing(x, options, said):
+    with pytest.raises(oc.InputError, match=re.escape(said)):
+        kit.assert_same_by_blocks(nn.Conv1d(1, 1, 3), x, block=3, **options)
+    if "dtype" not in options:
+        with pytest.raises(oc.InputError, match=re.escape(said)):
+            kit.assert_reads(nn.Conv1d(1, 1, 3), x, **options)
 
 
 class Deep(nn.Module):
