@@ -71,3 +71,8 @@ __all__ = [
     "unregister",
     "verify",
 ]
+
+
+def __dir__() -> list[str]:
+    """The public names; submodules are no part of the contract."""
+    return sorted(__all__)

@@ -97,6 +97,8 @@ def asked_axes(axes: Sequence[str] | str | None, shapes: Shapes, layouts: Sequen
     if not isinstance(axes, (str, list, tuple, set, frozenset)):
         raise InputError(f"axes={axes!r}: expected names such as 'W' or ['H', 'W']")
     wanted = (axes,) if isinstance(axes, str) else tuple(axes)
+    if not wanted:
+        raise InputError(f"axes={axes!r} names none; these inputs have {', '.join(known)}, and None means all of them")
     for axis in wanted:
         if axis not in known:
             raise InputError(f"axis {axis!r}: these inputs have {', '.join(known)}")

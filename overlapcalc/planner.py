@@ -176,7 +176,7 @@ class _Planner:
     def _plan(self, strips: Mapping[str, Strip]) -> Plan:
         graph = self._net.graph
         total, largest = Work(), Work()
-        for cell, times in _kinds(strips):
+        for cell, times in kinds(strips):
             one = self._costs.of({axis: Left(slot.first, slot.last, strips[axis].like) for axis, slot in cell.items()})
             total += one.times(times)
             largest = max(largest, one, key=lambda work: work.kernel_macs)
@@ -255,7 +255,7 @@ def _shapes(strips: Mapping[str, Strip]) -> list[dict[str, Cut]]:
     ]
 
 
-def _kinds(strips: Mapping[str, Strip]) -> Iterator[tuple[dict[str, Slot], int]]:
+def kinds(strips: Mapping[str, Strip]) -> Iterator[tuple[dict[str, Slot], int]]:
     """Blocks whose tiles are of different shapes, and how many there are of each."""
     groups: list[Sequence[tuple[Slot, int]]] = []
     for strip in strips.values():

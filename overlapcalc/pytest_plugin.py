@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -67,12 +66,7 @@ class GuardedItem(pytest.Item):
         return found
 
     def runtest(self) -> None:
-        before = logging.root.manager.disable
-        logging.disable(logging.INFO)  # torch logs every tensor that it traces, and pytest would show it
-        try:
-            found = check(self.models, models=[self.name], keep=False)
-        finally:
-            logging.disable(before)
+        found = check(self.models, models=[self.name], keep=False)
         if not found.holds:
             said = [f"{problem.message}\n  at {problem.file}:{problem.line}" for problem in problems(found)]
             raise DoesNotHold("\n".join(said))
@@ -94,7 +88,8 @@ class LeftOver(GuardedItem):
         gone = no_longer_configured(self.models)
         if gone:
             raise DoesNotHold(
-                f"{', '.join(gone)}: in {self.name}, but no longer configured; `overlapcalc lock` drops it"
+                f"{', '.join(gone)}: in {self.name}, but no longer configured in {self.models.file.name}; "
+                "`overlapcalc lock` drops it"
             )
 
 

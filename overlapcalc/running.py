@@ -89,7 +89,7 @@ class Tiled(nn.Module):
         self.model = model
         unknown = sorted(set(options) - set(Options.__annotations__))
         if unknown:
-            raise TypeError(f"{unknown[0]!r} is no option; there is {', '.join(Options.__annotations__)}")
+            raise InputError(f"{unknown[0]!r} is no option; there is {', '.join(Options.__annotations__)}")
         self._options: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
         self._analysis = {name: self._options.pop(name, None) for name in ("axes", "layout")}
         self._sized = any(name in self._options for name in ("block", "memory", "fixed_tile"))

@@ -47,7 +47,7 @@ def slab_plan(
     strips = {axis: cutter.free_strip(sizes.get(axis, WHOLE)) for axis, cutter in cutters.items()}
     costs = Costs(net)
     total, largest = Work(), Work()
-    for regions, times in _calls(net, strips, along):
+    for regions, times in calls(net, strips, along):
         one = costs.on(regions)
         total += one.times(times)
         largest = max(largest, one, key=lambda work: work.kernel_macs)
@@ -82,7 +82,7 @@ def _stream_axis(cutters: Mapping[str, Cutter], wanted: str | None) -> str:
     return wanted or max(cutters, key=lambda axis: cutters[axis].steps * cutters[axis].finest)
 
 
-def _calls(
+def calls(
     net: Propagation, strips: Mapping[str, Strip], along: str | None
 ) -> Iterator[tuple[dict[str, dict[str, Span]], int]]:
     """The regions that are computed together, and how many times regions of these sizes are."""

@@ -145,7 +145,8 @@ class Cutter:
         if before < 0 or after < 0 or before % step or (size - after) % step != size % step:
             raise InputError(
                 f"a tile of {before} before and {after} after along {self.axis}: it must start on the grid, and its "
-                f"length be that of the image modulo the step; give multiples of {step}"
+                f"length be that of the image modulo the step; give multiples of {step}, such as "
+                f"{_neighbours(before, step)} before and {_neighbours(after, step)} after"
             )
         whole = size // step
         first = max(0, start - before // step)
@@ -199,6 +200,12 @@ class Cutter:
 
     def _shown(self, node: str) -> str:
         return next((shown for shown, name in self.outputs.items() if name == node), node)
+
+
+def _neighbours(n: int, step: int) -> str:
+    """The multiples next to a number, itself where it is one: "4 or 6"."""
+    low = max(0, n // step)
+    return f"{low * step}" if n == low * step or n < 0 else f"{low * step} or {(low + 1) * step}"
 
 
 def fixed(cutter: Cutter, tile: int) -> Strip:

@@ -47,19 +47,27 @@ class Costs:
 
     def of(self, left: Mapping[str, Left]) -> Work:
         """One run of the net on the tile that leaves so much out along each axis; `{}`: on the whole image."""
-        total = Work()
+        return sum(self.each_of(left).values(), Work())
+
+    def each_of(self, left: Mapping[str, Left]) -> dict[str, Work]:
+        """The same by node, of those that count."""
+        found = {}
         for node in self._counted:
             rule = find(node.op)
             assert rule is not None
             shape, starts = self._shape(node.name, left)
             shapes = tuple(self._shape(name, left)[0] for name in node.operands)
             call = Call(replace(node, shape=shape), shapes)
-            total += Work(needed_macs(call, rule.law(call), starts), kernel_macs(call))
-        return total
+            found[node.name] = Work(needed_macs(call, rule.law(call), starts), kernel_macs(call))
+        return found
 
     def on(self, regions: Mapping[str, Mapping[str, Span]]) -> Work:
         """The calls that give these regions, and no others."""
-        total = Work()
+        return sum(self.each_on(regions).values(), Work())
+
+    def each_on(self, regions: Mapping[str, Mapping[str, Span]]) -> dict[str, Work]:
+        """The same by node, of those that count."""
+        found = {}
         for node in self._counted:
             region = regions.get(node.name)
             if region is None:
@@ -71,8 +79,16 @@ class Costs:
             call = Call(replace(node, shape=shape), tuple(read))
             whole = Call(node, tuple(self._net.graph[name].shape for name in node.operands))
             kernels = slab_macs(whole, call, self._spans(node.name, region))
-            total += Work(needed_macs(call, rule.law(call), starts), kernels)
-        return total
+            found[node.name] = Work(needed_macs(call, rule.law(call), starts), kernels)
+        return found
+
+    def samples_of(self, name: str, left: Mapping[str, Left]) -> int:
+        """Samples of a tensor on a tile."""
+        return prod(self._shape(name, left)[0])
+
+    def samples_on(self, name: str, region: Mapping[str, Span]) -> int:
+        """Samples of a region of a tensor."""
+        return prod(self._within(name, region)[0])
 
     def _spans(self, name: str, region: Mapping[str, Span]) -> list[Span | None]:
         """The region along each dimension that is one axis."""

@@ -205,6 +205,18 @@ def test_bad_input(model, inputs, axes, words):
         oc.analyze(model, inputs, axes=axes)
 
 
+def test_an_unknown_option_is_wrong_input():
+    net, x = nn.Conv2d(1, 1, 3), torch.rand(1, 1, 8, 8)
+    for call in (oc.run, oc.tiled, lambda *given, **options: list(oc.blocks(*given, **options))):
+        with pytest.raises(oc.InputError, match="'blok' is no option; there is block, schedule"):
+            call(net, x, blok=8)
+
+
+def test_the_names_are_the_public_ones():
+    assert set(dir(oc)) == set(oc.__all__)
+    assert all(hasattr(oc, name) for name in dir(oc))
+
+
 def test_bad_questions():
     a = oc.analyze(nn.Conv1d(1, 1, 3, 2, 1), (1, 1, 40))
     w = a["L"]

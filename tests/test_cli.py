@@ -162,6 +162,25 @@ def test_a_guess_says_so(models):
     assert "input 1x3x256x256 is a guess: layer body.0 takes 3 channels in 2-D" in done.stdout.replace("\n", " ")
 
 
+def test_a_guess_is_said_of_errors_that_are_about_it_and_of_no_others(models):
+    (models / "odd.py").write_text(
+        "import torch\nfrom torch import nn\nclass Odd(nn.Conv2d):\n    def __init__(self, most=9):\n"
+        "        super().__init__(1, 1, 3)\n        self.most = most\n    def forward(self, x):\n"
+        "        assert x.shape[-1] < self.most\n        return torch.renorm(super().forward(x), 2, 0, 1.0)\n"
+    )
+    about = run("analyze", "odd.py:Odd", cwd=models)
+    assert "at input 1x1x256x256" in about.stderr
+    assert "is a guess: Odd takes 1 channel" in about.stderr
+    for arguments in (
+        ("analyze", "odd.py:Odd", "--kwargs", '{"most": 999}'),
+        ("analyze", "m.py:make", "--axis", "D"),
+        ("verify", "m.py:make", "--device", "tpu"),
+    ):
+        other = run(*arguments, cwd=models)
+        assert other.returncode == 2
+        assert "is a guess" not in other.stderr, other.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -291,7 +310,8 @@ def test_plan_as_json_and_with_a_budget(tmp_path):
         (["verify", "examples/obstacle.py:Denoiser"], 3, "cannot be computed by blocks"),
         (["verify", "examples/unet.py:UNet", "--device", "cuda"], 2, "no CUDA device"),
         (["verify", "examples/unet.py:UNet", "--tile", "x"], 2, "such as 12,12"),
-        (["verify", "examples/unet.py:UNet", "--tile", "10"], 2, "multiples of 4"),
+        (["verify", "examples/unet.py:UNet", "--tile", "10"], 2, "of 4, such as 8 or 12 before and 8 or 12 after\n"),
+        (["verify", "examples/unet.py:UNet", "--tile", "3,8"], 2, "of 4, such as 0 or 4 before and 8 after\n"),
         (["verify", "examples/unet.py:UNet", "--device", "tpu9"], 2, "tpu9"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import py_compile
 import shutil
 import sys
 import time
@@ -285,15 +286,92 @@ def test_another_directory_and_none(cached: Project):
     assert (other / ".gitignore").read_text() == "*\n"
 
 
+def test_a_file_that_was_looked_for_in_vain_is_missed_no_more(project: Project):
+    project.write(
+        "net.py",
+        f"{HEAD}import pathlib\ntry:\n    K = int((pathlib.Path(__file__).parent / 'k.txt').read_text())\n"
+        "except OSError:\n    K = 3\ndef Net():\n    return nn.Conv2d(1, 1, K)\n",
+    )
+    project.configure(entry())
+    assert [kept(project) for _ in range(2)] == [False, True]
+    project.write("k.txt", "5")
+    assert not kept(project)
+
+
+def test_another_working_directory_is_never_skipped(project: Project, monkeypatch):
+    project.write("net.py", f"{HEAD}K = int(open('k.txt').read())\ndef Net():\n    return nn.Conv2d(1, 1, K)\n")
+    project.configure(entry(more="max-receptive-field = 3"))
+    for place, kernel in (("three", 3), ("five", 5)):
+        project.write(f"{place}/k.txt", str(kernel))
+    for place, holds in (("three", True), ("three", True), ("five", False)):
+        monkeypatch.chdir(project.root / place)
+        assert check(project.root / "pyproject.toml").holds is holds
+
+
+def test_another_place_of_modules_is_never_skipped(project: Project, monkeypatch):
+    project.write("net.py", f"{HEAD}from overlapcalc_k import K\ndef Net():\n    return nn.Conv2d(1, 1, K)\n")
+    project.configure(entry(more="max-receptive-field = 3"))
+    for place, kernel in (("three", 3), ("five", 5)):
+        project.write(f"{place}/overlapcalc_k.py", f"K = {kernel}\n")
+    for place, holds in (("three", True), ("three", True), ("five", False)):
+        monkeypatch.setattr(sys, "path", [str(project.root / place), *sys.path])
+        assert check(project.root / "pyproject.toml").holds is holds
+
+
+def test_a_module_that_appears_where_python_looks_is_seen(project: Project, monkeypatch):
+    (project.root / "empty").mkdir()
+    monkeypatch.setattr(sys, "path", [str(project.root / "empty"), *sys.path])
+    project.write(
+        "net.py",
+        f"{HEAD}try:\n    from overlapcalc_k import K\nexcept ImportError:\n    K = 3\n"
+        "def Net():\n    return nn.Conv2d(1, 1, K)\n",
+    )
+    project.configure(entry())
+    assert [kept(project) for _ in range(2)] == [False, True]
+    project.write("empty/overlapcalc_k.py", "K = 5\n")
+    assert not kept(project)
+
+
+def test_bytecode_is_its_source(project: Project, monkeypatch):
+    """A module that is loaded by hand stands in no list; of its source Python reads no byte."""
+    project.write(
+        "net.py",
+        f"{HEAD}from importlib.machinery import SourceFileLoader\nfrom types import ModuleType\nimport pathlib\n"
+        "m = ModuleType('k')\n"
+        "SourceFileLoader('k', str(pathlib.Path(__file__).parent / 'k.py')).exec_module(m)\n"
+        "def Net():\n    return nn.Conv2d(1, 1, m.K)\n",
+    )
+    py_compile.compile(str(project.write("k.py", "K = 3\n")))
+    project.configure(entry())
+    assert [kept(project) for _ in range(2)] == [False, True]
+    project.write("k.py", "K = 5\n", age=4.0)
+    assert not kept(project)
+
+
 @pytest.mark.parametrize(
     "source",
     [
         "import os\nK = int(os.environ.get('KERNEL', 3))\ndef Net():\n    return nn.Conv2d(1, 1, K)\n",
         "import pathlib\ndef Net():\n    return nn.Conv2d(1, 1, 3 + 2 * pathlib.Path('large').exists())\n",
+        "import os\ndef Net():\n    return nn.Conv2d(1, 1, 3 + 2 * os.path.isfile('large'))\n",
+        "import os\ndef Net():\n    return nn.Conv2d(1, 1, int(os.popen('echo 3').read()))\n",
+        "import os\ndef Net():\n    os.system('true')\n    return nn.Conv2d(1, 1, 3)\n",
+        "import torch\ntry:\n    torch.jit.load('k.pt')\nexcept Exception:\n    pass\ndef Net():\n    return nn.Conv2d(1, 1, 3)\n",
+        "exec('K = 3')\ndef Net():\n    return nn.Conv2d(1, 1, K)\n",
         "def Net():\n    raise ValueError\n",
         "raise SystemExit(0)\n",
     ],
-    ids=["asks for the environment", "asks for a file's name", "fails to build", "fails to load"],
+    ids=[
+        "asks for the environment",
+        "asks for a file's name",
+        "asks whether there is a file",
+        "reads what a process says",
+        "starts a process",
+        "has torch open a file",
+        "runs what it reads",
+        "fails to build",
+        "fails to load",
+    ],
 )
 def test_what_cannot_be_pinned_is_not_kept(project: Project, source):
     project.write("net.py", HEAD + source)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 from guarded import CHAIN, GLOBAL, HEAD, Project, entry
@@ -75,6 +77,32 @@ def test_the_layer_to_blame(project: Project):
     assert failure.source == f"{project.root / 'net.py'}:{line}"
 
 
+DOWN_AND_UP = HEAD + (
+    "def Net():\n    return nn.Sequential(nn.Conv2d(1, 1, 2, 2), nn.AvgPool2d(3), nn.ReLU(), nn.Upsample(scale_factor=2))\n"
+)
+
+
+@pytest.mark.parametrize(("wanted", "blamed", "factor"), [('"3/2"', "0", "2"), ("1", "1", "3"), ("6", "3", "1/2")])
+def test_the_layer_to_blame_for_a_scale_is_the_one_too_many(project: Project, wanted, blamed, factor):
+    """2 * 3 / 2 = 3; without one of the factors it would be what is wanted."""
+    failure = judged(project, DOWN_AND_UP, f"scale = {wanted}").judgements[0].failures[0]
+    assert (failure.value, failure.layer, failure.why) == ("3", blamed, f"multiplies it by {factor}")
+    assert failure.path == ("3 (x1/2)", "1 (x3)", "0 (x2)")
+
+
+def test_a_scale_that_no_layer_changes_blames_none(project: Project):
+    failure = (
+        judged(project, HEAD + "def Net():\n    return nn.Conv2d(1, 1, 3)\n", "scale = 2").judgements[0].failures[0]
+    )
+    assert (failure.value, failure.layer, failure.why) == ("1", "", "no layer on the way changes it")
+
+
+def test_a_tile_says_that_it_grows_by_whole_steps(project: Project):
+    """Context 3, step 2, tile 4."""
+    failure = judged(project, CHAIN, "max-tile = {before = 3}").judgements[0].failures[0]
+    assert failure.why.endswith("must hold 3 beyond the block's own place, in whole steps of 2")
+
+
 def test_an_obstacle_fails_every_claim_that_needs_none_and_is_named(project: Project):
     claims = [
         "blocking-free = true", "max-context = 99", "max-tile = 99", "max-receptive-field = 99", "step = 1", "scale = 1",
@@ -106,19 +134,21 @@ def test_an_axis_that_the_net_does_not_have_cannot_be_judged(project: Project, c
     assert not found.judgements[0].error  # and hides no other claim
 
 
+CHECKER = HEAD + (
+    "class Net(nn.Module):\n"
+    "    def __init__(self):\n"
+    "        super().__init__()\n"
+    "        self.c = nn.Conv2d(1, 1, 3, padding=1)\n"
+    "    def forward(self, x):\n"
+    "        h, w = (torch.arange(n) for n in x.shape[-2:])\n"
+    "        return self.c(x * ((h[:, None] + w) % 2 == 0))\n"
+)
+"""A mask that is no product of one per axis: what is read is known as a bound alone."""
+
+
 def test_a_bound_over_the_limit_says_so(project: Project):
-    """A mask that is no product of one per axis: what is read is known as a bound alone."""
-    checker = HEAD + (
-        "class Net(nn.Module):\n"
-        "    def __init__(self):\n"
-        "        super().__init__()\n"
-        "        self.c = nn.Conv2d(1, 1, 3, padding=1)\n"
-        "    def forward(self, x):\n"
-        "        h, w = (torch.arange(n) for n in x.shape[-2:])\n"
-        "        return self.c(x * ((h[:, None] + w) % 2 == 0))\n"
-    )
-    assert holds(project, checker, "max-context = 1")
-    found = judged(project, checker, "max-context = 0")
+    assert holds(project, CHECKER, "max-context = 1")
+    found = judged(project, CHECKER, "max-context = 0")
     assert {f.value for f in found.judgements[0].failures} == {"1 (an upper bound)"}
 
 
@@ -143,6 +173,39 @@ def test_memory_of_blocks_of_an_image(project: Project):
     total = oc.plan(namespace["Net"](), (1, 1, 48, 64), block=16).memory.total
     assert holds(project, CHAIN, f"{setting}max-memory = {total}")
     assert not holds(project, CHAIN, f"{setting}max-memory = {total - 1}")
+
+
+TWO = HEAD + (
+    "def Net():\n    return nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 2, 5, padding=2))\n"
+)
+
+
+def test_work_beyond_the_whole_is_blamed_on_who_does_it(project: Project):
+    """On 32 x 32 in blocks of 8, trimmed: the last layer computes no sample twice, the first on a margin of 2."""
+    found = judged(project, TWO, "image = '32x32'\nblock = 8\nschedule = 'trim'\nmax-macs-ratio = 1")
+    failure = found.judgements[0].failures[0]
+    ratio = (10 + 12 + 12 + 10) ** 2 / 32**2
+    assert (failure.layer, failure.path) == ("0", (f"0 (100%, x{ratio:.3g})",))
+    assert failure.why == f"computes 100% of what is computed beyond the whole, x{ratio:.3g} its own share"
+    cropped = judged(project, TWO, "image = '32x32'\nblock = 8\nmax-macs-ratio = 1").judgements[0].failures[0]
+    tile = (11 + 14 + 14 + 11) ** 2 / 32**2  # both on tiles of 3 more: 200 MACs a sample of the second, 36 of the first
+    assert cropped.path == (f"2 (85%, x{tile:.3g})", f"0 (15%, x{tile:.3g})")
+    assert "trim" in cropped.help
+    assert "trim" not in failure.help
+
+
+def test_memory_is_blamed_on_who_holds_the_most(project: Project):
+    """Inside, a block of 8 is fed 14 x 14 samples; the four channels before and behind the ReLU are the fullest."""
+    found = judged(project, TWO, "image = '64x64'\nblock = 8\nmax-memory = '40KiB'")
+    failure = found.judgements[0].failures[0]
+    assert failure.layer == "0"
+    assert failure.why == "holds 50% of the samples of a block when these are the most, which is while `1` runs"
+    assert failure.path == ("0 (50%)", "1 (50%)")
+    assert failure.help == "smaller blocks, which hold less"
+    alone = 2 * 64 * 64 * 4 + (4 * 9 + 4 + 4 * 2 * 25 + 2) * 4
+    for limit, helps in ((alone, "fewer weights or a smaller image"), (alone + 1, "smaller blocks")):
+        (failure,) = judged(project, TWO, f"image = '64x64'\nblock = 8\nmax-memory = {limit}").judgements[0].failures
+        assert failure.help.startswith(helps)
 
 
 def test_an_image_that_the_net_does_not_take_cannot_be_judged(project: Project):
@@ -224,7 +287,7 @@ NOT_CAUSAL = {
 }
 
 
-def looks_ahead(source: str, size: int) -> bool:
+def looks_ahead(source: str, size: int, *, scale: int | None = None) -> bool:
     """Brute force: whether some output depends on a sample behind its own place."""
     namespace: dict = {}
     exec(source, namespace)
@@ -233,7 +296,7 @@ def looks_ahead(source: str, size: int) -> bool:
         nn.init.normal_(p)
     x = torch.randn(1, 1, size, dtype=torch.float64)
     y = net(x)
-    scale = max(1, round(size / y.shape[-1]))  # 1, or that of a pooling
+    scale = scale or max(1, round(size / y.shape[-1]))  # 1, or that of a pooling
     for s in range(size):
         other = x.clone()
         other[..., s] += 1
@@ -261,8 +324,16 @@ def test_causal_where_an_image_is_all_border(project: Project, name):
 @pytest.mark.parametrize(
     ("name", "value", "layer"),
     [
-        ("one sample too few", "inside an image, output 0 reads up to sample 1, its place ends at 0", "c"),
-        ("ahead at odd sizes", "inside an image of 25 samples, output 2 reads up to sample 3, its place ends at 2", ""),
+        (
+            "one sample too few",
+            "inside an image, output 0 stands over sample 0 of the input, and reads on up to 1",
+            "c",
+        ),
+        (
+            "ahead at odd sizes",
+            "inside an image of 25 samples, output 2 stands over sample 2 of the input, and reads on up to 3",
+            "",
+        ),
         ("global at odd sizes", "at 25 samples an obstacle stands in the way", "mean"),
     ],
 )
@@ -274,8 +345,37 @@ def test_what_looks_ahead_is_said(project: Project, name, value, layer):
 def test_a_border_that_brings_what_comes_later_is_said(project: Project):
     source = causal_net(NOT_CAUSAL["mirrored before"])
     failure = judged(project, source, "causal = ['L']", input='"1x1x24"').judgements[0].failures[0]
-    assert failure.value == "at 24 samples, output 0 reads up to sample 4, its place ends at 0"
+    assert failure.value == "at 24 samples, output 0 stands over sample 0 of the input, and reads on up to 4"
     assert failure.help == "zeros there"
+
+
+def padded(before: int, padding: int, k: int, s: int, d: int) -> str:
+    layer = f"        self.c = nn.Conv1d(1, 1, {k}, {s}, {padding}, {d})\n"
+    return causal_net(f"return self.c(F.pad(x, ({before}, 0)))", layer)
+
+
+@pytest.mark.parametrize(
+    ("k", "s", "d", "padding"), [(5, 1, 1, 2), (5, 2, 1, 2), (4, 2, 1, 1), (3, 3, 4, 4), (7, 4, 1, 2)]
+)
+def test_why_a_strided_layer_looks_ahead_and_the_padding_that_helps(project: Project, k, s, d, padding):
+    """The padding that is advised is enough, by brute force, and one zero less is not."""
+    wrong = padded(0, padding, k, s, d)
+    assert looks_ahead(wrong, 24, scale=s)
+    failure = judged(project, wrong, "causal = true", input='"1x1x24"').judgements[0].failures[0]
+    place = "sample 0" if s == 1 else f"samples [0, {s})"
+    last = d * (k - 1) - padding
+    assert failure.value == f"inside an image, output 0 stands over {place} of the input, and reads on up to {last}"
+    assert f"reads on up to {'o' if s == 1 else f'{s}*o'} + {last}, so it adds {last - s + 1} of" in failure.why
+    advised = int(re.fullmatch(r"pad ([0-9]+) before it and nothing after", failure.help)[1])
+    for before, holding in ((advised, True), (advised - 1, False)):
+        source = padded(before, 0, k, s, d)
+        assert looks_ahead(source, 24, scale=s) is not holding
+        assert holds(project, source, "causal = true", input='"1x1x24"') is holding
+
+
+def test_looking_ahead_that_is_a_bound_says_so(project: Project):
+    failure = judged(project, CHECKER, "causal = true").judgements[0].failures[0]
+    assert failure.value.endswith(" (an upper bound)")
 
 
 def test_causal_along_one_axis(project: Project):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from guarded import CHAIN, Project, entry
+from guarded import CHAIN, HEAD, Project, entry
 
 import overlapcalc as oc
 from overlapcalc.guard.config import find_config, read_config
@@ -76,7 +76,12 @@ def test_a_wrong_input_is_refused(project: Project, wrong):
         ("[tool.overlapcalc\n", "no TOML"),
         ("[[tool.overlapcalc.models]]\nspec = 'a.py:B'\n", r"models\[0\]\.name: it is missing"),
         ("[[tool.overlapcalc.models]]\nname = 'a'\n", r"models\.a\.spec: it is missing"),
-        ("[[tool.overlapcalc.models]]\nname = ''\nspec = 'a.py:B'\n", "a text, not empty"),
+        ("[[tool.overlapcalc.models]]\nname = ''\nspec = 'a.py:B'\n", r"models\[0\]\.name: '' .* a text, not empty"),
+        ("[[tool.overlapcalc.models]]\nname = 'a'\nspec = 'b\tc'\n", r"models\.a\.spec: 'b"),
+        (
+            '[[tool.overlapcalc.models]]\nname = "a\\nb"\nspec = "a.py:B"\n',
+            r"models\[0\]\.name: 'a\\nb' .* in one line$",
+        ),
         (entry() * 2, "two models are called 'net'"),
     ],
 )
@@ -115,6 +120,29 @@ def test_the_nearest_configuration_upward_that_speaks_of_models(project: Project
     assert find_config(inner) == file
     with pytest.raises(oc.InputError, match="--config"):
         find_config(project.root.parent)
+
+
+def test_a_file_of_an_editor_of_windows_is_read(project: Project):
+    text = entry().replace("\n", "\r\n").encode()
+    file = project.configure()
+    file.write_bytes(b"\xef\xbb\xbf" + text)
+    assert [(model.name, model.line) for model in read_config(file).models] == [("net", 1)]
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("class Net(nn.Module):\n    def forward(self, x, y):\n        return x\n", 'such as input = ["1x3x256x256", "1x3x256x256"]'),
+        ("class Net(nn.Module):\n    def forward(self, x):\n        return x\n", 'give it with input = "1x3x256x256"'),
+        ("def Net(N, M=2):\n    return nn.Conv2d(N, M, 3)\n", "give them with kwargs = {N = ...}"),
+    ],
+)  # fmt: skip
+def test_the_way_out_is_said_in_keys(project: Project, source, said):
+    project.write("net.py", HEAD + source)
+    error = oc.check(project.configure(entry().replace('input = "1x1x32x32"\n', "")), keep=False)["net"].error
+    assert said in error
+    assert "--input" not in error
+    assert "--kwargs" not in error
 
 
 def test_an_unknown_model_is_refused_with_those_there_are(project: Project):

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -172,6 +173,8 @@ def test_every_figure_that_differs_is_a_change():
         assert not compare(Needs({**now.net, name: "97"}, now.places, now.layers), now).same
     assert not compare(Needs({**now.net, "blocking-free": 1}, now.places, now.layers), now).same
     assert not compare(Needs(now.net, {}, now.layers), now).same
+    text = compare(Needs({**now.net, "zoo": "3"}, now.places, now.layers), replace(now, net={**now.net, "zoo": 3}))
+    assert str(text.changes[0]) == "zoo went from '3' to 3"
 
 
 # ---- the file -----------------------------------------------------------------------------------------------
@@ -270,9 +273,35 @@ def test_models_that_come_and_go_are_said(project: Project):
     assert "c is not in overlapcalc.lock" in said.out
     assert "a: in overlapcalc.lock, but no longer configured" in said.out
     assert project.check("--model", "b").code == 0
-    assert project.lock().code == 0
+    assert "no longer in it: a, not configured in pyproject.toml" in project.lock().out
     assert project.check().code == 0
     assert b"model.a" not in project.lock_bytes
+
+
+def test_a_second_configuration_beside_the_first_is_seen_to_drop_its_models(project: Project):
+    locked(project, CHAIN, entry("a"))
+    project.write("other.toml", entry("b"))
+    assert (
+        "a: in overlapcalc.lock, but no longer configured in other.toml" in project.check("--config", "other.toml").out
+    )
+    said = project.check("--config", "other.toml", "--update")
+    assert "No longer in it: a, not configured in other.toml." in said.out
+
+
+def test_a_model_that_nothing_is_held_against_says_so(project: Project):
+    project.write("net.py", CHAIN)
+    project.configure(entry("bare"), entry("claimed", more="step = 2"))
+    said = project.check()
+    assert said.code == 0
+    assert said.out.count("nothing is claimed and there is no lock") == 1
+    assert project.lock().code == 0
+    assert "nothing is claimed" not in project.check().out
+
+
+def test_a_lock_with_the_mark_of_an_editor_of_windows_is_read(project: Project):
+    locked(project, CHAIN, entry("a"))
+    (project.root / "overlapcalc.lock").write_bytes(b"\xef\xbb\xbf" + project.lock_bytes)
+    assert project.check().code == 0
 
 
 def test_without_a_lock_claims_are_checked_and_a_note_says_how_to_make_one(project: Project):

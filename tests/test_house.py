@@ -12,11 +12,11 @@ TORCH_FREE = (
     "index", "cells", "pairing", "factors", "layout", "views", "graph", "unpool", "grid", "errors", "reach", "propagator", "demand",
     "lattice", "measure", "names", "detail", "layers", "source", "axis", "analysis", "sizecheck", "cli", "version",
     "named", "trail", "frontier", "reasons", "local", "explain", "collector", "pairing", "passing", "growth",
-    "sameness", "extent", "asked", "slabplan", "tiling", "work", "plan", "planner", "amount", "smallest", "image",
+    "sameness", "extent", "asked", "slabplan", "tiling", "work", "plan", "planner", "shares", "amount", "smallest", "image",
 )  # fmt: skip
 FLOORS = ["errors", "complete", "collector", "named", "version", "amount", "index", "cells", "pairing", "factors", "layout", "graph", "unpool", "grid", "ops", "reach",
           "passing", "views", "propagator", "demand", "lattice", "trail", "measure", "names", "detail", "layers", "frontier",
-          "reasons", "sizecheck", "source", "sameness", "axis", "local", "explain", "analysis", "extent", "tiling", "work", "plan", "asked", "slabplan", "planner",
+          "reasons", "sizecheck", "source", "sameness", "axis", "local", "explain", "analysis", "extent", "tiling", "work", "plan", "asked", "slabplan", "planner", "shares",
           "smallest", "image", "growth", "trace", "inputs", "analyze", "engine", "planning", "running", "saved", "spec", "guess", "twin", "proofs",
           "verifying", "files", "guard", "report", "testing", "pytest_plugin", "cli"]  # fmt: skip
 

@@ -133,6 +133,7 @@ X = torch.rand(1, 1, 8)
         (lambda: kit.dependency(nn.Identity(), X, (0, 1), 3), "axis=3: x has dimensions 0 to 2"),
         (lambda: kit.dependency(nn.Identity(), X, (3, 3), "L"), "outputs [3, 3): expected a span within [0, 8)"),
         (lambda: kit.dependency(nn.Identity(), X, (7, 9), "L"), "outputs [7, 9): expected a span within [0, 8)"),
+        (lambda: kit.dependency(nn.Identity(), X, 3, "L"), "output_span=3: expected (start, stop)"),
         (lambda: kit.dependency(nn.Identity(), X.repeat(2, 1, 1), (0, 1), "L"), "x holds 2 images"),
         (lambda: kit.dependency(nn.Identity(), X.long(), (0, 1), "L"), "x is torch.int64"),
         (lambda: kit.dependency(nn.Identity(), X, (0, 1), "L", input=1), "input=1: 1 given"),
@@ -277,6 +278,10 @@ class Hungry(nn.Conv2d):
         (kit.cnns(depth=0), "depth=0"),
         (kit.cnns(strides=()), "strides is empty"),
         (kit.cnns(strides=(1, 0)), "strides=0"),
+        (kit.cnns(extra=[3]), "extra holds 3; expected modules' classes"),
+        (kit.block_grids("HW", least=9, most=3), "block_grids: most=3 is less than least=9"),
+        (kit.block_grids(""), "block_grids: axes='' names none"),
+        (kit.block_grids(least=0), "block_grids: least=0"),
         (kit.sizes(), "give a net that was drawn, or axes and the least size"),
         (kit.sizes(axes="HW", least=8, most=7), "there is no multiple of 1"),
         (kit.sizes(axes="HW", least=(8, 8, 8)), "one for each of 2 axes"),
@@ -463,11 +468,14 @@ def test_true_claims_hold():
         ),
         ({"scale": {"H": "1/2"}}, "\nH: scale={'H': '1/2'} does not hold: 1\n"),
         ({"scale": Fraction(1, 2)}, "\nH and W: scale=Fraction(1, 2) does not hold: 1\n"),
-        ({"causal": ["W"]}, "\nW: causal=['W'] does not hold: inside an image, output 0 reads up to sample "),
+        (
+            {"causal": ["W"]},
+            "\nW: causal=['W'] does not hold: inside an image, output 0 stands over sample 0 of the input, and reads on up to ",
+        ),
         ({"max_macs_ratio": 1.05, "block": 32}, "\nmax_macs_ratio=1.05 does not hold: 1."),
         (
             {"max_memory": "1KiB", "block": 32, "schedule": "stream"},
-            "in 2 blocks of 32 along H x 64 along W, schedule stream\n    What would help: smaller blocks, which hold less",
+            "in 2 blocks of 32 along H x 64 along W, schedule stream\n    path: ",
         ),
     ],
 )
@@ -549,13 +557,19 @@ class Causal(nn.Module):
     ("net", "first"),
     [
         (Causal(4, 0, "constant"), None),
-        (Causal(4, 0, "reflect"), "at 32 samples, output 0 reads up to sample 4, its place ends at 0"),
+        (Causal(4, 0, "reflect"), "at 32 samples, output 0 stands over sample 0 of the input, and reads on up to 4"),
         (Causal(4, 0, "replicate"), None),
-        (Causal(3, 1, "constant"), "inside an image, output 0 reads up to sample 1, its place ends at 0"),
+        (Causal(3, 1, "constant"), "inside an image, output 0 stands over sample 0 of the input, and reads on up to 1"),
         (nn.Conv1d(1, 1, 2, 2), None),  # output 0 stands at samples 0 and 1
-        (nn.Conv1d(1, 1, 3, 2), "inside an image, output 0 reads up to sample 2, its place ends at 1"),
+        (
+            nn.Conv1d(1, 1, 3, 2),
+            "inside an image, output 0 stands over samples [0, 2) of the input, and reads on up to 2",
+        ),
         (nn.Upsample(scale_factor=2), None),
-        (nn.ConvTranspose1d(1, 1, 4, 2, 1), "inside an image, output 1 reads up to sample 1, its place ends at 0"),
+        (
+            nn.ConvTranspose1d(1, 1, 4, 2, 1),
+            "inside an image, output 1 stands over sample 0 of the input, and reads on up to 1",
+        ),
     ],
 )
 def test_causal(net, first):
@@ -666,6 +680,24 @@ def test_by_blocks():
         kit.assert_same_by_blocks(Each(lambda x: x if torch.compiler.is_compiling() else x + next(counted)), x)
 
 
+@pytest.mark.parametrize(
+    ("x", "options", "said"),
+    [
+        (torch.rand(1, 1, 9) / 0, {}, "x holds NaN or infinity"),
+        ((1, 1, 9), {}, "x holds a int; expected a tensor"),
+        (torch.rand(1, 1, 9).numpy(), {}, "x holds a ndarray; expected a tensor"),
+        (torch.rand(1, 1, 9), {"axes": []}, "axes=[] names none; these inputs have L"),
+        (torch.rand(1, 1, 9), {"dtype": torch.int32}, "dtype=torch.int32: expected a floating type"),
+    ],
+)
+def test_comparisons_that_would_prove_nothing(x, options, said):
+    with pytest.raises(oc.InputError, match=re.escape(said)):
+        kit.assert_same_by_blocks(nn.Conv1d(1, 1, 3), x, block=3, **options)
+    if "dtype" not in options:
+        with pytest.raises(oc.InputError, match=re.escape(said)):
+            kit.assert_reads(nn.Conv1d(1, 1, 3), x, **options)
+
+
 class Deep(nn.Module):
     """Forty layers whose far taps are far below a unit in the last place, then, at run time only, one more."""
 
@@ -730,6 +762,7 @@ def test_without_hypothesis():
 
 def test_all_that_is_named_is_there():
     assert all(getattr(kit, name) is not None for name in kit.__all__)
+    assert set(dir(kit)) == set(kit.__all__)
     with pytest.raises(AttributeError, match="no attribute 'nets_of_mine'"):
         kit.nets_of_mine  # noqa: B018
 

@@ -71,6 +71,17 @@ def test_a_failure_says_claim_value_layer_and_path_and_shows_no_traceback(guarde
     assert ".py:" not in said.replace(f"net.py:{number}", "")
 
 
+def test_a_failure_shows_no_log_of_the_tracer(guarded):
+    """But what the model logs, it does."""
+    Project(guarded.path).write("net.py", f"import logging\nlogging.getLogger('own').warning('of mine')\n{CHAIN}")
+    result = guarded.runpytest_inprocess(
+        "-p", NAME, "-p", "no:hypothesispytest", "-p", "no:cacheprovider", "--overlapcalc"
+    )
+    result.assert_outcomes(passed=2, failed=1)
+    assert "of mine" in result.stdout.str()
+    result.stdout.no_fnmatch_line("*torch*")
+
+
 @pytest.mark.parametrize(
     ("arguments", "outcomes"),
     [

@@ -86,8 +86,13 @@ def subject_of(arguments: argparse.Namespace) -> Iterator[Subject]:
         try:
             yield Subject(model, inputs, arguments.axis or None, layout, note)
         except OverlapcalcError as error:
-            hint = f" ({note})" if note else ""
+            hint = f" ({note})" if note and _of_the_guess(str(error), inputs) else ""
             raise type(error)(f"{arguments.spec}: {error}{hint}") from error
+
+
+def _of_the_guess(message: str, shape: Any) -> bool:
+    """Whether an error is about the input that was guessed: it says the shape."""
+    return "x".join(map(str, shape)) in message or str(tuple(shape)) in message
 
 
 def analysis_of(arguments: argparse.Namespace) -> tuple[Analysis, str]:

@@ -87,9 +87,12 @@ def _lock(arguments: argparse.Namespace) -> int:
         if model.error:
             print(f"overlapcalc: {model.name} cannot be analysed: {model.error}", file=sys.stderr)
     if not found.written:
-        print(f"overlapcalc: {found.lock.name} is left as it was", file=sys.stderr)
+        left = "is left as it was" if found.locked else "is not written"
+        print(f"overlapcalc: {found.lock.name} {left}", file=sys.stderr)
         return BAD_INPUT
     print(f"{found.lock.name}: {len(found.models)} model{'' if len(found.models) == 1 else 's'}")
+    if found.dropped:
+        print(f"no longer in it: {', '.join(found.dropped)}, not configured in {found.config.name}")
     return OK
 
 

@@ -1,9 +1,10 @@
 """Outcomes of models that have not changed, kept in a directory that may be deleted at any time.
 
 An entry holds for the very bytes of all that its model was seen to read: every file that Python opened while the model
-was loaded, traced and judged, every module of the project, the names beside them, what is claimed, and the versions of
-everything installed. Whatever cannot be pinned like that is not kept: a model whose source asks for environment
-variables, a file that was written while it was being read, an outcome with an error.
+was loaded, traced and judged, and those that it looked for in vain; every module of the project, the names beside them
+and wherever else Python looks for modules; what is claimed, and the versions of everything installed. What cannot be
+pinned like that is not kept: a model whose source asks for environment variables, one that starts a process, a file
+that was written while it was being read, an outcome with an error.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib.metadata
+import importlib.util
 import json
 import os
 import platform
@@ -34,12 +36,18 @@ UNPINNED = tuple(
     word.encode()
     for word in (
         "environ", "getenv", "listdir(", "scandir(", "iterdir(", "glob(", "walk(", "exists(", "is_file(", "is_dir(",
-        "expandvars", "stat(", "getsize", "readlink", "argv", "getattr(os", "getattr(sys", "sqlite3", "from_file",
-        "get_num_threads", "mmap", "subprocess", "socket", "urllib", "requests", "time()", "datetime", "safetensors",
-        "h5py",
+        "isfile(", "isdir(", "access(", "expandvars", "expanduser(", ".home(", "stat(", "getsize", "readlink", "argv",
+        "parse_args", "getattr(os", "getattr(sys", "exec(", "sqlite3", "from_file", "get_num_threads", "cpu_count",
+        "uname", "gethostname", "mmap", "socket", "urllib", "requests", "time()", "time_ns()", "datetime",
+        "safetensors", "h5py", "imread", "read_image", "read_file", "jit.load", "jit import", "ctypes", "load_library",
+        "BaseSettings", "omegaconf", "hydra", "getcwd", ".cwd()", "chdir",
     )
 )  # fmt: skip
-"""What a source says that asks for what no open file holds."""
+"""What a source says that asks for what no open file holds, or opens one past Python."""
+PROCESSES = ("subprocess.Popen", "os.system", "os.posix_spawn", "os.exec", "os.fork")
+"""What Python audits when one is started."""
+ABSENT = "absent"
+"""The state of a file that was looked for in vain."""
 
 
 class Cache:
@@ -106,10 +114,20 @@ def surroundings() -> Mapping[str, Any]:
     found = sorted(f"{d.metadata['Name']}=={d.version}" for d in importlib.metadata.distributions())
     return {
         "overlapcalc": own.hexdigest(),
-        "python": sys.version,
+        "python": [sys.version, sys.flags.optimize],
         "machine": [sys.platform, platform.machine(), torch.cuda.is_available()],
         "installed": hashlib.sha256("\n".join(found).encode()).hexdigest(),
     }
+
+
+def question_of(root: Path, table: Mapping[str, Any]) -> Any:
+    """What an outcome is the outcome of, files apart: a model as configured, and in what it is looked at."""
+    return [str(root), table, list(map(str, _searched())), surroundings()]
+
+
+def _searched() -> list[Path]:
+    """Where Python looks for the modules of projects."""
+    return [Path(place).absolute() for place in sys.path if not installed(place or ".") and Path(place).is_dir()]
 
 
 class Seen:
@@ -117,12 +135,19 @@ class Seen:
 
     def __init__(self, base: Path) -> None:
         self._base = base
+        self._here = os.getcwd()
         self._opened: set[str] = set()
+        self._processes = False
         self._pinned: dict[str, str] | None = None
         self._since = time.time_ns() - MARGIN
 
     def opened(self, path: str) -> None:
-        self._opened.add(os.path.abspath(path))
+        """A relative path stays one: from another working directory it leads to another file."""
+        self._opened.add(path if os.getcwd() == self._here else os.path.abspath(path))
+
+    def process_started(self) -> None:
+        """What it reads is not seen."""
+        self._processes = True
 
     def settle(self) -> None:
         """Note what was read as it is now; called while the model's modules are still there."""
@@ -134,10 +159,15 @@ class Seen:
             place = name != "__main__" and getattr(module, "__dict__", {}).get("__file__")
             if isinstance(place, str):
                 self._opened.add(os.path.abspath(place))
-        files = {str(self._base): _state(self._base)}  # modules are looked for there
-        for place in sorted(self._opened):
+        if self._processes:
+            return
+        files = {str(place): _state(place) for place in {self._base, *_searched()}}
+        for place in sorted(set(map(_source, self._opened))):
             file = Path(place)
-            if file.suffix == ".pyc" or installed(place) or not file.is_file():
+            if installed(place) or (file.exists() and not file.is_file()):
+                continue
+            if not file.exists():
+                files[place] = ABSENT
                 continue
             if file.stat().st_mtime_ns >= self._since:
                 return  # it may have been another one when it was read
@@ -152,8 +182,18 @@ class Seen:
         return self._pinned
 
 
+def _source(place: str) -> str:
+    """The file that bytecode was made of: Python opens the one and means the other."""
+    try:
+        return importlib.util.source_from_cache(place) if place.endswith(".pyc") else place
+    except ValueError:
+        return place
+
+
 def _state(path: Path) -> str:
     """What a file holds; of a directory, which modules and packages lie in it: a new one may hide another."""
+    if not path.exists():
+        return ABSENT
     if path.is_dir():
         return _digest(sorted(e.name for e in os.scandir(path) if _importable(e.name) or (e.is_dir() and _package(e))))
     return hashlib.sha256(path.read_bytes()).hexdigest()
@@ -171,7 +211,11 @@ _watching: list[Seen] = []
 
 
 def _heard(event: str, arguments: tuple[Any, ...]) -> None:
-    if event == "open" and _watching:
+    if not _watching:
+        return
+    if event in PROCESSES:
+        _watching[-1].process_started()
+    if event == "open":
         path, _, flags = arguments
         reading = isinstance(flags, int) and not flags & (os.O_WRONLY | os.O_RDWR)
         if isinstance(path, (str, bytes)) and reading and not _to_show_lines():

@@ -77,7 +77,7 @@ def _checked(config: Config, chosen: Sequence[GuardedModel], store: cache.Cache 
     others = {} if everything else {name: needs for name, needs in (locked or {}).items() if name in known}
     now = {outcome.name: outcome.needs for outcome in found if outcome.needs is not None}
     write_complete(config.lock, lock_text(others | now))
-    return dataclasses.replace(result, written=True)
+    return dataclasses.replace(result, written=True, dropped=tuple(sorted(set(locked or {}) - known)))
 
 
 def no_longer_configured(config: Config) -> tuple[str, ...]:
@@ -105,10 +105,14 @@ def _repository(directory: Path) -> Path:
     return next((place for place in (directory, *directory.parents) if (place / ".git").exists()), directory)
 
 
+NOTHING_HELD = "nothing is claimed and there is no lock, so nothing was held against anything"
+
+
 def _against(found: Checked, locked: Mapping[str, Needs] | None) -> Checked:
     """The outcome with what changed against the lock."""
     if locked is None or found.needs is None:
-        return found
+        idle = locked is None and not found.judgements and not found.error
+        return dataclasses.replace(found, notes=(*found.notes, NOTHING_HELD)) if idle else found
     if found.name not in locked:
         return dataclasses.replace(found, unlocked=True)
     return dataclasses.replace(found, comparison=compare(locked[found.name], found.needs))
@@ -119,7 +123,7 @@ def _against(found: Checked, locked: Mapping[str, Needs] | None) -> Checked:
 
 def _outcome(model: GuardedModel, config: Config, store: cache.Cache | None) -> Checked:
     """What became of one model: kept, or found now."""
-    question = [str(config.root), model.table, cache.surroundings()] if store is not None else None
+    question = cache.question_of(config.root, model.table) if store is not None else None
     kept = store.find(question) if store is not None else None
     if kept is not None:
         with contextlib.suppress(KeyError, TypeError, AttributeError, ValueError):
@@ -188,12 +192,25 @@ def _said(error: BaseException) -> str:
     if isinstance(error, OverlapcalcError):
         return _in_keys(str(error))
     text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0] if text else ''}".rstrip(": ")
+    said = f"{type(error).__name__}: {text[0] if text else ''}".rstrip(": ")
+    return said if isinstance(error, Exception) else f"the model's code raised {said}, which ends a program"
 
 
 def _in_keys(message: str) -> str:
-    """What is an option of other commands is a key here."""
-    return re.sub(r"--(input|kwargs|layout)\b", r"\1", message)
+    """What is an option of other commands is a key here, with its value as TOML has it."""
+    for option, key in OPTIONS:
+        message = re.sub(option, key, message)
+    return message
+
+
+OPTIONS = (
+    (r"--input, [0-9]+ times, such as --input ([0-9x]+)", r'input, such as input = ["\1", "\1"]'),
+    (r"--input ([0-9x]+)", r'input = "\1"'),
+    (r" \(--layout [A-Z]+\)", ""),
+    (r"--kwargs '(\{.*\})'", r"kwargs = \1"),
+    (r'"([A-Za-z_][A-Za-z_0-9]*)": \.\.\.', r"\1 = ..."),
+    (r"--(input|kwargs|layout)\b", r"\1"),
+)
 
 
 def _defined(model: GuardedModel, config: Config, net: Any) -> tuple[str, int] | None:

@@ -29,7 +29,10 @@ class Change:
             return f"{self.figure} is new{place}: {_said(self.after)}"
         if self.after is None:
             return f"{self.figure} is no longer there{place}; it was {_said(self.before)}"
-        return f"{self.figure} went from {_said(self.before)} to {_said(self.after)}{place}"
+        before, after = _said(self.before), _said(self.after)
+        if before == after:  # of another type, in a lock that was edited
+            before, after = repr(self.before), repr(self.after)
+        return f"{self.figure} went from {before} to {after}{place}"
 
 
 def _said(value: Figure | None) -> str:

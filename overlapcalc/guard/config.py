@@ -121,7 +121,7 @@ def _tools(data: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _lines(file: Path, count: int) -> list[int]:
     """The line of each entry; 1 where entries are written otherwise than with a header each."""
-    text = file.read_text(encoding="utf-8").splitlines()
+    text = file.read_text(encoding="utf-8-sig").splitlines()
     found = [number for number, line in enumerate(text, 1) if HEADER.match(line)]
     return found if len(found) == count else [1] * count
 
@@ -166,7 +166,7 @@ OPTIONS = ("name", "spec", "kwargs", "input", "layout", "axes", "image", "block"
 
 def _model(entry: Mapping[str, Any], place: int, line: int, mistakes: _Mistakes) -> GuardedModel | None:
     name = entry.get("name")
-    where = f"models.{name}" if isinstance(name, str) else f"models[{place}]"
+    where = f"models.{name}" if isinstance(name, str) and _sayable(name) else f"models[{place}]"
     mistakes.unknown(where, entry, (*OPTIONS, *KINDS))
     for key in ("name", "spec"):
         if key not in entry:
@@ -204,9 +204,14 @@ def _model(entry: Mapping[str, Any], place: int, line: int, mistakes: _Mistakes)
 
 
 def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value.strip() or not value.isprintable():
+    if not isinstance(value, str) or not _sayable(value):
         raise WrongValue
     return value
+
+
+def _sayable(text: str) -> bool:
+    """A name goes into reports of one line."""
+    return bool(text.strip()) and text.isprintable()
 
 
 def _table(value: Any) -> dict[str, Any]:
@@ -273,7 +278,7 @@ def _schedule(value: Any) -> str:
 
 
 READERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
-    "name": ("a text, not empty", _text),
+    "name": ("a text, not empty, of characters that can be printed in one line", _text),
     "spec": ('a text such as "model.py:Net", "package.module:Net" or "net.pt2"', _text),
     "kwargs": ("a table of arguments of the class or function", _table),
     "input": ('a shape such as "1x3x256x256" or [1, 3, 256, 256], or a list of shapes', _inputs),

@@ -32,9 +32,14 @@ def problems(check: Check) -> list[Problem]:
     """In the order of the configuration; of a model first why it cannot be analysed, then claims, then the lock."""
     found = [problem for model in check.models for problem in _of_model(check, model)]
     for name in check.gone:
-        message = f"{name} is in {check.lock.name} and no longer configured; `overlapcalc lock` drops it"
-        found.append(Problem(name, LOCK, message, place(check, check.config), 1))
+        found.append(Problem(name, LOCK, left_over(check, name), place(check, check.config), 1))
     return found
+
+
+def left_over(check: Check, name: str) -> str:
+    """What is to be said of a model that only the lock knows."""
+    known = f"{name} is in {check.lock.name} and no longer configured in {check.config.name}"
+    return f"{known}; `overlapcalc lock` drops it"
 
 
 def _of_model(check: Check, model: Checked) -> Iterator[Problem]:

@@ -69,7 +69,8 @@ class Check:
     """All guarded models of a configuration. Made by `overlapcalc.check`; frozen.
 
     repository: where paths begin for those who read a report elsewhere. locked: there was a lock. gone: models in the
-    lock that are no longer configured. written: the lock was written.
+    lock that are not configured. written: the lock was written. dropped: models that it spoke of before, not
+    configured either.
     """
 
     config: Path
@@ -79,6 +80,7 @@ class Check:
     models: tuple[Checked, ...]
     gone: tuple[str, ...] = ()
     written: bool = False
+    dropped: tuple[str, ...] = ()
 
     @property
     def code(self) -> int:
@@ -103,4 +105,5 @@ class Check:
             "written": self.written,
             "models": [model.to_dict() for model in self.models],
             "gone": list(self.gone),
+            "dropped": list(self.dropped),
         }

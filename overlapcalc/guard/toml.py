@@ -13,6 +13,9 @@ else:
 
 
 def read_toml(file: Path) -> dict[str, Any]:
-    """What a file says. Raises OSError where it cannot be read, ValueError where it is no TOML."""
-    found: dict[str, Any] = tomllib.loads(file.read_bytes().decode("utf-8"))
+    """What a file says; editors of Windows begin it with a mark that is no TOML, which is passed over.
+
+    Raises OSError where it cannot be read, ValueError where it is no TOML.
+    """
+    found: dict[str, Any] = tomllib.loads(file.read_bytes().decode("utf-8-sig"))
     return found

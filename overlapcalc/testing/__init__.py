@@ -46,6 +46,11 @@ __all__ = [
 ]
 
 
+def __dir__() -> list[str]:
+    """The public names, those that are not loaded yet among them."""
+    return sorted(__all__)
+
+
 def __getattr__(name: str) -> Any:
     """The strategies, once they are asked for."""
     if name not in STRATEGIES:

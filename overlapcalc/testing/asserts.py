@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -116,7 +117,9 @@ def assert_same_by_blocks(
     Raises AssertionError where something differs or an obstacle stands in the way, and what `plan` raises.
     """
     __tracebackhide__ = True
-    given = [x] if isinstance(x, Tensor) else list(x)
+    given = _images(x)
+    if not dtype.is_floating_point:
+        raise InputError(f"dtype={dtype}: expected a floating type such as torch.float64")
     analysis = analyze(model, given, axes=axes, layout=layout)
     where = _called(model, analysis)
     text = broken(claims_of(), Subject(model, analysis, layout, Setting()), f"{where} cannot be run by blocks.")
@@ -172,7 +175,7 @@ def assert_reads(
     Raises AssertionError, InputError, and what `analyze` raises; ObstacleError where there is one.
     """
     __tracebackhide__ = True
-    given = [x] if isinstance(x, Tensor) else list(x)
+    given = _images(x)
     analysis = analyze(model, given, axes=axes, layout=layout)
     net = model if own_weights else positive(model)
     for pair in analysis.pairs:
@@ -198,6 +201,17 @@ def assert_reads(
 
 
 # ---- the parts of it --------------------------------------------------------------------------------------
+
+
+def _images(x: Tensor | Sequence[Tensor]) -> list[Tensor]:
+    """The tensors given. Raises InputError for anything else, and for values that hide others."""
+    given: list[Any] = list(x) if isinstance(x, (list, tuple)) else [x]
+    for image in given:
+        if not isinstance(image, Tensor):
+            raise InputError(f"x holds a {type(image).__name__}; expected a tensor, or a list of them: the net is run")
+        if not bool(image.isfinite().all()):
+            raise InputError("x holds NaN or infinity, which hide what differs; give finite values")
+    return given
 
 
 def _called(model: object, analysis: Analysis) -> str:

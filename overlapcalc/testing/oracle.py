@@ -83,6 +83,8 @@ def dependency(
     >>> dependency(nn.Conv1d(1, 1, 3, padding=1), torch.rand(1, 1, 9), (4, 5), "L").span
     (3, 6)
     """
+    if not isinstance(output_span, (tuple, list)) or len(output_span) != 2:
+        raise InputError(f"output_span={output_span!r}: expected (start, stop)")
     return BruteForce(model, x, axis, input=input, output=output, out_dim=out_dim, dtype=dtype).of(*output_span)
 
 

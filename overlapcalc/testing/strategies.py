@@ -42,6 +42,11 @@ def cnns(
     Raises InputError for what is not known.
     """
     found = _checked(families, depth, axes, strides, least)
+    for module in extra:
+        if not callable(module):
+            raise InputError(
+                f"cnns: extra holds {module!r}; expected modules' classes, called with a number of channels"
+            )
     letters = draw(st.sampled_from(found))
     n = len(letters)
     kinds = Kinds(n, [f for f in FAMILIES if f in families], sorted(set(strides)), skips)
@@ -93,6 +98,12 @@ def sizes(
 @st.composite
 def block_grids(draw: st.DrawFn, axes: str = "HW", *, least: int = 1, most: int = 16) -> int | Mapping[str, int]:
     """Sizes of blocks, for the argument `block`: one for all axes, or one per axis, an axis left out staying whole."""
+    for what, number in (("least", least), ("most", most)):
+        if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+            raise InputError(f"block_grids: {what}={number!r}: expected a whole number, at least 1")
+    if not axes or most < least:
+        wrong = f"axes={axes!r} names none" if not axes else f"most={most} is less than least={least}"
+        raise InputError(f"block_grids: {wrong}")
     sides = st.integers(least, most)
     if draw(st.booleans()):
         named = draw(st.lists(st.sampled_from(list(axes)), min_size=1, unique=True))

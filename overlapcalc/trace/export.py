@@ -138,10 +138,14 @@ class _DataAsAlias(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
+LOGGERS = ("torch", "torch.export", "torch._dynamo", "torch.fx", "torch._export", "torch.__trace")
+"""The last one logs every tensor that is traced, at a level of its own, and pytest would show it of a failing test."""
+
+
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Export logs tracebacks and warns about everything; what matters comes back as one TraceError."""
-    loggers = [logging.getLogger(n) for n in ("torch", "torch.export", "torch._dynamo", "torch.fx", "torch._export")]
+    loggers = [logging.getLogger(name) for name in LOGGERS]
     levels = [log.level for log in loggers]
     sink = io.StringIO()
     try:

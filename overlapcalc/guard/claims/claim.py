@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from ...analysis import Analysis, Pair
 from ...asked import Blocks
 from ...explain import BLOCK, Contribution
+from ...layers import LayerRow
 from ...reach import Obstacle
 from ..judgement import Failure, Judgement
 
@@ -51,8 +52,13 @@ class Subject:
         return self._sources.get(layer, "")
 
     @cached_property
+    def rows(self) -> tuple[LayerRow, ...]:
+        """The rows of the table."""
+        return self.analysis.layers
+
+    @cached_property
     def _sources(self) -> Mapping[str, str]:
-        return {row.name: row.source for row in self.analysis.layers}
+        return {row.name: row.source for row in self.rows}
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,13 @@ from fractions import Fraction
 from typing import Any
 
 from ...amount import bytes_of, bytes_text
+from ...analysis import Analysis
 from ...analyze import analyze
 from ...errors import InputError
 from ...image import shapes_for_image
 from ...plan import Plan
 from ...planning import plan
+from ...shares import Spent, fullest, spent
 from ..judgement import Failure, Judgement
 from .claim import Claim, Subject, WrongValue, claim, in_the_way
 
@@ -24,19 +26,21 @@ class Cost(Claim):
         blocked = [failure for place in subject.places() for failure in in_the_way(subject, *place)]
         if blocked:
             return Judgement(self.key, self.limit, "no plan", tuple(blocked))
-        return self.of(_planned(subject))
+        found = _at_image(subject)
+        made = plan(found, block=subject.setting.block, schedule=subject.setting.schedule)
+        return self.of(subject, found, made)
 
     @abstractmethod
-    def of(self, made: Plan) -> Judgement: ...
+    def of(self, subject: Subject, found: Analysis, made: Plan) -> Judgement: ...
 
 
-def _planned(subject: Subject) -> Plan:
+def _at_image(subject: Subject) -> Analysis:
     setting, found = subject.setting, subject.analysis
     if setting.image is not None:
         shapes = shapes_for_image(found, setting.image)
         if shapes != tuple(found.inputs.values()):
             found = analyze(subject.model, shapes, axes=found.axes, layout=subject.layout)
-    return plan(found, block=setting.block, schedule=setting.schedule)
+    return found
 
 
 def _blocks(made: Plan) -> str:
@@ -48,25 +52,62 @@ def _blocks(made: Plan) -> str:
 class MaxMacsRatio(Cost):
     most: Fraction
 
-    def of(self, made: Plan) -> Judgement:
+    def of(self, subject: Subject, found: Analysis, made: Plan) -> Judgement:
         full = made.full.macs
         ratio = Fraction(made.work.macs, full) if full else Fraction(1)  # a net without any computes none twice
         value = f"{float(ratio):.4g} in {_blocks(made)}"
-        failures = () if ratio <= self.most else (Failure("", value, help="larger blocks, which overlap less"),)
+        failures = () if ratio <= self.most else (_too_much_work(subject, found, made, value),)
         return Judgement(self.key, self.limit, value, failures)
+
+
+def _too_much_work(subject: Subject, found: Analysis, made: Plan, value: str) -> Failure:
+    layers = [one for one in spent(found._source.net, made) if one.beyond > 0]
+    beyond, worst = sum(one.beyond for one in layers), layers[0]
+    why = (
+        f"computes {_percent(worst.beyond, beyond)} of what is computed beyond the whole, {_times(worst)} its own share"
+    )
+    path = tuple(f"{one.layer} ({_percent(one.beyond, beyond)}, {_times(one)})" for one in layers)
+    help = "larger blocks, which overlap less" + (
+        "" if made.schedule != "crop" else ', or the schedule "trim" or "stream"'
+    )
+    return Failure("", value, worst.layer, why, subject.source(worst.layer), path, help)
+
+
+def _times(one: Spent) -> str:
+    return f"x{one.blocks / one.whole:.3g}" if one.whole else "all"
+
+
+def _percent(part: int, total: int) -> str:
+    return f"{part / total:.0%}"
 
 
 @dataclass(frozen=True)
 class MaxMemory(Cost):
     most: int
 
-    def of(self, made: Plan) -> Judgement:
+    def of(self, subject: Subject, found: Analysis, made: Plan) -> Judgement:
         if made.memory is None:
             raise InputError("the memory of these blocks cannot be predicted")
         total = made.memory.total
         value = f"{bytes_text(total)} ({total} bytes, weights included) in {_blocks(made)}"
-        failures = () if total <= self.most else (Failure("", value, help="smaller blocks, which hold less"),)
+        failures = () if total <= self.most else (self._too_much_held(subject, found, made, value),)
         return Judgement(self.key, self.limit, value, failures)
+
+    def _too_much_held(self, subject: Subject, found: Analysis, made: Plan, value: str) -> Failure:
+        assert made.memory is not None
+        moment = fullest(found._source.net, made)
+        layer, samples = moment.held[0]
+        why = (
+            f"holds {_percent(samples, moment.samples)} of the samples of a block when these are the most, which is "
+            f"while `{moment.layer}` runs"
+        )
+        path = tuple(f"{name} ({_percent(n, moment.samples)})" for name, n in moment.held)
+        output = found._source.footprint(tuple(made.inputs.values()), made.dtype).outputs
+        help = "smaller blocks, which hold less"
+        if made.memory.weights + output >= self.most:
+            alone = bytes_text(made.memory.weights + output)
+            help = f"fewer weights or a smaller image: weights and the output of the whole image alone take {alone}"
+        return Failure("", value, layer, why, subject.source(layer), path, help)
 
 
 @claim(

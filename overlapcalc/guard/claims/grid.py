@@ -32,21 +32,50 @@ class OnGrid(Claim):
                 failures += in_the_way(subject, pair, axis)
                 continue
             value = getattr(pair[axis], self.figure)
-            found.append(f"{subject.where(pair, axis)} {value}")
-            if value is None or value != wanted:
-                failures.append(self._failure(subject, pair, axis, value))
+            found.append(f"{subject.where(pair, axis)} {'none' if value is None else value}")
+            if value is None:
+                failures.append(Failure(subject.where(pair, axis), "none", why="nothing connects the two"))
+            elif value != wanted:
+                blame = _off_grid if self.figure == "step" else _off_scale
+                failures.append(blame(subject, pair, axis, wanted))
         return Judgement(self.key, self.limit, "; ".join(found) or "none", tuple(failures))
 
-    def _failure(self, subject: Subject, pair: Pair, axis: str, value: Fraction | int | None) -> Failure:
-        where = subject.where(pair, axis)
-        if value is None:
-            return Failure(where, "none", why="nothing connects the two")
-        reasons = [r for r in pair.explain(axis).step_reasons if r.layer]
-        if not reasons:
-            return Failure(where, str(value))
-        first = max(reasons, key=lambda r: r.multiple)
-        why = f"asks for {first.outputs} of its samples, {first.multiple} of the input, at a time"
-        return Failure(where, str(value), first.layer, why, first.source, tuple(r.layer for r in reasons))
+
+def _off_grid(subject: Subject, pair: Pair, axis: str, wanted: Fraction) -> Failure:
+    where, value = subject.where(pair, axis), str(pair[axis].step)
+    reasons = [r for r in pair.explain(axis).step_reasons if r.layer]
+    if not reasons:
+        return Failure(where, value)
+    first = max(reasons, key=lambda r: r.multiple)
+    why = f"asks for {first.outputs} of its samples, {first.multiple} of the input, at a time"
+    return Failure(where, value, first.layer, why, first.source, tuple(r.layer for r in reasons))
+
+
+def _off_scale(subject: Subject, pair: Pair, axis: str, wanted: Fraction) -> Failure:
+    """Names a layer without which the scale would be the wanted one, else one that changes it the most."""
+    found = pair[axis].scale
+    assert found is not None
+    where, changes = subject.where(pair, axis), _rescaling(subject, pair, axis)
+    if not changes:
+        return Failure(where, str(found), why="no layer on the way changes it")
+    alone = [layer for layer, factor in changes.items() if factor * wanted == found]
+    worst = alone[0] if alone else max(changes, key=lambda layer: max(changes[layer], 1 / changes[layer]))
+    path = tuple(f"{layer} (x{factor})" for layer, factor in changes.items())
+    why = f"multiplies it by {changes[worst]}"
+    return Failure(where, str(found), worst, why, subject.source(worst), path)
+
+
+def _rescaling(subject: Subject, pair: Pair, axis: str) -> dict[str, Fraction]:
+    """The layers on the way that change the scale, from the output back to the input, and by how much."""
+    rows = {row.name: row.against[pair.input][axis] for row in subject.rows if axis in row.against.get(pair.input, ())}
+    explained = pair.explain(axis)
+    way = explained.before or explained.after
+    changes, scale = dict[str, Fraction](), Fraction(1)
+    for c in reversed(way.contributions if way is not None else ()):
+        now = rows[c.layer].scale if c.layer in rows else None
+        if now is not None and now != scale:
+            changes[c.layer], scale = now / scale, now
+    return dict(reversed(changes.items()))
 
 
 @claim("step", "a whole number of samples of the input for every axis, at least 1, or a table such as {H = 8, W = 16}")

@@ -18,6 +18,7 @@ from ...analysis import Pair
 from ...axis import AxisAnalysis
 from ...demand import interior, sized
 from ...errors import InputError, TraceError
+from ...explain import Contribution
 from ...index import IndexMap, Span, Spans
 from ...lattice import Lattice
 from ...layout import AXES
@@ -107,25 +108,49 @@ def _near_borders(
 def _past_its_place(reads: Iterator[tuple[int, Span | None]], scale: Fraction) -> str:
     """The first output that reads past its place, in words; "" where none does."""
     for o, hull in reads:
-        end = ((o + 1) * scale).__ceil__()
+        start, end = (o * scale).__floor__(), ((o + 1) * scale).__ceil__()
         if hull is not None and hull.stop > end:
-            return f"output {o} reads up to sample {hull.stop - 1}, its place ends at {end - 1}"
+            place = f"sample {start}" if end - start == 1 else f"samples [{start}, {end})"
+            return f"output {o} stands over {place} of the input, and reads on up to {hull.stop - 1}"
     return ""
 
 
 def _blamed(failure: Failure, pair: Pair, axis: str) -> Failure:
     """With the layer that makes the outputs look ahead inside of an image."""
-    explained = pair.explain(axis)
+    explained, found = pair.explain(axis), pair[axis]
     layers = [c for c in adding(explained.after.contributions) if c.adds > 0] if explained.after is not None else []
+    if not (found.exact or (found.exact_after and found.context is not None and found.context.after > 0)):
+        failure = replace(failure, value=f"{failure.value} (an upper bound)")
     if layers:
         worst = max(layers, key=lambda c: c.adds)
-        why = f"adds {worst.adds}"
-        return replace(failure, layer=worst.layer, why=why, source=worst.source, path=steps_of(layers))
+        assert explained.after is not None
+        law, help = _law(worst)
+        why = f"{law}adds {worst.adds} of the context of {explained.after.total} after"
+        return replace(failure, layer=worst.layer, why=why, source=worst.source, path=steps_of(layers), help=help)
     steps = [r for r in explained.step_reasons if r.layer]  # it looks ahead within a block of the grid
     if steps:
         why = f"gives {steps[0].outputs} of its samples per {steps[0].multiple} of the input at a time"
         return replace(failure, layer=steps[0].layer, why=why, source=steps[0].source)
     return failure
+
+
+def _law(layer: Contribution) -> tuple[str, str]:
+    """What a convolution reads past its own place, and the padding that would keep it from that.
+
+    Output o stands over `[s*o, s*o + s)` of what it reads, and reads up to `s*o + d*(k-1) - p`. ("", "") for other
+    layers, and where axes differ.
+    """
+    k, s, d, p = (layer.detail.get(name, default) for name, default in FIGURES)
+    numbers = all(isinstance(n, int) and not isinstance(n, bool) for n in (k, s, d, p))
+    if not numbers or "conv" not in layer.op or "transpose" in layer.op or "masked" in layer.detail:
+        return "", ""
+    each, before = "o" if s == 1 else f"{s}*o", max(0, d * (k - 1) + 1 - s)
+    place = each if s == 1 else f"[{each}, {each} + {s})"
+    law = f"its output o stands over {place} of what it reads, and reads on up to {each} + {d * (k - 1) - p}, so it "
+    return law, f"pad {before} before it and nothing after"
+
+
+FIGURES = (("kernel", None), ("stride", 1), ("dilation", 1), ("padding", 0))
 
 
 @claim("causal", 'true, or a list of axes such as ["L"]; without the key nothing is claimed')

@@ -57,6 +57,8 @@ class MaxSides(Claim):
         worst = max(layers, key=lambda c: c.adds, default=None)
         holding = next((r for r in explained.tile_reasons if r.side == side), None)
         must = "" if holding is None else f"`{holding.layer}` must hold {holding.needs} beyond the block's own place"
+        if must and found.step > 1:
+            must += f", in whole steps of {found.step}"
         if worst is None or worst.adds <= 0:
             layer = holding.layer if holding is not None and self.figure == "tile" else ""
             return Failure(where, said, layer, must if layer else "", subject.source(layer))

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 from ...guard import Check
 from ...guard.judgement import merged
-from ...guard.problems import LOCK, against_lock, failed
+from ...guard.problems import LOCK, against_lock, failed, left_over
 from ...guard.result import Checked
 
 FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -30,8 +30,7 @@ def check_junit(check: Check) -> str:
     for model in check.models:
         _suite(root, model.name, list(_cases(check, model)))
     for name in check.gone:
-        message = f"{name} is in {check.lock.name} and no longer configured; `overlapcalc lock` drops it"
-        _suite(root, name, [Case(LOCK, (message,))])
+        _suite(root, name, [Case(LOCK, (left_over(check, name),))])
     ElementTree.indent(root)
     return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
 

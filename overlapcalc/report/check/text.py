@@ -32,7 +32,9 @@ def render_check(check: Check, console: Console, *, note: str = "") -> None:
             grid.add_row(Text(word, style), Text("\n".join([head, *more])))
         console.print(Padding(grid, (0, 0, 0, 2)))
     for name in check.gone:
-        console.print(Text.assemble((name, "bold"), f": in {check.lock.name}, but no longer configured"))
+        console.print(
+            Text.assemble((name, "bold"), f": in {check.lock.name}, but no longer configured in {check.config.name}")
+        )
     for line in [*_ending(check), *([note] if note else [])]:
         console.print(Text(line))
 
@@ -84,6 +86,8 @@ def _ending(check: Check) -> Iterator[str]:
     yield f"{len(codes)} model{'' if len(codes) == 1 else 's'}: {', '.join(parts)}."
     if check.written:
         yield f"{check.lock.name} is written."
+        if check.dropped:
+            yield f"No longer in it: {', '.join(check.dropped)}, not configured in {check.config.name}."
     elif not check.locked:
         yield f"There is no {check.lock.name}; `overlapcalc lock` makes one."
     elif any(model.changed for model in check.models) or check.gone:

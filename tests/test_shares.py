@@ -1,0 +1,72 @@
+"""Which layers a plan's costs are made of: they sum to the plan's, and a few by hand."""
+
+from __future__ import annotations
+
+import pytest
+from torch import nn
+
+import overlapcalc as oc
+from examples.unet import UNet
+from overlapcalc.shares import Fullest, fullest, spent
+
+NETS = {
+    "U-Net": (UNet, (1, 3, 32, 48)),
+    "decoder": (
+        lambda: nn.Sequential(nn.ConvTranspose2d(2, 4, 5, 2, 2, 1), nn.ReLU(), nn.Conv2d(4, 3, 3)),
+        (1, 2, 12, 20),
+    ),
+}
+
+
+@pytest.mark.parametrize("schedule", ["crop", "trim", "stream"])
+@pytest.mark.parametrize("name", NETS)
+def test_layers_sum_to_the_plan(name, schedule):
+    make, shape = NETS[name]
+    found = oc.analyze(make(), shape)
+    made = oc.plan(found, block=8, schedule=schedule)
+    layers = spent(found._source.net, made)
+    assert sum(one.blocks for one in layers) == made.work.macs
+    assert sum(one.whole for one in layers) == made.full.macs
+    assert [one.beyond for one in layers] == sorted((one.beyond for one in layers), reverse=True)
+    assert made.work.macs > made.full.macs or schedule == "stream"
+
+
+def of(net: nn.Module, shape: tuple[int, ...], block: object, schedule: str) -> Fullest:
+    found = oc.analyze(net, shape)
+    return fullest(found._source.net, oc.plan(found, block=block, schedule=schedule))
+
+
+def test_a_chain_holds_what_it_reads_and_makes():
+    """Four channels of 8 x 8, then two; of a tile the input, too, until it was read."""
+    net = nn.Sequential(nn.Conv2d(1, 4, 1), nn.Conv2d(4, 2, 1))
+    assert of(net, (1, 1, 16, 16), 8, "crop") == Fullest("1", (("0", 256), ("1", 128)))
+    wide = nn.Sequential(nn.Conv2d(9, 4, 1), nn.Conv2d(4, 2, 1))
+    assert of(wide, (1, 9, 16, 16), 8, "crop") == Fullest("0", (("input", 9 * 64), ("0", 256)))
+    assert of(wide, (1, 9, 16, 16), 8, "trim") == Fullest("1", (("0", 256), ("1", 128)))  # the image is the caller's
+
+
+def test_a_block_inside_holds_the_most():
+    """Of a trimmed block of 8 inside of 24, the first of two layers makes 10 x 10 samples of 4 channels."""
+    net = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.Conv2d(4, 2, 3, padding=1))
+    assert of(net, (1, 1, 24, 24), 8, "trim") == Fullest("1", (("0", 400), ("1", 128)))
+    assert of(net, (1, 1, 24, 24), 8, "crop") == Fullest("1", (("0", 4 * 144), ("1", 2 * 144)))
+
+
+def test_a_stream_holds_the_rows_that_are_still_to_be_read():
+    """Bands of 4 rows of 8 columns: of the first layer two rows of the band before are there beside four new ones."""
+    net = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.Conv2d(4, 2, 3, padding=1))
+    assert of(net, (1, 1, 32, 8), 4, "stream") == Fullest("1", (("0", 4 * 6 * 8), ("1", 2 * 4 * 8)))
+
+
+class Skip(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c = nn.Conv2d(1, 6, 1), nn.Conv2d(6, 1, 1), nn.Conv2d(1, 1, 1)
+
+    def forward(self, x):
+        a = self.a(x)
+        return self.c(self.b(a)) + a
+
+
+def test_a_skip_is_held_until_it_is_joined():
+    assert of(Skip(), (1, 1, 16, 16), 8, "trim") == Fullest("add", (("a", 384), ("add", 384), ("c", 64)))
