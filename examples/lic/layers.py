@@ -101,6 +101,8 @@ class Attention(nn.Module):
         super().__init__()
         self.conv_a = nn.Sequential(*(_Unit(channels) for _ in range(3)))
         self.conv_b = nn.Sequential(*(_Unit(channels) for _ in range(3)), conv(channels, channels, 1, 1))
+        self.sigmoid = nn.Sigmoid()
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.conv_a(x) * torch.sigmoid(self.conv_b(x))
+        y: Tensor = x + self.conv_a(x) * self.sigmoid(self.conv_b(x))
+        return y

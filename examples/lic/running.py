@@ -1,0 +1,33 @@
+"""How the nets of a codec are run: whole, or by blocks of the picture with any schedule of overlapcalc."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+import overlapcalc as oc
+
+
+@dataclass(frozen=True)
+class Running:
+    """block: in samples of the picture; whole nets where it is None. schedule: crop, trim or stream."""
+
+    block: int | None = None
+    schedule: str = "crop"
+    _tiled: dict[tuple[int, int], oc.Tiled] = field(default_factory=dict, repr=False, compare=False)
+
+    def __call__(self, net: nn.Module, *inputs: Tensor, scale: int = 1) -> Tensor:
+        """What `net(*inputs)` gives.
+
+        scale: samples of the picture per sample of the finer of the net's inputs and outputs.
+        """
+        with torch.no_grad():
+            if self.block is None:
+                whole: Tensor = net(*inputs)
+                return whole
+            block = max(1, self.block // scale)
+            tiled = self._tiled.setdefault((id(net), block), oc.tiled(net, block=block, schedule=self.schedule))
+            made: Tensor = tiled(*inputs)
+            return made
