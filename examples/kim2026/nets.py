@@ -184,10 +184,12 @@ class Cheng2020AnchorCheckerboard(Nested):
 class Elic2022Official(Nested):
     """ELIC (He et al. 2022): groups of channels of growing size, a checkerboard within each.
 
-    groups: channels of each; ValueError if they do not add up to M.
+    groups: channels of each; ValueError if they do not add up to M. widths: of the contexts between channels.
     """
 
-    def __init__(self, N: int = 192, M: int = 320, *, groups: Sequence[int] | None = None) -> None:
+    def __init__(
+        self, N: int = 192, M: int = 320, *, groups: Sequence[int] | None = None, widths: Sequence[int] = (224, 128)
+    ) -> None:
         groups = [16, 16, 32, 64, M - 128] if groups is None else list(groups)
         if sum(groups) != M or min(groups) < 1:
             raise ValueError(f"groups {groups}: they must be positive and add up to M, {M}")
@@ -204,7 +206,13 @@ class Elic2022Official(Nested):
         h_s = nn.Sequential(deconv(N, N), nn.ReLU(), deconv(N, wide), nn.ReLU(), deconv(wide, 2 * N, 3, 1))
         boards = [Checkerboard(c, _ramp((2 + 2 * (k > 0)) * c + 2 * N, 2 * c, 2 * N)) for k, c in enumerate(groups)]
         contexts = [
-            nn.Sequential(conv(before, 224, 5, 1), nn.ReLU(), conv(224, 128, 5, 1), nn.ReLU(), conv(128, 2 * c, 5, 1))
+            nn.Sequential(
+                conv(before, widths[0], 5, 1),
+                nn.ReLU(),
+                conv(widths[0], widths[1], 5, 1),
+                nn.ReLU(),
+                conv(widths[1], 2 * c, 5, 1),
+            )  # fmt: skip
             for before, c in zip(accumulate(groups[:-1]), groups[1:], strict=True)
         ]
         super().__init__(g_a, g_s, LatentCodec(ChannelGroups(boards, contexts), Hyper(N, h_a, h_s)))

@@ -75,7 +75,7 @@ def psnr(a: Picture, b: Picture) -> float:
     return math.inf if error == 0 else 10 * math.log10(255**2 / error)
 
 
-def dead_leaves(height: int, width: int, *, seed: int, leaves: int = 1500) -> Picture:
+def dead_leaves(height: int, width: int, *, seed: int, leaves: int = 600) -> Picture:
     """The same picture for the same seed."""
     random = np.random.default_rng(seed)
     rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
@@ -83,7 +83,7 @@ def dead_leaves(height: int, width: int, *, seed: int, leaves: int = 1500) -> Pi
     largest = max(height, width) / 3
     for _ in range(leaves):
         y, x = random.uniform(0, height), random.uniform(0, width)
-        radius = 4 / math.sqrt(random.uniform((4 / largest) ** 2, 1))  # density as 1 / radius^3
+        radius = 8 / math.sqrt(random.uniform((8 / largest) ** 2, 1))  # density as 1 / radius^3
         turn, flat = random.uniform(0, math.pi), random.uniform(0.3, 1)
         reach = math.ceil(1.5 * radius)
         part = (
@@ -94,21 +94,21 @@ def dead_leaves(height: int, width: int, *, seed: int, leaves: int = 1500) -> Pi
         along, across = down * math.sin(turn) + right * math.cos(turn), down * math.cos(turn) - right * math.sin(turn)
         round_ = random.random() < 0.6
         size = np.hypot(along, across / flat) if round_ else np.maximum(abs(along), abs(across) / flat)
-        inside = np.clip(radius - size + 0.5, 0, 1)[..., None]
+        inside = np.clip((radius - size) / 2 + 0.5, 0, 1)[..., None]
         made[part] = inside * _leaf(random, along / radius, across / radius, radius) + (1 - inside) * made[part]
-    made += random.normal(0, 0.006, made.shape)
+    made += random.normal(0, 0.004, made.shape)
     return np.clip(np.rint(made * 255), 0, 255).astype(np.uint8)
 
 
 def _leaf(random: np.random.Generator, along: Any, across: Any, radius: float) -> Any:
     """Colours of a leaf: plain, with a gradient, and sometimes with stripes or grain."""
-    colour = random.uniform(0.05, 0.95) + random.normal(0, 0.1, 3)
+    colour = random.uniform(0.15, 0.85) + random.normal(0, 0.07, 3)
     gradient = random.normal(0, 0.12) + random.normal(0, 0.03, 3)
     made = colour + gradient * along[..., None]
     kind = random.random()
     if kind < 0.25:
         waves = np.sin(across * radius * random.uniform(0.3, 1.5))[..., None]
-        made = made + waves * random.normal(0, 0.08, 3)
+        made = made + waves * random.normal(0, 0.05, 3)
     elif kind < 0.4:
-        made = made + random.normal(0, 0.05, (*along.shape, 1))
+        made = made + random.normal(0, 0.025, (*along.shape, 1))
     return made

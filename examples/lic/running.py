@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 import overlapcalc as oc
 
+SCHEDULES = ("crop", "trim", "stream")
+
 
 @dataclass(frozen=True)
 class Running:
