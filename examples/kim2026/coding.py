@@ -89,7 +89,7 @@ def coding(name: str, codec: Codec, tables: dict[str, Tables], *, floating: bool
             for i, step in enumerate(passes(codec))
         ),
         medians=parts.entropy_bottleneck.medians.flatten().to(dtype),
-        scales=torch.as_tensor(parts.groups[0].gaussian_conditional.scale_table, dtype=dtype),
+        scales=parts.groups[0].gaussian_conditional.scale_table.to(dtype),
         latent_tables=tables["latents"],
         hyper_tables=tables["hyper"],
         fingerprint=fingerprint(name, codec, tables, floating),

@@ -188,7 +188,7 @@ class Elic2022Official(Nested):
     """
 
     def __init__(
-        self, N: int = 192, M: int = 320, *, groups: Sequence[int] | None = None, widths: Sequence[int] = (224, 128)
+        self, N: int = 192, M: int = 320, *, groups: Sequence[int] | None = None, widths: tuple[int, int] = (224, 128)
     ) -> None:
         groups = [16, 16, 32, 64, M - 128] if groups is None else list(groups)
         if sum(groups) != M or min(groups) < 1:
@@ -206,16 +206,16 @@ class Elic2022Official(Nested):
         h_s = nn.Sequential(deconv(N, N), nn.ReLU(), deconv(N, wide), nn.ReLU(), deconv(wide, 2 * N, 3, 1))
         boards = [Checkerboard(c, _ramp((2 + 2 * (k > 0)) * c + 2 * N, 2 * c, 2 * N)) for k, c in enumerate(groups)]
         contexts = [
-            nn.Sequential(
-                conv(before, widths[0], 5, 1),
-                nn.ReLU(),
-                conv(widths[0], widths[1], 5, 1),
-                nn.ReLU(),
-                conv(widths[1], 2 * c, 5, 1),
-            )  # fmt: skip
+            _channel_context(before, *widths, 2 * c)
             for before, c in zip(accumulate(groups[:-1]), groups[1:], strict=True)
         ]
         super().__init__(g_a, g_s, LatentCodec(ChannelGroups(boards, contexts), Hyper(N, h_a, h_s)))
+
+
+def _channel_context(inputs: int, first: int, second: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(
+        conv(inputs, first, 5, 1), nn.ReLU(), conv(first, second, 5, 1), nn.ReLU(), conv(second, outputs, 5, 1)
+    )
 
 
 def _bottlenecks(N: int) -> list[Bottleneck]:

@@ -80,7 +80,7 @@ def dead_leaves(height: int, width: int, *, seed: int, leaves: int = 600) -> Pic
     random = np.random.default_rng(seed)
     rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
     made = np.broadcast_to(random.uniform(0, 1, 3).astype(np.float32), (height, width, 3)).copy()
-    largest = max(height, width) / 3
+    largest = max(height, width, 48) / 3
     for _ in range(leaves):
         y, x = random.uniform(0, height), random.uniform(0, width)
         radius = 8 / math.sqrt(random.uniform((8 / largest) ** 2, 1))  # density as 1 / radius^3

@@ -111,6 +111,7 @@ class GaussianConditional(_Tabled):
     """Normal densities of given means and scales."""
 
     tables = (*_Tabled.tables, "scale_table")
+    scale_table: Tensor
     scale_bound: Tensor
 
     def __init__(self, least_scale: float = 0.11) -> None:

@@ -14,7 +14,6 @@ from .codec import Codec
 from .densities import scale_table
 from .pictures import dead_leaves
 
-
 LEARNING = 2e-3
 """Of Adam, until 60 % of the steps; then 0.3 of it, in the end 0.1."""
 
@@ -56,7 +55,7 @@ def train(codec: Codec, schedule: Schedule, *, say: Callable[[str], object] = pr
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
         main.step()
         aside.zero_grad()
-        codec.parts.entropy_bottleneck.quantile_loss().backward()
+        codec.parts.entropy_bottleneck.quantile_loss().backward()  # type: ignore[no-untyped-call]
         aside.step()
         if step % 100 == 0 or step == schedule.steps - 1:
             say(f"step {step}: {bits.item():.3f} bpp, {-10 * math.log10(error.item()):.2f} dB")
