@@ -23,7 +23,7 @@ from overlapcalc import InputError
 from .bitstream import BitstreamError, Coded, digest, packed, unpacked
 from .checkerboard import anchors
 from .pictures import Picture
-from .running import Running
+from .running import Running, Runs
 from .symbols import MOST, SymbolReader, SymbolWriter
 from .tables import Integers, Tables
 
@@ -68,7 +68,7 @@ LATENT = 16
 """Samples of the picture per latent, each way."""
 
 
-def encode(coding: Coding, picture: Picture, running: Running | None = None) -> bytes:
+def encode(coding: Coding, picture: Picture, running: Runs | None = None) -> bytes:
     """The picture, (height, width, 3) bytes, as a bitstream. Raises InputError."""
     if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or 0 in picture.shape:
         raise InputError(f"a picture of shape {picture.shape} and type {picture.dtype}; expected (H, W, 3) bytes")
@@ -89,7 +89,7 @@ def encode(coding: Coding, picture: Picture, running: Running | None = None) -> 
     return packed(Coded(coding.name, coding.fingerprint, height, width, _digest(written), writer.bytes()))
 
 
-def decode(coding: Coding, data: bytes, running: Running | None = None) -> Picture:
+def decode(coding: Coding, data: bytes, running: Runs | None = None) -> Picture:
     """The picture of a bitstream that `encode` gave. Raises BitstreamError."""
     coded = unpacked(data)
     if coded.codec != coding.name:
@@ -134,7 +134,7 @@ class _Known(NamedTuple):
 
 
 def _latents(
-    coding: Coding, running: Running, known: _Known, code: Callable[[Tensor, Integers, Tables], Tensor]
+    coding: Coding, running: Runs, known: _Known, code: Callable[[Tensor, Integers, Tables], Tensor]
 ) -> Tensor:
     """The decoded latents. code: distances from the means, as a flat tensor, to the symbols that both sides take."""
     z, medians = known.z, coding.medians.reshape(1, -1, 1, 1)
