@@ -39,14 +39,15 @@ SMALL = {
 
 
 @functools.cache
-def made(name: str, gain: float = 3.0) -> tuple[Codec, dict[str, Tables]]:
-    """A codec with random weights whose latents spread over many symbols."""
+def made(name: str, loud: float = 1.0) -> tuple[Codec, dict[str, Tables]]:
+    """A codec with random weights whose latents spread over many symbols. loud: factor of its scales and means."""
     torch.manual_seed(5)
     codec = CODECS[name](**SMALL[name]).eval()
     with torch.no_grad():
         for key, p in codec.named_parameters():
             if p.ndim == 4:
-                p *= gain if "g_a" in key or "h_a" in key else 1.5
+                p *= 3.0 if "g_a" in key or "h_a" in key else 1.5
+        codec.parts.h_s[-1].weight *= loud
     for group in codec.parts.groups:
         group.gaussian_conditional.scale_table = scale_table()
     own = {"latents": gaussian_tables(scale_table()), "hyper": factorized_tables(codec.parts.entropy_bottleneck)}
@@ -128,7 +129,7 @@ def test_bits_are_those_of_the_tables():
 
 
 @pytest.mark.parametrize(("name", "block", "schedule"), [
-    ("mean-scale", 64, "crop"), ("mean-scale", 80, "trim"), ("mean-scale", 17, "stream"), ("checkerboard", 70, "crop"),
+    ("mean-scale", 64, "crop"), ("mean-scale", 80, "trim"), ("mean-scale", 17, "stream"),
     ("checkerboard", 33, "stream"), ("cheng2020", 96, "crop"), ("elic", 64, "crop"),
 ])  # fmt: skip
 def test_blocks_change_no_byte_and_no_pixel(name, block, schedule):
@@ -166,16 +167,16 @@ def test_threads_change_no_byte():
 
 
 def test_a_codec_in_floats_by_blocks_goes_wrong():
-    """The control: latents in float32 differ between whole and blocks, so symbols do, and decoding is told or wrong."""
-    codec, own = made("mean-scale", 40.0)
+    """The control: in float32 trim adds up in another order, so means differ, and what is decoded or coded does."""
+    codec, own = made("mean-scale", 3000.0)
     floats, exact = (coding("mean-scale", codec, own, floating=flag) for flag in (True, False))
-    picture, running = dead_leaves(128, 192, seed=4), Running(64, "crop")
-    whole, blocks = encode(floats, picture), encode(floats, picture, running)
-    assert unpacked(whole).symbols != unpacked(blocks).symbols
+    picture, running = dead_leaves(128, 192, seed=0), Running(64, "trim")
+    whole = encode(floats, picture)
     right = decode(floats, whole)
     with contextlib.suppress(BitstreamError):
         assert not np.array_equal(decode(floats, whole, running), right)
-    assert encode(exact, picture) == encode(exact, picture, running)
+    data = encode(exact, picture)
+    assert np.array_equal(decode(exact, data, running), decode(exact, data))
 
 
 # ---- bytes that are no picture ------------------------------------------------------------------------------------

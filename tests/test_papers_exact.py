@@ -171,7 +171,7 @@ def test_blocks_change_no_bit(schedule):
     net, x = exact(small()), torch.rand(1, 3, 36, 44, dtype=torch.float64)
     with torch.no_grad():
         whole = net(x)
-    for block in {"crop": (12, 20), "trim": (23,), "stream": (7,)}[schedule]:
+    for block in {"crop": (12,), "trim": (23,), "stream": (7,)}[schedule]:
         running = Running(block, schedule)
         assert torch.equal(running(net, x), whole)
         with OnlyExact(schedule):
