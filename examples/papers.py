@@ -31,12 +31,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--write", type=Path, metavar="FILE", help="put them into this page")
     options = parser.parse_args(argv)
     console = Console()
-    made = []
+    page = "" if options.write is None else options.write.read_text()
     for sheet in sheets():
         show(sheet, console)
-        made.append(sheet)
+        page = page if options.write is None else put_into(page, sheet)
     if options.write is not None:
-        options.write.write_text(put_into(options.write.read_text(), made))
+        options.write.write_text(page)
     return 0
 
 

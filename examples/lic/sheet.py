@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rich.box import SIMPLE_HEAD
@@ -22,7 +21,8 @@ class Sheet:
 
 
 def show(sheet: Sheet, console: Console) -> None:
-    table = Table(title=sheet.title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
+    console.print(sheet.title, style="bold")
+    table = Table(box=SIMPLE_HEAD)
     for i, head in enumerate(sheet.heads):
         table.add_column(head, justify="left" if i < sheet.words else "right")
     for row in sheet.rows:
@@ -35,14 +35,12 @@ def markdown(sheet: Sheet) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in (sheet.heads, rule, *sheet.rows))
 
 
-def put_into(page: str, sheets: Iterable[Sheet]) -> str:
-    """The page with each sheet between its marks, `<!-- NAME -->` and `<!-- end of NAME -->`, instead of what stood
-    there. Raises ValueError where a page has no such marks."""
-    for sheet in sheets:
-        first, last = f"<!-- {sheet.name} -->\n", f"\n<!-- end of {sheet.name} -->"
-        before, found, rest = page.partition(first)
-        _, ended, after = rest.partition(last)
-        if not found or not ended:
-            raise ValueError(f"the page has no place for {sheet.name}: it needs the lines {first!r} and {last!r}")
-        page = before + first + markdown(sheet) + last + after
-    return page
+def put_into(page: str, sheet: Sheet) -> str:
+    """The page with the sheet between its marks, `<!-- NAME -->` and `<!-- end of NAME -->` on lines of their own, instead
+    of what stood there. Raises ValueError where the page has no such marks."""
+    first, last = f"<!-- {sheet.name} -->\n", f"<!-- end of {sheet.name} -->"
+    before, found, rest = page.partition(first)
+    _, ended, after = rest.partition(last)
+    if not found or not ended:
+        raise ValueError(f"the page has no place for {sheet.name}: it needs the lines {first.strip()} and {last}")
+    return f"{before}{first}{markdown(sheet)}\n{last}{after}"
