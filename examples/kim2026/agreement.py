@@ -24,7 +24,7 @@ from .checkpoints import load_coding, path_of
 from .coding import CODECS
 
 SIZES = ((190, 250), (257, 129))
-RUNS = (("crop", 64), ("crop", 100), ("trim", 96), ("stream", 20))
+RUNS = (("crop", 64), ("trim", 96), ("stream", 20))
 LARGE = (1024, 1536)
 
 
