@@ -15,11 +15,11 @@ HEADS = ("field", "scale", "recurrences", "ours", "ours, tile")
 
 def overlap_row(net: nn.Module, shape: Sequence[int], chain: Chain | None) -> tuple[str, ...]:
     """Receptive field, scale, the overlap by the published recurrences, the exact context, and what a tile of the
-    unmodified net takes. Raises ValueError where the axes differ or ours is a bound."""
+    unmodified net takes. Raises ObstacleError, and ValueError where the axes differ or ours is a bound."""
     found = oc.analyze(net, tuple(shape))
     w, h = found["W"], found["H"]
     if w.context is None or w.scale is None or w.receptive_field is None or w.tile is None:
-        raise ValueError("the transform has an obstacle, or reads nothing: it has no overlap to list")
+        raise ValueError("the transform reads nothing of its input: it has no overlap to list")
     if (w.context, w.tile, w.receptive_field, w.scale) != (h.context, h.tile, h.receptive_field, h.scale):
         raise ValueError("the transform is another one along H than along W; list the axes apart")
     if not w.exact:

@@ -36,8 +36,8 @@ def markdown(sheet: Sheet) -> str:
 
 
 def put_into(page: str, sheet: Sheet) -> str:
-    """The page with the sheet between its marks, `<!-- NAME -->` and `<!-- end of NAME -->` on lines of their own, instead
-    of what stood there. Raises ValueError where the page has no such marks."""
+    """The page with the sheet between its marks, `<!-- NAME -->` and `<!-- end of NAME -->` on lines of their own,
+    instead of what stood there. Raises ValueError where the page has no such marks."""
     first, last = f"<!-- {sheet.name} -->\n", f"<!-- end of {sheet.name} -->"
     before, found, rest = page.partition(first)
     _, ended, after = rest.partition(last)
