@@ -2,7 +2,7 @@
 
     python -m examples.papers [--write docs/papers.md]
 
-Minutes on a CPU. --write puts the tables into the page, each between its marks.
+Minutes on a CPU. --write puts the tables into the page, each between its marks, and the pictures beside it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from rich.console import Console
 
 from .cps import tables as cps
 from .jpegai import tables as jpegai
+from .kim2026 import ablation, agreement
 from .kim2026 import tables as kim2026
 from .lic.sheet import Sheet, put_into, show
 
@@ -24,6 +25,9 @@ def sheets() -> Iterator[Sheet]:
     yield from cps.sheets()
     yield from jpegai.sheets()
     yield from kim2026.costs()
+    yield agreement.cost()
+    yield agreement.agreement()
+    yield ablation.sheet()
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -37,6 +41,7 @@ def main(argv: list[str] | None = None) -> int:
         page = page if options.write is None else put_into(page, sheet)
     if options.write is not None:
         options.write.write_text(page)
+        ablation.write_pictures(options.write.parent / "results" / "papers")
     return 0
 
 

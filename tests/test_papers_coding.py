@@ -17,6 +17,7 @@ pytest.importorskip("constriction")
 pytest.importorskip("PIL")
 pytest.importorskip("safetensors")
 
+from examples.kim2026 import ablation
 from examples.kim2026.__main__ import main
 from examples.kim2026.checkpoints import load, load_coding, save
 from examples.kim2026.coding import CODECS, coding
@@ -26,6 +27,7 @@ from examples.lic.coding import Coding, decode, encode
 from examples.lic.densities import factorized_tables, gaussian_tables, scale_table
 from examples.lic.pictures import Picture, dead_leaves, psnr, read_picture, write_picture
 from examples.lic.running import Running
+from examples.lic.short import Short
 from examples.lic.symbols import MOST, SymbolReader, SymbolWriter
 from examples.lic.tables import TOTAL, Tables, integers, tables
 from overlapcalc import InputError
@@ -382,3 +384,44 @@ def test_the_checkpoints_that_come_with_the_examples(name):
     assert 8 * len(data) / 128**2 < 1.5
     assert psnr(picture, decode(own, data)) > 20
     assert Path(path_of(name)).stat().st_size < 600 * 1024
+
+
+# ---- the ablation -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("transform", ["h_a", "h_s"])
+def test_blocks_with_their_context_are_right_and_with_one_sample_less_are_not(transform):
+    net = getattr(small("mean-scale"), transform)
+    channels, side = {"h_a": (6, 24), "h_s": (4, 6)}[transform]
+    block = 8
+    torch.manual_seed(1)
+    x = torch.rand(1, channels, side, side, dtype=torch.float64)
+    with torch.no_grad():
+        whole = net(x)
+    assert torch.equal(Short(net, block)(net, x), whole)
+    for lack in ((1, 0), (0, 1)):
+        assert not torch.equal(Short(net, block, *lack)(net, x), whole)
+    assert torch.equal(Short(torch.nn.Identity(), block, 1, 1)(net, x), whole)
+
+
+def test_the_table_of_the_ablation(monkeypatch):
+    monkeypatch.setattr(ablation, "load_coding", lambda name: small(name))
+    monkeypatch.setattr(ablation, "path_of", lambda name: name)
+    monkeypatch.setattr(ablation, "picture", lambda: dead_leaves(192, 256, seed=3))
+    rows = {(transform, where): cells for _, transform, where, *cells in ablation._rows("mean-scale")}
+    assert len(rows) == 5
+    assert all(cells[0] == "identical" for cells in rows.values())
+    assert "cannot be decoded" in rows["h_s", "decoder"]
+    assert all(cells[-1] != "identical" for cells in rows.values())
+
+
+def test_pictures_of_seams(monkeypatch, tmp_path):
+    monkeypatch.setattr(ablation, "load_coding", lambda name: small("mean-scale"))
+    monkeypatch.setattr(ablation, "CODECS", {"mean-scale": None})
+    ablation.write_pictures(tmp_path / "new")
+    made_ = read_picture(tmp_path / "new" / "mean-scale-seams.png")
+    right, wrong, difference = np.split(made_, 3, 1)
+    assert made_.shape == (160, 480, 3)
+    assert np.array_equal(right[:32, :32], wrong[:32, :32])
+    assert (difference[:32, :32] == 128).all()
+    assert not np.array_equal(right[48:80], wrong[48:80])  # around 128, where a block begins

@@ -104,10 +104,12 @@ def test_a_sheet_is_shown():
 
 def test_the_command_writes_the_page(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(papers, "sheets", lambda: iter([SHEET]))
+    monkeypatch.setattr(papers.ablation, "write_pictures", lambda folder: (tmp_path / "folder").write_text(str(folder)))
     page = tmp_path / "page.md"
     page.write_text("<!-- one -->\n<!-- end of one -->\n")
     assert papers.main(["--write", str(page)]) == 0
     assert "| c | d | 22 |" in page.read_text()
+    assert (tmp_path / "folder").read_text() == str(tmp_path / "results" / "papers")
     assert "A table" in capsys.readouterr().out
 
 

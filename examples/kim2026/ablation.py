@@ -39,7 +39,7 @@ def sheet() -> Sheet:
     """dB lost against whole coding, and bytes more; "identical" where bytes and pixels are the same."""
     rows = tuple(row for name in CODECS for row in _rows(name))
     title = f"dB lost (and bytes) when a transform runs by blocks of {BLOCK} with less context than it needs"
-    return Sheet("kim2026-ablation", title, HEADS, rows, words=3)
+    return Sheet("kim-ablation", title, HEADS, rows, words=3)
 
 
 def _rows(name: str) -> Iterator[tuple[str, ...]]:

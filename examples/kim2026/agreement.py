@@ -32,7 +32,7 @@ def agreement() -> Sheet:
     """Every size by every run and by 1 and 2 threads, against whole coding with one thread."""
     rows = tuple((name, *map(str, _agreeing(load_coding(path_of(name))))) for name in CODECS)
     title = "Exact codecs: coded by blocks and by 1 and 2 threads, against whole coding"
-    return Sheet("kim2026-agreement", title, ("codec", "runs", "same bytes", "same picture"), rows, words=1)
+    return Sheet("kim-agreement", title, ("codec", "runs", "same bytes", "same picture"), rows, words=1)
 
 
 class Agreeing(NamedTuple):
@@ -65,7 +65,7 @@ def control(pictures: int) -> Sheet:
     rows = tuple((name, *_float_row(name, pictures)) for name in CODECS)
     heads = ("codec", "pictures", "other bytes by blocks", "decoded: same picture", "other picture", "refused")
     title = f"The control: float32 codecs, {LARGE[1]}x{LARGE[0]}, coded whole and decoded by crop in blocks of 256"
-    return Sheet("kim2026-control", title, heads, rows, words=1)
+    return Sheet("kim-control", title, heads, rows, words=1)
 
 
 def _float_row(name: str, pictures: int) -> Iterator[str]:
@@ -89,7 +89,7 @@ def cost() -> Sheet:
     rows = tuple((name, *_cost_row(name)) for name in CODECS)
     heads = ("codec", "bpp float32", "bpp exact", "dB float32", "dB exact", "encoder time", "decoder time")
     title = f"What exactness costs at {LARGE[1]}x{LARGE[0]}: times are those of exact over those of float32"
-    return Sheet("kim2026-exactness", title, heads, rows, words=1)
+    return Sheet("kim-exactness", title, heads, rows, words=1)
 
 
 def _cost_row(name: str) -> Iterator[str]:
