@@ -39,6 +39,7 @@ SHORT = {
 }
 
 HEIGHT, WIDTH = 2160, 3840
+SIZE = f"{WIDTH}x{HEIGHT}"
 LATENT, HYPER = 16, 64
 """Samples of the picture to one latent, and to one of the hyper transform, to a multiple of which it is padded."""
 
@@ -70,6 +71,18 @@ class Cost:
     full_macs: int
     memory: int
     full_memory: int
+
+    def computation(self) -> float:
+        """Of the largest block, in percent."""
+        return 100 * self.macs / self.full_macs
+
+    def held(self) -> float:
+        """Memory, in percent."""
+        return 100 * self.memory / self.full_memory
+
+    def work(self) -> float:
+        """Of all blocks, over the whole."""
+        return self.all_macs / self.full_macs
 
     def then(self, other: Cost) -> Cost:
         """Of one transform after the other; neither is held while the other runs."""
@@ -112,22 +125,22 @@ def _context_rows(parts: Parts) -> Iterator[tuple[str, ...]]:
 # ---- costs ----------------------------------------------------------------------------------------------------------
 
 
-def costs(ways: Sequence[Way] = WAYS, codecs: Iterable[str] = CODECS) -> tuple[Sheet, Sheet, Sheet]:
-    """Of the largest block, computation and memory in percent of the whole picture's; and the work of all blocks."""
+def costs(ways: Sequence[Way] = WAYS, codecs: Iterable[str] = CODECS) -> tuple[Sheet, ...]:
+    """Of the largest block, computation and memory in percent of the whole picture's; their means beside the published;
+    and the work of all blocks."""
     found: Costs = {}
     for name in codecs:
         parts = CODECS[name]().parts
         for side, transforms in SIDES.items():
             per_transform = [_of(parts, transform, ways) for transform in transforms]
             found[name, side] = [reduce(Cost.then, same_way) for same_way in zip(*per_transform, strict=True)]
-    size = f"{WIDTH}x{HEIGHT}"
     return (
-        _sheet("kim-computation", f"Multiply-accumulates of the largest block, % of the whole {size}", ways, found,
-               lambda cost: 100 * cost.macs / cost.full_macs, published=0),
-        _sheet("kim-memory", f"Peak memory, % of the whole {size}", ways, found,
-               lambda cost: 100 * cost.memory / cost.full_memory, published=1),
-        _sheet("kim-work", f"Multiply-accumulates of all blocks over those of the whole {size}", ways, found,
-               lambda cost: cost.all_macs / cost.full_macs),
+        _means(ways, found),
+        _sheet("kim-computation", f"Multiply-accumulates of the largest block, % of the whole {SIZE}", ways, found,
+               Cost.computation),
+        _sheet("kim-memory", f"Peak memory, % of the whole {SIZE}", ways, found, Cost.held),
+        _sheet("kim-work", f"Multiply-accumulates of all blocks over those of the whole {SIZE}", ways, found,
+               Cost.work),
     )  # fmt: skip
 
 
@@ -146,21 +159,28 @@ def _of(parts: Parts, transform: str, ways: Sequence[Way]) -> list[Cost]:
     return found
 
 
-def _sheet(
-    name: str, title: str, ways: Sequence[Way], found: Costs, figure: Callable[[Cost], float], *, published: int = -1
-) -> Sheet:
+def _means(ways: Sequence[Way], found: Costs) -> Sheet:
+    """Over codecs and sizes of blocks, as the published averages are."""
+    schedules = tuple(dict.fromkeys(way.schedule for way in ways))
+    rows = []
+    for i, (what, figure) in enumerate((("computation", Cost.computation), ("memory", Cost.held))):
+        for side in SIDES:
+            lines = [line for (_, at), line in found.items() if at == side]
+            means = [
+                fmean(figure(cost) for line in lines for way, cost in zip(ways, line, strict=True) if way.schedule == s)
+                for s in schedules
+            ]
+            rows.append((what, side, *_numbers(means), f"{PUBLISHED[side][i]:.2f}"))
+    title = f"The largest block, % of the whole {SIZE}: means of the codecs and sizes below"
+    return Sheet("kim-means", title, ("what", "side", *schedules, "published"), tuple(rows))
+
+
+def _sheet(name: str, title: str, ways: Sequence[Way], found: Costs, figure: Callable[[Cost], float]) -> Sheet:
     rows: list[tuple[str, ...]] = []
     for side in SIDES:
         lines = {codec: [figure(cost) for cost in line] for (codec, at), line in found.items() if at == side}
         rows += [(side, SHORT[codec], *_numbers(line)) for codec, line in lines.items()]
         rows.append((side, "mean", *_numbers(fmean(column) for column in zip(*lines.values(), strict=True))))
-        for schedule in ("crop", "trim"):
-            columns = [i for i, way in enumerate(ways) if way.schedule == schedule]
-            mean = fmean(line[i] for line in lines.values() for i in columns)
-            rows.append((side, f"mean of {schedule}, both blocks", *_numbers([mean]), *[""] * (len(ways) - 1)))
-        if published >= 0:
-            rows.append((side, "published mean, both blocks", *_numbers([PUBLISHED[side][published]]),
-                         *[""] * (len(ways) - 1)))  # fmt: skip
     heads = ("side", "codec", *(f"{way.schedule} {way.block}" for way in ways))
     return Sheet(name, title, heads, tuple(rows))
 
