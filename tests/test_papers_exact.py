@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.profiler import profile
 
 from examples.lic.checkerboard import CheckerboardConv2d
 from examples.lic.exact import (
@@ -190,6 +191,16 @@ def test_threads_change_no_bit():
         torch.set_num_threads(before)
     assert torch.equal(*found)
     assert torch.equal(found[0][1:], net(x[1:]))
+
+
+def test_convolutions_in_float64_are_matrix_products():
+    """The law is of kernels that add products. Of torch's on a CPU, oneDNN's and NNPACK's may be others."""
+    net, x = exact(small()), torch.rand(1, 3, 36, 44, dtype=torch.float64)
+    with torch.no_grad(), profile() as seen:
+        net(x)
+    ran = {event.key for event in seen.key_averages() if "conv" in event.key}
+    assert {"aten::_slow_conv2d_forward", "aten::slow_conv_transpose2d"} <= ran
+    assert not {name for name in ran if "mkldnn" in name or "nnpack" in name or "winograd" in name}
 
 
 def test_blocks_do_change_bits_of_a_net_as_it_is():
