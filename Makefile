@@ -8,7 +8,7 @@ ZOO ?= benchmarks/nets.py
 BENCH ?= $(RUN)
 RESULTS ?= benchmarks/results/$(basename $(notdir $(ZOO)))
 
-.PHONY: demo test lint fuzz cuda clean bench-disk bench-guard bench-interior bench-memory bench-speed bench-streaming \
+.PHONY: demo test lint fuzz cuda clean papers bench-disk bench-guard bench-interior bench-memory bench-speed bench-streaming \
 	bench-tiling bench-zoo
 
 $(VENV)/installed: pyproject.toml constraints.txt
@@ -27,6 +27,10 @@ lint: $(VENV)/installed
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+
+# All tables of the papers, into docs/papers.md; minutes.
+papers: $(VENV)/installed
+	OMP_NUM_THREADS=1 $(RUN) -m examples.papers --write docs/papers.md
 
 fuzz: $(VENV)/installed
 	OMP_NUM_THREADS=1 PYTHONPATH=. $(RUN) tests/fuzz.py --nets $(NETS) --shard $(SHARD)

@@ -1,0 +1,1 @@
+"""Nets to try overlapcalc on, and papers that it makes work: kim2026, cps, jpegai."""

@@ -1,0 +1,1 @@
+"""The luma transforms of JPEG AI's base operating point."""

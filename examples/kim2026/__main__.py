@@ -1,0 +1,98 @@
+"""`python -m examples.kim2026 encode IN.png OUT.bin --codec elic --block 256 --schedule trim`, and decode."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from examples.lic.bitstream import unpacked
+from examples.lic.coding import decode, encode
+from examples.lic.pictures import Picture, psnr, read_picture, write_file, write_picture
+from examples.lic.running import SCHEDULES, Running
+from overlapcalc import InputError, OverlapcalcError
+
+from .checkpoints import load_coding, path_of
+from .coding import CODECS
+
+BAD_INPUT = 2
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Returns the exit code: 0, or 2 for a bad file, a bad bitstream or wrong usage."""
+    parser = argparse.ArgumentParser(prog="python -m examples.kim2026", description=__doc__)
+    commands = parser.add_subparsers(required=True)
+    to_bytes = commands.add_parser("encode", help="a picture to a bitstream")
+    to_bytes.add_argument("--codec", choices=CODECS, default="elic")
+    to_bytes.add_argument("--no-check", action="store_true", help="do not decode what was written: no PSNR")
+    to_bytes.set_defaults(does=_encode)
+    to_picture = commands.add_parser("decode", help="a bitstream to a PNG")
+    to_picture.add_argument("--reference", type=Path, metavar="PNG", help="the picture that was coded, for PSNR")
+    to_picture.set_defaults(does=_decode)
+    for command in (to_bytes, to_picture):
+        command.add_argument("source", type=Path, metavar="IN")
+        command.add_argument("target", type=Path, metavar="OUT")
+        command.add_argument("--checkpoint", type=Path, metavar="FILE", help="the codec's small one when absent")
+        command.add_argument("--block", type=_block, metavar="N", help="in samples of the picture; whole when absent")
+        command.add_argument("--schedule", choices=SCHEDULES, default="crop")
+    given = parser.parse_args(arguments)
+    try:
+        if given.target.is_dir() or not given.target.absolute().parent.is_dir():
+            raise InputError(f"{given.target}: name a file in a directory that exists")
+        print(given.does(given))
+    except OverlapcalcError as error:
+        print(f"kim2026: {error}", file=sys.stderr)
+        return BAD_INPUT
+    return 0
+
+
+def _encode(given: argparse.Namespace) -> str:
+    picture = read_picture(given.source)
+    coding = load_coding(given.checkpoint or path_of(given.codec))
+    running = Running(given.block, given.schedule)
+    data = encode(coding, picture, running)
+    decoded = None if given.no_check else decode(coding, data, running)
+    write_file(given.target, lambda file: file.write(data))
+    return _summary(data, picture.shape[:2], None if decoded is None else psnr(picture, decoded))
+
+
+def _decode(given: argparse.Namespace) -> str:
+    try:
+        data = given.source.read_bytes()
+    except OSError as error:
+        raise InputError(f"{given.source}: {error.strerror or error}") from error
+    reference = None if given.reference is None else read_picture(given.reference)
+    try:
+        coded = unpacked(data)
+        if given.checkpoint is None and coded.codec not in CODECS:
+            raise InputError(f"it was coded by {coded.codec!r}; there is {', '.join(CODECS)}, or give --checkpoint")
+        coding = load_coding(given.checkpoint or path_of(coded.codec))
+        picture = decode(coding, data, Running(given.block, given.schedule))
+    except InputError as error:
+        raise InputError(f"{given.source}: {error}") from error
+    compared = None if reference is None else _compared(reference, picture)
+    write_picture(given.target, picture)
+    return _summary(data, picture.shape[:2], compared)
+
+
+def _compared(reference: Picture, picture: Picture) -> float:
+    if reference.shape != picture.shape:
+        sizes = " and ".join(f"{p.shape[1]}x{p.shape[0]}" for p in (reference, picture))
+        raise InputError(f"--reference: the pictures are of {sizes}; give the one that was coded")
+    return psnr(reference, picture)
+
+
+def _summary(data: bytes, size: tuple[int, ...], decibels: float | None) -> str:
+    bits = 8 * len(data) / (size[0] * size[1])
+    found = f"{size[1]}x{size[0]}, {len(data)} bytes, {bits:.3f} bits per pixel"
+    return found if decibels is None else f"{found}, PSNR {decibels:.2f} dB"
+
+
+def _block(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a number of samples")
+    return int(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

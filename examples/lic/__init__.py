@@ -1,0 +1,1 @@
+"""What the examples of learned image codecs share."""

@@ -1,0 +1,211 @@
+"""examples/lic/exact.py: sums that are exact, so blocks, schedules and threads change no bit."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.profiler import profile
+
+from examples.lic.checkerboard import CheckerboardConv2d
+from examples.lic.exact import (
+    ACTIVATIONS,
+    ExactConv,
+    ExactSigmoid,
+    Grid,
+    OnlyExact,
+    exact,
+    exact_conv,
+    most_units,
+)
+from examples.lic.gdn import GDN
+from examples.lic.layers import ResidualDown, deconv, subpixel
+from examples.lic.running import SCHEDULES, Running
+from overlapcalc import InputError
+
+
+def small(seed: int = 0) -> nn.Sequential:
+    """What the codecs are made of, with weights that make numbers of some size."""
+    torch.manual_seed(seed)
+    net = nn.Sequential(
+        ResidualDown(3, 4), CheckerboardConv2d(4, 4), nn.Sigmoid(), deconv(4, 4), GDN(4, inverse=True), subpixel(4, 2)
+    )
+    with torch.no_grad():
+        for p in net.parameters():
+            p += 0.1 * torch.randn_like(p)
+    return net.eval()
+
+
+def test_sums_are_those_of_rational_numbers():
+    """For each output channel the largest sum that the grid allows, and one beside it, against Fractions."""
+    torch.manual_seed(1)
+    own = exact_conv(torch.randn(3, 5, 3, 3), torch.randn(3), {}, ACTIVATIONS, "net")
+    x = torch.sign(own.weight) * 2.0**13
+    x[:, 0] = torch.rand(3, 3, 3).double()
+    found = own(x)[:, :, 0, 0]
+    for i in range(3):
+        read = [Fraction(round(Fraction(v) * 2**13), 2**13) for v in x[i].flatten().tolist()]
+        for o in range(3):
+            weights = [Fraction(w) * 2**13 for w in own.weight[o].flatten().tolist()]
+            right = sum((w * v for w, v in zip(weights, read, strict=True)), Fraction(own.bias[o].item()))
+            assert Fraction(found[i, o].item()) == right
+
+
+def test_every_order_of_taps_gives_the_same_bits_and_finer_weights_do_not():
+    torch.manual_seed(2)
+    weight = torch.randn(2, 64, 5, 5)
+    own = exact_conv(weight, None, {}, ACTIVATIONS, "net")
+    too_fine = ExactConv(weight.double() * 2.0**-13, torch.zeros(2).double(), {}, Grid(30, 13), transposed=False)
+    inputs = 8 * torch.rand(50, 64, 5, 5).double() - 4
+    orders = [torch.randperm(64) for _ in range(5)]
+
+    def results(conv_: ExactConv) -> list[torch.Tensor]:
+        units = conv_.grid.units(inputs)
+        return [F.conv2d(units[:, order], conv_.weight[:, order]) for order in orders]
+
+    first, *others = results(own)
+    assert all(torch.equal(first, other) for other in others)
+    first, *others = results(too_fine)
+    assert not all(torch.equal(first, other) for other in others)
+
+
+@pytest.mark.parametrize(("exponent", "fraction"), [(0, 24), (2, 24), (3, 23), (10, 16), (18, 8)])
+def test_weights_are_as_fine_as_the_law_allows(exponent, fraction):
+    """Inputs have 26 bits, so a single tap may have 27: 1.3 * 2^exponent has as many in steps of 2^(exponent - 26)."""
+    own = exact_conv(torch.full((1, 1, 1, 1), 1.3 * 2.0**exponent).double(), None, {}, ACTIVATIONS, "net")
+    steps = own.weight.item() * 2.0 ** (13 + fraction)
+    assert steps == round(float(torch.tensor(1.3)) * 2.0 ** (exponent + fraction))
+
+
+@pytest.mark.parametrize("weight", [2.0**19, 1e30, float("nan"), float("inf")])
+def test_sums_beyond_53_bits_are_refused_by_name(weight):
+    net = nn.Sequential(nn.Conv2d(1, 1, 1), nn.Sequential(nn.Conv2d(1, 1, 1)))
+    with torch.no_grad():
+        net[1][0].weight.fill_(weight)
+    with pytest.raises(InputError, match=r"^g_a\.1\.0: "):
+        exact(net, called="g_a")
+    if weight == 2.0**19:
+        assert exact(net, activations=Grid(12, 12)) is not net  # the way out
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("transposed", [False, True])
+def test_the_bound_is_no_less_than_what_an_input_can_reach(groups, transposed):
+    torch.manual_seed(3)
+    taps = torch.randint(-50, 50, (4, 6 // groups, 3, 3)).double()
+    outputs = 6 if transposed else 4
+    constant = torch.randint(-50, 50, (outputs,)).double()
+    grid = Grid(2, 3)
+    apply = F.conv_transpose2d if transposed else F.conv2d
+    ones = torch.full((1, 4 if transposed else 6, 5, 5), 2.0**5, dtype=torch.float64)
+    reached = apply(ones, taps.abs(), constant.abs(), groups=groups)
+    assert most_units(taps, constant, grid, groups=groups, transposed=transposed) == reached.max().item()
+
+
+def test_an_exact_net_is_close_to_the_net():
+    net, x = small(), torch.rand(1, 3, 32, 40)
+    with torch.no_grad():
+        found, right = exact(net)(x.double()), net.double()(x.double())
+    assert (found - right).abs().max() < 1e-3 * right.abs().max()
+
+
+def test_sigmoid():
+    x = torch.linspace(-40, 40, 4001, dtype=torch.float64)
+    assert (ExactSigmoid()(x) - torch.sigmoid(x)).abs().max() < 1e-6
+
+
+def test_the_net_stays_as_it_is():
+    net = small()
+    before = {key: value.clone() for key, value in net.state_dict().items()}
+    exact(net)
+    assert all(torch.equal(before[key], value) for key, value in net.state_dict().items())
+    assert next(net.parameters()).dtype == torch.float32
+
+
+class Doubled(nn.Conv2d):
+    """A subclass that computes something else."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return 2 * super().forward(x)
+
+
+@pytest.mark.parametrize(
+    "layer", [nn.PReLU(), nn.BatchNorm2d(3), Doubled(3, 3, 1)], ids=lambda layer: type(layer).__name__
+)
+def test_layers_without_an_exact_form_are_refused_by_name(layer):
+    with pytest.raises(InputError, match=rf"net\.1: {type(layer).__name__} "):
+        exact(nn.Sequential(nn.ReLU(), layer))
+    with pytest.raises(InputError, match=r"padding .*reflect"):
+        exact(nn.Conv2d(3, 3, 3, padding=1, padding_mode="reflect"))
+
+
+class Exp(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.exp(x)
+
+
+class Fused(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.add(x, x, alpha=3)
+
+
+class Single(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.float()
+
+
+@pytest.mark.parametrize(
+    ("layer", "said"), [(Exp(), "exp"), (Fused(), "alpha"), (Single(), "float32"), (nn.Softplus(), "softplus")]
+)
+def test_operators_that_ieee_754_does_not_fix_are_refused_by_name(layer, said):
+    net = exact(nn.Sequential(nn.Conv2d(3, 3, 1), layer), called="g_a")
+    with torch.no_grad(), pytest.raises(InputError, match=rf"^g_a: .*{said}"), OnlyExact("g_a"):
+        net(torch.zeros(1, 3, 4, 4, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_blocks_change_no_bit(schedule):
+    """Sizes that divide by nothing; and nothing runs by blocks but what the proof allows."""
+    net, x = exact(small()), torch.rand(1, 3, 36, 44, dtype=torch.float64)
+    with torch.no_grad():
+        whole = net(x)
+    for block in {"crop": (12,), "trim": (23,), "stream": (7,)}[schedule]:
+        running = Running(block, schedule)
+        assert torch.equal(running(net, x), whole)
+        with OnlyExact(schedule):
+            running(net, x)
+
+
+def test_threads_change_no_bit():
+    net, x = exact(small()), torch.rand(2, 3, 44, 72, dtype=torch.float64)
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            with torch.no_grad():
+                found.append(net(x))
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(*found)
+    assert torch.equal(found[0][1:], net(x[1:]))
+
+
+def test_convolutions_in_float64_are_matrix_products():
+    """The law is of kernels that add products. Of torch's on a CPU, oneDNN's and NNPACK's may be others."""
+    net, x = exact(small()), torch.rand(1, 3, 36, 44, dtype=torch.float64)
+    with torch.no_grad(), profile() as seen:
+        net(x)
+    ran = {event.key for event in seen.key_averages() if "conv" in event.key}
+    assert {"aten::_slow_conv2d_forward", "aten::slow_conv_transpose2d"} <= ran
+    assert not {name for name in ran if "mkldnn" in name or "nnpack" in name or "winograd" in name}
+
+
+def test_blocks_do_change_bits_of_a_net_as_it_is():
+    """The control."""
+    net, x = small(), torch.rand(1, 3, 44, 72)
+    with torch.no_grad():
+        whole = net(x)
+    assert not torch.equal(Running(12, "crop")(net, x), whole)
