@@ -84,7 +84,7 @@ def test_sheets_of_costs():
 
 
 def test_an_obstacle_has_no_row():
-    with pytest.raises(oc.ObstacleError, match="pools to 3 samples"):
+    with pytest.raises(oc.ObstacleError, match="pools 32 samples to 3"):
         overlap_row(torch.nn.AdaptiveAvgPool2d(3), (1, 3, 32, 32), None)
     with pytest.raises(ValueError, match="another one along H"):
         overlap_row(torch.nn.Conv2d(1, 1, (3, 1), padding=(1, 0)), (1, 1, 32, 32), None)
