@@ -97,14 +97,10 @@ def _code_of_a_project(value: Any) -> bool:
     return code is not None and not installed(code.co_filename)
 
 
-def _hooks() -> list[tuple[Any, Any]]:
+def _hooks() -> list[tuple[dict[Any, Any], dict[Any, Any]]]:
     """The hooks that every module of the process calls, and what is in them."""
-    found = vars(torch.nn.modules.module)
-    return [
-        (hooks, hooks.copy())
-        for name, hooks in found.items()
-        if name.startswith("_global_") and hooks is not None and hasattr(hooks, "clear")
-    ]
+    found = vars(torch.nn.modules.module).items()
+    return [(hooks, dict(hooks)) for name, hooks in found if name.startswith("_global_") and isinstance(hooks, dict)]
 
 
 def _of_a_project(name: str, module: ModuleType | None) -> bool:
