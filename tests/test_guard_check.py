@@ -7,6 +7,7 @@ import json
 import os
 import py_compile
 import shutil
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -170,6 +171,17 @@ def test_what_the_caller_patched_stays(project: Project, monkeypatch):
     monkeypatch.setattr(nn.ReLU, "forward", own)
     assert check(project.configure(entry()), keep=False).holds
     assert nn.ReLU.forward is own
+
+
+def test_what_is_printed_past_python_does_not_land_in_the_report(project: Project):
+    noise = "import os, sys\nos.write(1, b'noise\\n')\nprint('more', file=sys.__stdout__)\n"
+    project.write("net.py", f"{noise}{CHAIN}")
+    project.configure(entry())
+    command = [sys.executable, "-m", "overlapcalc", "check", "--no-cache", "--format", "json"]
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    done = subprocess.run(command, cwd=project.root, env=env, capture_output=True, text=True, timeout=120)
+    assert json.loads(done.stdout)["holds"]
+    assert {"noise", "more"} <= set(done.stderr.split())
 
 
 def test_modules_of_the_caller_stay_the_callers(tmp_path: Path, monkeypatch):
