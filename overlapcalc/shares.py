@@ -57,8 +57,9 @@ class Fullest:
         return sum(samples for _, samples in self.held)
 
 
-def fullest(net: Propagation, made: Plan) -> Fullest:
-    """The fullest moment of all blocks. A tensor is held from when it is made until its last reader has run."""
+def fullest(net: Propagation, made: Plan) -> Fullest | None:
+    """The fullest moment of all blocks; None where nothing is made. A tensor is held from when it is made until its
+    last reader has run."""
     costs = Costs(net)
     moments: Iterator[Moment]
     if made.schedule == "crop":
@@ -78,10 +79,11 @@ def fullest(net: Propagation, made: Plan) -> Fullest:
         )
     else:
         moments = _bands(net, made, costs)
-    running, held = max(moments, key=lambda moment: sum(moment[1].values()))
-    return Fullest(
-        _name(net, running), tuple(sorted(((_name(net, n), k) for n, k in held.items() if k), key=lambda one: -one[1]))
-    )
+    found = max(moments, key=lambda moment: sum(moment[1].values()), default=None)
+    if found is None:
+        return None
+    held = sorted(((_name(net, name), n) for name, n in found[1].items() if n), key=lambda one: -one[1])
+    return Fullest(_name(net, found[0]), tuple(held)) if held else None
 
 
 def _tiles(made: Plan) -> Iterator[tuple[dict[str, Left], int]]:

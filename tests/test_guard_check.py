@@ -7,6 +7,7 @@ import json
 import os
 import py_compile
 import shutil
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -137,6 +138,50 @@ def test_what_a_model_changes_is_put_back(project: Project):
     assert torch.get_default_device() == torch.device("cpu")
     assert torch.is_grad_enabled()
     assert torch.equal(torch.random.get_rng_state(), seed)
+
+
+PATCHES = {
+    "a layer": "nn.ReLU.forward = lambda self, x: x.roll(1, -1)\n",
+    "a function": "F.relu = lambda x, inplace=False: x.roll(1, -1)\n",
+    "a function that says it is torch's": "import functools\nF.relu = functools.wraps(F.relu)(lambda x, inplace=False: x.roll(1, -1))\n",
+    "a method that tensors inherit": "torch.Tensor.relu = lambda x: x.roll(1, -1)\n",
+    "a hook of all modules": "nn.modules.module.register_module_forward_hook(lambda m, given, y: y.roll(1, -1))\n",
+    "how deep Python goes": "import sys\nsys.setrecursionlimit(150)\n",
+}
+
+
+@pytest.mark.parametrize("name", PATCHES)
+def test_what_a_model_patches_is_no_other_models(project: Project, name):
+    project.write("patching.py", f"{HEAD}{PATCHES[name]}def Net():\n    return nn.Conv2d(1, 1, 3)\n")
+    relus = "return torch.Tensor.relu(self.r(F.relu(x)))"
+    body = f"    def __init__(self):\n        super().__init__()\n        self.r = nn.ReLU()\n    def forward(self, x):\n        {relus}\n"
+    project.write("net.py", f"{HEAD}class Net(nn.Module):\n{body}")
+    project.configure(entry("patching", "patching.py:Net"), entry(more="blocking-free = true"))
+    forward, relu, hooks = nn.ReLU.forward, nn.functional.relu, vars(nn.modules.module)["_global_forward_hooks"]
+    found = check(project.root / "pyproject.toml", keep=False)
+    assert found["net"].code == 0, found["net"]
+    assert (nn.ReLU.forward, nn.functional.relu) == (forward, relu)
+    assert "relu" not in vars(torch.Tensor)
+    assert not hooks
+
+
+def test_what_the_caller_patched_stays(project: Project, monkeypatch):
+    project.write("net.py", CHAIN)
+    own = lambda self, x: x.clamp(0)  # noqa: E731
+    monkeypatch.setattr(nn.ReLU, "forward", own)
+    assert check(project.configure(entry()), keep=False).holds
+    assert nn.ReLU.forward is own
+
+
+def test_what_is_printed_past_python_does_not_land_in_the_report(project: Project):
+    noise = "import os, sys\nos.write(1, b'noise\\n')\nprint('more', file=sys.__stdout__)\n"
+    project.write("net.py", f"{noise}{CHAIN}")
+    project.configure(entry())
+    command = [sys.executable, "-m", "overlapcalc", "check", "--no-cache", "--format", "json"]
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    done = subprocess.run(command, cwd=project.root, env=env, capture_output=True, text=True, timeout=120)
+    assert json.loads(done.stdout)["holds"]
+    assert {"noise", "more"} <= set(done.stderr.split())
 
 
 def test_modules_of_the_caller_stay_the_callers(tmp_path: Path, monkeypatch):

@@ -31,7 +31,7 @@ def test_layers_sum_to_the_plan(name, schedule):
     assert made.work.macs > made.full.macs or schedule == "stream"
 
 
-def of(net: nn.Module, shape: tuple[int, ...], block: object, schedule: str) -> Fullest:
+def of(net: nn.Module, shape: tuple[int, ...], block: object, schedule: str) -> Fullest | None:
     found = oc.analyze(net, shape)
     return fullest(found._source.net, oc.plan(found, block=block, schedule=schedule))
 
@@ -56,6 +56,11 @@ def test_a_stream_holds_the_rows_that_are_still_to_be_read():
     """Bands of 4 rows of 8 columns: of the first layer two rows of the band before are there beside four new ones."""
     net = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.Conv2d(4, 2, 3, padding=1))
     assert of(net, (1, 1, 32, 8), 4, "stream") == Fullest("1", (("0", 4 * 6 * 8), ("1", 2 * 4 * 8)))
+
+
+@pytest.mark.parametrize("schedule", ["trim", "stream"])
+def test_a_net_that_makes_nothing_holds_nothing(schedule):
+    assert of(nn.Identity(), (1, 1, 16, 16), 8, schedule) is None
 
 
 class Skip(nn.Module):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from .common import BAD_INPUT, OK, check_output, write
@@ -57,13 +58,14 @@ def _check(arguments: argparse.Namespace) -> int:
 
     if arguments.output:
         check_output(arguments.output)
-    found = check(
-        arguments.config,
-        models=arguments.model,
-        update=arguments.update,
-        cache_dir=arguments.cache_dir,
-        keep=not arguments.no_cache,
-    )
+    with _noise_to_stderr():
+        found = check(
+            arguments.config,
+            models=arguments.model,
+            update=arguments.update,
+            cache_dir=arguments.cache_dir,
+            keep=not arguments.no_cache,
+        )
     _traces(arguments, found)
     texts: dict[str, Callable[[Check], str]] = {
         "json": check_json,
@@ -76,6 +78,28 @@ def _check(arguments: argparse.Namespace) -> int:
     if os.environ.get("GITHUB_ACTIONS") == "true" and free:
         sys.stdout.write(check_annotations(found))
     return found.code
+
+
+@contextlib.contextmanager
+def _noise_to_stderr() -> Iterator[None]:
+    """What a model's code and the libraries that it loads print past `sys.stdout` must not land in a report."""
+    streams = [stream for stream in (sys.stdout, sys.__stdout__) if stream is not None]
+    try:
+        os.fstat(2)
+        saved = os.dup(1)
+    except OSError:  # one of them is closed
+        yield
+        return
+    try:
+        for stream in streams:
+            stream.flush()
+        os.dup2(2, 1)
+        yield
+    finally:
+        for stream in streams:
+            stream.flush()
+        os.dup2(saved, 1)
+        os.close(saved)
 
 
 def _lock(arguments: argparse.Namespace) -> int:

@@ -143,7 +143,8 @@ class Seen:
 
     def opened(self, path: str) -> None:
         """A relative path stays one: from another working directory it leads to another file."""
-        self._opened.add(path if os.getcwd() == self._here else os.path.abspath(path))
+        kept = os.path.isabs(path) or os.getcwd() == self._here
+        self._opened.add(path if kept else os.path.abspath(path))
 
     def process_started(self) -> None:
         """What it reads is not seen."""

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import torch
 
@@ -28,14 +29,15 @@ PACKAGE = Path(__file__).resolve().parent.parent
 @contextlib.contextmanager
 def isolated() -> Iterator[None]:
     """Modules of projects are imported anew inside, and put back as they were afterwards; so are the path, the working
-    directory, the environment, rules, and torch's settings. What is printed inside goes to standard error.
+    directory, the environment, rules, torch's settings, and what projects put in place of torch's functions. What is
+    printed inside goes to standard error.
 
     Modules that had made a library of operators before stay: torch lets nobody make one twice."""
     path, here, environment = list(sys.path), os.getcwd(), dict(os.environ)
     everything = {name: module for name, module in list(sys.modules.items()) if _of_a_project(name, module)}
     outside = {name: module for name, module in everything.items() if not _libraries(module)}
     dtype, device, gradients = torch.get_default_dtype(), torch.get_default_device(), torch.is_grad_enabled()
-    writes = sys.dont_write_bytecode
+    writes, deep, functions, hooks = sys.dont_write_bytecode, sys.getrecursionlimit(), _functions(), _hooks()
     for name in outside:
         del sys.modules[name]
     sys.dont_write_bytecode = True  # Python takes bytecode of the same second and size for that of an edited file
@@ -57,6 +59,11 @@ def isolated() -> Iterator[None]:
                 _forget_operators(module)
         sys.modules.update(outside)
         sys.dont_write_bytecode = writes
+        sys.setrecursionlimit(deep)
+        _unpatch(functions)
+        for kept_hooks, before in hooks:
+            kept_hooks.clear()
+            kept_hooks.update(before)
         sys.path[:] = path
         os.chdir(here)
         os.environ.clear()
@@ -65,6 +72,35 @@ def isolated() -> Iterator[None]:
         torch.set_grad_enabled(gradients)
         if torch.get_default_device() != device:
             torch.set_default_device(device)
+
+
+def _functions() -> list[tuple[Any, dict[str, Any]]]:
+    """Torch's namespaces that projects patch, and what is there."""
+    classes = {value for value in vars(torch.nn).values() if isinstance(value, type)}
+    return [(place, dict(vars(place))) for place in (torch, torch.nn.functional, torch.Tensor, *classes)]
+
+
+def _unpatch(known: list[tuple[Any, dict[str, Any]]]) -> None:
+    """Undo what the code of a project put there. What an installed package did stays: it is imported only once."""
+    for place, before in known:
+        for name, value in list(vars(place).items()):
+            if value is before.get(name) or not _code_of_a_project(value):
+                continue
+            if name in before:
+                setattr(place, name, before[name])
+            else:
+                delattr(place, name)
+
+
+def _code_of_a_project(value: Any) -> bool:
+    code = getattr(getattr(value, "__func__", value), "__code__", None)  # a static method wraps its function
+    return code is not None and not installed(code.co_filename)
+
+
+def _hooks() -> list[tuple[dict[Any, Any], dict[Any, Any]]]:
+    """The hooks that every module of the process calls, and what is in them."""
+    found = vars(torch.nn.modules.module).items()
+    return [(hooks, dict(hooks)) for name, hooks in found if name.startswith("_global_") and isinstance(hooks, dict)]
 
 
 def _of_a_project(name: str, module: ModuleType | None) -> bool:

@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 from ...analysis import Analysis, Pair
 from ...asked import Blocks
 from ...explain import BLOCK, Contribution
-from ...layers import LayerRow
 from ...reach import Obstacle
 from ..judgement import Failure, Judgement
 
@@ -52,13 +51,8 @@ class Subject:
         return self._sources.get(layer, "")
 
     @cached_property
-    def rows(self) -> tuple[LayerRow, ...]:
-        """The rows of the table."""
-        return self.analysis.layers
-
-    @cached_property
     def _sources(self) -> Mapping[str, str]:
-        return {row.name: row.source for row in self.rows}
+        return {row.name: row.source for row in self.analysis.layers}
 
 
 @dataclass(frozen=True)

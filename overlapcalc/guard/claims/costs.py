@@ -95,18 +95,20 @@ class MaxMemory(Cost):
 
     def _too_much_held(self, subject: Subject, found: Analysis, made: Plan, value: str) -> Failure:
         assert made.memory is not None
+        output = found._source.footprint(tuple(made.inputs.values()), made.dtype).outputs
+        help = "smaller blocks, which hold less"
+        if made.memory.weights + output >= self.most:
+            alone = bytes_text(made.memory.weights + output)
+            help = f"fewer weights or a smaller image: weights and the output of the whole image alone take {alone}"
         moment = fullest(found._source.net, made)
+        if moment is None:
+            return Failure("", value, help=help)
         layer, samples = moment.held[0]
         why = (
             f"holds {_percent(samples, moment.samples)} of the samples of a block when these are the most, which is "
             f"while `{moment.layer}` runs"
         )
         path = tuple(f"{name} ({_percent(n, moment.samples)})" for name, n in moment.held)
-        output = found._source.footprint(tuple(made.inputs.values()), made.dtype).outputs
-        help = "smaller blocks, which hold less"
-        if made.memory.weights + output >= self.most:
-            alone = bytes_text(made.memory.weights + output)
-            help = f"fewer weights or a smaller image: weights and the output of the whole image alone take {alone}"
         return Failure("", value, layer, why, subject.source(layer), path, help)
 
 

@@ -36,12 +36,12 @@ class OnGrid(Claim):
             if value is None:
                 failures.append(Failure(subject.where(pair, axis), "none", why="nothing connects the two"))
             elif value != wanted:
-                blame = _off_grid if self.figure == "step" else _off_scale
-                failures.append(blame(subject, pair, axis, wanted))
+                step = self.figure == "step"
+                failures.append(_off_grid(subject, pair, axis) if step else _off_scale(subject, pair, axis, wanted))
         return Judgement(self.key, self.limit, "; ".join(found) or "none", tuple(failures))
 
 
-def _off_grid(subject: Subject, pair: Pair, axis: str, wanted: Fraction) -> Failure:
+def _off_grid(subject: Subject, pair: Pair, axis: str) -> Failure:
     where, value = subject.where(pair, axis), str(pair[axis].step)
     reasons = [r for r in pair.explain(axis).step_reasons if r.layer]
     if not reasons:
@@ -67,7 +67,11 @@ def _off_scale(subject: Subject, pair: Pair, axis: str, wanted: Fraction) -> Fai
 
 def _rescaling(subject: Subject, pair: Pair, axis: str) -> dict[str, Fraction]:
     """The layers on the way that change the scale, from the output back to the input, and by how much."""
-    rows = {row.name: row.against[pair.input][axis] for row in subject.rows if axis in row.against.get(pair.input, ())}
+    rows = {
+        row.name: row.against[pair.input][axis]
+        for row in subject.analysis.layers
+        if axis in row.against.get(pair.input, ())
+    }
     explained = pair.explain(axis)
     way = explained.before or explained.after
     changes, scale = dict[str, Fraction](), Fraction(1)
