@@ -7,6 +7,7 @@ import contextlib
 import functools
 import math
 import random
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -328,6 +329,17 @@ def test_bad_input_is_one_line_and_leaves_no_file(files, capsys):
         assert said in error
         assert error.count("\n") == 1
         assert not (files / "out").exists()
+
+
+def test_a_package_that_is_missing_is_named(files, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "PIL.Image", None)
+    assert run("encode", files / "in.png", files / "out") == 2
+    assert "this needs PIL: pip install overlapcalc[papers]" in capsys.readouterr().err
+
+
+def test_a_picture_too_large_is_refused():
+    with pytest.raises(InputError, match=r"32769x32768; expected at most 2\^30"):
+        encode(small("mean-scale"), np.broadcast_to(np.zeros(1, np.uint8), (32768, 32769, 3)))
 
 
 def test_usage(files, capsys):
