@@ -20,7 +20,7 @@ pytest.importorskip("safetensors")
 
 from examples.kim2026 import ablation
 from examples.kim2026.__main__ import main
-from examples.kim2026.checkpoints import load, load_coding, save
+from examples.kim2026.checkpoint import load, load_coding, save
 from examples.kim2026.coding import CODECS, coding
 from examples.lic.bitstream import BitstreamError, Coded, digest, packed, unpacked
 from examples.lic.codec import Codec
@@ -387,7 +387,7 @@ def test_a_checkpoint_with_other_tables_is_refused(files, tmp_path):
 @pytest.mark.parametrize("name", SMALL)
 def test_the_checkpoints_that_come_with_the_examples(name):
     """They code a picture of the kind that they were trained on at a fair quality, far below 24 bits per pixel."""
-    from examples.kim2026.checkpoints import path_of
+    from examples.kim2026.checkpoint import path_of
 
     own = load_coding(path_of(name))
     picture = dead_leaves(128, 128, seed=123)
