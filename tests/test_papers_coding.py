@@ -7,6 +7,7 @@ import contextlib
 import functools
 import math
 import random
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ pytest.importorskip("safetensors")
 
 from examples.kim2026 import ablation
 from examples.kim2026.__main__ import main
-from examples.kim2026.checkpoints import load, load_coding, save
+from examples.kim2026.checkpoint import load, load_coding, save
 from examples.kim2026.coding import CODECS, coding
 from examples.lic.bitstream import BitstreamError, Coded, digest, packed, unpacked
 from examples.lic.codec import Codec
@@ -330,6 +331,17 @@ def test_bad_input_is_one_line_and_leaves_no_file(files, capsys):
         assert not (files / "out").exists()
 
 
+def test_a_package_that_is_missing_is_named(files, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "PIL.Image", None)
+    assert run("encode", files / "in.png", files / "out") == 2
+    assert "this needs PIL: pip install overlapcalc[papers]" in capsys.readouterr().err
+
+
+def test_a_picture_too_large_is_refused():
+    with pytest.raises(InputError, match=r"32769x32768; expected at most 2\^30"):
+        encode(small("mean-scale"), np.broadcast_to(np.zeros(1, np.uint8), (32768, 32769, 3)))
+
+
 def test_usage(files, capsys):
     for wrong in (["--block", "0"], ["--schedule", "none"], ["--codec", "jpeg"]):
         with pytest.raises(SystemExit) as caught:
@@ -375,7 +387,7 @@ def test_a_checkpoint_with_other_tables_is_refused(files, tmp_path):
 @pytest.mark.parametrize("name", SMALL)
 def test_the_checkpoints_that_come_with_the_examples(name):
     """They code a picture of the kind that they were trained on at a fair quality, far below 24 bits per pixel."""
-    from examples.kim2026.checkpoints import path_of
+    from examples.kim2026.checkpoint import path_of
 
     own = load_coding(path_of(name))
     picture = dead_leaves(128, 128, seed=123)

@@ -12,7 +12,7 @@ from examples.lic.pictures import Picture, psnr, read_picture, write_file, write
 from examples.lic.running import SCHEDULES, Running
 from overlapcalc import InputError, OverlapcalcError
 
-from .checkpoints import load_coding, path_of
+from .checkpoint import load_coding, path_of
 from .coding import CODECS
 
 BAD_INPUT = 2

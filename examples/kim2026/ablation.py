@@ -21,7 +21,7 @@ from examples.lic.running import Running, Runs
 from examples.lic.sheet import Sheet, show
 from examples.lic.short import Short
 
-from .checkpoints import load_coding, path_of
+from .checkpoint import load_coding, path_of
 from .coding import CODECS
 
 BLOCK = 128

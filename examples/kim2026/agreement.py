@@ -20,7 +20,7 @@ from examples.lic.pictures import dead_leaves, psnr
 from examples.lic.running import Running
 from examples.lic.sheet import Sheet, show
 
-from .checkpoints import load_coding, path_of
+from .checkpoint import load_coding, path_of
 from .coding import CODECS
 
 SIZES = ((190, 250), (257, 129))

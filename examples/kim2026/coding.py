@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from examples.lic.bitstream import digest
 from examples.lic.codec import Codec, Group
 from examples.lic.coding import Coding, Pass, walk
-from examples.lic.exact import OnlyExact, exact
+from examples.lic.exact import ACTIVATIONS, FINEST, SQUARES, OnlyExact, exact
 from examples.lic.tables import Tables
 
 from .nets import (
@@ -103,7 +103,7 @@ def coding(name: str, codec: Codec, tables: dict[str, Tables], *, floating: bool
 
 def fingerprint(name: str, codec: Codec, tables: dict[str, Tables], floating: bool) -> bytes:
     """8 bytes of all that decides what a bitstream means."""
-    parts = [name.encode(), b"floating" if floating else b"exact"]
+    parts = [name.encode(), b"floating" if floating else str((ACTIVATIONS, SQUARES, FINEST)).encode()]
     for key, value in sorted(codec.state_dict().items()):
         parts += [key.encode(), str(value.dtype).encode(), str(tuple(value.shape)).encode(), _bytes(value)]
     for key, table in sorted(tables.items()):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 import time
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import torch
 from examples.lic.densities import factorized_tables, gaussian_tables
 from examples.lic.training import Schedule, train
 
-from .checkpoints import path_of, save
+from .checkpoint import path_of, save
 from .coding import CODECS
 
 SMALL: dict[str, dict[str, Any]] = {
@@ -43,10 +42,10 @@ def main(arguments: list[str] | None = None) -> None:
         "latents": gaussian_tables(parts.groups[0].gaussian_conditional.scale_table),
         "hyper": factorized_tables(parts.entropy_bottleneck),
     }
-    own = [given.codec, "--steps", str(given.steps), "--seed", str(given.seed), "--rate", str(given.rate)]
+    own = f"{given.codec} --steps {given.steps} --seed {given.seed} --rate {given.rate}"
     path = given.out or path_of(given.codec)
     path.parent.mkdir(exist_ok=True)
-    save(path, given.codec, SMALL[given.codec], codec, tables, shlex.join(["python -m examples.kim2026.train", *own]))
+    save(path, given.codec, SMALL[given.codec], codec, tables, f"python -m examples.kim2026.train {own}")
     print(f"{path.name}: {path.stat().st_size / 1024:.0f} KiB, {time.perf_counter() - start:.0f} s")
 
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from overlapcalc import InputError
 
-from .bitstream import BitstreamError, Coded, digest, packed, unpacked
+from .bitstream import MOST_PIXELS, BitstreamError, Coded, digest, packed, unpacked
 from .checkerboard import anchors
 from .pictures import Picture
 from .running import Running, Runs
@@ -72,6 +72,9 @@ def encode(coding: Coding, picture: Picture, running: Runs | None = None) -> byt
     """The picture, (height, width, 3) bytes, as a bitstream. Raises InputError."""
     if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or 0 in picture.shape:
         raise InputError(f"a picture of shape {picture.shape} and type {picture.dtype}; expected (H, W, 3) bytes")
+    height, width = picture.shape[:2]
+    if height * width > MOST_PIXELS:
+        raise InputError(f"a picture of {width}x{height}; expected at most 2^30 pixels: cut it")
     running = running or Running()
     writer, written = SymbolWriter(), []
 
@@ -85,7 +88,6 @@ def encode(coding: Coding, picture: Picture, running: Runs | None = None) -> byt
     y = running(coding.g_a, _padded(coding, picture))
     z = running(coding.h_a, y, scale=LATENT)
     _latents(coding, running, _Known(z, y), code)
-    height, width = picture.shape[:2]
     return packed(Coded(coding.name, coding.fingerprint, height, width, _digest(written), writer.bytes()))
 
 

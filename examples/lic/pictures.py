@@ -19,11 +19,10 @@ import numpy.typing as npt
 
 from overlapcalc import InputError
 
+from .bitstream import MOST_PIXELS
 from .extra import extra
 
 Picture = npt.NDArray[np.uint8]
-
-MOST_PIXELS = 2**30
 
 
 def read_picture(path: Path) -> Picture:
