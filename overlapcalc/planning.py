@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -17,6 +18,7 @@ from .errors import InputError
 from .plan import Plan
 from .planner import SCHEDULES, make_plan
 from .slabplan import DEFAULT_BAND
+from .source import Source
 
 BANDS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048)
 """Blocks of trim and stream that are tried for a budget."""
@@ -55,10 +57,52 @@ def plan(
     """
     if not isinstance(model, Analysis):
         model = analyze(model, inputs, axes=axes, layout=layout)
+    options = {"schedule": schedule, "stream_axis": stream_axis, "stored": stored, "dtype": dtype}
+    return _planned(model, block, memory, fixed_tile, options, weigh=True)
+
+
+def plan_to_run(
+    analysis: Analysis,
+    *,
+    block: Blocks | None = None,
+    memory: int | str | None = None,
+    fixed_tile: Blocks | None = None,
+    **options: Any,
+) -> Plan:
+    """The same, of an analysis, but without the memory of trim and stream where no budget asks for it: to know that
+    takes a run on shapes. Other options and what it raises: see `plan`."""
+    return _planned(analysis, block, memory, fixed_tile, options, weigh=False)
+
+
+def with_memory(source: Source, made: Plan) -> Plan:
+    """The plan with its memory in it, where that can be predicted. Raises NoSlabError."""
+    return made if made.schedule == "crop" or made.memory is not None else weighed(source, made, None)
+
+
+def _planned(
+    analysis: Analysis,
+    block: Blocks | None,
+    memory: int | str | None,
+    fixed_tile: Blocks | None,
+    options: Mapping[str, Any],
+    *,
+    weigh: bool,
+) -> Plan:
     if memory is not None and (block is not None or fixed_tile is not None):
         raise InputError("a block, a memory budget and a fixed tile exclude each other; give one of them")
-    planner = _Planner(model, schedule or (None if stream_axis is None else "stream"), stream_axis, stored, dtype)
-    return planner.of(block, fixed_tile) if memory is None else planner.within(bytes_of(memory))
+    planner = _planner(analysis, **options)
+    return planner.of(block, fixed_tile, weigh=weigh) if memory is None else planner.within(bytes_of(memory))
+
+
+def _planner(
+    analysis: Analysis,
+    schedule: str | None = None,
+    stream_axis: str | None = None,
+    stored: bool = False,
+    dtype: torch.dtype | str | None = None,
+) -> _Planner:
+    """Where only the axis of a stream is given, a stream is meant."""
+    return _Planner(analysis, schedule or (None if stream_axis is None else "stream"), stream_axis, stored, dtype)
 
 
 def plan_for(
@@ -72,9 +116,8 @@ def plan_for(
     if usual.memory is None or usual.memory.activations <= PART * free:
         return usual
     budget = int(PART * free) + usual.memory.weights
-    planner = _Planner(model, schedule or (None if stream_axis is None else "stream"), stream_axis, stored, None)
     try:
-        return planner.within(budget, most=DEFAULT_BAND)
+        return _planner(model, schedule, stream_axis, stored).within(budget, most=DEFAULT_BAND)
     except InputError as error:
         raise InputError(f"{bytes_text(free)} of memory are free, of which {PART:.0%} are used: {error}") from error
 
@@ -94,14 +137,21 @@ class _Planner:
         self._floating = floating_type(dtype)
         self._dtype = None if self._floating is None else str(self._floating).removeprefix("torch.")
 
-    def of(self, block: Blocks | None, fixed_tile: Blocks | None = None, *, schedule: str | None = None) -> Plan:
-        """The plan of these blocks."""
+    def of(
+        self,
+        block: Blocks | None,
+        fixed_tile: Blocks | None = None,
+        *,
+        schedule: str | None = None,
+        weigh: bool = True,
+    ) -> Plan:
+        """The plan of these blocks. weigh: with the memory of trim and stream in it."""
         schedule = schedule or self._schedule or "crop"
         made = make_plan(
             self._analysis, block=block, fixed_tile=fixed_tile, schedule=schedule, stream_axis=self._stream_axis,
             stored=self._stored, dtype=self._dtype,
         )  # fmt: skip
-        return made if schedule == "crop" else weighed(self._analysis._source, made, self._floating)
+        return made if schedule == "crop" or not weigh else weighed(self._analysis._source, made, self._floating)
 
     def within(self, budget: int, *, most: int | None = None) -> Plan:
         """Of all schedules that fit into a budget, the one with the least work. Raises InputError.

@@ -18,7 +18,7 @@ from .engine.store import Image, check, check_apart, check_out, type_of, write
 from .errors import InputError
 from .inputs import own_type
 from .plan import Plan
-from .planning import plan, plan_for
+from .planning import plan_for, plan_to_run, with_memory
 
 if TYPE_CHECKING:  # it comes with torch
     from typing_extensions import Unpack
@@ -100,7 +100,9 @@ class Tiled(nn.Module):
 
         stored: as for `overlapcalc.plan`; a call is planned so when it is given `out`.
         """
-        return self.machine(*shapes, stored=stored).plan
+        machine = self.machine(*shapes, stored=stored)
+        machine.plan = with_memory(machine.source, machine.plan)
+        return machine.plan
 
     def machine(self, *shapes: Sequence[int], stored: bool = False) -> Machine:
         """What runs inputs of these shapes."""
@@ -171,7 +173,7 @@ class Tiled(nn.Module):
         analysis = analyze(self.model, given, **self._analysis)
         free = None if self._sized else free_memory(next((p.device for p in self.model.parameters()), CPU))
         if free is None:
-            made = plan(analysis, **self._options, stored=signature.stored)
+            made = plan_to_run(analysis, **self._options, stored=signature.stored)
         else:
             made = plan_for(analysis, free, **self._options, stored=signature.stored)
         if any(name is None for name in made.leaves):

@@ -58,7 +58,7 @@ def _run(arguments: argparse.Namespace) -> int:
             model, block=arguments.block, memory=arguments.memory, schedule=arguments.schedule,
             stream_axis=arguments.stream_axis, axes=subject.axes, layout=subject.layout,
         )  # fmt: skip
-        plan = net.plan(*(tuple(image.shape) for image in images), stored=True)
+        plan = net.machine(*(tuple(image.shape) for image in images), stored=True).plan
         if len(plan.outputs) > 1:
             raise InputError(f"the net gives {', '.join(plan.outputs)}; the command writes one output")
         placed = [image.to(device) if hasattr(image, "to") else image for image in images]
