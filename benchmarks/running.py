@@ -1,6 +1,6 @@
 """The local models of a zoo by blocks: every schedule against the whole run, in float64.
 
-    python benchmarks/running.py [--zoo FILE] [--names NAME ...] [--limit N] [--twin] [--out FILE]
+    python benchmarks/running.py [--zoo FILE] [--names NAME ...] [--limit N] [--twin] [--height ROWS] [--out FILE]
 
 Along W, on an image that is long enough for a block with no border near.
 A model that is refused is skipped. Largest error over the largest output; at most 1e-12 is right. A deep net can round
@@ -41,6 +41,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--names", nargs="+", default=[])
     parser.add_argument("--limit", type=int)
     parser.add_argument("--twin", action="store_true")
+    parser.add_argument("--height", type=int, help="rows of the image, those of the zoo when absent")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args(argv)
     warnings.simplefilter("ignore")
@@ -49,7 +50,7 @@ def main(argv: list[str] | None = None) -> int:
     twins = [f"twin, {schedule}" for schedule in SCHEDULES] if options.twin else []
     cells, good = [["model", "image", "tile", *SCHEDULES, *twins, "seconds"]], True
     for name in zoo.chosen(options.names, [], options.limit):
-        found = _of(*zoo.build(name), options.twin)
+        found = _of(*zoo.build(name), options.twin, options.height)
         if found is None:
             continue
         errors = [found.get(schedule, "") for schedule in SCHEDULES]
@@ -74,9 +75,11 @@ def _right(error: Any, twin: str) -> bool:
     return error <= (MUCH if twin == PROVED else TOLERANCE) and twin in ("", PROVED)
 
 
-def _of(model: Any, example: tuple[Any, ...], twin: bool) -> dict[str, Any] | None:
+def _of(model: Any, example: tuple[Any, ...], twin: bool, height: int | None) -> dict[str, Any] | None:
     """The errors of one model; None where it is refused."""
     shapes = tuple(tuple(x.shape) if isinstance(x, torch.Tensor) else tuple(x) for x in example)
+    if height is not None:
+        shapes = tuple((*s[:2], height, s[3]) for s in shapes)
     started = time.perf_counter()
     try:
         a = oc.analyze(model, list(shapes), axes="W")
