@@ -21,7 +21,7 @@ pytest.importorskip("safetensors")
 from examples.kim2026 import ablation
 from examples.kim2026.__main__ import main
 from examples.kim2026.checkpoint import load, load_coding, save
-from examples.kim2026.coding import CODECS, coding
+from examples.kim2026.coding import CODECS, coding, tables_of
 from examples.lic.bitstream import BitstreamError, Coded, digest, packed, unpacked
 from examples.lic.codec import Codec
 from examples.lic.coding import Coding, decode, encode
@@ -85,6 +85,8 @@ def test_tables_are_integers_that_sum_to_2_to_the_16():
 def test_other_counts_are_refused(counts):
     with pytest.raises(ValueError, match="65536"):
         Tables((np.array(counts),), (0,))
+    with pytest.raises(ValueError, match="offsets of up to 1048577"):
+        Tables((np.array([1, TOTAL - 1]),), (-MOST - 1,))
 
 
 def test_a_gaussian_table_is_the_gaussian():
@@ -116,6 +118,26 @@ def test_symbols_come_back_whatever_they_are():
     reader.finish()
     with pytest.raises(BitstreamError, match="longer"):
         SymbolReader(writer.bytes()).finish()
+
+
+def test_escapes_around_powers_of_two_come_back():
+    own = gaussian_tables(torch.tensor([0.11]))
+    powers = 2 ** np.arange(21)
+    symbols = np.unique(np.clip([s * p + d for s in (-1, 1) for p in powers for d in range(-4, 5)], -MOST, MOST))
+    writer, indexes = SymbolWriter(), np.zeros(len(symbols), np.int64)
+    writer.write(symbols, indexes, own)
+    assert np.array_equal(SymbolReader(writer.bytes()).read(indexes, own), symbols)
+
+
+def test_symbols_that_cost_more_than_there_are_bytes_are_refused():
+    own = gaussian_tables(torch.tensor([30.0]))
+    writer = SymbolWriter()
+    writer.write(np.zeros(100, np.int64), np.zeros(100, np.int64), own)
+    SymbolReader(writer.bytes()).read(np.zeros(100, np.int64), own)
+    with pytest.raises(BitstreamError, match=r"shorter|cannot be decoded"):
+        SymbolReader(writer.bytes()).read(np.zeros(200, np.int64), own)
+    with pytest.raises(BitstreamError, match="shorter"):
+        SymbolReader(b"").read(np.zeros(100, np.int64), own)
 
 
 def test_bits_are_those_of_the_tables():
@@ -245,6 +267,15 @@ def test_what_belongs_to_something_else_is_refused(change, said):
         decode(small("mean-scale"), packed(own._replace(**change)))
 
 
+@pytest.mark.parametrize("size", [(2**30, 1), (1, 2**24), (2**15, 2**15), (20000, 20000)])
+def test_forged_sizes_are_refused_before_memory_is_taken(size):
+    """The largest would take 100 GiB; a check that comes late would not come at all."""
+    own = unpacked(coded("mean-scale")[1])
+    for payload in (own.payload, b"", bytes(4000)):
+        with pytest.raises(BitstreamError, match=r"too short|at most 2\^30"):
+            decode(small("mean-scale"), packed(own._replace(height=size[0], width=size[1], payload=payload)))
+
+
 def test_a_name_longer_than_the_file():
     body = bytearray(packed(Coded("", b"12345678", 5, 5, b"12345678", b""))[:-8])
     body[5] = 255
@@ -265,6 +296,33 @@ def test_other_weights_and_other_tables_have_another_fingerprint():
         finally:
             weight[0, 0, 0, 0] -= 2.0**-20
     assert coding("mean-scale", codec, own).fingerprint == before
+
+
+@pytest.mark.parametrize("which", ["latents", "hyper"])
+def test_as_many_tables_as_there_are_scales_and_channels(which):
+    codec, own = made("mean-scale")
+    few = Tables(own[which].counts[:-1], own[which].offsets[:-1])
+    with pytest.raises(InputError, match=f"tables of {which}; expected {len(own[which].counts)}"):
+        coding("mean-scale", codec, {**own, which: few})
+
+
+def test_a_codec_without_scales_is_given_some_and_one_with_wrong_scales_is_refused():
+    codec = CODECS["elic"](**SMALL["elic"]).eval()
+    own = tables_of(codec)
+    assert len(coding("elic", codec, own).scales) == len(own["latents"].counts) == 64
+    for wrong in (scale_table().flip(0), -scale_table(), torch.full((64,), math.nan)):
+        codec.parts.groups[0].gaussian_conditional.scale_table = wrong
+        with pytest.raises(InputError, match="scales above 0 and ascending"):
+            coding("elic", codec, own)
+
+
+def test_latents_that_are_no_numbers_are_not_coded():
+    codec, own = CODECS["cheng2020"](N=4), made("cheng2020")[1]
+    codec.load_state_dict(made("cheng2020")[0].state_dict())
+    with torch.no_grad():
+        codec.parts.h_a[0].bias.fill_(math.nan)
+    with pytest.raises(InputError, match="cheng2020: its nets give latents that are no numbers"):
+        encode(coding("cheng2020", codec, own, floating=True), dead_leaves(8, 8, seed=1))
 
 
 @pytest.mark.parametrize("picture", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((0, 4, 3), np.uint8)])
@@ -357,6 +415,10 @@ def test_what_was_saved_is_loaded(files):
     assert name == "mean-scale"
     right, tables_ = made("mean-scale")
     for key, value in codec.state_dict().items():
+        before = right.state_dict()[key]
+        assert torch.equal(value, before)
+    save(files / "half.safetensors", name, SMALL[name], right, tables_, "a test", halved=True)
+    for key, value in load(files / "half.safetensors")[1].state_dict().items():
         before = right.state_dict()[key]
         assert torch.equal(value, before.half().float() if before.ndim == 4 else before)
     assert own["hyper"].offsets == tables_["hyper"].offsets

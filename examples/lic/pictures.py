@@ -111,3 +111,15 @@ def _leaf(random: np.random.Generator, along: Any, across: Any, radius: float) -
     elif kind < 0.4:
         made = made + random.normal(0, 0.025, (*along.shape, 1))
     return made
+
+
+def waves(height: int, width: int, *, seed: int) -> Picture:
+    """Smooth all over, each channel for itself, from black to full: what dead leaves have nothing of."""
+    random = np.random.default_rng(seed)
+    rows, columns = (at / max(height, width) for at in np.mgrid[0:height, 0:width])
+    made = np.empty((height, width, 3))
+    for channel in range(3):
+        down, right = random.uniform(-12, 12, 2)
+        bend, start = random.normal(0, 8), random.uniform(0, 2 * math.pi)
+        made[..., channel] = 0.5 + 0.6 * np.sin(down * rows + right * columns + bend * rows * columns + start)
+    return np.clip(np.rint(made * 255), 0, 255).astype(np.uint8)
