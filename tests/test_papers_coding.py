@@ -362,6 +362,25 @@ def run(*arguments: object) -> int:
     return main([str(argument) for argument in arguments])
 
 
+def test_pictures_that_would_lose_something_are_refused_and_turned_ones_are_turned(tmp_path):
+    image, picture = pytest.importorskip("PIL.Image"), dead_leaves(6, 9, seed=1)
+    own = image.fromarray(picture)
+    own.convert("RGBA").save(tmp_path / "a.png")
+    own.convert("LA").save(tmp_path / "b.png")
+    own.quantize(4).save(tmp_path / "c.png", transparency=1)
+    own.save(tmp_path / "d.png", transparency=(0, 0, 0))
+    image.fromarray(picture[..., 0].astype(np.uint16) * 257).save(tmp_path / "e.png")
+    for name in "abcde":
+        with pytest.raises(InputError, match=r"\.png: a picture (of mode|with a transparent colour)"):
+            read_picture(tmp_path / f"{name}.png")
+    exif = image.Exif()
+    exif[0x112] = 6  # a quarter to the right
+    own.save(tmp_path / "f.png", exif=exif)
+    assert np.array_equal(read_picture(tmp_path / "f.png"), np.rot90(picture, -1))
+    own.convert("L").save(tmp_path / "g.png")
+    assert np.ptp(read_picture(tmp_path / "g.png"), -1).max() == 0
+
+
 def test_encode_and_decode(files, capsys):
     own = ("--checkpoint", files / "small.safetensors")
     assert run("encode", files / "in.png", files / "a.bin", *own) == 0

@@ -26,14 +26,16 @@ Picture = npt.NDArray[np.uint8]
 
 
 def read_picture(path: Path) -> Picture:
-    """RGB of 8 bits; grey and palettes become RGB. Raises InputError."""
-    image = extra("PIL.Image")
+    """RGB of 8 bits, turned as its camera says; grey and palettes become RGB. Raises InputError."""
+    image, turned = extra("PIL.Image"), extra("PIL.ImageOps").exif_transpose
     image.MAX_IMAGE_PIXELS = MOST_PIXELS
     try:
         with image.open(path) as file:
             if file.mode not in ("RGB", "L", "P", "1"):
                 raise InputError(f"{path}: a picture of mode {file.mode}; expected RGB or grey of 8 bits: convert it")
-            return np.array(file.convert("RGB"), np.uint8)
+            if "transparency" in file.info:
+                raise InputError(f"{path}: a picture with a transparent colour; expected none: convert it")
+            return np.array(turned(file).convert("RGB"), np.uint8)
     except InputError:
         raise
     except Exception as error:  # Pillow raises many unrelated types for a bad file
