@@ -25,10 +25,10 @@ LARGEST_CODE = 23
 def too_many(bits: float, size: int) -> bool:
     """Whether symbols of so many bits cannot come from a payload of so many bytes.
 
-    The coder rounds probabilities to 24 bits, so a symbol may take a hundredth less than its table says, and it ends
-    with a word or two less than it holds.
+    The coder rounds probabilities to 24 bits, so a symbol may take up to a hundredth less than its table says, and a
+    payload ends up to two words before what it holds. Some room beyond both: no picture is refused for a rounding.
     """
-    return 0.99 * bits > 8 * size + 128
+    return 0.95 * bits > 8 * size + 128
 
 
 class SymbolWriter:
