@@ -8,6 +8,7 @@ import functools
 import math
 import random
 import sys
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -18,19 +19,21 @@ pytest.importorskip("constriction")
 pytest.importorskip("PIL")
 pytest.importorskip("safetensors")
 
+from examples.cps.nets import CPS
 from examples.kim2026 import ablation
 from examples.kim2026.__main__ import main
 from examples.kim2026.checkpoint import load, load_coding, save
-from examples.kim2026.coding import CODECS, coding
+from examples.kim2026.coding import CODECS, coding, tables_of
 from examples.lic.bitstream import BitstreamError, Coded, digest, packed, unpacked
 from examples.lic.codec import Codec
 from examples.lic.coding import Coding, decode, encode
 from examples.lic.densities import factorized_tables, gaussian_tables, scale_table
-from examples.lic.pictures import Picture, dead_leaves, psnr, read_picture, write_picture
+from examples.lic.pictures import Picture, dead_leaves, psnr, read_picture, waves, write_picture
 from examples.lic.running import Running
 from examples.lic.short import Short
 from examples.lic.symbols import MOST, SymbolReader, SymbolWriter
 from examples.lic.tables import TOTAL, Tables, integers, tables
+from examples.lic.training import Schedule, _crops
 from overlapcalc import InputError
 
 SMALL = {
@@ -85,6 +88,8 @@ def test_tables_are_integers_that_sum_to_2_to_the_16():
 def test_other_counts_are_refused(counts):
     with pytest.raises(ValueError, match="65536"):
         Tables((np.array(counts),), (0,))
+    with pytest.raises(ValueError, match="offsets of up to 1048577"):
+        Tables((np.array([1, TOTAL - 1]),), (-MOST - 1,))
 
 
 def test_a_gaussian_table_is_the_gaussian():
@@ -116,6 +121,26 @@ def test_symbols_come_back_whatever_they_are():
     reader.finish()
     with pytest.raises(BitstreamError, match="longer"):
         SymbolReader(writer.bytes()).finish()
+
+
+def test_escapes_around_powers_of_two_come_back():
+    own = gaussian_tables(torch.tensor([0.11]))
+    powers = 2 ** np.arange(21)
+    symbols = np.unique(np.clip([s * p + d for s in (-1, 1) for p in powers for d in range(-4, 5)], -MOST, MOST))
+    writer, indexes = SymbolWriter(), np.zeros(len(symbols), np.int64)
+    writer.write(symbols, indexes, own)
+    assert np.array_equal(SymbolReader(writer.bytes()).read(indexes, own), symbols)
+
+
+def test_symbols_that_cost_more_than_there_are_bytes_are_refused():
+    own = gaussian_tables(torch.tensor([30.0]))
+    writer = SymbolWriter()
+    writer.write(np.zeros(100, np.int64), np.zeros(100, np.int64), own)
+    SymbolReader(writer.bytes()).read(np.zeros(100, np.int64), own)
+    with pytest.raises(BitstreamError, match=r"shorter|cannot be decoded"):
+        SymbolReader(writer.bytes()).read(np.zeros(200, np.int64), own)
+    with pytest.raises(BitstreamError, match="shorter"):
+        SymbolReader(b"").read(np.zeros(100, np.int64), own)
 
 
 def test_bits_are_those_of_the_tables():
@@ -179,6 +204,19 @@ def test_a_codec_in_floats_by_blocks_goes_wrong():
         assert not np.array_equal(decode(floats, whole, running), right)
     data = encode(exact, picture)
     assert np.array_equal(decode(exact, data, running), decode(exact, data))
+
+
+def test_cps_is_coded_by_the_same_code():
+    torch.manual_seed(8)
+    codec = CPS(4).eval()
+    with torch.no_grad():
+        for p in codec.parts.g_a.parameters():
+            if p.ndim == 4:
+                p *= 3.0
+    own = coding("cps", codec, tables_of(codec))
+    data = encode(own, dead_leaves(70, 100, seed=1))
+    assert len(unpacked(data).payload) > 100
+    assert np.array_equal(decode(own, data, Running(80, "trim")), decode(own, data))
 
 
 # ---- bytes that are no picture ------------------------------------------------------------------------------------
@@ -245,6 +283,15 @@ def test_what_belongs_to_something_else_is_refused(change, said):
         decode(small("mean-scale"), packed(own._replace(**change)))
 
 
+@pytest.mark.parametrize("size", [(2**30, 1), (1, 2**24), (2**15, 2**15), (20000, 20000)])
+def test_forged_sizes_are_refused_before_memory_is_taken(size):
+    """The largest would take 100 GiB; a check that comes late would not come at all."""
+    own = unpacked(coded("mean-scale")[1])
+    for payload in (own.payload, b"", bytes(4000)):
+        with pytest.raises(BitstreamError, match=r"too short|at most 2\^30"):
+            decode(small("mean-scale"), packed(own._replace(height=size[0], width=size[1], payload=payload)))
+
+
 def test_a_name_longer_than_the_file():
     body = bytearray(packed(Coded("", b"12345678", 5, 5, b"12345678", b""))[:-8])
     body[5] = 255
@@ -267,6 +314,33 @@ def test_other_weights_and_other_tables_have_another_fingerprint():
     assert coding("mean-scale", codec, own).fingerprint == before
 
 
+@pytest.mark.parametrize("which", ["latents", "hyper"])
+def test_as_many_tables_as_there_are_scales_and_channels(which):
+    codec, own = made("mean-scale")
+    few = Tables(own[which].counts[:-1], own[which].offsets[:-1])
+    with pytest.raises(InputError, match=f"tables of {which}; expected {len(own[which].counts)}"):
+        coding("mean-scale", codec, {**own, which: few})
+
+
+def test_a_codec_without_scales_is_given_some_and_one_with_wrong_scales_is_refused():
+    codec = CODECS["elic"](**SMALL["elic"]).eval()
+    own = tables_of(codec)
+    assert len(coding("elic", codec, own).scales) == len(own["latents"].counts) == 64
+    for wrong in (scale_table().flip(0), -scale_table(), torch.full((64,), math.nan)):
+        codec.parts.groups[0].gaussian_conditional.scale_table = wrong
+        with pytest.raises(InputError, match="scales above 0 and ascending"):
+            coding("elic", codec, own)
+
+
+def test_latents_that_are_no_numbers_are_not_coded():
+    codec, own = CODECS["cheng2020"](N=4), made("cheng2020")[1]
+    codec.load_state_dict(made("cheng2020")[0].state_dict())
+    with torch.no_grad():
+        codec.parts.h_a[0].bias.fill_(math.nan)
+    with pytest.raises(InputError, match="cheng2020: its nets give latents that are no numbers"):
+        encode(coding("cheng2020", codec, own, floating=True), dead_leaves(8, 8, seed=1))
+
+
 @pytest.mark.parametrize("picture", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((0, 4, 3), np.uint8)])
 def test_what_is_no_picture_is_refused(picture):
     with pytest.raises(InputError, match="a picture of shape"):
@@ -286,6 +360,25 @@ def files(tmp_path):
 
 def run(*arguments: object) -> int:
     return main([str(argument) for argument in arguments])
+
+
+def test_pictures_that_would_lose_something_are_refused_and_turned_ones_are_turned(tmp_path):
+    image, picture = pytest.importorskip("PIL.Image"), dead_leaves(6, 9, seed=1)
+    own = image.fromarray(picture)
+    own.convert("RGBA").save(tmp_path / "a.png")
+    own.convert("LA").save(tmp_path / "b.png")
+    own.quantize(4).save(tmp_path / "c.png", transparency=1)
+    own.save(tmp_path / "d.png", transparency=(0, 0, 0))
+    image.fromarray(picture[..., 0].astype(np.uint16) * 257).save(tmp_path / "e.png")
+    for name in "abcde":
+        with pytest.raises(InputError, match=r"\.png: a picture (of mode|with a transparent colour)"):
+            read_picture(tmp_path / f"{name}.png")
+    exif = image.Exif()
+    exif[0x112] = 6  # a quarter to the right
+    own.save(tmp_path / "f.png", exif=exif)
+    assert np.array_equal(read_picture(tmp_path / "f.png"), np.rot90(picture, -1))
+    own.convert("L").save(tmp_path / "g.png")
+    assert np.ptp(read_picture(tmp_path / "g.png"), -1).max() == 0
 
 
 def test_encode_and_decode(files, capsys):
@@ -358,6 +451,10 @@ def test_what_was_saved_is_loaded(files):
     right, tables_ = made("mean-scale")
     for key, value in codec.state_dict().items():
         before = right.state_dict()[key]
+        assert torch.equal(value, before)
+    save(files / "half.safetensors", name, SMALL[name], right, tables_, "a test", halved=True)
+    for key, value in load(files / "half.safetensors")[1].state_dict().items():
+        before = right.state_dict()[key]
         assert torch.equal(value, before.half().float() if before.ndim == 4 else before)
     assert own["hyper"].offsets == tables_["hyper"].offsets
     assert load_coding(files / "small.safetensors").fingerprint == load_coding(files / "small.safetensors").fingerprint
@@ -396,6 +493,24 @@ def test_the_checkpoints_that_come_with_the_examples(name):
     assert 8 * len(data) / 128**2 < 1.5
     assert psnr(picture, decode(own, data)) > 20
     assert Path(path_of(name)).stat().st_size < 600 * 1024
+
+
+def reached(pictures: np.ndarray) -> set[tuple[int, ...]]:
+    """Corners of the cube of colours that some sample of the pictures is near to."""
+    colours = pictures.reshape(-1, 3).astype(float) / 255
+    return {corner for corner in product((0, 1), repeat=3) if (abs(colours - corner).max(1) < 0.1).any()}
+
+
+def test_training_shows_every_colour_and_dead_leaves_do_not():
+    """A codec that was trained on dull pictures alone decoded red at 9 dB."""
+    leaves = np.stack([dead_leaves(256, 256, seed=1000 + i, leaves=200) for i in range(6)])
+    assert len(reached(leaves)) < 8
+    random_, pictures = np.random.default_rng(1), torch.from_numpy(leaves).permute(0, 3, 1, 2)
+    crops = torch.cat([_crops(pictures, Schedule(), random_) for _ in range(60)])[..., ::2, ::2]
+    assert crops.min() >= 0
+    assert crops.max() <= 1
+    assert len(reached((255 * crops).permute(0, 2, 3, 1).numpy())) == 8
+    assert len(reached(np.stack([waves(256, 256, seed=i) for i in range(16)]))) == 8
 
 
 # ---- the ablation -------------------------------------------------------------------------------------------------

@@ -91,6 +91,25 @@ def test_sums_beyond_53_bits_are_refused_by_name(weight):
         assert exact(net, activations=Grid(12, 12)) is not net  # the way out
 
 
+@pytest.mark.parametrize("bias", [float("nan"), float("inf"), -(2.0**60)])
+def test_a_bias_that_is_too_large_or_no_number_is_refused_by_name(bias):
+    net = nn.Sequential(nn.Conv2d(1, 1, 1))
+    with torch.no_grad():
+        net[0].bias.fill_(bias)
+    with pytest.raises(InputError, match=r"^net\.0: a weight or bias of"):
+        exact(net)
+
+
+@pytest.mark.parametrize(("buffer", "value"), [("beta_reparam", 1.5), ("gamma_reparam", 1.5)])
+def test_a_gdn_that_could_divide_by_zero_or_take_the_root_of_less_is_refused(buffer, value):
+    """Its bounds are in the checkpoint: a pedestal above the square of what is stored makes it negative."""
+    net = nn.Sequential(GDN(2))
+    exact(net)
+    getattr(net[0], buffer).pedestal.fill_(value)
+    with pytest.raises(InputError, match=r"^net\.0: gamma below 0, or beta not above it"):
+        exact(net)
+
+
 @pytest.mark.parametrize("groups", [1, 2])
 @pytest.mark.parametrize("transposed", [False, True])
 def test_the_bound_is_no_less_than_what_an_input_can_reach(groups, transposed):

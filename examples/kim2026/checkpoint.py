@@ -27,9 +27,19 @@ def path_of(name: str) -> Path:
     return FOLDER / f"{name}.safetensors"
 
 
-def save(path: Path, name: str, arguments: dict[str, Any], codec: Codec, tables: dict[str, Tables], made: str) -> None:
-    """Weights of convolutions are halved to 16 bits. arguments: of the codec's class. made: the command."""
-    state = {key: value.half() if value.ndim == 4 else value for key, value in codec.state_dict().items()}
+def save(
+    path: Path,
+    name: str,
+    arguments: dict[str, Any],
+    codec: Codec,
+    tables: dict[str, Tables],
+    made: str,
+    *,
+    halved: bool = False,
+) -> None:
+    """arguments: of the codec's class. made: the command, or what else made it. halved: weights of convolutions are
+    rounded to 16 bits, so that the file is half as large and the codec slightly another."""
+    state = {key: value.half() if halved and value.ndim == 4 else value for key, value in codec.state_dict().items()}
     state = {key: value.contiguous() for key, value in state.items() if value.numel()}
     for which, table in tables.items():
         for key, numbers in zip(_FLAT, table.flat(), strict=True):

@@ -12,8 +12,10 @@ from torch import Tensor, nn
 from examples.lic.bitstream import digest
 from examples.lic.codec import Codec, Group
 from examples.lic.coding import Coding, Pass, walk
+from examples.lic.densities import factorized_tables, gaussian_tables, scale_table
 from examples.lic.exact import ACTIVATIONS, FINEST, SQUARES, OnlyExact, exact
 from examples.lic.tables import Tables
+from overlapcalc import InputError
 
 from .nets import (
     Cheng2020AnchorCheckerboard,
@@ -73,6 +75,8 @@ def coding(name: str, codec: Codec, tables: dict[str, Tables], *, floating: bool
     Raises InputError where a net has no exact form, or calls an operator that IEEE 754 does not fix.
     """
     parts = codec.parts
+    scales, medians = parts.groups[0].gaussian_conditional.scale_table, parts.entropy_bottleneck.medians.flatten()
+    _check_tables(name, tables, scales, medians)
 
     def made(called: str, net: nn.Module) -> nn.Module:
         return net.eval() if floating else exact(net, called=called)
@@ -88,8 +92,8 @@ def coding(name: str, codec: Codec, tables: dict[str, Tables], *, floating: bool
             step if step.net is None else step._replace(net=made(f"pass {i}", step.net))
             for i, step in enumerate(passes(codec))
         ),
-        medians=parts.entropy_bottleneck.medians.flatten().to(dtype),
-        scales=parts.groups[0].gaussian_conditional.scale_table.to(dtype),
+        medians=medians.to(dtype),
+        scales=scales.to(dtype),
         latent_tables=tables["latents"],
         hyper_tables=tables["hyper"],
         fingerprint=fingerprint(name, codec, tables, floating),
@@ -99,6 +103,28 @@ def coding(name: str, codec: Codec, tables: dict[str, Tables], *, floating: bool
         with OnlyExact(name):
             walk(own)
     return own
+
+
+def _check_tables(name: str, tables: dict[str, Tables], scales: Tensor, medians: Tensor) -> None:
+    for which, expected in (("latents", len(scales)), ("hyper", len(medians))):
+        if not expected or len(tables[which].counts) != expected:
+            raise InputError(f"{name}: {len(tables[which].counts)} tables of {which}; expected {expected}, at least 1")
+    if not (bool(torch.isfinite(medians).all()) and bool((scales > 0).all()) and bool((scales.diff() > 0).all())):
+        raise InputError(
+            f"{name}: its medians must be finite, its scales above 0 and ascending; take another checkpoint"
+        )
+
+
+def tables_of(codec: Codec) -> dict[str, Tables]:
+    """The integer tables of a trained codec, by what it learned. One without scales is given those of CompressAI."""
+    for group in codec.parts.groups:
+        own = group.gaussian_conditional
+        if not own.scale_table.numel():
+            own.scale_table = scale_table()
+    return {
+        "latents": gaussian_tables(codec.parts.groups[0].gaussian_conditional.scale_table),
+        "hyper": factorized_tables(codec.parts.entropy_bottleneck),
+    }
 
 
 def fingerprint(name: str, codec: Codec, tables: dict[str, Tables], floating: bool) -> bytes:

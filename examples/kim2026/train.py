@@ -9,11 +9,10 @@ from typing import Any
 
 import torch
 
-from examples.lic.densities import factorized_tables, gaussian_tables
 from examples.lic.training import Schedule, train
 
 from .checkpoint import path_of, save
-from .coding import CODECS
+from .coding import CODECS, tables_of
 
 SMALL: dict[str, dict[str, Any]] = {
     "mean-scale": {"N": 16, "M": 24},
@@ -37,15 +36,11 @@ def main(arguments: list[str] | None = None) -> None:
     codec = CODECS[given.codec](**SMALL[given.codec])
     start = time.perf_counter()
     train(codec, Schedule(steps=given.steps, seed=given.seed, rate=given.rate))
-    parts = codec.parts
-    tables = {
-        "latents": gaussian_tables(parts.groups[0].gaussian_conditional.scale_table),
-        "hyper": factorized_tables(parts.entropy_bottleneck),
-    }
     own = f"{given.codec} --steps {given.steps} --seed {given.seed} --rate {given.rate}"
     path = given.out or path_of(given.codec)
     path.parent.mkdir(exist_ok=True)
-    save(path, given.codec, SMALL[given.codec], codec, tables, f"python -m examples.kim2026.train {own}")
+    made = f"python -m examples.kim2026.train {own}"
+    save(path, given.codec, SMALL[given.codec], codec, tables_of(codec), made, halved=True)
     print(f"{path.name}: {path.stat().st_size / 1024:.0f} KiB, {time.perf_counter() - start:.0f} s")
 
 

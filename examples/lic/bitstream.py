@@ -46,6 +46,11 @@ def digest(*parts: bytes) -> bytes:
     return found.digest()
 
 
+def is_size(height: int, width: int) -> bool:
+    """Whether a picture may be so large. A single line counts as 64, for it is padded to that."""
+    return height > 0 and width > 0 and max(height, 64) * max(width, 64) <= MOST_PIXELS
+
+
 def packed(coded: Coded) -> bytes:
     """The bytes of a coded picture."""
     name = coded.codec.encode("ascii")
@@ -73,7 +78,7 @@ def unpacked(data: bytes) -> Coded:
     name = body[len(MAGIC) + 2 : place]
     fingerprint, place = body[place : place + DIGEST], place + DIGEST
     height, width = _SIZES.unpack_from(body, place)
-    if not (height and width and height * width <= MOST_PIXELS):
+    if not is_size(height, width):
         raise BitstreamError(f"a picture of {width}x{height}; expected at least 1x1 and at most 2^30 pixels")
     place += _SIZES.size
     return Coded(

@@ -20,11 +20,11 @@ from torch import Tensor, nn
 
 from overlapcalc import InputError
 
-from .bitstream import MOST_PIXELS, BitstreamError, Coded, digest, packed, unpacked
+from .bitstream import BitstreamError, Coded, digest, is_size, packed, unpacked
 from .checkerboard import anchors
 from .pictures import Picture
 from .running import Running, Runs
-from .symbols import MOST, SymbolReader, SymbolWriter
+from .symbols import MOST, SymbolReader, SymbolWriter, too_many
 from .tables import Integers, Tables
 
 
@@ -73,12 +73,14 @@ def encode(coding: Coding, picture: Picture, running: Runs | None = None) -> byt
     if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or 0 in picture.shape:
         raise InputError(f"a picture of shape {picture.shape} and type {picture.dtype}; expected (H, W, 3) bytes")
     height, width = picture.shape[:2]
-    if height * width > MOST_PIXELS:
+    if not is_size(height, width):
         raise InputError(f"a picture of {width}x{height}; expected at most 2^30 pixels: cut it")
     running = running or Running()
     writer, written = SymbolWriter(), []
 
     def code(values: Tensor, indexes: Integers, tables: Tables) -> Tensor:
+        if not bool(torch.isfinite(values).all()):
+            raise InputError(f"{coding.name}: its nets give latents that are no numbers; its weights are damaged")
         symbols = torch.clamp(torch.round(values), -MOST, MOST)
         numbers = symbols.numpy().astype(np.int64)
         writer.write(numbers, indexes, tables)
@@ -107,6 +109,10 @@ def decode(coding: Coding, data: bytes, running: Runs | None = None) -> Picture:
         return torch.from_numpy(numbers).to(coding.dtype)
 
     high, wide = (-(-n // coding.multiple) for n in (coded.height, coded.width))
+    if too_many(high * wide * _least_bits(coding), len(coded.payload)):  # before memory is taken for them
+        raise BitstreamError(
+            f"a payload of {len(coded.payload)} bytes is too short for a picture of {coded.width}x{coded.height}"
+        )
     z = torch.zeros(1, len(coding.medians), high, wide, dtype=coding.dtype)
     y_hat = _latents(coding, running, _Known(z, None), code)
     reader.finish()
@@ -155,6 +161,15 @@ def _latents(
         own = means if known.y is None else known.y[:, step.start : step.stop] - means
         part[where] = code(own[where], indexes, coding.latent_tables) + means[where]
     return y_hat
+
+
+def _least_bits(coding: Coding) -> float:
+    """What the symbols of one hyper latent's position take if every one is the likeliest that there is."""
+    hyper, latent = (
+        [float(own.bits(i).min()) for i in range(len(own.counts))]
+        for own in (coding.hyper_tables, coding.latent_tables)
+    )
+    return sum(hyper) + (coding.multiple // LATENT) ** 2 * coding.passes[-1].stop * min(latent)
 
 
 def _padded(coding: Coding, picture: Picture) -> Tensor:

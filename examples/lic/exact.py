@@ -124,7 +124,10 @@ def exact_form(layer: nn.Module, path: str, activations: Grid) -> nn.Module | No
     if type(layer) is GDN:
         gamma = _non_negative(layer.gamma_reparam, layer.gamma)[:, :, None, None]
         beta = _non_negative(layer.beta_reparam, layer.beta)
-        return ExactGDN(exact_conv(gamma, beta, {}, SQUARES, path), inverse=layer.inverse)
+        norm = exact_conv(gamma, beta, {}, SQUARES, path)
+        if not (bool((norm.weight >= 0).all()) and bool((norm.bias > 0).all())):
+            raise InputError(f"{path}: gamma below 0, or beta not above it: its bounds are not those of a GDN")
+        return ExactGDN(norm, inverse=layer.inverse)
     if type(layer) is nn.Sigmoid:
         return ExactSigmoid()
     return None
@@ -158,9 +161,10 @@ def exact_conv(
     weight = weight.double()
     outputs = weight.shape[1] * groups if transposed else weight.shape[0]
     bias = torch.zeros(outputs, dtype=torch.float64) if bias is None else bias.double()
-    largest = max(float(weight.abs().max()), float(bias.abs().max()))
-    if not largest < 2.0**MANTISSA:
-        raise InputError(f"{path}: a weight or bias of {largest:g}; expected finite numbers below 2^{MANTISSA}")
+    for numbers in (weight, bias):  # one by one: Python's max may lose a NaN
+        largest = float(numbers.abs().max())
+        if not largest < 2.0**MANTISSA:
+            raise InputError(f"{path}: a weight or bias of {largest:g}; expected finite numbers below 2^{MANTISSA}")
     for fraction in range(FINEST, COARSEST - 1, -1):
         taps = torch.round(weight * 2.0**fraction)
         constant = torch.round(bias * 2.0 ** (fraction + grid.fraction))

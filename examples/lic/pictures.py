@@ -26,14 +26,16 @@ Picture = npt.NDArray[np.uint8]
 
 
 def read_picture(path: Path) -> Picture:
-    """RGB of 8 bits; grey and palettes become RGB. Raises InputError."""
-    image = extra("PIL.Image")
+    """RGB of 8 bits, turned as its camera says; grey and palettes become RGB. Raises InputError."""
+    image, turned = extra("PIL.Image"), extra("PIL.ImageOps").exif_transpose
     image.MAX_IMAGE_PIXELS = MOST_PIXELS
     try:
         with image.open(path) as file:
             if file.mode not in ("RGB", "L", "P", "1"):
                 raise InputError(f"{path}: a picture of mode {file.mode}; expected RGB or grey of 8 bits: convert it")
-            return np.array(file.convert("RGB"), np.uint8)
+            if "transparency" in file.info:
+                raise InputError(f"{path}: a picture with a transparent colour; expected none: convert it")
+            return np.array(turned(file).convert("RGB"), np.uint8)
     except InputError:
         raise
     except Exception as error:  # Pillow raises many unrelated types for a bad file
@@ -111,3 +113,15 @@ def _leaf(random: np.random.Generator, along: Any, across: Any, radius: float) -
     elif kind < 0.4:
         made = made + random.normal(0, 0.025, (*along.shape, 1))
     return made
+
+
+def waves(height: int, width: int, *, seed: int) -> Picture:
+    """Smooth all over, each channel for itself, from black to full: what dead leaves have nothing of."""
+    random = np.random.default_rng(seed)
+    rows, columns = (at / max(height, width) for at in np.mgrid[0:height, 0:width])
+    made = np.empty((height, width, 3))
+    for channel in range(3):
+        down, right = random.uniform(-12, 12, 2)
+        bend, start = random.normal(0, 8), random.uniform(0, 2 * math.pi)
+        made[..., channel] = 0.5 + 0.6 * np.sin(down * rows + right * columns + bend * rows * columns + start)
+    return np.clip(np.rint(made * 255), 0, 255).astype(np.uint8)

@@ -22,6 +22,15 @@ LARGEST_CODE = 23
 """Bits of an escape: 2 * (|symbol| + |offset|) + 1 stays below 2^23."""
 
 
+def too_many(bits: float, size: int) -> bool:
+    """Whether symbols of so many bits cannot come from a payload of so many bytes.
+
+    The coder rounds probabilities to 24 bits, so a symbol may take up to a hundredth less than its table says, and a
+    payload ends up to two words before what it holds. Some room beyond both: no picture is refused for a rounding.
+    """
+    return 0.95 * bits > 8 * size + 128
+
+
 class SymbolWriter:
     """Takes arrays of symbols, gives bytes."""
 
@@ -44,7 +53,7 @@ class SymbolWriter:
         """Elias' gamma code: how many bits, then all of them but the first."""
         if not len(codes):
             return
-        bits = np.floor(np.log2(codes + 1)).astype(np.int32)
+        bits = np.frexp(codes + 1.0)[1].astype(np.int32) - 1  # a logarithm may be off by one at powers of 2
         self._coder.encode(bits, _uniform(LARGEST_CODE))
         longer = bits > 0
         if longer.any():
@@ -63,6 +72,8 @@ class SymbolReader:
     def __init__(self, data: bytes) -> None:
         if len(data) % 4:
             raise BitstreamError(f"a payload of {len(data)} bytes; expected a multiple of 4")
+        self._size = len(data)
+        self._bits = 0.0
         words = _little_endian(np.frombuffer(data, np.uint32).copy())
         self._coder = extra("constriction").stream.queue.RangeDecoder(words)
 
@@ -72,6 +83,7 @@ class SymbolReader:
         for index in np.unique(indexes):
             places = np.flatnonzero(indexes == index)
             own = self._decode(_model(tables, int(index)), len(places))
+            self._spent(float(tables.bits(int(index))[own].sum()))
             symbols[places] = own + tables.offsets[index]
             escape = len(tables.counts[index]) - 1
             escaped.append((places[own == escape], tables.offsets[index], escape))
@@ -82,6 +94,12 @@ class SymbolReader:
             symbols[places] = offset + np.where(own % 2 == 1, -(own + 1) // 2, own // 2 + escape)
             start += len(places)
         return symbols
+
+    def _spent(self, bits: float) -> None:
+        """Beyond its end the coder reads what is not there; symbols say so that cost more than there is."""
+        self._bits += bits
+        if too_many(self._bits, self._size):
+            raise BitstreamError("the payload is shorter than its picture; it is no picture of this codec")
 
     def _escapes(self, number: int) -> Integers:
         if not number:

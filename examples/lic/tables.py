@@ -6,6 +6,7 @@ that were made of them, and neither side computes a density again.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,8 @@ Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 TOTAL = 2**16
+FARTHEST = 2**20
+"""No table begins farther from 0."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,13 @@ class Tables:
                 raise ValueError(f"table {i}: {len(counts)} counts that sum to {int(counts.sum())}, not to {TOTAL}")
         if len(self.offsets) != len(self.counts):
             raise ValueError(f"{len(self.offsets)} offsets for {len(self.counts)} tables")
+        if any(abs(offset) > FARTHEST for offset in self.offsets):
+            raise ValueError(f"offsets of up to {max(map(abs, self.offsets))}; expected at most {FARTHEST}")
+
+    def bits(self, index: int) -> Floats:
+        """What each symbol of a table costs, the escape last."""
+        found: Floats = math.log2(TOTAL) - np.log2(self.counts[index])
+        return found
 
     def flat(self) -> tuple[Integers, Integers, Integers]:
         """All counts one after the other, the number of them per table, and the offsets."""

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from .codec import Codec
-from .densities import scale_table
-from .pictures import dead_leaves
+from .pictures import dead_leaves, waves
 
 LEARNING = 2e-3
 """Of Adam, until 60 % of the steps; then 0.3 of it, in the end 0.1."""
@@ -29,13 +28,15 @@ class Schedule:
     batch: int = 4
     crop: int = 128
     pictures: int = 48
-    """Made once, 256x256; every step takes crops of them, turned and mirrored."""
+    """Made once, 256x256, every third of them waves; every step takes crops, turned, mirrored and coloured."""
 
 
 def train(codec: Codec, schedule: Schedule, *, say: Callable[[str], object] = print) -> None:
-    """Trains in place, and leaves the codec in eval mode with its table of scales."""
+    """Trains in place, and leaves the codec in eval mode."""
     random = np.random.default_rng(schedule.seed)
-    made = [dead_leaves(256, 256, seed=1000 * schedule.seed + i) for i in range(schedule.pictures)]
+    made = [
+        (dead_leaves if i % 3 else waves)(256, 256, seed=1000 * schedule.seed + i) for i in range(schedule.pictures)
+    ]
     pictures = torch.from_numpy(np.stack(made)).permute(0, 3, 1, 2)
     quantiles = [p for name, p in codec.named_parameters() if name.endswith("quantiles")]
     weights = [p for name, p in codec.named_parameters() if not name.endswith("quantiles")]
@@ -60,8 +61,6 @@ def train(codec: Codec, schedule: Schedule, *, say: Callable[[str], object] = pr
         if step % 100 == 0 or step == schedule.steps - 1:
             say(f"step {step}: {bits.item():.3f} bpp, {-10 * math.log10(error.item()):.2f} dB")
     codec.eval()
-    for own in codec.parts.groups:
-        own.gaussian_conditional.scale_table = scale_table()
 
 
 def _crops(pictures: Tensor, schedule: Schedule, random: np.random.Generator) -> Tensor:
@@ -72,5 +71,13 @@ def _crops(pictures: Tensor, schedule: Schedule, random: np.random.Generator) ->
         part = picture[:, top : top + schedule.crop, left : left + schedule.crop]
         if random.random() < 0.5:
             part = part.flip(2)
-        found.append(part.rot90(int(random.integers(4)), (1, 2)))
-    return torch.stack(found).float() / 255
+        part = part.rot90(int(random.integers(4)), (1, 2)).float() / 255
+        found.append(_coloured(part, random) if random.random() < 0.5 else part)
+    return torch.stack(found)
+
+
+def _coloured(part: Tensor, random: np.random.Generator) -> Tensor:
+    """Each channel in a contrast of its own, turned over or flat, too, so that colours fill the whole cube: a codec
+    that never saw a pure red makes brown of it."""
+    contrast, middle = (torch.from_numpy(random.uniform(*ends, (3, 1, 1))).float() for ends in ((-2, 2), (0, 1)))
+    return torch.clamp(middle + contrast * (part - part.mean()), 0, 1)
