@@ -68,9 +68,13 @@ def _by_onednn(x: Tensor, weight: Tensor, stride: list[int], groups: int) -> boo
 
 
 def _convolution(x: Tensor, out: Tensor) -> int:
-    """The kernel reads and writes blocks of channels, then the result is copied into the usual order."""
+    """The kernel reads and writes blocks of channels, then the result is copied into the usual order.
+
+    A part of a tensor, as phases of transposed convolutions read it, is copied first.
+    """
     source = _blocked(x) if x.shape[1] >= _lanes() else 0
-    return max(source + _blocked(out), _blocked(out) + bytes_in(out))
+    copied = 0 if x.is_contiguous() or x.is_contiguous(memory_format=torch.channels_last) else bytes_in(x)
+    return copied + max(source + _blocked(out), _blocked(out) + bytes_in(out))
 
 
 def _transposed(x: Tensor, out: Tensor) -> int:
