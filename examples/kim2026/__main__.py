@@ -8,9 +8,10 @@ from pathlib import Path
 
 from examples.lic.bitstream import unpacked
 from examples.lic.coding import decode, encode
-from examples.lic.pictures import Picture, psnr, read_picture, write_file, write_picture
+from examples.lic.pictures import Picture, psnr, read_picture, write_picture
 from examples.lic.running import SCHEDULES, Running
 from overlapcalc import InputError, OverlapcalcError
+from overlapcalc.complete import complete
 
 from .checkpoint import load_coding, path_of
 from .coding import CODECS
@@ -52,7 +53,7 @@ def _encode(given: argparse.Namespace) -> str:
     running = Running(given.block, given.schedule)
     data = encode(coding, picture, running)
     decoded = None if given.no_check else decode(coding, data, running)
-    write_file(given.target, lambda file: file.write(data))
+    complete(given.target, lambda file: file.write(data))
     return _summary(data, picture.shape[:2], None if decoded is None else psnr(picture, decoded))
 
 

@@ -12,9 +12,9 @@ import torch
 from examples.lic.codec import Codec
 from examples.lic.coding import Coding
 from examples.lic.extra import extra
-from examples.lic.pictures import write_file
 from examples.lic.tables import Tables
 from overlapcalc import InputError
+from overlapcalc.complete import complete
 
 from .coding import CODECS, coding
 
@@ -46,7 +46,7 @@ def save(
             state[f"tables.{which}.{key}"] = torch.from_numpy(numbers.astype(np.int32))
     about = {"codec": name, "arguments": json.dumps(arguments), "made by": made}
     data = extra("safetensors.torch").save(state, metadata=about)
-    write_file(path, lambda file: file.write(data))
+    complete(path, lambda file: file.write(data))
 
 
 def load(path: Path) -> tuple[str, Codec, dict[str, Tables]]:

@@ -6,18 +6,15 @@ and Huang, 2001). Here they carry gradients, stripes and noise, so that a codec 
 
 from __future__ import annotations
 
-import contextlib
 import math
-import os
-import tempfile
-from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from overlapcalc import InputError
+from overlapcalc.complete import complete
 
 from .bitstream import MOST_PIXELS
 from .extra import extra
@@ -45,25 +42,7 @@ def read_picture(path: Path) -> Picture:
 def write_picture(path: Path, picture: Picture) -> None:
     """As PNG, complete or not at all. Raises InputError."""
     made = extra("PIL.Image").fromarray(picture)
-    write_file(path, lambda file: made.save(file, "PNG", optimize=True))
-
-
-def write_file(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
-    """What `write` puts into a file appears under its name when it is complete. Raises InputError."""
-    temporary = ""
-    try:
-        handle, temporary = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "wb") as file:
-            write(file)
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise InputError(f"{path}: {_reason(error)}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
+    complete(path, lambda file: made.save(file, "PNG", optimize=True))
 
 
 def _reason(error: Exception) -> str:
