@@ -16,8 +16,9 @@ Extents = dict[str, Span]
 
 
 def extents_for(net: Propagation, axis: str, outputs: Mapping[str, Span]) -> Extents:
-    """What every tensor must hold along an axis so that these nodes can be computed where they are wanted."""
-    wanted: Extents = dict(outputs)
+    """What every tensor must hold along an axis so that these outputs, by the names that are shown, can be given."""
+    nodes = dict(net.graph.outputs)
+    wanted: Extents = {nodes[shown]: span for shown, span in outputs.items()}
     for name in reversed(net.graph.order):
         span = wanted.get(name)
         if span is None:
@@ -48,19 +49,22 @@ def joined(a: Span | None, b: Span) -> Span:
 class Stream:
     """Bands in order along one axis: every tensor is computed once, from where it ended before.
 
-    outputs: all that will ever be asked for. A tensor begins where that needs it first, so there are no gaps.
+    outputs: the nodes of those outputs that have the axis, by the names that are shown. A tensor begins where all of
+    them together need it first, so there are no gaps.
     """
 
-    def __init__(self, net: Propagation, axis: str, outputs: Mapping[str, Span]) -> None:
+    def __init__(self, net: Propagation, axis: str) -> None:
         self.net, self.axis = net, axis
-        self.all = extents_for(net, axis, outputs)
+        sizes = {shown: net.size(node, axis) for shown, node in net.graph.outputs}
+        self.outputs = {shown: node for shown, node in net.graph.outputs if sizes[shown] is not None}
+        self.all = extents_for(net, axis, {shown: Span(0, sizes[shown] or 1) for shown in self.outputs})
         self.done = {name: span.start for name, span in self.all.items()}
         self._readers = {name: list(self._reading(name)) for name in self.all}
 
     def next(self, outputs: Mapping[str, Span]) -> Extents:
         """What every node computes now so that these outputs can be given; nodes that have enough are not named."""
         fresh: Extents = {}
-        wanted = dict(outputs)
+        wanted = {self.outputs[shown]: span for shown, span in outputs.items() if shown in self.outputs}
         for name in reversed(self.net.graph.order):
             span = wanted.get(name)
             if span is None or span.stop <= self.done[name]:

@@ -115,19 +115,16 @@ def _bands(net: Propagation, made: Plan, costs: Costs) -> Iterator[Moment]:
     """The column with the most to hold, band by band; of each tensor the rows that are still to be read."""
     axis = made.stream_axis
     assert axis is not None
-    nodes = dict(net.graph.outputs)
     regions: dict[str, dict[str, Span]] = {node.name: {} for node in net.graph}
     for other, strip in made.strips.items():
         if other != axis:
             slot = max(strip.slots, key=lambda slot: sum(span.length for span in slot.tiles.values()))
-            wanted = extents_for(net, other, {nodes[shown]: span for shown, span in slot.outputs.items()})
-            for name, span in wanted.items():
+            for name, span in extents_for(net, other, slot.outputs).items():
                 regions[name][other] = span
-    along = {shown: node for shown, node in nodes.items() if net.size(node, axis) is not None}
-    stream = Stream(net, axis, {node: Span(0, net.size(node, axis) or 1) for node in along.values()})
+    stream = Stream(net, axis)
     rows: dict[str, Span] = {}
     for slot in made.strips[axis].slots:
-        fresh = stream.next({along[shown]: span for shown, span in slot.outputs.items() if shown in along})
+        fresh = stream.next(slot.outputs)
         for node in net.graph:
             if node.name not in fresh:
                 continue

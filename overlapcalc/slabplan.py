@@ -17,7 +17,7 @@ from .lattice import Lattice
 from .named import Named
 from .plan import Plan
 from .reach import Propagation
-from .tiling import Cutter, Slot, Strip
+from .tiling import Cutter, Strip
 from .work import Costs, Work
 
 DEFAULT_BAND = 32
@@ -88,7 +88,11 @@ def calls(
     """The regions that are computed together, and how many times regions of these sizes are."""
     groups: list[list[tuple[str, Extents, int]]] = []
     for axis, strip in strips.items():
-        wanted = _bands(net, axis, strip) if axis == along else [_extents(net, axis, slot) for slot in strip.slots]
+        wanted = (
+            _bands(net, axis, strip)
+            if axis == along
+            else [extents_for(net, axis, slot.outputs) for slot in strip.slots]
+        )
         lattice = Lattice(net, axis)
         kinds: dict[object, Extents] = {}
         counted: Counter[object] = Counter()
@@ -109,17 +113,11 @@ def calls(
         yield regions, prod(times for _, _, times in chosen)
 
 
-def _extents(net: Propagation, axis: str, slot: Slot) -> Extents:
-    nodes = dict(net.graph.outputs)
-    return extents_for(net, axis, {nodes[shown]: span for shown, span in slot.outputs.items()})
-
-
 def _bands(net: Propagation, axis: str, strip: Strip) -> Iterator[Extents]:
     """What every tensor gains with each band of a stream."""
-    nodes = {shown: node for shown, node in net.graph.outputs if net.size(node, axis) is not None}
-    stream = Stream(net, axis, {node: Span(0, net.size(node, axis) or 1) for node in nodes.values()})
+    stream = Stream(net, axis)
     for slot in strip.slots:
-        fresh = stream.next({nodes[shown]: span for shown, span in slot.outputs.items()})
+        fresh = stream.next(slot.outputs)
         for name, span in fresh.items():
             stream.done[name] = span.stop
         yield fresh

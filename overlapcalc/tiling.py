@@ -110,7 +110,7 @@ class Cutter:
                     outputs[shown] = Span(a, b)
             if not outputs:
                 continue
-            wanted = extents_for(self.net, self.axis, {nodes[shown]: span for shown, span in outputs.items()})
+            wanted = extents_for(self.net, self.axis, outputs)
             tiles = {name: wanted.get(name) for name in self.inputs}
             held = Named({name: span for name, span in tiles.items() if span is not None})
             slots.append(Slot(Named(outputs), Named(tiles), held, Named(outputs), 0, 0))

@@ -28,7 +28,7 @@ from .store import Image, read
 def trimmed(frame: Frame, calls: Runnable, plan: Plan, inputs: Mapping[str, Image]) -> Iterator[Block]:
     """Run every block of a plan by itself. Raises NoSlabError."""
     for cell in plan.cells():
-        regions = _regions(frame, {axis: _along(frame, axis, slot) for axis, slot in cell.items()})
+        regions = _regions(frame, {axis: extents_for(frame.net, axis, slot.outputs) for axis, slot in cell.items()})
         given = {name: _taken(frame, plan, x, name, regions) for name, x in inputs.items() if name in regions}
         yield _block(frame, plan, cell, run_regions(frame, calls, regions, given))
 
@@ -40,7 +40,9 @@ def streamed(frame: Frame, calls: Runnable, plan: Plan, inputs: Mapping[str, Ima
         if other != axis:
             columns = [{**column, other: slot} for column in columns for slot in strip.slots]
     for column in columns:
-        regions = _regions(frame, {other: _along(frame, other, slot) for other, slot in column.items()})
+        regions = _regions(
+            frame, {other: extents_for(frame.net, other, slot.outputs) for other, slot in column.items()}
+        )
         band = _Bands(frame, calls, plan, axis, regions, inputs)
         for slot in plan.strips[axis].slots:
             yield _block(frame, plan, {**column, axis: slot}, band.next(slot))
@@ -60,9 +62,8 @@ class _Bands:
     ) -> None:
         self._frame, self._calls, self._plan, self._axis, self._regions = frame, calls, plan, axis, regions
         net = frame.net
-        self._outputs = {shown: node for shown, node in net.graph.outputs if net.size(node, axis) is not None}
-        everything = {node: Span(0, net.size(node, axis) or 1) for node in self._outputs.values()}
-        self._stream = Stream(net, axis, everything)
+        self._stream = Stream(net, axis)
+        self._outputs = self._stream.outputs
         self._given = dict.fromkeys(self._outputs.values(), 0)
         self._held = {name: _whole(frame, name, x) for name, x in inputs.items() if isinstance(x, Tensor)}
         self._inputs = frozenset(self._held)
@@ -71,7 +72,7 @@ class _Bands:
     def next(self, slot: Slot) -> dict[str, Held]:
         """The outputs of the next band."""
         stream, axis = self._stream, self._axis
-        fresh = stream.next({self._outputs[shown]: span for shown, span in slot.outputs.items()})
+        fresh = stream.next(slot.outputs)
         found: dict[str, Held] = {}
         for node in self._frame.net.graph:
             if node.name not in self._regions:
@@ -146,11 +147,6 @@ class _Bands:
 def _parts(layout: Layout, held: Held) -> Tensor:
     sizes = [held.region[p.label].length if p.label in held.region else p.size for p in layout.parts]
     return held.tensor.reshape(sizes)
-
-
-def _along(frame: Frame, axis: str, slot: Slot) -> Mapping[str, Span]:
-    nodes = dict(frame.net.graph.outputs)
-    return extents_for(frame.net, axis, {nodes[shown]: span for shown, span in slot.outputs.items()})
 
 
 def _regions(frame: Frame, along: Mapping[str, Mapping[str, Span]]) -> dict[str, Region]:

@@ -12,7 +12,6 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from ..errors import TraceError
 from ..extent import Stream, extents_for
-from ..index import Span
 from ..lattice import Lattice
 from ..plan import Memory, Plan
 from ..reach import Propagation
@@ -79,10 +78,10 @@ def _telling(net: Propagation, plan: Plan) -> Iterator[tuple[Plan, int]]:
 
 def _kinds(net: Propagation, strip: Strip) -> Strip:
     """One slot of each kind."""
-    lattice, nodes = Lattice(net, strip.axis), dict(net.graph.outputs)
+    lattice = Lattice(net, strip.axis)
     kinds: dict[object, Slot] = {}
     for i, slot in enumerate(strip.slots):
-        extents = extents_for(net, strip.axis, {nodes[shown]: span for shown, span in slot.outputs.items()})
+        extents = extents_for(net, strip.axis, slot.outputs)
         sizes = tuple((n, span.length, span.start % lattice.per_step(n)) for n, span in sorted(extents.items()))
         kinds.setdefault((i == 0, i == len(strip.slots) - 1, sizes), slot)
     return replace(strip, slots=tuple(kinds.values()))
@@ -91,12 +90,11 @@ def _kinds(net: Propagation, strip: Strip) -> Strip:
 def _bands(net: Propagation, strip: Strip) -> int:
     """How many bands of a stream are to be looked at: up to the last one in which some tensor gains or holds more than
     in any band before."""
-    nodes = {shown: node for shown, node in net.graph.outputs if net.size(node, strip.axis) is not None}
-    stream = Stream(net, strip.axis, {node: Span(0, net.size(node, strip.axis) or 1) for node in nodes.values()})
+    stream = Stream(net, strip.axis)
     most: dict[tuple[str, str], int] = {}
     last = FEW
     for i, slot in enumerate(strip.slots[:MOST], 1):
-        fresh = stream.next({nodes[shown]: span for shown, span in slot.outputs.items()})
+        fresh = stream.next(slot.outputs)
         stream.done.update((name, span.stop) for name, span in fresh.items())
         found = {("gains", name): span.length for name, span in fresh.items()}
         for name, done in stream.done.items():
