@@ -18,6 +18,7 @@ from .index import IndexMap
 from .ops import Call, find, steps_before
 from .ops.law import HELP, Block, Cause, DimRead, Law, Link
 from .ops.parts import STEPS
+from .ops.place import linked, settled
 from .ops.pointwise import broadcast
 from .passing import Passing, cell_places, paired
 from .reach import (
@@ -200,7 +201,14 @@ class _Run:
     # ---- laws ---------------------------------------------------------------------------------------------
 
     def _law(self, node: Node) -> Law | None:
+        """What the rule says, with all that it says nothing of refused."""
         call = self._call(node)
+        law = self._said(node, call)
+        if law is None or any(link.runs is not None for link in law.links):
+            return law
+        return settled(linked(law, call), node.args, len(node.shape))
+
+    def _said(self, node: Node, call: Call) -> Law | None:
         known = find(node.op)
         if known is not None:
             return known.law(call)

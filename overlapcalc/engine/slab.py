@@ -16,7 +16,7 @@ from ..factors import Layout
 from ..graph import Constant, Data, Node
 from ..index import Span
 from ..ops import Call, find
-from ..ops.pointwise import broadcast
+from ..ops.place import At, place_of
 from ..ops.slab import Phase, Windows, run_of
 from ..reach import Propagation, Value
 from ..trace.runnable import Constants, Fixed, Invocation
@@ -103,7 +103,8 @@ class SlabCall:
         value: Tensor = self.frame.constants.value((template if item is None else template[item]).node)
         for d, span in (spans or {}).items():
             value = value.narrow(d, span.start, span.length)
-        return self._sliced(value, but=frozenset(spans or ()))
+        n = len(self.layout.widths)
+        return self._sliced(value, {s: n - value.dim() + s for s in range(value.dim()) if s not in (spans or {})})
 
     def is_whole(self, operand: int, dim: int) -> bool:
         name = self.node.operands[operand]
@@ -123,7 +124,7 @@ class SlabCall:
         values = {}
         taken = iter(range(len(self.node.operands)))
         for name, template in self.invocation.values.items():
-            values[name] = self._filled(self.node.args.get(name), template, taken, name in changes)
+            values[name] = self._filled((name, None), self.node.args.get(name), template, taken, name in changes)
         if values.get("device") is not None:
             values["device"] = self.frame.constants.device
         return self.invocation({**values, **changes})
@@ -302,7 +303,7 @@ class SlabCall:
             raise self.none("reads whole numbers across an artificial border")
         return int(poison > 0)
 
-    def _filled(self, argument: Any, template: Any, taken: Any, changed: bool) -> Any:
+    def _filled(self, at: At, argument: Any, template: Any, taken: Any, changed: bool) -> Any:
         if isinstance(argument, Data):
             operand = next(taken)
             return None if changed else self.fetch(operand)
@@ -310,21 +311,25 @@ class SlabCall:
             if changed:
                 return None
             value = self.frame.constants.value(template.node)
-            cut = isinstance(argument, Constant) and isinstance(value, Tensor) and self._joins()
-            return self._sliced(value) if cut else value
+            placed = isinstance(argument, Constant) and isinstance(value, Tensor)
+            return self._laid(value, at) if placed else value
         if isinstance(template, (list, tuple)) and isinstance(argument, (list, tuple)):
-            return [self._filled(a, t, taken, changed) for a, t in zip(argument, template, strict=True)]
+            items = enumerate(zip(argument, template, strict=True))
+            return [self._filled((at[0], i), a, t, taken, changed) for i, (a, t) in items]
         return template
 
-    def _sliced(self, value: Tensor, but: frozenset[int] = frozenset()) -> Tensor:
-        """A constant that has an axis, as pointwise operators and `cat` join it: its region."""
-        n = len(self.layout.widths)
-        for s in range(value.dim()):
-            d = n - value.dim() + s
+    def _laid(self, value: Tensor, at: At) -> Tensor:
+        """The region of a constant operand, by where its rule says that it lies."""
+        place = place_of(self.frame.value(self.node.name).law, at)
+        return value if place is None else self._sliced(value, dict(place.targets))
+
+    def _sliced(self, value: Tensor, targets: Mapping[int, int]) -> Tensor:
+        """A constant whose dimension s lies along dimension `targets[s]` of the output: its region."""
+        for s, d in targets.items():
             places = self.layout.places(d)
             cut = [i for i in places if self.layout.labels[i] in self.region]
             whole = prod(self.layout.sizes[i] for i in places)
-            if not cut or d in but or value.shape[s] == 1:
+            if not cut or value.shape[s] == 1:
                 continue
             if value.shape[s] != whole:
                 raise self.none("has a constant that is longer or shorter than its axis")
@@ -337,11 +342,6 @@ class SlabCall:
             value = parts.reshape(*shape[:s], prod(parts.shape[s : s + len(places)]), *shape[s + 1 :])
         return value
 
-    def _joins(self) -> bool:
-        rule = find(self.node.op)
-        pointwise = self.node.pointwise or (rule is not None and rule.law is broadcast)
-        return pointwise or self.node.op in JOINING
-
     def plain(self) -> Tensor:
         """The operator as it stands, where it reads index by index along every axis."""
         rule = find(self.node.op)
@@ -352,8 +352,6 @@ class SlabCall:
             for label, step in path.steps.items():
                 if label in self.region and not _is_identity(step.reads):
                     raise self.none(f"moves samples along {label}")
-        if value.law.period and not self._joins():
-            raise self.none("joins a constant that varies along an axis")
         return self.run()
 
     def result(self) -> Tensor:
@@ -374,11 +372,6 @@ class SlabCall:
 
 FAR = 1 << 40
 """A position beyond every image."""
-JOINING = frozenset(
-    f"aten::{name}" for name in ("cat", "concat", "concatenate", "where", "masked_fill", "slice_scatter", "scatter",
-                                 "scatter_add", "scatter_reduce", "gather", "take_along_dim")
-)  # fmt: skip
-"""Operators, beside pointwise ones, that take constants whose dimensions are those of the output."""
 
 
 def extents(layout: Layout, region: Region) -> tuple[int, ...]:

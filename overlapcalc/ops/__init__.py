@@ -1,6 +1,7 @@
 """Operator rules, one file per family. Importing this package registers them all."""
 
 from . import (
+    attention,
     conv,
     join,
     norm,
@@ -22,6 +23,7 @@ from .registry import find, op_name, rule, steps_before, unregister
 
 __all__ = [
     "Call",
+    "attention",
     "conv",
     "find",
     "join",

@@ -9,7 +9,7 @@ from typing import Any
 from ..errors import RuleError
 from ..graph import Constant, Data, Node, data_in
 from ..index import EMPTY, IndexMap, Spans
-from .law import Block, Border, Cause, DimRead, Law, Link, keep
+from .law import Block, Border, Cause, DimRead, Law, Link, Place, keep
 
 MASKING = frozenset({"aten::mul", "aten::where", "aten::masked_fill"})
 """Operators through which a constant can make samples unread."""
@@ -88,15 +88,41 @@ class Call:
 
     # ---- the common accounts, so that a rule stays a few lines ---------------------------------------------
 
-    def local(self, maps: Mapping[int, IndexMap], *, border: Border = Border.CONSTANT, exact: bool = True) -> Law:
+    def local(
+        self,
+        maps: Mapping[int, IndexMap],
+        *,
+        border: Border = Border.CONSTANT,
+        exact: bool = True,
+        constants: Mapping[str, Mapping[int, int]] | None = None,
+    ) -> Law:
         """Dimension d of operand 0 is read by `maps[d]`, the others index by index.
 
+        constants: where the other operands lie, if they are constants: dimension of the constant -> dimension of the
+        output that it lies along; `{}` for one that every output sample may read all of, such as a kernel. One that is
+        not named here and is not the same everywhere is refused.
+
         >>> # a 5-tap filter along the last dimension, padded to keep its size:
-        >>> # call.local({-1: IndexMap.window(5, padding=2)})
+        >>> # call.local({-1: IndexMap.window(5, padding=2)}, constants={"kernel": {}})
         """
         n = len(self.shapes[0])
         but = {d % n: DimRead(d % n, d % n, m, border) for d, m in maps.items()}
-        return Law((Link(0, keep(n, but=but), exact=exact),))
+        places = [place for name, targets in (constants or {}).items() for place in self.place(name, targets)]
+        return Law((Link(0, keep(n, but=but), exact=exact),), places=tuple(places))
+
+    def place(
+        self, argument: str, targets: Mapping[int, int] | None = None, *, item: int | None = None
+    ) -> tuple[Place, ...]:
+        """Where a constant operand lies (see `Place`); nothing where the argument is data or absent.
+
+        An argument that is a list of constants, without `item`: each of its items lies so.
+        """
+        value = self[argument]
+        if isinstance(value, (tuple, list)) and item is None:
+            return tuple(p for i in range(len(value)) for p in self.place(argument, targets, item=i))
+        if not isinstance(value if item is None else value[item], Constant):
+            return ()
+        return (Place(argument, item, tuple((targets or {}).items())),)
 
     def identity(self) -> Law:
         """Every output sample reads the same sample of operand 0."""
@@ -117,10 +143,19 @@ class Call:
                 else:
                     dims.append(DimRead(s, t, IndexMap.identity()))
             links.append(Link(k, tuple(dims)))
-        periods, blocks = self._constants() if constants else ((), ())
         if constants and self.node.op in MASKING:
             links = [self._masked(link) for link in links]
-        return Law(tuple(links), period=tuple(periods), blocks=tuple(blocks))
+        return Law(tuple(links), places=self.broadcast_places() if constants else ())
+
+    def broadcast_places(self) -> tuple[Place, ...]:
+        """Every constant operand lies along the output's last dimensions, as torch broadcasts."""
+        n = len(self.shape)
+        found: list[Place] = []
+        for name, value in self.node.args.items():
+            if isinstance(value, Constant):
+                own = len(value.shape)
+                found += self.place(name, {s: n - own + s for s in range(own)})
+        return tuple(found)
 
     def _masked(self, link: Link) -> Link:
         """Samples multiplied by a constant zero are not read. Other masks than products only bound what is."""
@@ -144,33 +179,3 @@ class Call:
                 reads = IndexMap(q, q, tuple(Spans.span(p, p + 1) if live else EMPTY for p, live in enumerate(alive)))
                 dims[at] = replace(dims[at], reads=reads)
         return replace(link, dims=tuple(dims), exact=exact)
-
-    def placed(
-        self, value: object, targets: Mapping[int, int]
-    ) -> tuple[list[tuple[int, int]], list[tuple[int, Block]]]:
-        """What a constant operand asks of output dimension `targets[s]` by how it varies along its dimension s."""
-        periods: list[tuple[int, int]] = []
-        blocks: list[tuple[int, Block]] = []
-        if not isinstance(value, Constant):
-            return periods, blocks
-        for s, d in targets.items():
-            if value.shape[s] == 1 or value.random:
-                continue
-            q = value.variation[s] if s < len(value.variation) else None
-            if q is None:
-                blocks.append((d, Block(Cause.POSITION, "joins a constant that differs at every position of the axis")))
-            elif q:
-                periods.append((d, q))
-        return periods, blocks
-
-    def _constants(self) -> tuple[list[tuple[int, int]], list[tuple[int, Block]]]:
-        """How constant operands vary along each output dimension, broadcast from the right."""
-        n = len(self.shape)
-        periods: list[tuple[int, int]] = []
-        blocks: list[tuple[int, Block]] = []
-        for value in self.node.args.values():
-            if isinstance(value, Constant):
-                own = len(value.shape)
-                more = self.placed(value, {s: n - own + s for s in range(own)})
-                periods, blocks = periods + more[0], blocks + more[1]
-        return periods, blocks

@@ -8,7 +8,7 @@ from math import gcd, prod
 from ..index import IndexMap, Span
 from .call import Call
 from .cost import kernel, slab_kernel
-from .law import DimRead, Law, Link, channel_blocks, whole
+from .law import DimRead, Law, Link, Place, channel_blocks, whole
 from .registry import rule
 from .slab import Phase, Slab, Tensor, on_slab
 
@@ -56,7 +56,7 @@ def _law(call: Call, n: int, reads: Callable[[int, tuple[int, ...]], IndexMap]) 
     """One link per product of kernel positions; `reads(i, taps)` is the map along spatial dimension i."""
     weight, kernel, at = call.constant("weight"), _kernel(call), call.position("input")
     if at is None:
-        return Law(tuple(_of_data(call)))
+        return Law(tuple(_of_data(call)), places=_places(call, 0))
     shape = call.shapes[at]
     first = len(shape) - n
     if weight is None or weight.taps is None:
@@ -69,7 +69,12 @@ def _law(call: Call, n: int, reads: Callable[[int, tuple[int, ...]], IndexMap]) 
     for product in products:
         space = [DimRead(first + i, first + i, reads(i, taps)) for i, taps in enumerate(product)]
         links.append(Link(at, (*lead, *space), exact=weight is None or not weight.uneven))
-    return Law((*links, *_of_data(call)))
+    return Law((*links, *_of_data(call)), places=_places(call, first - 1))
+
+
+def _places(call: Call, channel: int) -> tuple[Place, ...]:
+    """Channels of the weight are those of the operands; where one of these is an axis, it is refused anyway."""
+    return (*call.place("weight"), *call.place("bias", {0: channel}), *call.place("input"))
 
 
 def _channels(call: Call, channel: int, groups: int) -> DimRead:

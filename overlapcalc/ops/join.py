@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..graph import Constant
 from ..index import EMPTY, IndexMap, Span, Spans
 from .call import Call
-from .law import Block, Cause, DimRead, Law, Link, keep
+from .law import Block, Cause, DimRead, Law, Link, Place, keep
 from .registry import rule
 from .slab import Slab, Tensor, on_slab
 
@@ -28,37 +28,32 @@ def cat(call: Call) -> Law:
     joined = sum(p is not None for p in positions) > 1
     block = Block(Cause.CONCATENATION, "joins tensors end to end along the axis") if joined else None
     links, offset = [], 0
-    periods: list[tuple[int, int]] = []
-    blocks: list[tuple[int, Block]] = []
-    for value, at in zip(call["tensors"], positions, strict=True):
+    places: list[Place] = []
+    for i, (value, at) in enumerate(zip(call["tensors"], positions, strict=True)):
         if at is not None:
             dims = {d: DimRead(d, d, IndexMap.shift(-offset), block=block)}
             links.append(Link(at, keep(n, but=dims)))
-        else:
-            more = call.placed(
-                value, {e: e for e in range(n) if e != d and isinstance(value, Constant) and len(value.shape) == n}
-            )
-            periods, blocks = periods + more[0], blocks + more[1]
+        else:  # along the dimension that is joined it lies beyond the data, where it may be anything
+            whole = isinstance(value, Constant) and len(value.shape) == n
+            places += call.place("tensors", {e: e for e in range(n) if e != d and whole}, item=i)
         offset += _length(value, call.shapes, at, d)
-    return Law(tuple(links), tuple(periods), tuple(blocks))
+    return Law(tuple(links), places=tuple(places))
 
 
 @rule("aten::stack", shown=False)
 def stack(call: Call) -> Law:
     n, d = len(call.shape), int(call["dim"] or 0) % len(call.shape)
     links = []
-    periods: list[tuple[int, int]] = []
-    blocks: list[tuple[int, Block]] = []
+    places: list[Place] = []
     others = [t for t in range(n) if t != d]
     for k, at in enumerate(call.positions("tensors")):
         if at is None:
-            more = call.placed(call["tensors"][k], dict(enumerate(others)))
-            periods, blocks = periods + more[0], blocks + more[1]
+            places += call.place("tensors", dict(enumerate(others)), item=k)
             continue
         dims = [DimRead(s, t, IndexMap.identity()) for s, t in enumerate(others)]
         # the new dimension: index k of it holds this operand, seen as a dimension of length one at offset k
         links.append(Link(at, (*dims, DimRead(None, d, IndexMap.shift(-k)))))
-    return Law(tuple(links), tuple(periods), tuple(blocks))
+    return Law(tuple(links), places=tuple(places))
 
 
 def _part(call: Call, start: int) -> Law:
@@ -141,10 +136,12 @@ def slice_scatter(call: Call) -> Law:
         links.append(Link(base, keep(n, but={d: dim})))
     if source is not None:
         links.append(Link(source, keep(n, but={d: DimRead(d, d, IndexMap.transposed([0], step, -start), block=block)})))
-    periods, blocks = call.placed(None if everything else call["self"], {e: e for e in range(n)})
-    more = call.placed(call["src"], {e: e for e in range(n)})
-    periods += [(e, q * step if e == d else q) for e, q in more[0]]
-    return Law(tuple(links), tuple(periods), tuple(blocks + more[1]))
+    every = {e: e for e in range(n)}
+    places = (*call.place("self", every), *call.place("src", every))
+    value = call.constant("src")
+    stretched = value is not None and d < len(value.variation) and value.variation[d]
+    period = ((d, step * stretched),) if stretched else ()  # what is written to every step-th sample
+    return Law(tuple(links), period, places=places, unread=frozenset({"self"} if everything else ()))
 
 
 def _written(call: Call, d: int) -> tuple[int, int]:
@@ -172,11 +169,8 @@ def select_scatter(call: Call) -> Law:
     if source is not None:
         dims = [DimRead(s, t, IndexMap.identity()) for s, t in enumerate(others)]
         links.append(Link(source, (*dims, DimRead(None, d, IndexMap.shift(-index)))))
-    parts = [
-        call.placed(call["self"], {e: e for e in others}),
-        call.placed(call["src"], dict(enumerate(others))),
-    ]
-    return Law(tuple(links), tuple(p for part in parts for p in part[0]), tuple(b for part in parts for b in part[1]))
+    places = (*call.place("self", {e: e for e in range(n)}), *call.place("src", dict(enumerate(others))))
+    return Law(tuple(links), places=places)
 
 
 def _cells(d: int, sources: list[list[int]], block: Block | None) -> DimRead:

@@ -129,17 +129,36 @@ class Link:
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where a constant operand lies: its dimension s along output dimension `targets[s]`, index by index.
+
+    argument, item: which operand; the item of an argument that is a list. Every sample of the output may look at all
+    of a dimension that is not among the targets (a kernel, a list of levels).
+    """
+
+    argument: str
+    item: int | None = None
+    targets: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True)
 class Law:
     """The account of one call. `period[d]`: a constant operand repeats along output dimension d with that period.
 
     `blocks[d]`: fires on every input when output dimension d is a spatial axis (absolute positions, randomness).
     `by_size`: a factor was taken from sizes, so it holds only if a second trace confirms it; fires where none could.
+    `places`: where constant operands lie, from which the propagator adds periods and blocks of its own. A constant
+    that stands in none of them and is not the same everywhere is refused: nobody knows where it lies.
+    `unread`: names of arguments of which only the shape or the type is looked at. A data operand that is neither there
+    nor in a link may be read anywhere.
     """
 
     links: tuple[Link, ...]
     period: tuple[tuple[int, int], ...] = ()
     blocks: tuple[tuple[int, Block], ...] = ()
     by_size: Block | None = None
+    places: tuple[Place, ...] = ()
+    unread: frozenset[str] = frozenset()
 
 
 def keep(ndim: int, *, but: dict[int, DimRead] | None = None) -> tuple[DimRead, ...]:

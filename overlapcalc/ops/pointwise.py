@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..index import IndexMap
 from .call import Call
-from .law import Block, Cause, DimRead, Law, Link, keep, per_channel
+from .law import Block, Cause, DimRead, Law, Link, keep
 from .registry import rule
 from .slab import Slab, Tensor, on_slab
 
@@ -43,8 +43,18 @@ def against_a_list(call: Call) -> Law:
             Link(k, (*(DimRead(s, None, None, block=LIST) for s in range(len(shape))),
                      *(DimRead(None, t) for t in range(len(call.shape)))))
             for k, shape in enumerate(call.shapes)
-        ))  # fmt: skip
-    return call.identity()
+        ), places=tuple(p for name in LISTS for p in call.place(name)))  # fmt: skip
+    return Law(call.identity().links, places=tuple(p for name in LISTS for p in call.place(name, _rows(call, name))))
+
+
+LISTS = ("boundaries", "sorted_sequence", "sorter", "test_elements", "test_element", "elements", "element", "self")
+
+
+def _rows(call: Call, name: str) -> dict[int, int]:
+    """Of a list with several dimensions, all but the last lie along the samples': each row is searched for itself."""
+    constant = call.constant(name)
+    searched = call.node.op == "aten::searchsorted" and constant is not None
+    return {s: s for s in range(len(constant.shape) - 1)} if searched and constant is not None else {}
 
 
 LIST = Block(Cause.INDEXING, "is compared with a list that depends on data")
@@ -55,7 +65,10 @@ LIST = Block(Cause.INDEXING, "is compared with a list that depends on data")
 def quantized_per_channel(call: Call) -> Law:
     d = call.dim("axis")
     block = Block(Cause.POSITION, "has a scale of its own for every position of the axis")
-    return Law((Link(0, keep(len(call.shape), but={d: DimRead(d, d, IndexMap.identity(), block=block)})),))
+    places = tuple(p for name in ("scale", "zero_point", "scales", "zero_points") for p in call.place(name, {0: d}))
+    return Law(
+        (Link(0, keep(len(call.shape), but={d: DimRead(d, d, IndexMap.identity(), block=block)})),), places=places
+    )
 
 
 @rule("aten::view_as_real", shown=False)
@@ -83,25 +96,36 @@ def triangle(call: Call) -> Law:
 @rule("aten::type_as", shown=False)
 def type_as(call: Call) -> Law:
     """The other tensor gives its type, and nothing else."""
-    return call.identity()
+    if call.position("self") is None:
+        return Law((), places=call.broadcast_places(), unread=frozenset({"other"}))
+    return Law(call.identity().links, unread=frozenset({"other"}))
 
 
 @rule("aten::copy", "aten::fill", shown=False)
 def copy(call: Call) -> Law:
     """`self` gives the shape only; every value comes from `src`."""
     whole = call.broadcast()
-    at = call.position("value" if call.node.op == "aten::fill" else "src")
-    return Law(tuple(link for link in whole.links if link.operand == at), whole.period, whole.blocks)
+    source = "value" if call.node.op == "aten::fill" else "src"
+    at = call.position(source)
+    links = tuple(link for link in whole.links if link.operand == at)
+    return Law(links, places=whole.places, unread=frozenset({"self"}))
 
 
 @rule("aten::prelu", "aten::_prelu_kernel", shown=False)
 def prelu(call: Call) -> Law:
-    """The weight is one slope per channel, whatever its position."""
-    weight = call.constant("weight")
-    n = len(call.shape)
-    if weight is None:
+    """The weight is one slope per channel; the kernel's is laid out as it is broadcast."""
+    n, place = len(call.shape), call.position("weight")
+    if call.node.op == "aten::_prelu_kernel" or n < 2:
         return call.broadcast()
-    return Law((Link(0, per_channel(n) if weight.shape != (1,) else keep(n)),))
+    links = []
+    for k, shape in enumerate(call.shapes):
+        if k != place:
+            links.append(Link(k, keep(n)))
+            continue
+        dims = [] if not shape else [DimRead(0, 1, None if shape[0] == 1 else IndexMap.identity())]
+        links.append(Link(k, (*dims, *(DimRead(None, t) for t in range(n) if t != 1 or not shape))))
+    places = (*call.place("self", {s: s for s in range(n)}), *call.place("weight", {0: 1}))
+    return Law(tuple(links), places=places)
 
 
 @rule("aten::dropout", "aten::feature_dropout", "aten::alpha_dropout", "aten::native_dropout", "aten::rrelu",

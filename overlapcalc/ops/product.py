@@ -1,4 +1,4 @@
-"""Products of matrices, linear layers, einsum, attention: what lies between the factors is read whole."""
+"""Products of matrices, linear layers, einsum: what lies between the factors is read whole."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..graph import Constant
 from ..index import IndexMap
 from .call import Call
 from .cost import kernel
-from .law import Block, DimRead, Law, Link, keep, whole
+from .law import DimRead, Law, Link, Place, keep, whole
 from .registry import rule
 
 
@@ -25,7 +25,25 @@ def linear(call: Call) -> Law:
         last = whole(n - 1, None, "a linear layer mixes all positions of the axis")
     elif weight.pattern is not None:
         last = replace(last, reads=IndexMap.table(weight.pattern))
-    return Law((Link(call.position("input") or 0, keep(n, but={n - 1: last}), exact=not weight.uneven),))
+    if call.position("input") is None:  # only the bias is data
+        return matrix_product(call)
+    places = (*call.place("weight", {0: n - 1} if len(weight.shape) > 1 else {}), *call.place("bias", {0: n - 1}))
+    links = [Link(call.position("input") or 0, keep(n, but={n - 1: last}), exact=not weight.uneven)]
+    at = call.position("bias")
+    if at is not None:
+        links.append(Link(at, _from_the_right(call, at)))
+    return Law(tuple(links), places=places)
+
+
+def _from_the_right(call: Call, operand: int) -> tuple[DimRead, ...]:
+    """A summand, broadcast as torch does."""
+    shape, n = call.shapes[operand], len(call.shape)
+    targets = [n - len(shape) + s for s in range(len(shape))]
+    dims = [
+        DimRead(s, t, None if shape[s] == 1 and call.shape[t] > 1 else IndexMap.identity())
+        for s, t in enumerate(targets)
+    ]
+    return (*dims, *(DimRead(None, t) for t in range(n - len(shape))))
 
 
 @rule("aten::matmul", "aten::bmm", "aten::mm", "aten::addmm", "aten::baddbmm", "aten::mv", "aten::dot", shown=False)
@@ -36,8 +54,7 @@ def matrix_product(call: Call) -> Law:
     links = []
     for k, shape in enumerate(call.shapes):
         if k not in factors:  # a summand
-            dims = [DimRead(s, n - len(shape) + s, IndexMap.identity()) for s in range(len(shape))]
-            links.append(Link(k, tuple(dims)))
+            links.append(Link(k, _from_the_right(call, k)))
             continue
         name, between, targets = factors[k]
         dims = [whole(between, None, "a matrix product mixes all positions of the axis")]
@@ -53,8 +70,7 @@ def matrix_product(call: Call) -> Law:
             spread = shape[s] == 1 and call.shape[t] > 1
             dims.append(DimRead(s, t, None if spread else IndexMap.identity()))
         links.append(Link(k, tuple(dims), exact=exact))
-    periods, blocks = _factors(call, n)
-    return Law(tuple(links), tuple(periods), tuple(blocks))
+    return Law(tuple(links), places=_factors(call, n))
 
 
 def _geometry(call: Call) -> dict[str, tuple[int, dict[int, int]]]:
@@ -114,18 +130,15 @@ def _names(call: Call) -> tuple[str, str]:
     )  # fmt: skip
 
 
-def _factors(call: Call, n: int) -> tuple[list[tuple[int, int]], list[tuple[int, Block]]]:
+def _factors(call: Call, n: int) -> tuple[Place, ...]:
     """Constant factors, told apart along every dimension that the product keeps; a constant summand too."""
     geometry = _geometry(call)
-    periods: list[tuple[int, int]] = []
-    blocks: list[tuple[int, Block]] = []
+    places: list[Place] = []
     for name, value in call.node.args.items():
         if isinstance(value, Constant):
             m = len(value.shape)
-            targets = geometry[name][1] if name in geometry else {s: n - m + s for s in range(m)}
-            more = call.placed(value, targets)
-            periods, blocks = periods + more[0], blocks + more[1]
-    return periods, blocks
+            places += call.place(name, geometry[name][1] if name in geometry else {s: n - m + s for s in range(m)})
+    return tuple(places)
 
 
 @rule("aten::einsum", shown=False)
@@ -134,12 +147,10 @@ def einsum(call: Call) -> Law:
     operands, result = _letters(call)
     n = len(result)
     links: list[Link] = []
-    periods: list[tuple[int, int]] = []
-    blocks: list[tuple[int, Block]] = []
-    for value, at, letters in zip(call["tensors"], call.positions("tensors"), operands, strict=True):
+    places: list[Place] = []
+    for i, (value, at, letters) in enumerate(zip(call["tensors"], call.positions("tensors"), operands, strict=True)):
         if isinstance(value, Constant):
-            more = call.placed(value, {s: result.index(c) for s, c in enumerate(letters) if c in result})
-            periods, blocks = periods + more[0], blocks + more[1]
+            places += call.place("tensors", {s: result.index(c) for s, c in enumerate(letters) if c in result}, item=i)
             continue
         assert at is not None
         dims = []
@@ -156,7 +167,7 @@ def einsum(call: Call) -> Law:
         met = {d.target for d in dims}
         links.append(Link(at, (*dims, *(DimRead(None, t) for t in range(n) if t not in met))))
     zeros = any(isinstance(v, Constant) and (v.alive or v.uneven or v.pattern) for v in call["tensors"])
-    return Law(tuple(replace(link, exact=not zeros) for link in links), tuple(periods), tuple(blocks))
+    return Law(tuple(replace(link, exact=not zeros) for link in links), places=tuple(places))
 
 
 def _letters(call: Call) -> tuple[list[list[str]], list[str]]:
@@ -184,15 +195,13 @@ def _letters(call: Call) -> tuple[list[list[str]], list[str]]:
 def distances(call: Call) -> Law:
     """Rows of the first operand against rows of the second; what lies within a row is read whole."""
     n = len(call.shape)
-    periods: list[tuple[int, int]] = []
-    blocks: list[tuple[int, Block]] = []
+    places: list[Place] = []
     links = []
     for place, name in enumerate(("x1", "x2")):
         value, at, target = call[name], call.position(name), n - 2 + place
         rank = len(value.shape) if isinstance(value, Constant) else len(call.shapes[at or 0])
         targets = {s: n - rank + s for s in range(rank - 2)} | {rank - 2: target}
-        more = call.placed(value, targets)
-        periods, blocks = periods + more[0], blocks + more[1]
+        places += call.place(name, targets)
         if at is None:
             continue
         dims = [DimRead(s, t, None if call.shapes[at][s] == 1 and call.shape[t] > 1 else IndexMap.identity())
@@ -200,39 +209,7 @@ def distances(call: Call) -> Law:
         dims.append(whole(rank - 1, None, "a distance is taken along the axis"))
         met = {d.target for d in dims}
         links.append(Link(at, (*dims, *(DimRead(None, t) for t in range(n) if t not in met))))
-    return Law(tuple(links), tuple(periods), tuple(blocks))
-
-
-@rule("aten::_native_multi_head_attention", shown=False)
-def multi_head_attention(call: Call) -> Law:
-    """(batch, position, channel): positions and channels are read whole."""
-    n = len(call.shape)
-    links = []
-    for k, shape in enumerate(call.shapes):
-        dims = [DimRead(0, 0, IndexMap.identity())]
-        dims += [whole(s, None, "attention reads every position") for s in range(1, len(shape))]
-        links.append(Link(k, (*dims, *(DimRead(None, t) for t in range(1, n)))))
-    return Law(tuple(links))
-
-
-@rule("aten::scaled_dot_product_attention", "aten::_scaled_dot_product_flash_attention_for_cpu",
-      "aten::_scaled_dot_product_flash_attention", "aten::_scaled_dot_product_efficient_attention",
-      shown=False)  # fmt: skip
-def attention(call: Call) -> Law:
-    """Queries keep their place, keys and values are read whole."""
-    n = len(call.shape)
-    what = "attention reads every position"
-    links = []
-    for k, shape in enumerate(call.shapes):
-        m = len(shape)
-        dims = [DimRead(s, s + n - m, IndexMap.identity()) for s in range(m - 2)]
-        if k == 0:
-            dims += [DimRead(m - 2, n - 2, IndexMap.identity()), whole(m - 1, None, what)]
-        else:
-            dims += [whole(m - 2, None, what)]
-            dims += [DimRead(m - 1, n - 1, IndexMap.identity())] if k == 2 else [whole(m - 1, None, what)]
-        links.append(Link(k, tuple(dims)))
-    return Law(tuple(links))
+    return Law(tuple(links), places=tuple(places))
 
 
 @kernel("aten::addmm", "aten::baddbmm", dense=True)
@@ -261,16 +238,3 @@ def einsum_kernel(call: Call) -> int:
         total += prod(sizes[c] for c in joined)
         left = joined & later
     return total
-
-
-@kernel("aten::scaled_dot_product_attention", "aten::_scaled_dot_product_flash_attention_for_cpu",
-        "aten::_scaled_dot_product_efficient_attention", "aten::_scaled_dot_product_flash_attention",
-        dense=True)  # fmt: skip
-def attention_kernel(call: Call) -> int:
-    """Queries times keys, and the result times values."""
-    shapes = []
-    for name in ("query", "key", "value"):
-        value, at = call[name], call.position(name)
-        shapes.append(call.shapes[at] if at is not None else value.shape)
-    query, key, value = shapes
-    return prod(query[:-1]) * key[-2] * (query[-1] + value[-1])

@@ -14,16 +14,18 @@ def recurrent(call: Call) -> Law:
     time, batch = (1, 0) if call["batch_first"] else (0, 1)
     along = "runs along the whole axis, step by step"
     states = call.node.result > 0
+    last = 1 if states else batch
     links = []
-    for k in range(len(call.shapes)):
+    for k, shape in enumerate(call.shapes):
         features = whole(2, 2, "mixes all positions of the axis")
         if k == call.position("input"):
-            at = 1 if states else batch
-            dims = [whole(time, None if states else time, along), DimRead(batch, at, IndexMap.identity()), features]
+            dims = [whole(time, None if states else time, along), DimRead(batch, last, IndexMap.identity()), features]
             links.append(Link(k, (*dims, DimRead(None, 0)) if states else tuple(dims)))
-        else:  # an initial state: (layers, batch, features)
+        elif len(shape) == 3:  # an initial state: (layers, batch, features)
             at, other = (1, 0) if states else (batch, time)
             links.append(
                 Link(k, (whole(0, None, along), DimRead(1, at, IndexMap.identity()), features, DimRead(None, other)))
             )
-    return Law(tuple(links))
+    places = [p for name in ("hx", "cx") for p in call.place(name, {1: last})]
+    places += [*call.place("input", {batch: last}), *call.place("params")]
+    return Law(tuple(links), places=tuple(places))

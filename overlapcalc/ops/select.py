@@ -11,96 +11,134 @@ from .registry import rule
 DATA_DEPENDENT = Block(Cause.INDEXING, "reads positions that depend on data")
 
 
+LISTED = Block(Cause.INDEXING, "picks positions of the axis from a list")
+
+
 @rule("aten::index_select", shown=False)
 def index_select(call: Call) -> Law:
-    d, index = call.dim(), call["index"]
-    n = len(call.shape)
-    if isinstance(index, Constant) and index.indices is not None:
-        size = call.shapes[0][d]
-        table = IndexMap.table([[i % size] for i in index.indices])
-        block = Block(Cause.INDEXING, "picks positions of the axis from a list")
-        return Law((Link(0, keep(n, but={d: DimRead(d, d, table, block=block)})),))
-    return _anywhere(call, (d,))
+    d, n = int(call["dim"]) % len(call.shape), len(call.shape)
+    places = (*call.place("self", {e: e for e in range(n) if e != d}), *call.place("index", {0: d}))
+    table = _listed(call, "self", d, call["index"])
+    if table is not None:
+        return Law((Link(0, keep(n, but={d: table})),), places=call.place("index"))
+    if call.position("self") is None:  # a table, looked up by data
+        return Law((Link(0, (DimRead(0, d, IndexMap.identity()), *(DimRead(None, t) for t in range(n) if t != d))),),
+                   places=places)  # fmt: skip
+    links = [Link(0, keep(n, but={d: DimRead(d, d, None, block=DATA_DEPENDENT)}), exact=False)]
+    links += [_all_of(call, k) for k in range(1, len(call.shapes))]
+    return Law(tuple(links), places=places)
+
+
+def _listed(call: Call, of: str, d: int, index: object) -> DimRead | None:
+    """A dimension of data that is read by a constant list of indices."""
+    if not isinstance(index, Constant) or index.indices is None or len(index.shape) != 1 or call.position(of) is None:
+        return None
+    size = call.shapes[0][d]
+    return DimRead(d, d, IndexMap.table([[i % size] for i in index.indices]), block=LISTED)
+
+
+def _all_of(call: Call, operand: int) -> Link:
+    """Every output sample may read any sample of an operand."""
+    dims = [DimRead(s, None, None, block=DATA_DEPENDENT) for s in range(len(call.shapes[operand]))]
+    return Link(operand, (*dims, *(DimRead(None, t) for t in range(len(call.shape)))), exact=False)
 
 
 @rule("aten::index", "aten::_unsafe_index", shown=False)
 def index(call: Call) -> Law:
-    """`x[:, idx]` with one constant list is a table of channels; anything else reads anywhere."""
-    places = call["indices"]
-    used = [d for d, i in enumerate(places) if i is not None]
-    if isinstance(call["self"], Constant):
-        return _looked_up(call, used)
-    n = len(call.shapes[0])
-    if len(used) == 1 and len(call.shape) == n:
-        d, value = used[0], places[used[0]]
-        if isinstance(value, Constant) and value.indices is not None and len(value.shape) == 1:
-            size = call.shapes[0][d]
-            table = IndexMap.table([[i % size] for i in value.indices])
-            block = Block(Cause.INDEXING, "picks positions of the axis from a list")
-            return Law((Link(0, keep(n, but={d: DimRead(d, d, table, block=block)})),))
-    return _anywhere(call, tuple(used))
+    """`x[:, idx]` with one constant list is a table of channels; a constant looked up by data is read index by index.
 
-
-def _looked_up(call: Call, used: list[int]) -> Law:
-    """A table (a codebook, say) that is looked up by data: index by index, wherever the indices end up in the result.
-
-    They come first, or where the one dimension is that they index, or the several in a row.
+    The indices, broadcast together, come first in the result, or where the dimensions are that they index, if these lie
+    in a row. Whatever else is indexed by data, or by more than a list, may be read anywhere.
     """
-    ranks = [len(shape) for shape in call.shapes]
+    indices = call["indices"]
+    used = [d for d, i in enumerate(indices) if i is not None]
+    kept, where = _indexed(call, used)
+    if kept is None:
+        return Law(tuple(_all_of(call, k) for k in range(len(call.shapes))))
+    places = list(call.place("self", kept))
+    for i in used:
+        if isinstance(indices[i], Constant):
+            m = len(indices[i].shape)
+            places += call.place("indices", {s: where[len(where) - m + s] for s in range(m)}, item=i)
+    if isinstance(call["self"], Constant):
+        return Law(tuple(_looking_up(call, k, where) for k in range(len(call.shapes))), places=tuple(places))
+    table = _listed(call, "self", used[0], indices[used[0]]) if len(used) == 1 else None
+    if table is not None:
+        found = keep(len(call.shape), but={used[0]: table})
+        return Law((Link(0, found),), places=call.place("indices", item=used[0]))
+    dims = [DimRead(s, kept[s], IndexMap.identity()) for s in kept]
+    dims += [DimRead(s, None, None, block=DATA_DEPENDENT) for s in used]
+    links = [Link(0, (*dims, *(DimRead(None, t) for t in where)), exact=False)]
+    links += [_all_of(call, k) for k in range(1, len(call.shapes))]
+    return Law(tuple(links), places=tuple(places))
+
+
+def _indexed(call: Call, used: list[int]) -> tuple[dict[int, int] | None, list[int]]:
+    """Where the dimensions that are not indexed end up, and which output dimensions the indices give.
+
+    None where the result has other dimensions than that: a mask stands for several of them.
+    """
+    at, self_at = call.positions("indices"), call.position("self")
+    shape = call.shapes[self_at] if self_at is not None else call["self"].shape
+    lengths = [call.shapes[at[i]] if at[i] is not None else call["indices"][i].shape for i in used]  # type: ignore[index]
+    rank = max(map(len, lengths))
+    others = [d for d in range(len(shape)) if d not in used]
     together = used == list(range(used[0], used[0] + len(used)))
-    first, rank, n = used[0] if together else 0, max(ranks), len(call.shape)
-    links = []
-    for k, shape in enumerate(call.shapes):
-        targets = [first + rank - len(shape) + s for s in range(len(shape))]
-        dims = [
-            DimRead(s, t, None, block=DATA_DEPENDENT) if shape[s] == 1 and call.shape[t] > 1
-            else DimRead(s, t, IndexMap.identity())
-            for s, t in enumerate(targets)
-        ]  # fmt: skip
-        links.append(Link(k, (*dims, *(DimRead(None, t) for t in range(n) if t not in targets))))
-    return Law(tuple(links))
+    first = used[0] if together else 0
+    kept = {d: i if i < first else i + rank for i, d in enumerate(others)}
+    if len(call.shape) != len(others) + rank or any(shape[d] != call.shape[t] for d, t in kept.items()):
+        return None, []
+    return kept, list(range(first, first + rank))
+
+
+def _looking_up(call: Call, operand: int, where: list[int]) -> Link:
+    """Data that looks a constant up (a codebook, say): index by index, wherever the indices end up."""
+    shape = call.shapes[operand]
+    targets = where[len(where) - len(shape) :]
+    dims = [
+        DimRead(s, t, None, block=DATA_DEPENDENT) if shape[s] == 1 and call.shape[t] > 1
+        else DimRead(s, t, IndexMap.identity())
+        for s, t in enumerate(targets)
+    ]  # fmt: skip
+    return Link(operand, (*dims, *(DimRead(None, t) for t in range(len(call.shape)) if t not in targets)))
 
 
 @rule("aten::embedding", shown=False)
 def embedding(call: Call) -> Law:
     """Every index is looked up for itself; what is found there is a new last dimension."""
+    n = len(call.shape)
+    places = (*call.place("weight", {1: n - 1}), *call.place("indices", {s: s for s in range(n - 1)}))
     if not isinstance(call["weight"], Constant):
-        return _anywhere(call, tuple(range(len(call.shapes[0]))))
-    n = len(call.shape)
-    return Law((Link(0, (*keep(n - 1), DimRead(None, n - 1))),))
+        return Law(tuple(_all_of(call, k) for k in range(len(call.shapes))), places=places)
+    return Law((Link(0, (*keep(n - 1), DimRead(None, n - 1))),), places=places)
 
 
-@rule("aten::gather", "aten::scatter", "aten::scatter_add", "aten::scatter_reduce", "aten::take_along_dim", shown=False)
-def along_one(call: Call) -> Law:
-    """Data says which index along one dimension; along the others everything stays in its place."""
-    d = call.dim()
+@rule("aten::gather", shown=False)
+def gather(call: Call) -> Law:
+    """Index by index; along one dimension the index says which sample is read."""
+    d, n = int(call["dim"]) % len(call.shape), len(call.shape)
     links = []
-    for k, shape in enumerate(call.shapes):
-        n = len(shape)
-        own = call.node.op != "aten::gather" and k == call.position("self")
-        dim = DimRead(d, d, IndexMap.identity()) if own else DimRead(d, d, None, block=DATA_DEPENDENT)
-        if call.node.op == "aten::gather" and k == call.position("index"):
-            dim = DimRead(d, d, IndexMap.identity())
-        links.append(Link(k, keep(n, but={d: dim})))
-    n = len(call.shape)
-    constants = [v for v in call.node.args.values() if isinstance(v, Constant) and len(v.shape) == n]
-    parts = [call.placed(v, {e: e for e in range(n) if e != d}) for v in constants]
-    return Law(tuple(links), tuple(p for part in parts for p in part[0]), tuple(b for part in parts for b in part[1]))
+    for k, name in ((call.position(name), name) for name in ("self", "index")):
+        if k is not None:
+            anywhere = DimRead(d, d, None, block=DATA_DEPENDENT)
+            links.append(Link(k, keep(n, but={d: anywhere} if name == "self" else None)))
+    every = {e: e for e in range(n)}
+    beside = {e: e for e in range(n) if e != d}
+    return Law(tuple(links), places=(*call.place("self", beside), *call.place("index", every)))
 
 
-def _anywhere(call: Call, used: tuple[int, ...]) -> Law:
-    """Output dimensions are no longer those of the operand: only a shape-preserving index keeps the others."""
-    same = len(call.shape) == len(call.shapes[0])
+@rule("aten::scatter", "aten::scatter_add", "aten::scatter_reduce", shown=False)
+def scatter(call: Call) -> Law:
+    """Writes anywhere along one dimension, so what stays of `self` there depends on the index too."""
+    d, n = int(call["dim"]) % len(call.shape), len(call.shape)
+    own = call.position("self")
     links = []
-    for k, shape in enumerate(call.shapes):
-        dims = []
-        for s in range(len(shape)):
-            if k == 0 and same and s not in used:
-                dims.append(DimRead(s, s, IndexMap.identity()))
-            else:
-                dims.append(DimRead(s, None, None, block=DATA_DEPENDENT))
-        links.append(Link(k, tuple(dims), exact=False))
-    return Law(tuple(links))
+    for k in range(len(call.shapes)):
+        reads = IndexMap.identity() if k == own else None
+        links.append(Link(k, keep(n, but={d: DimRead(d, d, reads, block=DATA_DEPENDENT)}), exact=False))
+    beside = {e: e for e in range(n) if e != d}
+    places = [p for name in ("index", "src") for p in call.place(name, beside)]
+    return Law(tuple(links), places=(*call.place("self", {e: e for e in range(n)}), *places))
 
 
 @rule("aten::index_put", "aten::_unsafe_index_put", shown=False)
@@ -111,7 +149,7 @@ def index_put(call: Call) -> Law:
     one = isinstance(values, Constant) and all(n == 1 for n in values.shape)
     if one and len(places) == 1 and at[0] is not None and call.truths[at[0]] and call.shapes[at[0]] == call.shape:
         return call.broadcast()
-    return _anywhere(call, tuple(range(max(len(s) for s in call.shapes))))
+    return anywhere(call)
 
 
 @rule("aten::index_add", "aten::index_copy", "aten::index_fill", "aten::index_reduce",
@@ -121,7 +159,7 @@ def index_put(call: Call) -> Law:
       "torchvision::deform_conv2d", "torchvision::roi_align", "torchvision::roi_pool", "torchvision::nms",
       shown=False)  # fmt: skip
 def anywhere(call: Call) -> Law:
-    return _anywhere(call, tuple(range(max(len(s) for s in call.shapes))))
+    return Law(tuple(_all_of(call, k) for k in range(len(call.shapes))))
 
 
 @rule("aten::bernoulli", "aten::rand_like", "aten::randn_like", "aten::multinomial", "aten::poisson", "aten::normal",

@@ -89,8 +89,10 @@ def permute(call: Call) -> Law:
 
 @rule("aten::expand", "aten::expand_as", "aten::broadcast_to", shown=False, sizes=("size",))
 def expand(call: Call) -> Law:
-    law = call.broadcast(constants=False)
-    return Law(law.links[:1])
+    """`other` gives the shape alone."""
+    at = call.position("self")
+    links = [link for link in call.broadcast(constants=False).links if link.operand == at]
+    return Law(tuple(links), unread=frozenset({"other"}))
 
 
 @rule("aten::repeat", "aten::tile", sizes=("repeats", "dims"))

@@ -1,0 +1,82 @@
+"""What constant operands ask of an operator's output, by where its rule says that they lie."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from ..graph import Constant
+from .call import Call
+from .law import Block, Cause, DimRead, Law, Link, Place
+
+At = tuple[str, int | None]
+"""An argument that is a constant; the item of one that is a list."""
+
+DIFFERS = Block(Cause.POSITION, "joins a constant that differs at every position of the axis")
+
+
+def constants_at(args: Mapping[str, Any]) -> Iterator[tuple[At, Constant]]:
+    """Every constant among the arguments of a call, with where it stands."""
+    for name, value in args.items():
+        if isinstance(value, Constant):
+            yield (name, None), value
+        elif isinstance(value, (tuple, list)):
+            yield from (((name, i), v) for i, v in enumerate(value) if isinstance(v, Constant))
+
+
+def place_of(law: Law, at: At) -> Place | None:
+    return next((place for place in law.places if (place.argument, place.item) == at), None)
+
+
+def linked(law: Law, call: Call) -> Law:
+    """The law with a link for every data operand: one that its rule says nothing of may be read anywhere."""
+    said = {link.operand for link in law.links}
+    said |= {k for name in law.unread if (k := call.position(name)) is not None}
+    rest = [k for k in range(len(call.shapes)) if k not in said]
+    return replace(law, links=(*law.links, *(_anywhere(call, k) for k in rest))) if rest else law
+
+
+def _anywhere(call: Call, operand: int) -> Link:
+    dims = [DimRead(s, None, None, block=UNSAID) for s in range(len(call.shapes[operand]))]
+    return Link(operand, (*dims, *(DimRead(None, t) for t in range(len(call.shape)))), exact=False)
+
+
+UNSAID = Block(Cause.GLOBAL, "reads an operand of which its rule says nothing, so perhaps all of it")
+
+
+def settled(law: Law, args: Mapping[str, Any], dims: int) -> Law:
+    """The law with what its constants ask of the output's dimensions, of which there are `dims`.
+
+    A constant that no place speaks for is harmless only where it is the same everywhere: no sample can then tell
+    which part of it was read.
+    """
+    periods, blocks = list(law.period), list(law.blocks)
+    for at, constant in constants_at(args):
+        place = place_of(law, at)
+        if constant.random or at[0] in law.unread:
+            continue
+        if place is None:
+            if any(varies(constant, s) for s in range(len(constant.shape))):
+                blocks += [(d, _unplaced(at)) for d in range(dims)]
+            continue
+        for s, d in place.targets:
+            if varies(constant, s):
+                period = constant.variation[s] if s < len(constant.variation) else None
+                if period is None:
+                    blocks.append((d, DIFFERS))
+                else:
+                    periods.append((d, period))
+    return replace(law, period=tuple(periods), blocks=tuple(blocks))
+
+
+def varies(constant: Constant, s: int) -> bool:
+    """Whether a constant is not the same along one of its dimensions, as far as is known."""
+    return constant.shape[s] > 1 and (s >= len(constant.variation) or constant.variation[s] != 0)
+
+
+def _unplaced(at: At) -> Block:
+    name = at[0] if at[1] is None else f"{at[0]}[{at[1]}]"
+    return Block(
+        Cause.POSITION, f"takes a constant as {name} that varies, and its rule does not say along which dimension"
+    )
