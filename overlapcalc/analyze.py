@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import copy
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import lru_cache, partial
-from math import prod
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 
 import torch
 from torch import nn
@@ -17,14 +15,13 @@ from .analysis import Analysis
 from .collector import paused
 from .errors import InputError, TraceError
 from .graph import Graph
-from .growth import grow, samples, skewed, stretch
 from .inputs import asked_axes, module_inputs, parsed, refuse_unbatched
 from .layout import chosen
 from .named import Named
 from .names import node_names
+from .othersizes import OtherSizes
 from .propagator import propagate
 from .reach import Propagation
-from .sizecheck import Differing, differences, views_of
 from .source import Footprint, Held, Source
 from .trace import Program, Shapes, runnable, trace
 from .trace.footprint import footprint
@@ -32,15 +29,7 @@ from .trace.runnable import Runnable
 from .trace.stand_in import stand_in
 
 Inputs = Sequence[int] | torch.Tensor | Sequence[Sequence[int]] | Sequence[torch.Tensor]
-LARGER = (1, 2, 4, 8, 16, 32, 64)
-"""How many steps larger the second trace is; the next one where the net does not run at the first."""
-PERIODS = (13440, 960, 64, 8)
-"""How many steps larger a net that differs one step larger is traced, to see whether it is periodic after all."""
-MOST_SAMPLES = 1 << 24
-"""No larger trace than this: constants computed from the size are evaluated for real."""
 TRACES_KEPT = 32
-MOST_SIGHTS = 3
-"""How many times a larger image may show that the views of a net are others than its own size suggests."""
 
 
 def analyze(
@@ -83,15 +72,6 @@ def analyze(
         verified_at,
         source,
     )
-
-
-class Comparison(NamedTuple):
-    """A net against itself at a larger size: its shapes there, what differs (None: it does not run there), and the net
-    with its views as the larger image shows them."""
-
-    larger: Shapes
-    found: Differing | None
-    net: Propagation
 
 
 def _of_module(
@@ -206,105 +186,8 @@ class _Tracer:
             return propagate(graph, names=self.names(shapes))
 
     def _verified(self, shapes: Shapes) -> tuple[Propagation, Shapes | None]:
-        """The net at this size with obstacles wherever a larger trace differs, and the shapes of that trace.
-
-        One step larger is enough for most nets. Where the net does not run there, 2, 4 and 8 steps are tried. Where
-        it runs but differs, it may still mean the same every so many steps (it pads to a multiple of 8): then the
-        grid is that much coarser, and no obstacle.
-        """
-        return self._settled(self.plain(shapes), MOST_SIGHTS)
-
-    def _settled(self, net: Propagation, sights: int) -> tuple[Propagation, Shapes | None]:
-        axes = sorted({axis for _, axis in net.slots})
-        again = partial(propagate, net.traced, names=net.names, views=views_of(net, net.traced))
-        for steps in LARGER:
-            times = dict.fromkeys(axes, steps)
-            larger, found, seen = self._compared(net, skewed(times))
-            if seen is not net and sights:
-                return self._settled(seen, sights - 1)
-            if found is None or (steps > 1 and not found and not self._repeats(net, times)):
-                continue
-            if found:
-                differing = {axis for at in found.values() for axis in at}
-                periodic = self._period(net, times, differing)
-                if isinstance(periodic, Propagation) and sights:
-                    return self._settled(periodic, sights - 1)
-                if not isinstance(periodic, dict):
-                    return again(differing=found), larger
-                times = periodic
-            if any(n > 1 for n in times.values()):
-                net = again(coarser=times)
-            return net, larger
-        return again(sizes_verified=False), None
-
-    def _compared(self, net: Propagation, times: Mapping[str, int]) -> Comparison:
-        """The net against itself so many steps larger along each axis.
-
-        If all that differs is how views are seen, the larger image shows them (see factors.View).
-        """
-        larger, moved = grow(net, times)
-        try:
-            large = self.plain(larger)
-        except TraceError:
-            return Comparison(larger, None, net)
-        with paused():
-            found = differences(net, large, moved)
-        views = views_of(large, net.traced) if found else {}
-        if any(net.values[name].view != view for name, view in views.items()):
-            seen = propagate(net.traced, names=net.names, views=views)
-            there = stretch(seen, larger)
-            if there is not None and not differences(seen, large, there):
-                return Comparison(larger, {}, seen)
-        return Comparison(larger, found, net)
-
-    def _repeats(self, net: Propagation, times: Mapping[str, int]) -> bool:
-        """Whether the net means the same once, twice and three times as many steps larger.
-
-        Once is not enough: a branch on `width % 3 == 0` is the same branch at many sizes that are no multiples.
-        """
-        for k in (1, 2, 3):
-            further = {axis: k * steps for axis, steps in times.items()}
-            seen = [self._compared(net, grown) for grown in (skewed(further), further)]
-            if any(c.found != {} or c.net is not net for c in seen):
-                return False
-        return True
-
-    def _unrolled(self, net: Propagation, times: Mapping[str, int]) -> bool:
-        """Whether the net has the more operators the larger the image is: a loop over samples, never periodic."""
-        counts = [len(net.graph.order)]
-        for k in (1, 2):
-            larger, _ = grow(net, {axis: k * steps for axis, steps in skewed(times).items()})
-            try:
-                counts.append(len(self.graph(larger).order))
-            except TraceError:
-                return False
-        return counts[0] < counts[1] < counts[2]
-
-    def _period(
-        self, net: Propagation, times: Mapping[str, int], axes: set[str]
-    ) -> dict[str, int] | Propagation | None:
-        """The smallest numbers of steps along `axes` after which the net means the same, if there are any; or the net
-        with its views seen otherwise, which has another grid."""
-        if self._unrolled(net, times):
-            return None
-        for most in PERIODS:
-            found = {**times, **dict.fromkeys(axes, most)}
-            larger, _ = grow(net, skewed(found))
-            if prod(samples(net.graph, larger)) > MOST_SAMPLES:
-                continue
-            seen = [self._compared(net, grown) for grown in (skewed(found), found)]
-            if any(c.found != {} for c in seen):
-                return None
-            if seen[0].net is not net:
-                return seen[0].net
-            for prime in (2, 3, 5, 7):
-                while all(found[a] % prime == 0 for a in axes):
-                    fewer = {**found, **{a: found[a] // prime for a in axes}}
-                    if not self._repeats(net, fewer):
-                        break
-                    found = fewer
-            return found
-        return None
+        """The net at this size with obstacles wherever another size differs, and the shapes of that size."""
+        return OtherSizes(self.plain, self.graph).settled(self.plain(shapes))
 
 
 @contextlib.contextmanager

@@ -54,6 +54,10 @@ class Layout:
         """Which parts make up a dimension."""
         return range(self.starts[dim], self.starts[dim] + self.widths[dim])
 
+    def axes_of(self, dim: int) -> list[str]:
+        """The axes that lie in a dimension."""
+        return [self.labels[i] for i in self.places(dim) if self.parts[i].is_axis]
+
     @property
     def simple(self) -> bool:
         return len(self.parts) == len(self.widths)

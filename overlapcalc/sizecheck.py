@@ -14,37 +14,74 @@ from .factors import CELL, LOST, View
 from .graph import STEP_OF, Constant, Data, Graph, Node
 from .ops import find
 from .ops.parts import CUT, JOIN
-from .reach import Propagation
+from .ops.place import constants_at, place_of
+from .reach import Propagation, joined
 
 Differing = dict[str, dict[str, str]]
 """Node -> axis -> what differs there."""
+Moved = Mapping[str, Mapping[str, int]]
+"""Node -> axis -> by how many samples a net that is the same everywhere makes its tensor longer."""
 
 
-def differences(small: Propagation, large: Propagation, moved: Mapping[str, Mapping[str, int]]) -> Differing:
-    """What differs between the net at its size and at a larger one.
+def differences(small: Propagation, large: Propagation, moved: Moved) -> Differing:
+    """What differs between the net at its size and at a larger one, and along which axes that forbids blocks.
 
-    moved: node -> axis -> by how many samples a net that is the same everywhere makes this tensor longer.
+    Everything is compared: operators and what they read, arguments, constants, the length of every dimension. What
+    differs may follow from any of the axes that are longer there, so it stands against all of them, but for those along
+    which the tensor is refused already.
     """
+    grown = {axis for axes in moved.values() for axis, n in axes.items() if n}
     ops = [[(_kind(n), n.result) for n in p.graph] for p in (small, large)]
-    if ops[0] != ops[1]:
-        return _other_operators(small, large)
     place = [{name: i for i, name in enumerate(p.graph.order)} for p in (small, large)]
+    outputs = [
+        [(shown, at[node]) for shown, node in p.graph.outputs] for p, at in zip((small, large), place, strict=True)
+    ]
+    if ops[0] != ops[1] or outputs[0] != outputs[1]:
+        return _other_operators(small, large, grown)
     out: Differing = {}
     passed: set[tuple[str, str]] = set()
+    marked: set[tuple[str, str]] = set()
     for a, b in zip(small.graph, large.graph, strict=True):
         if a.op == "input":
             continue
-        axes = _axes(small, a.name)
-        for axis in axes:
+        texts = []
+        for axis in _axes(small, a.name):
             text = _along(small, large, a, b, axis, moved)
             if text and not _only_passes_on(small, a, axis, passed):
-                out.setdefault(a.name, {})[axis] = text
+                texts.append(text)
             if text:
                 passed.add((a.name, axis))
-        text = next(_scalars(a, b, place[0], place[1]), None) or _cells(small, large, a, b)
-        for axis in axes if text else ():
-            out.setdefault(a.name, {}).setdefault(axis, text or "")
+        texts += [*_scalars(a, b, place[0], place[1]), *_constants(small, a, b, grown), *_cells(small, large, a, b)]
+        if texts:
+            for axis in grown - _refused(small, a.name):
+                if not _only_passes_on(small, a, axis, marked):
+                    for name in _where_met(small, a.name, axis):
+                        out.setdefault(name, {}).setdefault(axis, texts[0])
+                marked.add((a.name, axis))
     return out
+
+
+def _refused(net: Propagation, name: str) -> set[str]:
+    """The axes along which whatever a tensor reads is refused."""
+    seen: dict[str, list[bool]] = {}
+    for (_, axis), reach in zip(net.slots, joined(net, name), strict=True):
+        if reach:
+            seen.setdefault(axis, []).append(any(o.axis == axis for o in reach.via))
+    return {axis for axis, refused in seen.items() if all(refused)}
+
+
+def _where_met(net: Propagation, name: str, axis: str) -> list[str]:
+    """Where what differs in a node counts along an axis: there, or where what is made of it meets that axis."""
+    met, seen, todo = [], {name}, [name]
+    while todo:
+        at = todo.pop()
+        if axis in _axes(net, at):
+            met.append(at)
+            continue
+        further = [n for n in net.graph.nodes.successors(at) if n not in seen]
+        seen.update(further)
+        todo += further
+    return met
 
 
 def adopted(small: Graph, large: Graph) -> Graph:
@@ -93,8 +130,8 @@ VIEW = "aten::view"
 VIEWS = frozenset({VIEW, "aten::_unsafe_view", "aten::reshape", "aten::_reshape_alias"})
 
 
-def _other_operators(small: Propagation, large: Propagation) -> Differing:
-    """The operators themselves change: blame the first that does, and refuse every output."""
+def _other_operators(small: Propagation, large: Propagation, grown: set[str]) -> Differing:
+    """The operators themselves change, or which of them give the outputs: blame the first, and refuse every output."""
     first = next(
         (a for a, b in zip(small.graph, large.graph, strict=False) if (_kind(a), a.result) != (_kind(b), b.result)),
         None,
@@ -104,7 +141,7 @@ def _other_operators(small: Propagation, large: Propagation) -> Differing:
     at = f", {where.source}" if where.source else ""
     text = f"the net runs other operators at other image sizes, from {small.names.get(where.name, where.name)}{at} on"
     blamed = {name for _, name in small.graph.outputs} | {where.name}
-    return {name: dict.fromkeys(_operand_axes(small, name), text) for name in blamed}
+    return {name: {axis: text for axis in _operand_axes(small, name) if axis in grown} for name in blamed}
 
 
 def _axes(net: Propagation, name: str) -> list[str]:
@@ -135,10 +172,9 @@ def _along(
         pieces = f"{a.args['piece']} samples, then {b.args['piece']}"
         return f"cuts the axis into pieces whose length depends on the size of the image ({pieces})"
     before, after = small.size(a.name, axis), large.size(b.name, axis)
-    if before is not None and after is not None and axis in moved.get(a.name, {}):
-        want = before + moved[a.name][axis]
-        if after != want:
-            return f"its length does not follow the image's: {before}, then {after} where {want} would follow"
+    more = moved.get(a.name, {}).get(axis)
+    if before is not None and after is not None and more is not None and after != before + more:
+        return f"its length does not follow the image's: {before}, then {after} where {before + more} would follow"
     steps = [
         [p.steps[axis] if axis in p.steps else p.blocked[axis].cause if axis in p.blocked else None
          for p in net.values[node.name].paths]
@@ -162,14 +198,55 @@ def _scalars(a: Node, b: Node, place_a: Mapping[str, int], place_b: Mapping[str,
         yield "its number of dimensions depends on the size of the image"
 
 
-def _cells(small: Propagation, large: Propagation, a: Node, b: Node) -> str:
-    laws = small.values[a.name].law, large.values[b.name].law
-    if laws[0].period != laws[1].period:
-        return "a constant's period depends on the size of the image"
-    layouts = small.values[a.name].layout, large.values[b.name].layout
+def _cells(small: Propagation, large: Propagation, a: Node, b: Node) -> Iterator[str]:
+    """How the dimensions that are no axis differ: their lengths, and what is read along them."""
+    mine, other = small.values[a.name], large.values[b.name]
+    if mine.law.period != other.law.period:
+        yield "a constant's period depends on the size of the image"
+    layouts = mine.layout, other.layout
     if (layouts[0].labels, layouts[0].widths) != (layouts[1].labels, layouts[1].widths):
-        return "how its dimensions are laid out depends on the size of the image"
-    return ""
+        yield "how its dimensions are laid out depends on the size of the image"
+        return
+    for p, q in zip(layouts[0].parts, layouts[1].parts, strict=True):
+        if not p.is_axis and p.size != q.size:
+            yield f"a dimension that is no axis follows the image's size: {p.size} long, then {q.size}"
+            return
+    if [path.cells for path in mine.paths] != [path.cells for path in other.paths]:
+        yield "which channels it reads depends on the size of the image"
+
+
+def _constants(net: Propagation, a: Node, b: Node, grown: set[str]) -> Iterator[str]:
+    """Constant operands that are others at the larger size; along an axis they may be longer and go on."""
+    value = net.values[a.name]
+    others = dict(constants_at(b.args))
+    for at, x in constants_at(a.args):
+        y = others.get(at)
+        if at[0] in value.law.unread or y is None:  # where it is none there, the arguments differ already
+            continue
+        place = place_of(value.law, at)
+        along = {s: set(value.layout.axes_of(d)) & grown for s, d in place.targets} if place else {}
+        if _same_constant(x, y, {s for s, axes in along.items() if axes}):
+            continue
+        name = at[0] if at[1] is None else f"{at[0]}[{at[1]}]"
+        shapes = "x".join(map(str, x.shape)), "x".join(map(str, y.shape))
+        sizes = f" ({shapes[0]}, then {shapes[1]})" if x.shape != y.shape else ""
+        yield f"its constant {name} depends on the size of the image{sizes}"
+
+
+def _same_constant(x: Constant, y: Constant, long: set[int]) -> bool:
+    """Whether y is x, going on in the dimensions `long`."""
+    if len(x.shape) != len(y.shape) or (x.random, x.taps) != (y.random, y.taps):
+        return False
+    if any(n != m for s, (n, m) in enumerate(zip(x.shape, y.shape, strict=True)) if s not in long):
+        return False
+    if x.variation == y.variation and x.digest == y.digest:
+        return True
+    restless = [s for s in long if s < len(x.variation) and x.variation[s] is None and x.shape[s] > 1]
+    if len(restless) != 1 or any(x.shape[s] != y.shape[s] for s in long if s not in restless):
+        return False
+    (s,) = restless  # it differs from place to place: is what is there at both sizes the same?
+    rows = [c.rows[s] if s < len(c.rows) else () for c in (x, y)]
+    return bool(rows[0]) and rows[0] == rows[1][: len(rows[0])]
 
 
 def _plain(value: Any, place: Mapping[str, int]) -> Any:
@@ -185,15 +262,10 @@ def _plain(value: Any, place: Mapping[str, int]) -> Any:
 
 def _same(x: Any, y: Any) -> bool:
     if isinstance(x, Constant) and isinstance(y, Constant):
-        if len(x.shape) != len(y.shape) or (x.random, x.taps) != (y.random, y.taps):
-            return False
-        followed = zip(x.shape, y.shape, x.variation, strict=False)
-        if any(n != m and v is None for n, m, v in followed):
-            return True  # it differs from place to place anyway, and is refused for that
-        return (x.variation, x.digest) == (y.variation, y.digest)
+        return True  # see _constants
     if isinstance(x, tuple) and isinstance(y, tuple):
         return len(x) == len(y) and all(_same(a, b) for a, b in zip(x, y, strict=True))
-    return bool(x == y)
+    return bool(x == y) or (isinstance(x, float) and isinstance(y, float) and x != x and y != y)
 
 
 def _shown(value: Any) -> str:

@@ -162,6 +162,12 @@ def expand_on_slab(slab: Slab) -> Tensor:
     return slab.fetch().expand(slab.shape)
 
 
+@on_slab("aten::repeat", "aten::tile")
+def repeat_on_slab(slab: Slab) -> Tensor:
+    """What is repeated is no axis, or it would not be cut."""
+    return slab.run()
+
+
 @on_slab("aten::repeat_interleave")
 def repeat_interleave_on_slab(slab: Slab) -> Tensor:
     d, times = slab.call.dim(), int(slab.call["repeats"])
