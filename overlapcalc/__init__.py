@@ -11,6 +11,7 @@ from .errors import (
     OverlapcalcError,
     RuleError,
     TraceError,
+    UnforeseenError,
     UnknownOperatorError,
 )
 from .explain import Contribution, Explanation
@@ -55,6 +56,7 @@ __all__ = [
     "Span",
     "Tiled",
     "TraceError",
+    "UnforeseenError",
     "UnknownOperatorError",
     "Verification",
     "Work",

@@ -187,9 +187,9 @@ class IndexMap:
     def table(sources: Sequence[Iterable[int]]) -> IndexMap:
         """Output `o` reads exactly `sources[o]`, for `0 <= o < len(sources)`: for channels, which end there."""
         return IndexMap(
-            len(sources),
+            max(1, len(sources)),
             1 + max((max(s, default=0) for s in map(tuple, sources)), default=0),
-            tuple(Spans.points(s) for s in sources),
+            tuple(Spans.points(s) for s in sources) or (EMPTY,),
         )
 
     @staticmethod

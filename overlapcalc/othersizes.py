@@ -13,7 +13,7 @@ from math import prod
 from typing import NamedTuple
 
 from .collector import paused
-from .errors import TraceError
+from .errors import OverlapcalcError, TraceError
 from .graph import Graph
 from .growth import grow, samples, skewed, stretch
 from .ops.place import constants_at
@@ -109,7 +109,7 @@ class OtherSizes:
         larger, moved = grow(net, times)
         try:
             large = self._plain(larger)
-        except TraceError:
+        except OverlapcalcError:
             return Comparison(larger, None, net)
         with paused():
             found = differences(net, large, moved)
@@ -150,7 +150,7 @@ class OtherSizes:
         others = {a: n for a, n in away.items() if a != axis}
         try:
             base = self._plain(grow(net, others)[0])
-        except TraceError:
+        except OverlapcalcError:
             return None
         return {} if self._compared(base, {axis: away[axis]}).found == {} else None
 

@@ -8,7 +8,8 @@ from math import prod
 from .cells import Field
 from .errors import RuleError
 from .factors import CELL, Layout
-from .ops.law import Link
+from .index import IndexMap, Spans
+from .ops.law import Border, DimRead, Link
 from .pairing import Lookup, Pairing
 from .reach import NOTHING, Path, Reach, Reaches, Slot, join_reaches
 
@@ -93,9 +94,19 @@ def paired(link: Link, operand: Layout, out: Layout) -> Pairing:
         n_in = cells_in[s] if s is not None else 1
         n_out = cells_out[t] if t is not None else 1
         mixed = link.cells != "dims" or (dim.source is not None and s is None) or (dim.target is not None and t is None)
-        pairs.append((s, t, Lookup(None if mixed else dim.reads, n_in, n_out)))
+        pairs.append((s, t, Lookup(None if mixed else _folded(dim, n_in, n_out), n_in, n_out)))
     pairs += [(None, t, Lookup(None, 1, n)) for t, n in enumerate(cells_out) if t not in seen]
     return Pairing(cells_in, cells_out, tuple(pairs))
+
+
+def _folded(dim: DimRead, n_in: int, n_out: int) -> IndexMap | None:
+    """What is read along cells: beyond their ends stands what the border says."""
+    if dim.reads is None or dim.border is Border.CONSTANT:
+        return dim.reads
+    everything = dim.reads.over(Spans.span(0, n_out))
+    if everything.clip(0, n_in) == everything:
+        return dim.reads
+    return IndexMap.table([list(dim.border.fold(dim.reads[o], n_in)[0].indices()) for o in range(n_out)])
 
 
 def cell_places(labels: tuple[str, ...]) -> dict[int, int]:

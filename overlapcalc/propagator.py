@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from .cells import Field
-from .errors import RuleError, UnknownOperatorError
+from .errors import RuleError, UnknownOperatorError, foreseen
 from .factors import CELL, LOST, Layout, Part, Run, View, view
 from .graph import STEP_OF, Data, Graph, Node, constants_in
 from .grid import Rate, Rates
@@ -56,7 +56,8 @@ def propagate(
     """
     run = _Run(graph, names or {}, differing or {}, sizes_verified, views or {})
     for node in graph:
-        run.visit(node)
+        with foreseen(run.names.get(node.name) or node.layer or node.name, node.op, node.source):
+            run.visit(node)
     if run.unknown:
         raise UnknownOperatorError(_unknown_message(run.unknown, run.names))
     run.coarsen(coarser or {})

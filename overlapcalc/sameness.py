@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .errors import TraceError
+from .errors import OverlapcalcError
 from .lattice import Lattice
 from .propagator import propagate
 from .reach import Propagation
@@ -50,7 +50,7 @@ def differing_axes(source: Source, net: Propagation, cuts: Mapping[str, Cut]) ->
         return frozenset()
     try:
         small = source.retrace(shapes_after(net, cuts), False)
-    except TraceError:
+    except OverlapcalcError:
         return frozenset(cuts)
     small = propagate(adopted(small.traced, net.traced), names=small.names, views=views_of(net, small.traced))
     moved = {

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils._pytree import tree_flatten
 
-from ..errors import InputError
+from ..errors import InputError, OverlapcalcError
 from ..named import Named
 from ..plan import Plan
 from ..tiling import Slot
@@ -62,7 +62,14 @@ def run_tile(
         region = {axis: slot.tiles[name] for axis, slot in cell.items() if name in slot.tiles}
         tile = read(x, within(plan.labels[name], region), device)
         tiles.append(packed(tile, like=x) if isinstance(x, Tensor) else tile)
-    leaves = tree_flatten(net(*tiles))[0]
+    try:
+        leaves = tree_flatten(net(*tiles))[0]
+    except (OverlapcalcError, torch.OutOfMemoryError, MemoryError):
+        raise
+    except Exception as error:
+        sizes = ", ".join("x".join(map(str, tile.shape)) for tile in tiles)
+        text = (str(error).splitlines() or [""])[0]
+        raise WrongTileError(f"the net fails on a tile of {sizes} ({type(error).__name__}: {text})") from error
     if any(isinstance(leaf, FakeTensor) for leaf in leaves):
         raise InputError(KEPT_OUTSIDE)
     if len(leaves) != len(plan.leaves):

@@ -359,9 +359,9 @@ class SlabCall:
         function = run_of(self.node.op)
         try:
             found: Tensor = self.plain() if function is None else function(self)
-        except torch.OutOfMemoryError:
+        except (torch.OutOfMemoryError, MemoryError, OverlapcalcError):
             raise
-        except RuntimeError as error:
+        except Exception as error:
             raise self.none(
                 f"fails on a part of the image ({(str(error).splitlines() or [type(error).__name__])[0]})"
             ) from error
