@@ -86,9 +86,6 @@ def test_refused(name, net, cause):
 LARGE_ONLY = [
     ("short images padded",
      Net(lambda s, x: s.c(F.pad(x, (0, max(0, 32 - x.shape[3]), 0, 0), "replicate"))[..., : x.shape[3]], c=conv()), 48, 44),
-    ("kernel by size in steps",
-     Net(lambda s, x: F.avg_pool2d(x, (1, 2 * (x.shape[3] // 16) + 1), 1, (0, x.shape[3] // 16))), 64, 20),
-    ("factor by size in steps", Net(lambda s, x: x * (x.shape[3] // 16)), 33, 8),
 ]  # fmt: skip
 
 

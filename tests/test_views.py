@@ -91,7 +91,7 @@ REFUSED = [
     ("positions", Do("", lambda x: (x.flatten(2) + torch.arange(x[0, 0].numel(), dtype=x.dtype)).view(x.shape)), "absolute-position"),
     ("rows read as columns", Do("", lambda x: x.reshape(1, 4, x.shape[3], x.shape[2])), "size-dependent"),
     ("pieces that divide nothing", Do("", lambda x: x.reshape(1, 4, -1, 6, x.shape[3] // 2, 8).sum(3).flatten(3)), "reshape"),
-    ("windows of another size", Do("", lambda x: x.flatten(2).view(1, 4, -1, 48).softmax(-1).view(x.shape)), "reshape"),
+    ("windows of another size", Do("", lambda x: x.flatten(2).view(1, 4, -1, 48).softmax(-1).view(x.shape)), "size-dependent"),
     ("an output of tokens", Do("", lambda x: x.flatten(2)), "reshape"),
     ("channels and samples in one output", Do("", lambda x: x.mean(2)[:, :, None].expand(-1, -1, 3, -1).flatten(2)), "reshape"),
     ("meets what lies otherwise", Do("", lambda x: (x.flatten(2) * x.mT.flatten(2)).view(x.shape)), "axes-mixed"),

@@ -1,0 +1,79 @@
+"""Run by blocks along every axis that the analysis calls free, against the net itself. Shared by the tests of refusals."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from nets import Do
+from torch import Tensor, nn
+
+import overlapcalc as oc
+from overlapcalc.engine import Machine
+from overlapcalc.planning import plan_to_run
+from overlapcalc.running import Signature, Tiled
+
+SCHEDULES = ("crop", "trim", "stream")
+
+
+class WrongError(AssertionError):
+    """A run by blocks gives something else than the net, and no word of it."""
+
+
+class Fn(nn.Module):
+    """A function of the module and its input, with parts."""
+
+    def __init__(self, function, **parts: nn.Module) -> None:  # type: ignore[no-untyped-def]
+        super().__init__()
+        self.function = function
+        for name, part in parts.items():
+            setattr(self, name, part)
+
+    def forward(self, *x: Tensor) -> Tensor:
+        return self.function(self, *x)
+
+
+def net(function) -> nn.Module:  # type: ignore[no-untyped-def]
+    return Do(function.__name__, function).eval()
+
+
+class _Along(Tiled):
+    """Runs along one axis by an analysis that is there already."""
+
+    def __init__(self, analysis: oc.Analysis, model: nn.Module, axis: str, **options: Any) -> None:
+        super().__init__(model, **options)
+        self._found = replace(analysis, axes=(axis,))
+
+    def _made(self, signature: Signature) -> Machine:
+        return Machine(self.model, self._found._source, plan_to_run(self._found, **self._options))
+
+
+def never_wrong(model: nn.Module, shape: tuple[int, ...], block: int = 5, tolerance: float = 1e-9) -> str:
+    """The free axes, as one word. Every schedule along each of them must be right, or refused by name.
+
+    Raises WrongError; whatever is no error of overlapcalc's comes through.
+    """
+    torch.manual_seed(0)
+    model = model.double().eval()
+    x = torch.randn(shape, dtype=torch.float64)
+    with torch.no_grad():
+        whole = model(x).double()
+    try:
+        found = oc.analyze(model, x)
+    except oc.OverlapcalcError:
+        return ""
+    free = [axis for axis in found.axes if not any(o.axis == axis for o in found.obstacles)]
+    for axis in free:
+        ran = 0
+        for schedule in SCHEDULES:
+            try:
+                got = _Along(found, model, axis, block={axis: block}, schedule=schedule)(x).double()
+            except oc.OverlapcalcError:
+                continue
+            ran += 1
+            error = float((got - whole).abs().max() / whole.abs().max().clamp(min=1e-30))
+            if not error <= tolerance:
+                raise WrongError(f"{schedule} along {axis} is off by {error:.2g}")
+        assert ran, f"called free along {axis}, and no schedule runs it"
+    return "".join(free)
