@@ -169,7 +169,9 @@ class _Run:
             self.rates.whole(rates[axis])
         one = Reach(IndexMap.identity(), IndexMap.identity())
         reaches = tuple(one if slot[0] == node.name else NOTHING for slot in self.slots)
-        return Value(layout, rates, Field.one(layout.cells, reaches))
+        texts = self.differing.get(node.name, {})  # the net gives this input back at one size, and not at another
+        here = {axis: self._obstacle(node, axis, Block(Cause.SIZE_DEPENDENT, text)) for axis, text in texts.items()}
+        return Value(layout, rates, Field.one(layout.cells, self._behind(reaches, here)))
 
     def coarsen(self, times: Mapping[str, int]) -> None:
         steps = self.rates.steps()

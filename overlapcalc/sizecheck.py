@@ -141,7 +141,7 @@ def _other_operators(small: Propagation, large: Propagation, grown: set[str]) ->
     at = f", {where.source}" if where.source else ""
     text = f"the net runs other operators at other image sizes, from {small.names.get(where.name, where.name)}{at} on"
     blamed = {name for _, name in small.graph.outputs} | {where.name}
-    return {name: {axis: text for axis in _operand_axes(small, name) if axis in grown} for name in blamed}
+    return {name: {axis: text for axis in _axes(small, name) if axis in grown} for name in blamed}
 
 
 def _axes(net: Propagation, name: str) -> list[str]:

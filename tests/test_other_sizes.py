@@ -120,6 +120,16 @@ def test_a_difference_counts_where_what_is_made_of_it_meets_the_axis():
     assert {(o.axis, o.cause, o.op) for o in found.obstacles} == {("W", "size-dependent", "aten::add")}
 
 
+@pytest.mark.parametrize(("columns", "free"), [(19, "H"), (9, "HW"), (21, "HW")])
+def test_a_net_that_gives_its_input_back_only_when_that_is_small(columns, free):
+    """From 20 columns on it filters. Tiles of 9 are all smaller, and 21 has only itself as a tile along W."""
+
+    def filtered(m: nn.Module, x: Tensor) -> Tensor:
+        return F.avg_pool2d(x, 3, 1, 1) if x.shape[3] >= 20 else x
+
+    assert never_wrong(Fn(filtered), (1, 3, 12, columns)) == free
+
+
 class There(nn.Module):
     """A pyramid: to a fraction of the size, rounded, and back."""
 
