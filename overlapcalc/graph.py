@@ -37,7 +37,8 @@ class Constant:
     vector. alive[d]: over one period of dimension d, whether some value there is not zero for good; `product`: the
     zeros are exactly where one of these says so. rows[d]: a hash of the values at each index of dimension d, where
     they vary. pattern: of a factor of a matrix product with zeros for good, the columns in use of each row; None where
-    all are. With more than two dimensions it is the union of all matrices, and `uneven` says whether they differ.
+    all are. With more than two dimensions it is the union of all matrices, and `uneven` says whether they differ. made:
+    the net computes it, perhaps from the image's size; it is no parameter, buffer or literal as it stands.
     """
 
     shape: tuple[int, ...]
@@ -51,6 +52,7 @@ class Constant:
     product: bool = True
     rows: tuple[tuple[int, ...], ...] = field(default=(), repr=False)
     pattern: tuple[tuple[int, ...], ...] | None = field(default=None, repr=False)
+    made: bool = False
 
 
 @dataclass(frozen=True)

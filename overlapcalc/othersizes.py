@@ -227,7 +227,7 @@ def far(net: Propagation, near: Mapping[str, int], *, shrink: bool = False) -> d
     if shrink:
         return found
     before, after = (prod(samples(net.graph, shapes)) for shapes in (_shapes(net), grow(net, found)[0]))
-    most = max((prod(c.shape) for node in net.graph for _, c in constants_at(node.args) if c.variation), default=0)
+    most = max((prod(c.shape) for node in net.graph for _, c in constants_at(node.args) if c.made), default=0)
     return found if most * (after / before) ** 2 <= MOST_VALUES else {}
 
 

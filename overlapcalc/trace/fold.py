@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -82,6 +83,9 @@ class Folder:
     def constant(self, node: FxNode, role: str) -> Constant:
         """The constant that `node` gives. role: "weight" of a convolution, "plain" where only the shape counts,
         "matrix" for a factor of a matrix product, or "operand" where the values may meet an axis."""
+        return replace(self._constant(node, role), made=node.op == "call_function")
+
+    def _constant(self, node: FxNode, role: str) -> Constant:
         shape = tuple(int(n) for n in node.meta["val"].shape)
         origin = self.origin(node)
         if "random" in origin:
