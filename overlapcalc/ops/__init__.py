@@ -1,6 +1,7 @@
 """Operator rules, one file per family. Importing this package registers them all."""
 
 from . import (
+    bits,
     conv,
     join,
     norm,
@@ -18,12 +19,15 @@ from . import (
     windows,
 )
 from .call import Call
+from .overloads import full_name
 from .registry import find, op_name, rule, steps_before, unregister
 
 __all__ = [
     "Call",
+    "bits",
     "conv",
     "find",
+    "full_name",
     "join",
     "norm",
     "op_name",

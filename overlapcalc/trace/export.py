@@ -18,6 +18,7 @@ from torch.overrides import TorchFunctionMode
 from ..errors import TraceError
 from ..ops import find
 from .inplace import made_functional, without_dropout
+from .naming import operator_name
 from .stand_in import stand_in, unmask
 
 ExportedProgram = Any
@@ -78,7 +79,7 @@ def _functional(program: ExportedProgram) -> bool:
             continue
         if schema is None or schema.is_mutable:
             return False
-        if find(schema.name) is None and torch.Tag.pointwise not in node.target.tags:
+        if find(operator_name(node.target)) is None and torch.Tag.pointwise not in node.target.tags:
             return False
     return True
 
@@ -88,7 +89,7 @@ def _composites(program: ExportedProgram) -> dict[Any, Any]:
     unknown = {
         node.target
         for node in program.graph.nodes
-        if isinstance(node.target, torch._ops.OpOverload) and find(node.target._schema.name) is None
+        if isinstance(node.target, torch._ops.OpOverload) and find(operator_name(node.target)) is None
     }
     key = torch._C.DispatchKey.CompositeImplicitAutograd
     made: Any = getattr(torch.export, "default_decompositions", dict)()
@@ -159,16 +160,20 @@ def quiet() -> Iterator[None]:
             log.setLevel(level)
 
 
-def reason(error: BaseException) -> str:
-    """The first line of torch's message that says something, with the user's own source line where there is one."""
+def reason(error: BaseException, doing: str = "", *, own_line: bool = True) -> str:
+    """The first line of torch's message that says something, with the user's own source line where there is one.
+
+    doing: what failed, if not the export. own_line=False: leave the source line to the caller.
+    """
     text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
     skip = ("from user code", "Set TORCH", "Traceback", "File ", "The following call", "To print", "For more")
     lines = [line.strip() for line in text.splitlines()]
     kept = [line for line in lines if line and not line.startswith(skip) and set(line) - set("^~ ")]
-    first = f"torch.export fails with {type(error).__name__}: {kept[0] if kept else ''}"
+    doing = doing or f"torch.export fails with {type(error).__name__}"
+    first = f"{doing}: {kept[0] if kept else ''}"
     if "data-dependent" in text or "GuardOnDataDependent" in type(error).__name__:
         first = "an `if` or a shape depends on the data; analyse the submodule before it, or write it as torch.where"
-    return f"{first[:400]}{_where(error)}"
+    return f"{first[:400]}{_where(error) if own_line else ''}"
 
 
 def _where(error: BaseException) -> str:

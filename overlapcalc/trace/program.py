@@ -12,8 +12,9 @@ from torch.fx import Node as FxNode
 from ..errors import InputError, TraceError
 from ..graph import Graph
 from .export import functional, quiet, reason
+from .places import layer_of, plain_path, source_of
 from .sizes import Sizes
-from .tracer import Lowering, Shapes, layer_of, plain_path, source_of
+from .tracer import Lowering, Shapes
 
 
 class Program:
