@@ -6,10 +6,10 @@ import contextlib
 import re
 from collections.abc import Iterator
 
+import torch
 from torch.fx import Node as FxNode
 
 from ..errors import OverlapcalcError, TraceError
-from .export import foreign, reason
 from .naming import operator_name
 
 
@@ -49,3 +49,46 @@ def source_of(fx: FxNode) -> str:
 def at(fx: FxNode) -> str:
     source = source_of(fx)
     return f" (at {source})" if source else ""
+
+
+# ---- what torch says --------------------------------------------------------------------------------------------
+
+
+def reason(error: BaseException, doing: str = "", *, own_line: bool = True) -> str:
+    """The first line of torch's message that says something, with the user's own source line where there is one.
+
+    doing: what failed, if not the export. own_line=False: leave the source line to the caller.
+    """
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
+    skip = ("from user code", "Set TORCH", "Traceback", "File ", "The following call", "To print", "For more")
+    lines = [line.strip() for line in text.splitlines()]
+    kept = [line for line in lines if line and not line.startswith(skip) and set(line) - set("^~ ")]
+    doing = doing or f"torch.export fails with {type(error).__name__}"
+    first = f"{doing}: {kept[0] if kept else ''}"
+    if "data-dependent" in text or "GuardOnDataDependent" in type(error).__name__:
+        first = "an `if` or a shape depends on the data; analyse the submodule before it, or write it as torch.where"
+    return f"{first[:400]}{_where(error) if own_line else ''}"
+
+
+def _where(error: BaseException) -> str:
+    """The last frame outside torch and this package."""
+    found = ""
+    tb = error.__traceback__
+    while tb is not None:
+        file = tb.tb_frame.f_code.co_filename
+        if not foreign(file):
+            found = f" (at {file}:{tb.tb_lineno})"
+        tb = tb.tb_next
+    return found
+
+
+_OWN = __file__.replace("\\", "/").rsplit("/trace/", 1)[0] + "/"
+_TORCH = torch.__file__.replace("\\", "/").rsplit("/", 1)[0] + "/"
+
+
+def foreign(file: str) -> bool:
+    """Whether a source file is torch's, Python's own or this package's, rather than the user's."""
+    name = file.replace("\\", "/")
+    if name.startswith((_TORCH, _OWN, "<")) or "/site-packages/torch/" in name or "/dist-packages/torch/" in name:
+        return True  # a saved program names the files of the machine that saved it
+    return "/lib/python" in name and "/site-packages/" not in name

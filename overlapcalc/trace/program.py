@@ -11,8 +11,9 @@ from torch.fx import Node as FxNode
 
 from ..errors import InputError, TraceError
 from ..graph import Graph
-from .export import functional, quiet, reason
-from .places import layer_of, plain_path, source_of
+from .export import functional, quiet
+from .memory import SharedMemoryError
+from .places import layer_of, plain_path, reason, source_of
 from .sizes import Sizes
 from .tracer import Lowering, Shapes
 
@@ -25,8 +26,10 @@ class Program:
         try:
             with quiet(), torch.no_grad():
                 self._program: Any = functional(_copied(program))
+        except SharedMemoryError:
+            raise
         except Exception as error:  # torch raises many unrelated types here
-            raise TraceError(reason(error).replace("torch.export fails", "rewriting the program fails", 1)) from error
+            raise TraceError(reason(error, f"rewriting the program fails with {type(error).__name__}")) from error
         names = [n for n in self._program.graph_signature.user_inputs if isinstance(n, str)]
         placeholders = {n.name: n for n in self._program.graph.nodes if n.op == "placeholder"}
         found = [placeholders[name] for name in names]
