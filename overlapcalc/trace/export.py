@@ -52,12 +52,16 @@ def export(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[Exported
 
 def functional(program: ExportedProgram) -> ExportedProgram:
     """The program without in-place operators, and without composite ones that have no rule."""
-    without_dropout(program.graph)
-    apart = made_open(program.graph)
-    program.graph_module.recompile()
-    if not apart and _functional(program):
-        return program
-    return program.run_decompositions(_composites(program, apart))
+    modules = [m for m in program.graph_module.modules() if isinstance(m, torch.fx.GraphModule)]
+    for module in modules:
+        without_dropout(module.graph)
+    apart = made_open([module.graph for module in modules])
+    for module in modules:
+        module.recompile()
+    functional = program
+    if apart or not _functional(program):
+        functional = program.run_decompositions(_composites(program, apart))
+    return functional
 
 
 def _plain(model: nn.Module, inputs: tuple[torch.Tensor, ...], watch: _NoData) -> ExportedProgram:

@@ -7,13 +7,13 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch.fx import Node as FxNode
 
-from .memory import Hidden, Memory, SharedMemoryError, declared, everywhere, writes
+from .memory import Hidden, Memory, SharedMemoryError, declared, found, writes
 from .naming import operator_name
 from .places import at, layer_of
 
@@ -100,32 +100,41 @@ OPEN: Mapping[str, Any] = {
 """What gives views without saying so, and what gives the same views and says so."""
 
 
-def made_open(graph: torch.fx.Graph) -> set[Any]:
+def made_open(graphs: Sequence[torch.fx.Graph]) -> set[Any]:
     """Rewrite what lies in written memory without saying so, as far as that takes no operators apart.
 
-    Gives the operators that must be taken apart for it: inside of them are views that say so. Raises TraceError where
+    graphs: of a program and of its parts, if it has any; then all memory counts as written if some is. Gives the
+    operators that must be taken apart for it: inside of them are views that say so. Raises SharedMemoryError where
     neither helps.
     """
-    if not any(map(writes, graph.nodes)):
+    if not any(writes(node) for graph in graphs for node in graph.nodes):
         return set()
-    memory = Memory(graph)
-    written = {memory.of(node) for node in graph.nodes if writes(node)}
     apart: set[Any] = set()
-    for node, hidden in memory.hidden.items():
-        if memory.of(node) not in written:
-            continue
-        if not everywhere(node, hidden):
-            raise SharedMemoryError(_refusal(node, hidden, " on some devices"))
-        if hidden.same:
-            node.replace_all_uses_with(hidden.operands[0])
-            graph.erase_node(node)
-        elif node.target._schema.name in OPEN:  # type: ignore[union-attr]
-            node.target = OPEN[node.target._schema.name]  # type: ignore[union-attr]
-        elif _composite(node) and not hidden.within:
-            apart.add(node.target)
-        else:
-            raise SharedMemoryError(_refusal(node, hidden))
+    for graph in graphs:
+        memory = Memory(graph)
+        written = {memory.of(node) for node in graph.nodes if writes(node)}
+        for node in list(memory.hidden):
+            if len(graphs) > 1 or memory.of(node) in written:
+                apart.update(_opened(graph, node))
     return apart
+
+
+def _opened(graph: torch.fx.Graph, node: FxNode) -> list[Any]:
+    """See made_open, for one operator."""
+    hidden, here = found(node), found(node, "cpu")
+    if hidden is None or here is None or hidden.how != here.how:
+        # a kernel of its own may copy what other devices, which have none, take views of
+        raise SharedMemoryError(_refusal(node, hidden or here, " on some devices"))
+    if hidden.same:
+        node.replace_all_uses_with(hidden.operands[0])
+        graph.erase_node(node)
+    elif node.target._schema.name in OPEN:  # type: ignore[union-attr]
+        node.target = OPEN[node.target._schema.name]  # type: ignore[union-attr]
+    elif _composite(node) and not hidden.within:
+        return [node.target]
+    else:
+        raise SharedMemoryError(_refusal(node, hidden))
+    return []
 
 
 def _composite(node: FxNode) -> bool:
@@ -134,10 +143,10 @@ def _composite(node: FxNode) -> bool:
     return bool(node.target.has_kernel_for_dispatch_key(key) and node.target in made)  # type: ignore[union-attr]
 
 
-def _refusal(node: FxNode, hidden: Hidden, when: str = "") -> str:
-    within = [name for name in hidden.within if name != str(node.target)]
-    inside = f" (inside, {', '.join(within)})" if within else ""
+def _refusal(node: FxNode, hidden: Hidden | None, when: str = "") -> str:
+    within = [name for name in hidden.within if name != str(node.target)] if hidden else []
+    what = operator_name(node.target) + (f" (inside, {', '.join(within)})" if within else "")
     return (
-        f"{layer_of(node) or 'the net'}: {operator_name(node.target)}{inside} gives back the memory of its operand{when}"
-        f", which is written to in place{at(node)}; call .clone() on one of them"
+        f"{layer_of(node) or 'the net'}: {what} gives back the memory of its operand{when}, which is written to in "
+        f"place{at(node)}; call .clone() on one of them"
     )

@@ -34,6 +34,11 @@ class Hidden(NamedTuple):
     same: bool
     within: tuple[str, ...]
 
+    @property
+    def how(self) -> tuple[int, bool, tuple[str, ...]]:
+        """What must be the same on every device."""
+        return len(self.operands), self.same, self.within
+
 
 class Memory:
     """The nodes of a graph, grouped by the memory in which their tensors lie. Where it is not known, it is shared."""
@@ -50,9 +55,9 @@ class Memory:
             elif declared(schema):
                 shared = list(_aliased(node, schema))
             else:
-                found = _found(node)
-                self.hidden.update({node: found} if found else {})
-                shared = list(found.operands) if found else []
+                hidden = found(node)
+                self.hidden.update({node: hidden} if hidden else {})
+                shared = list(hidden.operands) if hidden else []
             for other in shared:
                 self._root[self.of(other)] = self.of(node)
 
@@ -88,7 +93,7 @@ def _aliased(node: FxNode, schema: Any) -> Iterator[FxNode]:
             yield from (v for v in (value if isinstance(value, (list, tuple)) else [value]) if isinstance(v, FxNode))
 
 
-def _found(node: FxNode, device: str = "meta") -> Hidden | None:
+def found(node: FxNode, device: str = "meta") -> Hidden | None:
     """Run the operator on tensors without data; where it does not run so, the tensors of the trace must say it."""
     operands = [n for n in node.all_input_nodes if isinstance(n.meta.get("val"), Tensor)]
     watch = _Watch()
@@ -105,11 +110,6 @@ def _found(node: FxNode, device: str = "meta") -> Hidden | None:
         result = node.meta.get("val")
     met = tuple(n for n in operands if _memory(twins[n]) & _memory(result))
     return Hidden(met, _alike(result, twins[met[0]]), tuple(watch.hidden)) if met else None
-
-
-def everywhere(node: FxNode, hidden: Hidden) -> bool:
-    """Whether the operator does so on the CPU too. A kernel may copy what a device without one of its own views."""
-    return _found(node, "cpu") == hidden
 
 
 class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
