@@ -7,7 +7,7 @@ import io
 import logging
 import operator
 import warnings
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -20,7 +20,7 @@ from .inplace import made_functional, made_open, without_dropout
 from .memory import SharedMemoryError
 from .naming import operator_name
 from .places import reason
-from .stand_in import stand_in, unmask
+from .stand_in import shared_tensors, stand_in, unmask
 
 ExportedProgram = Any
 
@@ -41,7 +41,9 @@ def export(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[Exported
                 break
             copy = stand_in(model)
             try:
-                return functional(attempt(copy, inputs, watch)), copy
+                program = functional(attempt(copy, inputs, watch))
+                refuse_shared_state(program, shared_tensors(copy))
+                return program, copy
             except SharedMemoryError:
                 raise
             except Exception as error:  # torch raises many unrelated types here
@@ -58,10 +60,29 @@ def functional(program: ExportedProgram) -> ExportedProgram:
     apart = made_open([module.graph for module in modules])
     for module in modules:
         module.recompile()
-    functional = program
-    if apart or not _functional(program):
-        functional = program.run_decompositions(_composites(program, apart))
-    return functional
+    if not apart and _functional(program):
+        return program
+    return program.run_decompositions(_composites(program, apart))
+
+
+def refuse_shared_state(program: ExportedProgram, shared: Iterable[Collection[str]]) -> None:
+    """A program has an input of its own for each parameter and buffer, and does not see what is written to one through
+    another. shared: names of those that lie in the same memory."""
+    signature = program.graph_signature
+    written = set(signature.buffers_to_mutate.values())
+    targets = {
+        **signature.inputs_to_parameters,
+        **signature.inputs_to_buffers,
+        **signature.inputs_to_lifted_tensor_constants,
+    }
+    read = {targets[node.name] for node in program.graph.nodes if node.name in targets and node.users}
+    for names in shared:
+        met = sorted((read | written) & set(names))
+        if written & set(names) and len(met) > 1:
+            raise SharedMemoryError(
+                f"the net writes in place to memory that it has under several names, {' and '.join(met)}; "
+                "keep one of them, and take views of it inside forward"
+            )
 
 
 def _plain(model: nn.Module, inputs: tuple[torch.Tensor, ...], watch: _NoData) -> ExportedProgram:

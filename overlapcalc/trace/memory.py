@@ -8,6 +8,7 @@ the operators are torch's own. Measured: as on the CPU for all of the 14,849 cal
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -54,6 +55,8 @@ class Memory:
                 shared = node.all_input_nodes
             elif declared(schema):
                 shared = list(_aliased(node, schema))
+            elif _computes(node.target):
+                shared = []
             else:
                 hidden = found(node)
                 self.hidden.update({node: hidden} if hidden else {})
@@ -78,6 +81,19 @@ class Memory:
 def declared(schema: Any) -> bool:
     """Whether an operator says that it writes to an operand, or that its results may lie in one's memory."""
     return bool(schema.is_mutable) or any(r.alias_info is not None for r in schema.returns)
+
+
+COMPUTE = re.compile(
+    r"aten::(conv|_?convolution|batch_norm|layer_norm|group_norm|linear|matmul|cat|max_pool|avg_pool|upsample)"
+)
+"""Operators of every net, whose results always have memory of their own."""
+
+
+def _computes(target: Any) -> bool:
+    """Whether an operator need not be run: it makes new numbers, by a kernel that makes a tensor for them."""
+    key = torch._C.DispatchKey.CompositeImplicitAutograd
+    plain = torch.Tag.pointwise in target.tags and not target.has_kernel_for_dispatch_key(key)
+    return plain or COMPUTE.match(target._schema.name) is not None
 
 
 def writes(node: FxNode) -> bool:

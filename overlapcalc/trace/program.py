@@ -11,10 +11,11 @@ from torch.fx import Node as FxNode
 
 from ..errors import InputError, TraceError
 from ..graph import Graph
-from .export import functional, quiet
+from .export import functional, quiet, refuse_shared_state
 from .memory import SharedMemoryError
 from .places import layer_of, plain_path, reason, source_of
 from .sizes import Sizes
+from .stand_in import sharing
 from .tracer import Lowering, Shapes
 
 
@@ -26,6 +27,7 @@ class Program:
         try:
             with quiet(), torch.no_grad():
                 self._program: Any = functional(_copied(program))
+            refuse_shared_state(self._program, sharing([*program.state_dict.items(), *program.constants.items()]))
         except SharedMemoryError:
             raise
         except Exception as error:  # torch raises many unrelated types here
