@@ -225,7 +225,10 @@ def attention(call: Call) -> Law:
     links = []
     for k, shape in enumerate(call.shapes):
         m = len(shape)
-        dims = [DimRead(s, s + n - m, IndexMap.identity()) for s in range(m - 2)]
+        # several heads of queries may share one of keys and values
+        dims = [
+            DimRead(s, t, IndexMap.repeat(max(1, call.shape[t] // shape[s]))) for s, t in enumerate(range(n - m, n - 2))
+        ]
         if k == 0:
             dims += [DimRead(m - 2, n - 2, IndexMap.identity()), whole(m - 1, None, what)]
         else:

@@ -81,7 +81,8 @@ def permute(call: Call) -> Law:
         elif op == "aten::numpy_T":
             order.reverse()
         else:
-            a, b = (call.dim("dim0"), call.dim("dim1")) if call["dim0"] is not None else (-2, -1)
+            named = next((pair for pair in (("dim0", "dim1"), ("axis0", "axis1")) if call[pair[0]] is not None), None)
+            a, b = (call.dim(named[0]), call.dim(named[1])) if named else (-2, -1)
             if n >= 2:
                 order[a], order[b] = order[b], order[a]
     return Law((Link(0, tuple(DimRead(s, t, IndexMap.identity()) for t, s in enumerate(order))),))

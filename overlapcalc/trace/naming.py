@@ -30,9 +30,4 @@ def _alone(name: str) -> bool:
     space, _, own = name.partition("::")
     packet = getattr(getattr(torch.ops, space), own)
     schemas = [getattr(packet, overload)._schema for overload in packet.overloads()]
-    return sum(not schema.is_mutable and not _by_names(schema) for schema in schemas) == 1
-
-
-def _by_names(schema: Any) -> bool:
-    """Whether it calls dimensions by the names that a tensor gives them."""
-    return any("Dimname" in str(argument.type) for argument in schema.arguments)
+    return sum(not schema.is_mutable for schema in schemas) == 1
