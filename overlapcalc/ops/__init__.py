@@ -2,6 +2,7 @@
 
 from . import (
     attention,
+    bits,
     conv,
     join,
     norm,
@@ -19,13 +20,16 @@ from . import (
     windows,
 )
 from .call import Call
+from .overloads import full_name
 from .registry import find, op_name, rule, steps_before, unregister
 
 __all__ = [
     "Call",
     "attention",
+    "bits",
     "conv",
     "find",
+    "full_name",
     "join",
     "norm",
     "op_name",

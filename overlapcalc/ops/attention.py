@@ -58,8 +58,8 @@ def attention(call: Call) -> Law:
         if at is None:
             places += call.place(name, {**lead, **own})
             continue
-        dims = [
-            DimRead(s, t, IndexMap.identity() if shape[s] == call.shape[t] else None)  # else it is spread, or grouped
+        dims = [  # several heads of queries may share one of keys and values
+            DimRead(s, t, IndexMap.repeat(max(1, call.shape[t] // max(1, shape[s]))))
             for s, t in {**lead, **own}.items()
         ]
         dims += [whole(s, None, EVERY) for s in (m - 2, m - 1) if s not in own]

@@ -62,16 +62,21 @@ def _part(call: Call, start: int) -> Law:
 
 
 @rule("aten::split", "aten::chunk", "aten::tensor_split", "aten::unsafe_split", "aten::unsafe_chunk",
-      shown=False, sizes=("split_size", "chunks", "sections"))  # fmt: skip
+      shown=False, sizes=("split_size", "split_sizes", "chunks", "sections", "indices"))  # fmt: skip
 def split(call: Call) -> Law:
-    d = call.dim()
-    size = call.shapes[0][d]
+    """Pieces of one size, of a number, of sizes of their own, or between indices."""
+    size, piece = call.shapes[0][call.dim()], call.node.result
+    width = call["split_size"] if call["split_sizes"] is None else call["split_sizes"]
+    if isinstance(width, tuple):
+        return _part(call, sum(width[:piece]))
+    if call["indices"] is not None:
+        start = int(call["indices"][piece - 1]) if piece else 0
+        return _part(call, min(max(start + size if start < 0 else start, 0), size))
     pieces = call["chunks"] or call["sections"]
     if call.node.op == "aten::tensor_split":
         small, longer = divmod(size, int(pieces))
-        return _part(call, call.node.result * small + min(call.node.result, longer))
-    width = -(-size // int(pieces)) if pieces else int(call["split_size"])
-    return _part(call, call.node.result * width)
+        return _part(call, piece * small + min(piece, longer))
+    return _part(call, piece * (-(-size // int(pieces)) if pieces else int(width)))
 
 
 @rule("aten::split_with_sizes", "aten::unsafe_split_with_sizes", shown=False, sizes=("split_sizes",))

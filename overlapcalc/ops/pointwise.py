@@ -93,7 +93,7 @@ def triangle(call: Call) -> Law:
     return Law((Link(0, keep(n, but=but), exact=False),))
 
 
-@rule("aten::type_as", shown=False)
+@rule("aten::type_as", "aten::to.other", shown=False)
 def type_as(call: Call) -> Law:
     """The other tensor gives its type, and nothing else."""
     if call.position("self") is None:

@@ -24,6 +24,8 @@ def reduction(call: Call) -> Law:
     n = len(call.shapes[0])
     if call["other"] is not None:  # max(a, b) of two tensors
         return call.broadcast()
+    if call["dim"] == () and call.node.op in ("aten::all", "aten::any"):
+        return call.identity()  # these two take an empty list of dimensions at its word
     gone = call.dims()
     kept = len(call.shape) == n
     name = call.node.op.partition("::")[2]

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from ..errors import RuleError
 from .call import Call
 from .law import Law
+from .overloads import full_name
 
 RuleFunction = Callable[[Call], Law]
 R = TypeVar("R", bound=RuleFunction)
@@ -44,7 +45,8 @@ _STEPS: dict[str, StepsFunction] = {}
 def rule(*ops: str | Callable[..., object], shown: bool = True, sizes: tuple[str, ...] = ()) -> Callable[[R], R]:
     """Register a function as the rule of one or more operators.
 
-    ops: qualified names such as `"mylib::blur"`, or torch operators (`torch.ops.mylib.blur`, its `.default`).
+    ops: qualified names such as `"mylib::blur"`, or torch operators (`torch.ops.mylib.blur`, its `.default`). Other
+    overloads are other operators: `"mylib::blur.wide"`, `torch.ops.mylib.blur.wide` (see overloads.py).
     shown: give these calls a row in the table. sizes: names of arguments that the law turns into geometry.
     Raises RuleError for an operator that has a rule already.
 
@@ -103,13 +105,15 @@ def find(op: str) -> Rule | None:
 
 
 def op_name(op: str | Callable[..., object]) -> str:
-    """`"ns::name"` of a name, an OpOverload, an OpOverloadPacket or a torch.library custom op."""
+    """`"ns::name"` of a name, an OpOverload, an OpOverloadPacket or a torch.library custom op; `"ns::name.overload"` of
+    an overload for which the plain name does not speak."""
     if isinstance(op, str):
         name = op
     else:
         inner = getattr(op, "_qualname", None) or getattr(op, "_qualified_op_name", None)
         name = inner if isinstance(inner, str) else str(getattr(op, "name", lambda: "")())
-    name = name.partition("::")[0] + "::" + name.partition("::")[2].partition(".")[0]
-    if name.startswith("::") or name.endswith("::"):
+    space, _, rest = name.partition("::")
+    plain, _, overload = rest.partition(".")
+    if not space or not plain:
         raise RuleError(f"{op!r} names no operator; give a name such as 'mylib::blur' or torch.ops.mylib.blur")
-    return name
+    return full_name(f"{space}::{plain}", overload)

@@ -56,7 +56,7 @@ def unsqueeze(call: Call) -> Law:
 @rule("aten::squeeze", shown=False)
 def squeeze(call: Call) -> Law:
     shape = call.shapes[0]
-    gone = {d for d in call.dims() if shape[d] == 1}
+    gone = {d for d in call.dims() if shape[d] == 1 and call["dim"] != ()}  # an empty list names none
     kept = [d for d in range(len(shape)) if d not in gone]
     return _viewed([([d], [kept.index(d)] if d in kept else []) for d in range(len(shape))])
 
@@ -81,7 +81,8 @@ def permute(call: Call) -> Law:
         elif op == "aten::numpy_T":
             order.reverse()
         else:
-            a, b = (call.dim("dim0"), call.dim("dim1")) if call["dim0"] is not None else (-2, -1)
+            named = next((pair for pair in (("dim0", "dim1"), ("axis0", "axis1")) if call[pair[0]] is not None), None)
+            a, b = (call.dim(named[0]), call.dim(named[1])) if named else (-2, -1)
             if n >= 2:
                 order[a], order[b] = order[b], order[a]
     return Law((Link(0, tuple(DimRead(s, t, IndexMap.identity()) for t, s in enumerate(order))),))
@@ -141,8 +142,12 @@ def reorder(call: Call) -> Law:
 
 @rule("aten::repeat_interleave", sizes=("output_size",))
 def repeat_interleave(call: Call) -> Law:
-    """Index i reads i // repeats, as nearest upsampling does."""
-    return call.local({call.dim(): IndexMap.repeat(int(call["repeats"]))})
+    """Index i reads i // repeats, as nearest upsampling does. Without a dimension it flattens first."""
+    if call["dim"] is None and len(call.shapes[0]) != 1:
+        block = Block(Cause.RESHAPE, "repeats the samples of a flattened image")
+        dims = tuple(DimRead(s, None, None, block=block) for s in range(len(call.shapes[0])))
+        return Law((Link(0, (*dims, DimRead(None, 0)), exact=False),))
+    return call.local({int(call["dim"] or 0): IndexMap.repeat(int(call["repeats"]))})
 
 
 @on_slab("aten::view", "aten::_unsafe_view", "aten::reshape", "aten::_reshape_alias", "aten::view_copy", "aten::ravel",
@@ -170,7 +175,7 @@ def repeat_on_slab(slab: Slab) -> Tensor:
 
 @on_slab("aten::repeat_interleave")
 def repeat_interleave_on_slab(slab: Slab) -> Tensor:
-    d, times = slab.call.dim(), int(slab.call["repeats"])
+    d, times = int(slab.call["dim"] or 0) % len(slab.call.shape), int(slab.call["repeats"])
     if slab.span(d) is None:
         return slab.run()
     return slab.resampled(slab.fetch(), d, slab.begins(0, d), lambda o: {o // times: 1.0})

@@ -18,7 +18,8 @@ MORE = ("finite 3", "finite 4", "finite 5", "finite 6")
 SCALES = dict(zip((*FINITE, *MORE), (10.0, 1.0, 30.0, -30.0, 3.0, -3.0), strict=True))
 
 STOPPERS = ("sign", "nan_to_num", "fmax", "fmin", "heaviside", "quantize", "bucketize", "searchsorted", "argmax",
-            "argmin", "isnan", "isfinite", "isinf", "one_hot", "copysign", "hardtanh", "_to_copy")  # fmt: skip
+            "argmin", "isnan", "isfinite", "isinf", "one_hot", "copysign", "hardtanh", "_to_copy",
+            "view.dtype", "view_copy.dtype")  # fmt: skip
 """Parts of the names of operators that may give a number for NaN. Comparisons show by their results."""
 ZERO_WEIGHTS = ("linear1d", "bilinear2d", "trilinear3d", "bicubic2d", "_aa", "where", "masked_fill")
 """Operators that may multiply with a zero what they do not read."""

@@ -6,9 +6,8 @@ import contextlib
 import io
 import logging
 import operator
-import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -17,8 +16,11 @@ from torch.overrides import TorchFunctionMode
 
 from ..errors import TraceError
 from ..ops import find
-from .inplace import made_functional, without_dropout
-from .stand_in import stand_in, unmask
+from .inplace import made_functional, made_open, without_dropout
+from .memory import SharedMemoryError
+from .naming import operator_name
+from .places import reason
+from .stand_in import shared_tensors, stand_in, unmask
 
 ExportedProgram = Any
 
@@ -39,7 +41,11 @@ def export(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[Exported
                 break
             copy = stand_in(model)
             try:
-                return functional(attempt(copy, inputs, watch)), copy
+                program = functional(attempt(copy, inputs, watch))
+                refuse_shared_state(program, shared_tensors(copy))
+                return program, copy
+            except SharedMemoryError:
+                raise
             except Exception as error:  # torch raises many unrelated types here
                 first = first or error
         assert first is not None
@@ -48,7 +54,35 @@ def export(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[Exported
 
 def functional(program: ExportedProgram) -> ExportedProgram:
     """The program without in-place operators, and without composite ones that have no rule."""
-    return program if _functional(program) else program.run_decompositions(_composites(program))
+    modules = [m for m in program.graph_module.modules() if isinstance(m, torch.fx.GraphModule)]
+    for module in modules:
+        without_dropout(module.graph)
+    apart = made_open([module.graph for module in modules])
+    for module in modules:
+        module.recompile()
+    if not apart and _functional(program):
+        return program
+    return program.run_decompositions(_composites(program, apart))
+
+
+def refuse_shared_state(program: ExportedProgram, shared: Iterable[Collection[str]]) -> None:
+    """A program has an input of its own for each parameter and buffer, and does not see what is written to one through
+    another. shared: names of those that lie in the same memory."""
+    signature = program.graph_signature
+    written = set(signature.buffers_to_mutate.values())
+    targets = {
+        **signature.inputs_to_parameters,
+        **signature.inputs_to_buffers,
+        **signature.inputs_to_lifted_tensor_constants,
+    }
+    read = {targets[node.name] for node in program.graph.nodes if node.name in targets and node.users}
+    for names in shared:
+        met = sorted((read | written) & set(names))
+        if written & set(names) and len(met) > 1:
+            raise SharedMemoryError(
+                f"the net writes in place to memory that it has under several names, {' and '.join(met)}; "
+                "keep one of them, and take views of it inside forward"
+            )
 
 
 def _plain(model: nn.Module, inputs: tuple[torch.Tensor, ...], watch: _NoData) -> ExportedProgram:
@@ -67,7 +101,6 @@ def _functional_weights(model: nn.Module, inputs: tuple[torch.Tensor, ...], watc
 
 def _functional(program: ExportedProgram) -> bool:
     """Whether every operator is known as it stands and writes to none of its operands, or can be written so."""
-    without_dropout(program.graph)
     rewritten = made_functional(program.graph)
     program.graph_module.recompile()
     if not rewritten:
@@ -78,18 +111,18 @@ def _functional(program: ExportedProgram) -> bool:
             continue
         if schema is None or schema.is_mutable:
             return False
-        if find(schema.name) is None and torch.Tag.pointwise not in node.target.tags:
+        if find(operator_name(node.target)) is None and torch.Tag.pointwise not in node.target.tags:
             return False
     return True
 
 
-def _composites(program: ExportedProgram) -> dict[Any, Any]:
-    """How to take apart the composite operators that have no rule (einsum, say); those that have one stay whole."""
+def _composites(program: ExportedProgram, apart: Collection[Any]) -> dict[Any, Any]:
+    """How to take apart composite operators without a rule (meshgrid, say), and those named. Others stay whole."""
     unknown = {
         node.target
         for node in program.graph.nodes
-        if isinstance(node.target, torch._ops.OpOverload) and find(node.target._schema.name) is None
-    }
+        if isinstance(node.target, torch._ops.OpOverload) and find(operator_name(node.target)) is None
+    }.union(apart)
     key = torch._C.DispatchKey.CompositeImplicitAutograd
     made: Any = getattr(torch.export, "default_decompositions", dict)()
     return {
@@ -120,8 +153,8 @@ class _NoData(TorchFunctionMode):
             self.met = True
             raise TraceError("forward uses .data, which cannot be followed")
         if getattr(func, "__name__", "") in DROPOUTS and args:  # older versions of torch rewrite in-place operators
-            train = (kwargs or {}).get("training", args[2] if len(args) > 2 else True)
-            if train is False:
+            given = dict(zip(("input", "p", "training"), args, strict=False)) | (kwargs or {})
+            if given.get("training", given.get("train")) is False or given.get("p") == 0:
                 return args[0]
         return func(*args, **(kwargs or {}))
 
@@ -157,39 +190,3 @@ def quiet() -> Iterator[None]:
     finally:
         for log, level in zip(loggers, levels, strict=True):
             log.setLevel(level)
-
-
-def reason(error: BaseException) -> str:
-    """The first line of torch's message that says something, with the user's own source line where there is one."""
-    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
-    skip = ("from user code", "Set TORCH", "Traceback", "File ", "The following call", "To print", "For more")
-    lines = [line.strip() for line in text.splitlines()]
-    kept = [line for line in lines if line and not line.startswith(skip) and set(line) - set("^~ ")]
-    first = f"torch.export fails with {type(error).__name__}: {kept[0] if kept else ''}"
-    if "data-dependent" in text or "GuardOnDataDependent" in type(error).__name__:
-        first = "an `if` or a shape depends on the data; analyse the submodule before it, or write it as torch.where"
-    return f"{first[:400]}{_where(error)}"
-
-
-def _where(error: BaseException) -> str:
-    """The last frame outside torch and this package."""
-    found = ""
-    tb = error.__traceback__
-    while tb is not None:
-        file = tb.tb_frame.f_code.co_filename
-        if not foreign(file):
-            found = f" (at {file}:{tb.tb_lineno})"
-        tb = tb.tb_next
-    return found
-
-
-_OWN = __file__.replace("\\", "/").rsplit("/trace/", 1)[0] + "/"
-_TORCH = torch.__file__.replace("\\", "/").rsplit("/", 1)[0] + "/"
-
-
-def foreign(file: str) -> bool:
-    """Whether a source file is torch's, Python's own or this package's, rather than the user's."""
-    name = file.replace("\\", "/")
-    if name.startswith((_TORCH, _OWN, "<")) or "/site-packages/torch/" in name or "/dist-packages/torch/" in name:
-        return True  # a saved program names the files of the machine that saved it
-    return "/lib/python" in name and "/site-packages/" not in name

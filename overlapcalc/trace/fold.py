@@ -6,7 +6,6 @@ numbers and real buffers, so that trained or initial zeros never count and train
 
 from __future__ import annotations
 
-import hashlib
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,10 +15,10 @@ import torch
 from torch.fx import Node as FxNode
 
 from ..graph import Constant
+from .values import ROWS_LIMIT, alive_in, digest_of, rows_of, variation_along
 
 INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 LIST_LIMIT = 1 << 16
-ROWS_LIMIT = 1 << 20
 """Integer vectors up to this length are read as lists of indices."""
 
 
@@ -96,8 +95,8 @@ class Folder:
         value = self.value(node)
         if not isinstance(value, torch.Tensor):
             return Constant(shape)
-        variation = tuple(_variation(value, d) for d in range(len(shape)))
-        digest = _digest(value, variation)
+        variation = tuple(variation_along(value, d) for d in range(len(shape)))
+        digest = digest_of(value, variation)
         if role == "weight":
             return self._weight(node, shape, digest)
         pattern, uneven = self._pattern(node) if role == "matrix" else (None, False)
@@ -106,8 +105,8 @@ class Folder:
         indices = None
         if value.dtype in INTEGERS and len(shape) == 1 and value.numel() <= LIST_LIMIT:
             indices = tuple(int(i) for i in value.tolist())
-        alive, product = _alive(value, variation)
-        rows = _rows(value, variation)
+        alive, product = alive_in(value, variation)
+        rows = rows_of(value, variation)
         return Constant(
             shape, variation, uneven=uneven, digest=digest, indices=indices, alive=alive, product=product, rows=rows,
             pattern=pattern,
@@ -184,59 +183,3 @@ def _arbitrary(fake: Any, name: str, filling: int) -> torch.Tensor:
     elif filling > 1:
         values.mul_(torch.rand(shape, generator=generator, dtype=torch.float64).sub_(0.5).sign_()).mul_(filling - 1)
     return values.to(dtype)
-
-
-def _variation(value: torch.Tensor, d: int) -> int | None:
-    """0 when constant along d, the smallest period that fits at least twice, or None."""
-    n = value.shape[d]
-    if n <= 1:
-        return 0
-    rows = value.movedim(d, 0).reshape(n, -1)
-    like_first = (rows == rows[0]).all(dim=1)
-    if bool(like_first.all()):
-        return 0
-    for q in like_first[: n // 2 + 1].nonzero().flatten().tolist():
-        if q > 1 and torch.equal(rows[: n - q], rows[q:]):
-            return int(q)
-    return None
-
-
-def _alive(value: torch.Tensor, variation: tuple[int | None, ...]) -> tuple[tuple[tuple[bool, ...], ...], bool]:
-    """Where the constant is not zero, as a product over dimensions; and whether that says it exactly."""
-    real = value != 0
-    if bool(real.all()):
-        return (), True
-    filled = torch.ones_like(real)
-    out = []
-    for d, q in enumerate(variation):
-        others = [e for e in range(real.dim()) if e != d]
-        line = real.any(dim=others) if others else real
-        shape = [1] * real.dim()
-        shape[d] = real.shape[d]
-        filled = filled & line.reshape(shape)
-        out.append(tuple(bool(b) for b in line[: max(1, q if q is not None else real.shape[d])].tolist()))
-    return tuple(out), bool(torch.equal(filled, real))
-
-
-def _rows(value: torch.Tensor, variation: tuple[int | None, ...]) -> tuple[tuple[int, ...], ...]:
-    """A hash of the values at each index of the dimensions along which they vary."""
-    if value.numel() > ROWS_LIMIT or not any(q != 0 for q in variation):
-        return ()
-    lines = []
-    for d, q in enumerate(variation):
-        rows = value.movedim(d, 0).reshape(value.shape[d], -1).tolist() if q != 0 else []
-        lines.append(tuple(hash(tuple(row)) for row in rows))
-    return tuple(lines)
-
-
-def _digest(value: torch.Tensor, variation: tuple[int | None, ...]) -> str:
-    """The values, of one period along each dimension that has one."""
-    for d, q in enumerate(variation):
-        if q is not None:
-            value = value.narrow(d, 0, min(value.shape[d], max(1, q)))
-    flat = value.detach().to("cpu").reshape(-1)
-    if flat.numel() > LIST_LIMIT:  # too long to write out: two moments stand for it
-        wide = flat.to(torch.complex128 if flat.is_complex() else torch.float64)
-        flat = torch.stack([wide.sum(), (wide * torch.arange(flat.numel())).sum()])
-    raw = repr((str(value.dtype), tuple(value.shape), flat.tolist()))
-    return hashlib.sha256(raw.encode()).hexdigest()[:16]

@@ -15,7 +15,8 @@ from torch.utils._pytree import tree_iter
 
 from ..errors import TraceError
 from ..source import Footprint
-from .export import quiet, reason
+from .export import quiet
+from .places import reason
 from .tracer import Shapes
 from .workspace import bytes_in, code, while_running
 

@@ -7,23 +7,27 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch.fx import Node as FxNode
 
+from .memory import Hidden, Memory, SharedMemoryError, declared, found, writes
+from .naming import operator_name
+from .places import at, layer_of
+
 
 def made_functional(graph: torch.fx.Graph) -> bool:
     """Rewrite every in-place operator of the graph, if that is all that it takes. Otherwise nothing is changed."""
-    twins: dict[FxNode, Any] = {}
-    for node in graph.nodes:
-        schema = getattr(node.target, "_schema", None)
-        if node.op != "call_function" or schema is None or not schema.is_mutable:
-            continue
-        twin = _twin(node)
-        if twin is None or not _alone(node.args[0], twins):
-            return False
-        twins[node] = twin
+    written = [node for node in graph.nodes if writes(node)]
+    twins = {node: _twin(node) for node in written}
+    if any(twin is None for twin in twins.values()):
+        return False
+    memory = Memory(graph) if written else None
+    groups = memory.groups() if memory else {}
+    if memory and not all(_owned(groups[memory.of(node)]) for node in written):
+        return False
     for node, twin in twins.items():
         _redirect(node)
         node.target = twin
@@ -31,13 +35,13 @@ def made_functional(graph: torch.fx.Graph) -> bool:
 
 
 def without_dropout(graph: torch.fx.Graph) -> None:
-    """Dropout in eval mode gives back the very tensor that it is given; its schema, and so torch's own rewriting of
-    in-place operators, says that it is another one."""
+    """Dropout in eval mode, or of nothing, gives back the very tensor that it is given; its schema, and so torch's own
+    rewriting of in-place operators, says that it is another one."""
     for node in list(graph.nodes):
         schema = getattr(node.target, "_schema", None)
         if node.op == "call_function" and schema is not None and schema.name in DROPOUTS:
-            train = dict(zip((a.name for a in schema.arguments), node.args, strict=False)).get("train")
-            if train is False and isinstance(node.args[0], FxNode):
+            given = dict(zip((a.name for a in schema.arguments), node.args, strict=False))
+            if (given.get("train") is False or given.get("p") == 0) and isinstance(node.args[0], FxNode):
                 node.replace_all_uses_with(node.args[0])
                 graph.erase_node(node)
 
@@ -58,7 +62,7 @@ def _twin(node: FxNode) -> Any:
         return None
     packet = getattr(torch.ops.aten, name[:-1], None)
     twin = getattr(packet, schema.overload_name or "default", None) if packet is not None else None
-    if twin is None or twin._schema.is_mutable or _views(twin):
+    if twin is None or declared(twin._schema):
         return None
     alike = [a.name for a in twin._schema.arguments] == [a.name for a in schema.arguments]
     first = node.args[0] if node.args else None
@@ -70,36 +74,10 @@ def _twin(node: FxNode) -> Any:
     return twin if before.shape == after.shape and before.dtype == after.dtype else None
 
 
-def _views(target: Any) -> bool:
-    """Whether a result may share memory with an operand."""
-    schema = getattr(target, "_schema", None)
-    return schema is None or any(r.alias_info is not None for r in schema.returns) or schema.name in MAY_ALIAS
-
-
-MAY_ALIAS = frozenset(
-    f"aten::{name}"
-    for name in (
-        "reshape", "contiguous", "to", "flatten", "einsum", "matmul", "type_as", "conj", "resolve_conj", "resolve_neg",
-        "real", "pad", "sum_to_size", "atleast_1d", "atleast_2d", "atleast_3d",
-    )
-)  # fmt: skip
-"""Composite operators that sometimes give back their operand, which their schema does not say."""
-
-
-def _alone(written: Any, twins: dict[FxNode, Any]) -> bool:
-    """Whether a tensor owns its memory, and no view of it exists."""
-    if not isinstance(written, FxNode) or written.op != "call_function" or written.target is operator.getitem:
-        return False
-    if written not in twins and _views(written.target):
-        return False
-    if written in twins and not _alone(written.args[0], twins):
-        return False
-    for user in written.users:
-        if user.op == "call_function" and _views(user.target) and not getattr(user.target, "_schema", None):
-            return False
-        if user.op == "call_function" and _views(user.target) and not user.target._schema.is_mutable:  # type: ignore[union-attr]
-            return False
-    return True
+def _owned(group: list[FxNode]) -> bool:
+    """Whether a piece of memory belongs to the one tensor that an operator made, and no view of it exists."""
+    makers = [node for node in group if not writes(node)]
+    return len(makers) == 1 and makers[0].op == "call_function" and makers[0].target is not operator.getitem
 
 
 def _redirect(node: FxNode) -> None:
@@ -109,3 +87,66 @@ def _redirect(node: FxNode) -> None:
     for user in list(written.users):
         if user is not node and user > node:
             user.replace_input_with(written, node)
+
+
+# ---- memory that is shared without a word ------------------------------------------------------------------------
+
+OPEN: Mapping[str, Any] = {
+    "aten::unsafe_chunk": torch.ops.aten.chunk.default,
+    "aten::unsafe_split": torch.ops.aten.split.Tensor,
+    "aten::unsafe_split_with_sizes": torch.ops.aten.split_with_sizes.default,
+    "aten::_unsafe_view": torch.ops.aten.view.default,
+}
+"""What gives views without saying so, and what gives the same views and says so."""
+
+
+def made_open(graphs: Sequence[torch.fx.Graph]) -> set[Any]:
+    """Rewrite what lies in written memory without saying so, as far as that takes no operators apart.
+
+    graphs: of a program and of its parts, if it has any; then all memory counts as written if some is. Gives the
+    operators that must be taken apart for it: inside of them are views that say so. Raises SharedMemoryError where
+    neither helps.
+    """
+    if not any(writes(node) for graph in graphs for node in graph.nodes):
+        return set()
+    apart: set[Any] = set()
+    for graph in graphs:
+        memory = Memory(graph)
+        written = {memory.of(node) for node in graph.nodes if writes(node)}
+        for node in list(memory.hidden):
+            if len(graphs) > 1 or memory.of(node) in written:
+                apart.update(_opened(graph, node))
+    return apart
+
+
+def _opened(graph: torch.fx.Graph, node: FxNode) -> list[Any]:
+    """See made_open, for one operator."""
+    hidden, here = found(node), found(node, "cpu")
+    if hidden is None or here is None or hidden.how != here.how:
+        # a kernel of its own may copy what other devices, which have none, take views of
+        raise SharedMemoryError(_refusal(node, hidden or here, " on some devices"))
+    if hidden.same:
+        node.replace_all_uses_with(hidden.operands[0])
+        graph.erase_node(node)
+    elif node.target._schema.name in OPEN:  # type: ignore[union-attr]
+        node.target = OPEN[node.target._schema.name]  # type: ignore[union-attr]
+    elif _composite(node) and not hidden.within:
+        return [node.target]
+    else:
+        raise SharedMemoryError(_refusal(node, hidden))
+    return []
+
+
+def _composite(node: FxNode) -> bool:
+    key = torch._C.DispatchKey.CompositeImplicitAutograd
+    made: Any = getattr(torch.export, "default_decompositions", dict)()
+    return bool(node.target.has_kernel_for_dispatch_key(key) and node.target in made)  # type: ignore[union-attr]
+
+
+def _refusal(node: FxNode, hidden: Hidden | None, when: str = "") -> str:
+    within = [name for name in hidden.within if name != str(node.target)] if hidden else []
+    what = operator_name(node.target) + (f" (inside, {', '.join(within)})" if within else "")
+    return (
+        f"{layer_of(node) or 'the net'}: {what} gives back the memory of its operand{when}, which is written to in "
+        f"place{at(node)}; call .clone() on one of them"
+    )

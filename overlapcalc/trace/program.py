@@ -11,9 +11,12 @@ from torch.fx import Node as FxNode
 
 from ..errors import InputError, TraceError
 from ..graph import Graph
-from .export import functional, quiet, reason
+from .export import functional, quiet, refuse_shared_state
+from .memory import SharedMemoryError
+from .places import layer_of, plain_path, reason, source_of
 from .sizes import Sizes
-from .tracer import Lowering, Shapes, layer_of, plain_path, source_of
+from .stand_in import sharing
+from .tracer import Lowering, Shapes
 
 
 class Program:
@@ -24,8 +27,11 @@ class Program:
         try:
             with quiet(), torch.no_grad():
                 self._program: Any = functional(_copied(program))
+            refuse_shared_state(self._program, sharing([*program.state_dict.items(), *program.constants.items()]))
+        except SharedMemoryError:
+            raise
         except Exception as error:  # torch raises many unrelated types here
-            raise TraceError(reason(error).replace("torch.export fails", "rewriting the program fails", 1)) from error
+            raise TraceError(reason(error, f"rewriting the program fails with {type(error).__name__}")) from error
         names = [n for n in self._program.graph_signature.user_inputs if isinstance(n, str)]
         placeholders = {n.name: n for n in self._program.graph.nodes if n.op == "placeholder"}
         found = [placeholders[name] for name in names]

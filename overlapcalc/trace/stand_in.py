@@ -7,6 +7,7 @@ uninitialised memory of the same shape, which the system does not even provide a
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -25,7 +26,33 @@ def stand_in(model: nn.Module) -> nn.Module:
                 if isinstance(value, torch.Tensor) and id(value) not in memo:
                     memo[id(value)] = _copied(value)
         twin = copy.deepcopy(model, memo)
+    twin._overlapcalc_shared = shared_tensors(model)  # type: ignore[assignment]
     return twin.eval()
+
+
+def shared_tensors(model: nn.Module) -> tuple[frozenset[str], ...]:
+    """Names of parameters, buffers and other tensors of modules, several that lie in the same memory.
+
+    A copy has memory of its own for each of them, and so a stand-in remembers those of what it stands for.
+    """
+    known: tuple[frozenset[str], ...] | None = getattr(model, "_overlapcalc_shared", None)
+    if known is not None:
+        return known
+    named = [
+        (f"{prefix}.{name}" if prefix else name, value)
+        for prefix, module in model.named_modules(remove_duplicate=False)
+        for name, value in (*module._parameters.items(), *module._buffers.items(), *vars(module).items())
+    ]
+    return sharing(named)
+
+
+def sharing(named: Iterable[tuple[str, Any]]) -> tuple[frozenset[str], ...]:
+    """Of named tensors, the names of those that lie in the same memory."""
+    groups: dict[int, set[str]] = {}
+    for name, value in named:
+        if isinstance(value, torch.Tensor) and value.layout == torch.strided and value.numel():
+            groups.setdefault(value.untyped_storage()._cdata, set()).add(name)
+    return tuple(frozenset(names) for names in groups.values() if len(names) > 1)
 
 
 def _blank(p: nn.Parameter) -> nn.Parameter:

@@ -20,8 +20,10 @@ from torch.fx.experimental.symbolic_shapes import ShapeEnv
 from ..errors import TraceError
 from ..graph import Data, Graph, Node
 from ..unpool import paired
-from .export import export, foreign
+from .export import export
 from .fold import Folder, looked_at
+from .naming import operator_name
+from .places import at, layer_of, located, source_of
 from .runnable import Fixed, Invocation, Runnable
 
 Shapes = tuple[tuple[int, ...], ...]
@@ -143,17 +145,21 @@ class Lowering:
         outputs: list[tuple[str, str]] = []
         leaves: tuple[str | None, ...] = ()
         for fx in self.fx.nodes:
-            if fx.op == "placeholder":
-                if fx.name in self.user_inputs and isinstance(fx.meta.get("val"), torch.Tensor):
-                    self.data.add(fx)
-                    nodes.append(Node(fx.name, "input", {}, _shape(fx), layer=fx.name, layout=next(said, "")))
-            elif fx.op == "output":
-                outputs, leaves = self._outputs(fx)
-            elif fx.op == "call_function":
-                self._call(fx, nodes)
+            with located(fx):
+                if fx.op == "placeholder":
+                    self._input(fx, nodes, said)
+                elif fx.op == "output":
+                    outputs, leaves = self._outputs(fx)
+                elif fx.op == "call_function":
+                    self._call(fx, nodes)
         if not outputs:
             raise TraceError("no output of the net depends on its input; is this the right module?")
         return replace(Graph.of(paired(nodes, [node for _, node in outputs]), outputs), leaves=leaves)
+
+    def _input(self, fx: FxNode, nodes: list[Node], layouts: Iterator[str]) -> None:
+        if fx.name in self.user_inputs and isinstance(fx.meta.get("val"), torch.Tensor):
+            self.data.add(fx)
+            nodes.append(Node(fx.name, "input", {}, _shape(fx), layer=fx.name, layout=next(layouts, "")))
 
     def _outputs(self, fx: FxNode) -> tuple[list[tuple[str, str]], tuple[str | None, ...]]:
         """The user's outputs that depend on the input, named by their place; and all that the net returns."""
@@ -185,7 +191,7 @@ class Lowering:
         elif not any(n in self.data for n in looked_at(fx)) or fx.meta.get("val") is None:
             return  # a constant of the same shape; an assertion
         self.data.add(fx)
-        if fx.op == "call_function" and _name(fx) in SAME and fx.args[0] in self.data:
+        if fx.op == "call_function" and operator_name(fx.target) in SAME and fx.args[0] in self.data:
             operand = fx.args[0]
             assert isinstance(operand, FxNode)
             self.same[fx] = self.same.get(operand, operand)
@@ -216,7 +222,7 @@ class Lowering:
         return Invocation(call.target, {name: value(v) for name, v in _by_name(call)}, result, dtype)
 
     def _node(self, call: FxNode, fx: FxNode, result: int) -> Node:
-        layer, name = layer_of(call), _name(call)
+        layer, name = layer_of(call), operator_name(call.target)
         tags = getattr(call.target, "tags", ())
         aten = name.startswith(("aten::", "prims::"))
         return Node(
@@ -252,10 +258,10 @@ class Lowering:
             fake = value.meta.get("val")
             if value in self.data:
                 if not isinstance(fake, torch.Tensor):
-                    raise TraceError(f"a number is read out of the data (item(), say){_at(value)}; keep it a tensor")
+                    raise TraceError(f"a number is read out of the data (item(), say){at(value)}; keep it a tensor")
                 return Data(self.same.get(value, value).name)
             if not isinstance(fake, torch.Tensor):
-                raise TraceError(f"{value.name} is a size that is known only at run time{_at(value)}")
+                raise TraceError(f"{value.name} is a size that is known only at run time{at(value)}")
             return self.folder.constant(value, role)
         if isinstance(value, (list, tuple)):
             return tuple(self._argument(v, role) for v in value)
@@ -291,12 +297,6 @@ def _by_name(call: FxNode) -> Iterator[tuple[str, Any]]:
             yield argument.name, argument.default_value if argument.has_default_value() else None
 
 
-def _name(fx: FxNode) -> str:
-    """`aten::conv2d`; a higher-order operator has a name of its own and no schema."""
-    schema = getattr(fx.target, "_schema", None)
-    return schema.name if schema is not None else f"higher_order::{getattr(fx.target, '__name__', fx.target)}"
-
-
 def _state(program: Any, target: str) -> torch.Tensor:
     found: torch.Tensor | None = program.state_dict.get(target)
     if found is None:
@@ -315,30 +315,5 @@ def _on_cpu(value: Any) -> Any:
 def _shape(fx: FxNode) -> tuple[int, ...]:
     shape = fx.meta["val"].shape
     if not all(isinstance(n, int) for n in shape):
-        raise TraceError(f"the shape {tuple(shape)} of {fx.name} depends on the data{_at(fx)}")
+        raise TraceError(f"the shape {tuple(shape)} of {fx.name} depends on the data{at(fx)}")
     return tuple(int(n) for n in shape)
-
-
-def layer_of(fx: FxNode) -> str:
-    stack = fx.meta.get("nn_module_stack") or {}
-    path = list(stack.values())[-1][0] if stack else ""
-    return plain_path(path)
-
-
-def plain_path(path: object) -> str:
-    """The path of a module as `named_modules` gives it, without what tracers put before it."""
-    return re.sub(r"^(L__self__|L\['\w+'\]|_orig_mod)\.?", "", str(path))
-
-
-def source_of(fx: FxNode) -> str:
-    """The last frame outside torch: "file:line"."""
-    frames = re.findall(r'File "([^"]+)", line (\d+)', fx.meta.get("stack_trace") or "")
-    for file, line in reversed(frames):
-        if not foreign(file):
-            return f"{file}:{line}"
-    return ""
-
-
-def _at(fx: FxNode) -> str:
-    source = source_of(fx)
-    return f" (at {source})" if source else ""

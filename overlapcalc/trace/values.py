@@ -1,0 +1,110 @@
+"""How a constant varies and what it is, by the bits of its values.
+
+Bits are equal where values are, but for two kinds: NaN is not equal to itself, and here it is; 0.0 equals -0.0, and
+here it does not, for 1 / x tells them apart.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+Variation = tuple["int | None", ...]
+
+ROWS_LIMIT = 1 << 20
+"""Constants up to this many values are compared row by row between two sizes of the image."""
+
+WHOLE = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+
+def bits(value: Tensor) -> Tensor:
+    """Whole numbers of the same shape, with one more dimension at the end where the values are complex."""
+    value = value.detach().to("cpu").resolve_conj().resolve_neg()
+    if value.is_quantized:
+        value = value.dequantize()
+    if value.layout != torch.strided:
+        value = value.to_dense()
+    value = torch.view_as_real(value) if value.is_complex() else value
+    return value.contiguous().view(WHOLE[value.element_size()])
+
+
+def _lines(whole: Tensor, d: int) -> Tensor:
+    """All values at each index of a dimension, as one row each."""
+    return whole.movedim(d, 0).unsqueeze(-1).flatten(1).contiguous()
+
+
+def variation_along(value: Tensor, d: int) -> int | None:
+    """0 when constant along d, the smallest period that fits at least twice, or None."""
+    n = value.shape[d]
+    if n <= 1:
+        return 0
+    rows = _lines(bits(value), d)
+    like_first = (rows == rows[0]).all(dim=1)
+    if bool(like_first.all()):
+        return 0
+    for q in like_first[: n // 2 + 1].nonzero().flatten().tolist():
+        if q > 1 and torch.equal(rows[: n - q], rows[q:]):
+            return int(q)
+    return None
+
+
+def alive_in(value: torch.Tensor, variation: Variation) -> tuple[tuple[tuple[bool, ...], ...], bool]:
+    """Where the constant is not zero, as a product over dimensions; and whether that says it exactly."""
+    real = value != 0
+    if bool(real.all()):
+        return (), True
+    filled = torch.ones_like(real)
+    out = []
+    for d, q in enumerate(variation):
+        others = [e for e in range(real.dim()) if e != d]
+        line = real.any(dim=others) if others else real
+        shape = [1] * real.dim()
+        shape[d] = real.shape[d]
+        filled = filled & line.reshape(shape)
+        out.append(tuple(bool(b) for b in line[: max(1, q if q is not None else real.shape[d])].tolist()))
+    return tuple(out), bool(torch.equal(filled, real))
+
+
+def rows_of(value: Tensor, variation: Variation) -> tuple[tuple[int, ...], ...]:
+    """A hash of the values at each index of the dimensions along which they vary."""
+    if value.numel() > ROWS_LIMIT or not any(q != 0 for q in variation):
+        return ()
+    whole = bits(value)
+    return tuple(tuple(_hashes(_lines(whole, d))) if q != 0 else () for d, q in enumerate(variation))
+
+
+def _hashes(rows: Tensor) -> Iterator[int]:
+    """One number per row: all of its bytes where they are few, a hash of them otherwise."""
+    if rows.shape[1] == 1:
+        yield from rows.flatten().tolist()
+        return
+    data, width = _bytes(rows), rows.shape[1] * rows.element_size()
+    for start in range(0, len(data), width):
+        row = data[start : start + width]
+        yield int.from_bytes(row if width <= FEW else hashlib.blake2b(row, digest_size=16).digest(), "big")
+
+
+FEW = 32
+"""Bytes of a row that are as short as their hash."""
+
+
+def digest_of(value: Tensor, variation: Variation) -> str:
+    """A hash of the type, the shape and all values of one period along each dimension that has one."""
+    whole = bits(value)
+    for d, q in enumerate(variation):
+        if q is not None:
+            whole = whole.narrow(d, 0, min(whole.shape[d], max(1, q)))
+    found = hashlib.sha256(repr((str(value.dtype), tuple(whole.shape))).encode())
+    whole = whole.contiguous()
+    found.update(_bytes(whole))
+    return found.hexdigest()[:16]
+
+
+def _bytes(whole: Tensor) -> memoryview:
+    """The memory of a contiguous tensor, which must live as long as this is in use."""
+    size = whole.numel() * whole.element_size()
+    return memoryview((ctypes.c_char * size).from_address(whole.data_ptr())).cast("B") if size else memoryview(b"")
