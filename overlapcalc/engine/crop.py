@@ -15,7 +15,7 @@ from ..named import Named
 from ..plan import Plan
 from ..tiling import Slot
 from ..trace.tracer import KEPT_OUTSIDE
-from .block import Block, within
+from .block import Block, owned, within
 from .memory import marks, refuse_memory
 from .store import Image, read
 from .wrong import WrongTileError
@@ -49,7 +49,7 @@ def cropped(
                 continue  # this output has ended
             origin = {axis: slot.given[name] for axis, slot in cell.items() if name in slot.given}
             regions[name], results[name] = region, outputs[name][within(labels, region, origin)]
-        yield Block(Named(regions), Named(results))
+        yield Block(Named(regions), owned(results, (x for x in inputs.values() if isinstance(x, Tensor))))
         del outputs, results  # before the next tile is run, or two would be held
 
 
