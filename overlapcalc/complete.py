@@ -58,13 +58,14 @@ def _is_text(path: Path) -> bool:
 
 PLAIN = Door()
 TEXT = Kind("a text file", _is_text)
+ANY = begins("a file", b"")
 REWRITTEN = Door(overwrite=True)
-"""For files that are ours by their name and rewritten by design, such as the lock."""
+"""For files that are ours by their name and rewritten by design. The lock is one, whatever a merge made of it: ANY."""
 
 
-def write_complete(path: Path, text: str, door: Door = PLAIN) -> None:
+def write_complete(path: Path, text: str, door: Door = PLAIN, kind: Kind = TEXT) -> None:
     """Write a file in UTF-8, with the ends of lines that `text` has, or leave what was there. Raises InputError."""
-    complete(path, lambda file: file.write(text.encode()), TEXT, door)
+    complete(path, lambda file: file.write(text.encode()), kind, door)
 
 
 def complete(path: Path, write: Callable[[IO[bytes]], object], kind: Kind, door: Door = PLAIN) -> None:

@@ -100,5 +100,5 @@ def _is_ours(note: object) -> bool:
     if not isinstance(note, dict) or note.get("made by") != "overlapcalc":
         return False
     name, here = note.get("for"), _machine()
-    known = isinstance(name, str) and Path(name).name == name
+    known = isinstance(name, str) and Path(name).name == name != ""
     return known and any(note.get(key) == value != "" for key, value in here.items())
