@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 import overlapcalc as oc
 from overlapcalc.engine import apart
+from overlapcalc.engine.block import within
 
 SCHEDULES = ("crop", "trim", "stream")
 LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="what is mapped where is asked of Linux")
@@ -29,6 +30,9 @@ def blur() -> nn.Module:
     return nn.Conv2d(1, 1, 3, padding=1, dtype=torch.float32)
 
 
+BLUR = oc.tiled(blur(), block=8)
+
+
 def pixels() -> np.ndarray:
     return np.random.default_rng(0).random(SHAPE, dtype=np.float32)
 
@@ -37,14 +41,14 @@ def refused(source: Any, out: Any, model: nn.Module | None = None) -> None:
     """And nothing of the input is another one afterwards."""
     before = np.array(source[:, :, 0:N, 0:N])
     with pytest.raises(oc.InputError, match=r"give another place"):
-        oc.run(model or blur(), source, out=out, block=8)
+        (BLUR if model is None else oc.tiled(model, block=8))(source, out=out)
     assert np.array_equal(np.array(source[:, :, 0:N, 0:N]), before)
 
 
 def runs(source: Any, out: Any) -> None:
     """The control: apart, and right."""
     whole = blur()(torch.tensor(np.array(source[:, :, 0:N, 0:N]))).detach().numpy()
-    oc.run(blur(), source, out=out, block=8)
+    BLUR(source, out=out)
     assert np.abs(np.array(out[:, :, 0:N, 0:N]) - whole).max() < 1e-5
 
 
@@ -254,7 +258,7 @@ def test_a_store_that_fails_is_one_error():
         def __setitem__(self, place: Any, values: Any) -> None:
             raise OSError(28, "No space left on device")
 
-    with pytest.raises(oc.InputError, match="cannot be written at .*No space left"):
+    with pytest.raises(oc.InputError, match=r"cannot be written at .*No space left"):
         oc.run(blur(), pixels(), out=Full(pixels()), block=8)
 
     class Short(Around):
@@ -308,12 +312,13 @@ def outputs(result: Any) -> list[Tensor]:
 @pytest.mark.parametrize("name", VIEWS)
 def test_writing_to_a_block_changes_nothing_else(name, schedule):
     """Neither the image nor a later block nor the other output: every block is right when it comes, then spoilt."""
-    model, x = Function(VIEWS[name]), image(1, 4, 24, 20)
-    before, whole = x.clone(), [y.clone() for y in outputs(model(x))]
-    for block in oc.blocks(model, x, schedule=schedule, block=8):
-        for i, (region, result) in enumerate(zip(block.regions.values(), block.results.values(), strict=True)):
-            h, w = region["H"], region["W"] if "W" in region else slice(None)
-            part = whole[i][..., slice(*h), slice(*w) if w != slice(None) else w]
+    x = image(1, 4, 24, 20)
+    net = oc.tiled(Function(VIEWS[name]), schedule=schedule, block=8)
+    before, plan = x.clone(), net.machine(x.shape).plan
+    whole = dict(zip(plan.outputs, (y.clone() for y in outputs(net.model(x))), strict=True))
+    for block in net.blocks(x):
+        for output, result in block.results.items():
+            part = whole[output][within(plan.labels[output], block.regions[output])]
             assert float((result - part).abs().max()) <= 1e-12
             result.fill_(float("nan"))
         assert torch.equal(x, before)
