@@ -202,11 +202,28 @@ def load_weights(model: nn.Module, path: Path) -> None:
         state = state["state_dict"]
     if not isinstance(state, dict):
         raise InputError(f"--weights {path}: expected a state_dict, it holds a {type(state).__name__}")
+    own = model.state_dict()
+    for key, value in state.items():
+        if not isinstance(key, str):
+            raise InputError(f"--weights {path}: expected a state_dict, it has the key {key!r}")
+        there = own.get(key)
+        if isinstance(value, torch.Tensor) and isinstance(there, torch.Tensor) and _cuts(value, there):
+            raise InputError(
+                f"--weights {path}: {key} is of {value.dtype}, in the model of {there.dtype}: convert it, as whoever "
+                "wrote it meant it"
+            )
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         raise InputError(f"--weights {path}: they do not fit the model: {' '.join(lines[1:3])[:300]}") from error
+
+
+def _cuts(value: torch.Tensor, there: torch.Tensor) -> bool:
+    """Whether torch would copy it without a word, and it would be another one: quantised, or without its phase."""
+    if there.is_floating_point():
+        return not value.is_floating_point()
+    return not there.is_complex() and (value.is_floating_point() or value.is_complex())
 
 
 def _module(name: str) -> Any:

@@ -62,7 +62,11 @@ def run_tile(
         region = {axis: slot.tiles[name] for axis, slot in cell.items() if name in slot.tiles}
         tile = read(x, within(plan.labels[name], region), device)
         tiles.append(packed(tile, like=x) if isinstance(x, Tensor) else tile)
-    leaves = tree_flatten(net(*tiles))[0]
+    try:
+        leaves = tree_flatten(net(*tiles))[0]
+    except NotImplementedError as error:  # a kernel is missing, which no trace on shapes shows
+        types = ", ".join(str(tile.dtype) for tile in tiles)
+        raise InputError(f"the net does not run on {types}: {str(error).splitlines()[0]}; convert the input") from error
     if any(isinstance(leaf, FakeTensor) for leaf in leaves):
         raise InputError(KEPT_OUTSIDE)
     if len(leaves) != len(plan.leaves):

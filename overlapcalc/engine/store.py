@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import mmap
 from collections.abc import Sequence
@@ -35,14 +36,19 @@ def type_of(image: Image) -> torch.dtype:
     """The type of torch that its samples have, whatever the order of their bytes. Raises InputError."""
     if isinstance(image.dtype, torch.dtype):
         return image.dtype
-    kind = image.dtype
-    if isinstance(kind, type):  # `numpy.float32` itself
-        kind = importlib.import_module("numpy").dtype(kind)
-    name = str(getattr(kind, "name", kind)).removeprefix("torch.")
-    found = getattr(torch, name, None)
-    if not isinstance(found, torch.dtype):
+    found = _torch_type(image.dtype)
+    if found is None:
         raise InputError(f"an image of type {image.dtype}: torch has no such type; convert it, to float32 say")
     return found
+
+
+def _torch_type(kind: Any) -> torch.dtype | None:
+    """Of a type of numpy, or of what numpy takes for one: `numpy.float32` itself, "<f4"."""
+    found = getattr(torch, str(getattr(kind, "name", kind)).removeprefix("torch."), None)
+    if not isinstance(found, torch.dtype) and isinstance(kind, (type, str)):
+        with contextlib.suppress(ImportError, TypeError):
+            found = getattr(torch, importlib.import_module("numpy").dtype(kind).name, None)
+    return found if isinstance(found, torch.dtype) else None
 
 
 def check(image: object, what: str) -> None:
@@ -135,6 +141,8 @@ def check_out(store: Any, name: str, shape: tuple[int, ...]) -> None:
         raise InputError(f"out for {name} has the shape {tuple(store.shape)}; the net gives {shape}")
     if not getattr(getattr(store, "flags", None), "writeable", True) or getattr(store, "read_only", False) is True:
         raise InputError(f"out for {name} is read-only")
+    if hasattr(store, "dtype"):
+        _level_of(store.dtype, f"out for {name}")
     if isinstance(store, Tensor):
         check(store, f"out for {name}")
         if store.device.type == "meta":
@@ -180,10 +188,7 @@ def _check_holds(store: Any, result: Tensor) -> None:
     """Raises InputError where numbers would be cut: to whole ones, to real ones, to the width of a type."""
     if not hasattr(store, "dtype"):
         return
-    kind = getattr(store.dtype, "kind", None)
-    there = _level(store.dtype) if isinstance(store.dtype, torch.dtype) else LEVELS.get(str(kind))
-    if kind == "V" or there is None:
-        there = _level(type_of(store))  # bfloat16 by ml_dtypes, or a type by its name
+    there = _level_of(store.dtype, "out")
     if there < _level(result.dtype):
         raise InputError(
             f"out holds {store.dtype}; the net gives {result.dtype}, which that would cut to {SAID[there]}"
@@ -196,6 +201,17 @@ def _check_holds(store: Any, result: Tensor) -> None:
                 f"out holds {store.dtype}, from {least} to {most}; the net gives {lowest} to {highest}: a wider type "
                 "holds it"
             )
+
+
+def _level_of(dtype: Any, what: str) -> int:
+    """Of any type. Raises InputError for one that holds no numbers."""
+    found = LEVELS.get(str(getattr(dtype, "kind", None)))
+    if found is not None:
+        return found
+    known = dtype if isinstance(dtype, torch.dtype) else _torch_type(dtype)
+    if known is None:
+        raise InputError(f"{what} holds {dtype}, which are no numbers; expected a floating type, such as float32")
+    return _level(known)
 
 
 def _level(dtype: torch.dtype) -> int:
