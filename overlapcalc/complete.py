@@ -163,12 +163,14 @@ def _appear(made: Path, place: Path, kind: Kind, door: Door) -> None:
             _swap_folder(made, place)
             return
         if there is not None:
+            with contextlib.suppress(OSError, AttributeError):
+                os.chown(made, there.st_uid, there.st_gid)
             os.chmod(made, stat.S_IMODE(there.st_mode))
             os.replace(made, place)
             return
         _link(made, place)
     except (InputError, FileExistsError) as error:
-        aside = place.with_name(f"{place.stem}{made.parent.name.replace('.', '-')}{place.suffix}")
+        aside = place.with_name(f"{place.stem[:50]}{made.parent.name.replace('.', '-')}{place.suffix}")
         os.rename(made, aside)
         reason = error if isinstance(error, InputError) else f"{door.called}: something was put there meanwhile"
         raise InputError(f"{reason}. The result is {aside.name}, beside it") from error

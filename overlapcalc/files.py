@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import io
 import json
 import os
 import re
@@ -42,13 +43,20 @@ def _is_zarr_array(path: Path) -> bool:
     )
 
 
+def _is_picture(path: Path) -> bool:
+    with path.open("rb") as file:
+        head = file.read(16)
+    if head[:4] == b"RIFF":
+        return head[8:12] == b"WEBP"  # not what sounds or moves
+    if head[:2] == b"BM":
+        return head[6:10] == bytes(4)
+    return head.startswith((b"\x89PNG\r\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"))
+
+
 KINDS = {
     ".npy": begins("a .npy file", b"\x93NUMPY"),
     ".zarr": Kind("a zarr array", _is_zarr_array, folder=True),
-    **dict.fromkeys(
-        PICTURES,
-        begins("a picture", b"\x89PNG\r\n", b"\xff\xd8\xff", b"BM", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"RIFF"),
-    ),
+    **dict.fromkeys(PICTURES, Kind("a picture", _is_picture)),
 }
 """What is written, by its suffix, and so what may be replaced."""
 
@@ -142,13 +150,14 @@ def written(path: Path, shape: tuple[int, ...], dtype: torch.dtype, door: Door =
     with unfinished(path, _kind_of(path, door), door) as made, contextlib.ExitStack() as stack:
         try:
             if kind == ".npy":
-                store: Any = NpyFile(stack.enter_context(made.open("wb")), shape, own, made.parent.parent, door.called)
+                file = stack.enter_context(made.open("wb", buffering=0))
+                store: Any = NpyFile(file, shape, own, made.parent.parent, door.called)
             elif kind == ".zarr":
-                check_space(made.parent.parent, prod(shape) * own.itemsize, door.called)
+                check_space(made.parent.parent, prod(shape) * own.itemsize, door.called, squeezed=True)
                 store = _module("zarr").open(str(made), mode="w", shape=shape, dtype=own)
             else:
                 _check_picture(path, shape)
-                check_space(made.parent.parent, prod(shape), door.called)
+                check_space(made.parent.parent, prod(shape), door.called, squeezed=True)
                 store = _module("numpy").empty(shape, own)
         except OSError as error:
             raise InputError(f"{door.called}: {error.strerror or error}") from error
@@ -181,7 +190,13 @@ def _save(values: Any, path: Path) -> None:
     """0 to 1 become 0 to 255, rounded; what lies beyond is cut off."""
     numpy = _module("numpy")
     bytes_ = numpy.clip(numpy.rint(values[0].astype("float32") * 255), 0, 255).astype("uint8").transpose(1, 2, 0)
-    _module("PIL.Image").fromarray(bytes_[..., 0] if bytes_.shape[2] == 1 else bytes_).save(path)
+    image, packed = _module("PIL.Image"), io.BytesIO()  # Pillow does not notice where a disk takes a part only
+    picture = image.fromarray(bytes_[..., 0] if bytes_.shape[2] == 1 else bytes_)
+    picture.save(packed, image.registered_extensions()[path.suffix.lower()])
+    with path.open("wb") as file:
+        file.write(packed.getbuffer())
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def load_weights(model: nn.Module, path: Path) -> None:

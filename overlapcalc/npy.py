@@ -1,6 +1,6 @@
 """A .npy file that takes slices.
 
-It is written by `pwrite` into room that was reserved. Through a mapping, a disk that is full would be no error but a
+It is written by calls into room that was reserved. Through a mapping, a disk that is full would be no error but a
 signal that ends the process, and pages that were written would count as its memory.
 """
 
@@ -9,9 +9,10 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Sequence
+from io import FileIO
 from math import prod
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from .space import reserve
 
@@ -20,16 +21,18 @@ if TYPE_CHECKING:
 
 
 class NpyFile:
-    """An array of this shape, row by row, all of it to be written. Raises InputError where there is no room."""
+    """An array of this shape, row by row, all of it to be written. Raises InputError where there is no room.
 
-    def __init__(self, file: IO[bytes], shape: Sequence[int], dtype: Any, folder: Path, called: str) -> None:
+    file: open for writing, without a buffer, so that what cannot be written is said at once.
+    """
+
+    def __init__(self, file: FileIO, shape: Sequence[int], dtype: Any, folder: Path, called: str) -> None:
         import numpy
 
         self.shape, self.dtype, self._file = tuple(shape), numpy.dtype(dtype), file
         described = numpy.lib.format.dtype_to_descr(self.dtype)
         header = {"descr": described, "fortran_order": False, "shape": self.shape}
         numpy.lib.format.write_array_header_1_0(file, header)
-        file.flush()
         self._begins = file.tell()
         self._steps = [prod(self.shape[d + 1 :]) * self.dtype.itemsize for d in range(len(self.shape))]
         reserve(file.fileno(), 0, self._begins + prod(self.shape) * self.dtype.itemsize, folder, called)
@@ -48,14 +51,10 @@ class NpyFile:
         split = max(split - 1, 0)
         for index in itertools.product(*(range(len(span)) for span in spans[:split])):
             corner = [span[i] for span, i in zip(spans, index, strict=False)] + [span.start for span in spans[split:]]
-            at = self._begins + sum(i * step for i, step in zip(corner, self._steps, strict=True))
-            _write(self._file.fileno(), memoryview(values[index].reshape(-1).view(numpy.uint8)), at)
+            self._file.seek(self._begins + sum(i * step for i, step in zip(corner, self._steps, strict=True)))
+            data = memoryview(values[index].reshape(-1).view(numpy.uint8))
+            while data:
+                data = data[self._file.write(data) :]
 
     def flush(self) -> None:
         os.fsync(self._file.fileno())
-
-
-def _write(handle: int, data: memoryview, at: int) -> None:
-    while data:
-        done = os.pwrite(handle, data, at)
-        data, at = data[done:], at + done

@@ -12,11 +12,14 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 """No room is left; of what this user may have, none is."""
 
 
-def check_space(folder: Path, needed: int, called: str) -> None:
-    """Raises InputError where a file system has not so many bytes free, as far as it says."""
+def check_space(folder: Path, needed: int, called: str, *, squeezed: bool = False) -> None:
+    """Raises InputError where a file system has not so many bytes free, as far as it says.
+
+    squeezed: that is the most, for a file that is compressed.
+    """
     free = _free(folder)
     if free is not None and free < needed:
-        raise InputError(_too_little(folder, needed, called))
+        raise InputError(_too_little(folder, needed, called, "may need" if squeezed else "needs"))
 
 
 def check_limit(needed: int, called: str) -> None:
@@ -47,10 +50,10 @@ def reserve(handle: int, begins: int, needed: int, folder: Path, called: str) ->
             raise
 
 
-def _too_little(folder: Path, needed: int, called: str) -> str:
+def _too_little(folder: Path, needed: int, called: str, needs: str = "needs") -> str:
     free = _free(folder)
     left = "less than that is" if free is None or free >= needed else f"{size_text(free)} are"
-    return f"{called}: it needs {size_text(needed)}, {left} free in {folder}; make room, or name another place"
+    return f"{called}: it {needs} {size_text(needed)}, {left} free in {folder}; make room, or name another place"
 
 
 def _too_long(needed: int, limit: int | None, called: str) -> str:

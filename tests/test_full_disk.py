@@ -94,14 +94,14 @@ def test_a_small_disk_is_said_before_the_first_block(small, tmp_path, target):
     np.lib.format.open_memmap(tmp_path / "in.npy", mode="w+", dtype=np.float32, shape=(3, 3000, 4000))
     done = run(*RUN, "--in", str(tmp_path / "in.npy"), "--out", str(small / target))
     assert done.returncode == 2
-    assert re.search(r"it needs 144 MB, 8\.\d+ MB are free", done.stderr)
+    assert re.search(r"it (needs|may need) 144 MB, 8\.\d+ MB are free", done.stderr)
     assert not list(small.iterdir())
 
     def begun():
         with written(small / target, (1, 3, 3000, 4000), torch.float32):
             raise AssertionError("a block was run")
 
-    with pytest.raises(oc.InputError, match="it needs 144 MB"):
+    with pytest.raises(oc.InputError, match="144 MB"):
         begun()
 
 

@@ -349,3 +349,36 @@ def test_what_a_writer_raises_leaves_the_old_file(tmp_path):
     with pytest.raises(oc.InputError, match="No space left"):
         complete(tmp_path / "a.json", fails, begins("a list", b"["), Door(overwrite=True))
     assert state(tmp_path) == {"a.json": b"[1]"}
+
+
+def test_an_output_in_the_package_of_the_model(tmp_path):
+    """The package is a directory; its files are read, it is not."""
+    (tmp_path / "ourpackage").mkdir()
+    (tmp_path / "ourpackage" / "__init__.py").write_text("")
+    (tmp_path / "ourpackage" / "small.py").write_text("import torch\nmade = torch.nn.Conv2d(3, 3, 3)\n")
+    given = ("analyze", "ourpackage.small:made", "--input", "1x3x16x16", "--overwrite", "--output")
+    assert run(*given, "ourpackage/report.txt", cwd=tmp_path).returncode == 0
+    assert "context" in (tmp_path / "ourpackage" / "report.txt").read_text()
+    done = run(*given, "ourpackage/small.py", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "is read" in done.stderr
+    assert "torch.nn" in (tmp_path / "ourpackage" / "small.py").read_text()
+
+
+@pytest.mark.parametrize(
+    ("head", "picture"),
+    [
+        (b"RIFF\x24\0\0\0WAVEfmt ", False),
+        (b"RIFF\x24\0\0\0WEBPVP8 ", True),
+        (b"BM: a letter to my brother", False),
+        (b"\xff\xd8\xff\xe0\0\x10JFIF", True),
+        (b"\x93NUMPY\x01\x00", False),
+    ],
+)
+def test_what_counts_as_a_picture(tmp_path, head, picture):
+    (tmp_path / "a.png").write_bytes(head)
+    if picture:
+        assert free_place(tmp_path / "a.png", KINDS[".png"], Door(overwrite=True)) == (tmp_path / "a.png").resolve()
+    else:
+        with pytest.raises(oc.InputError, match="not a picture"):
+            free_place(tmp_path / "a.png", KINDS[".png"], Door(overwrite=True))

@@ -142,10 +142,13 @@ def write(
 def door_of(arguments: argparse.Namespace, called: str) -> Door:
     """What may be replaced by the file that an argument names: none of the files that the command reads."""
     spec = getattr(arguments, "spec", "")
-    reads = [spec, spec.rpartition(":")[0], getattr(arguments, "weights", None), getattr(arguments, "config", None)]
-    reads += getattr(arguments, "image", None) or []
-    inputs = tuple(Path(name) for name in reads if name)
-    return Door(called, arguments.overwrite, "--overwrite", inputs)
+    source = spec.rpartition(":")[0]
+    module = getattr(sys.modules.get(source), "__file__", None)
+    reads = [name for name in (spec, source, module) if name and Path(name).is_file()]  # PACKAGE is a directory, too
+    reads += [getattr(arguments, name, None) for name in ("weights", "config")]
+    images = getattr(arguments, "image", None)
+    reads += images if isinstance(images, list) else []
+    return Door(called, arguments.overwrite, "--overwrite", tuple(Path(name) for name in reads if name))
 
 
 def check_output(arguments: argparse.Namespace) -> None:

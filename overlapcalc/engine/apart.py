@@ -22,6 +22,8 @@ WRAPPED = ("_store", "_mutable_mapping", "store")
 """What stores that stand around another store call it, in both versions of zarr."""
 FILE_SYSTEMS = ("sync_fs", "fs")
 """The same of fsspec's file systems."""
+FILE = "file"
+"""The store of what lies in a directory of this machine."""
 DEEPEST = 9
 """So many stand around one another at most."""
 
@@ -95,7 +97,14 @@ def _meet(image: Place, store: Place) -> bool:
         return store.shared and image.meets(store)
     if isinstance(image, Entry) and isinstance(store, Entry):
         return bool(image.real & store.real) or (image.store == store.store and _nested(image.path, store.path))
-    return False
+    if isinstance(image, Piece) and isinstance(store, Entry):
+        return _part_of(image, store)
+    return isinstance(image, Entry) and isinstance(store, Piece) and store.shared and _part_of(store, image)
+
+
+def _part_of(piece: Piece, entry: Entry) -> bool:
+    """Whether what is mapped is a file of an array that lies in a directory."""
+    return piece.path is not None and entry.store == FILE and Path(entry.path) in piece.path.parents
 
 
 def _nested(a: str, b: str) -> bool:
@@ -141,7 +150,7 @@ def _entry(image: Any) -> Entry | None:
     if not isinstance(root, Path):
         return Entry(root, f"{inside}/{path}")
     folder = Path(os.path.realpath(root / path if path else root))
-    return Entry("file", str(folder), frozenset(_identities(folder)))
+    return Entry(FILE, str(folder), frozenset(_identities(folder)))
 
 
 def _root(store: Any, depth: int) -> tuple[Hashable, str]:

@@ -40,5 +40,7 @@ def pieces(start: int, stop: int) -> Iterator[Piece]:
         if inode == "0" or low >= high:
             continue
         begins = int(offset, 16) - int(first, 16)
-        named = name and name[0].startswith("/") and not name[0].endswith(" (deleted)")
-        yield Piece((device, inode), low + begins, high + begins, rights[3] == "s", Path(name[0]) if named else None)
+        path = Path(name[0]) if name and not name[0].endswith(" (deleted)") else None
+        if path is not None and not path.is_file():
+            continue  # a device maps what it likes: offsets do not tell it apart
+        yield Piece((device, inode), low + begins, high + begins, rights[3] == "s", path)

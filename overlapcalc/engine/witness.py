@@ -29,12 +29,13 @@ class Witness:
 
     def write(self, place: Sequence[slice], result: Tensor) -> None:
         """Put a block where it belongs. Raises InputError."""
-        before = {i: self._seen(x, place) for i, x in enumerate(self._images)}
-        before = {i: x for i, x in before.items() if x is not None}
-        old = self._seen(self._store, place) if before else None
-        write(self._store, place, result)
+        old = self._seen(self._store, place) if self._images else None
         if old is None:
+            write(self._store, place, result)
             return
+        found = {i: self._seen(x, place) for i, x in enumerate(self._images)}
+        before = {i: seen for i, seen in found.items() if seen is not None}
+        write(self._store, place, result)
         for i, seen in before.items():
             if not _equal(self._seen(self._images[i], place), seen):
                 write(self._store, place, old)
