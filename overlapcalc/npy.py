@@ -19,6 +19,9 @@ from .space import reserve
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+PWRITE = getattr(os, "pwrite", None)
+"""None on Windows."""
+
 
 class NpyFile:
     """An array of this shape, row by row, all of it to be written. Raises InputError where there is no room.
@@ -49,12 +52,21 @@ class NpyFile:
         while split and len(spans[split - 1]) == self.shape[split - 1]:
             split -= 1
         split = max(split - 1, 0)
-        for index in itertools.product(*(range(len(span)) for span in spans[:split])):
-            corner = [span[i] for span, i in zip(spans, index, strict=False)] + [span.start for span in spans[split:]]
-            self._file.seek(self._begins + sum(i * step for i, step in zip(corner, self._steps, strict=True)))
-            data = memoryview(values[index].reshape(-1).view(numpy.uint8))
-            while data:
-                data = data[self._file.write(data) :]
+        length = prod(map(len, spans[split:])) * self.dtype.itemsize
+        starts = sum(span.start * step for span, step in zip(spans, self._steps, strict=True)) + self._begins
+        data = memoryview(values.reshape(-1).view(numpy.uint8))
+        inner = [range(0, len(span) * step, step) for span, step in zip(spans[:split], self._steps, strict=False)]
+        for i, offsets in enumerate(itertools.product(*inner)):
+            self._put(data[i * length : (i + 1) * length], starts + sum(offsets))
+
+    def _put(self, data: memoryview, at: int) -> None:
+        while data:
+            if PWRITE is None:
+                self._file.seek(at)
+                done = self._file.write(data)
+            else:
+                done = PWRITE(self._file.fileno(), data, at)
+            data, at = data[done:], at + done
 
     def flush(self) -> None:
         os.fsync(self._file.fileno())
