@@ -12,9 +12,11 @@ from torch import Tensor, nn
 from .analyze import analyze, evaluating
 from .asked import Blocks
 from .engine import Block, Machine
+from .engine.apart import check_apart
 from .engine.block import within
 from .engine.free import free_memory
-from .engine.store import Image, check, check_apart, check_out, type_of, write
+from .engine.store import Image, check, check_out, type_of
+from .engine.witness import Witness
 from .errors import InputError
 from .inputs import own_type
 from .plan import Plan
@@ -44,7 +46,8 @@ def run(model: nn.Module, *inputs: Image, out: Any = None, **options: Unpack[Opt
 
     An input may be anything with shape, dtype and slicing instead of a tensor (numpy's memmap, a zarr array): only what
     a block needs is read. out: where to write, a tensor or such an array for a net with one output, a mapping by name
-    for several; then `out` is returned. It may not lie in the memory or the file of an input.
+    for several; then `out` is returned. It may not lie in the memory, the file or the store of an input, nor two of
+    them in one; a mapped file gets its room on the disk before the first block.
 
     Returns what the model returns, tensors in the same structure. The model is as it was afterwards; weights are those
     that it has now. For many images of one size, `tiled` plans only once.
@@ -128,9 +131,12 @@ class Tiled(nn.Module):
         machine, named = self._prepared(inputs, stored=out is not None)
         made = machine.plan
         outputs: dict[str, Any] = _named_out(out, made)
-        for store in outputs.values():
+        for i, store in enumerate(outputs.values()):
             for image in inputs:
                 check_apart(image, store)
+            for other in list(outputs.values())[:i]:
+                check_apart(other, store, "another output")
+        writers = {name: Witness(store, inputs) for name, store in outputs.items()}
         with torch.no_grad(), evaluating(self.model):
             for block in machine.blocks(named):
                 for name, result in block.results.items():
@@ -139,7 +145,8 @@ class Tiled(nn.Module):
                         continue
                     if name not in outputs:
                         outputs[name] = result.new_empty(made.outputs[name])
-                    write(outputs[name], within(made.labels[name], block.regions[name]), result)
+                        writers[name] = Witness(outputs[name], ())
+                    writers[name].write(within(made.labels[name], block.regions[name]), result)
                 del block, result
                 if after is not None:
                     after()

@@ -234,12 +234,16 @@ def test_output_appears_whole_or_not_at_all(models):
     target.write_text("what was there")
     failed = spawn("analyze", "m.py:Unknown", "--input", "1x1x8x8", "--output", str(target), cwd=models)
     assert failed.returncode == 2
+    assert "--overwrite" in failed.stderr
+    failed = spawn("analyze", "m.py:Unknown", "--input", "1x1x8x8", "--output", str(target), "--overwrite", cwd=models)
+    assert failed.returncode == 2
+    assert "--overwrite" not in failed.stderr
     assert target.read_text() == "what was there"
-    done = run("analyze", "m.py:made", "--format", "json", "--output", str(target), cwd=models)
+    done = run("analyze", "m.py:made", "--format", "json", "--output", str(target), "--overwrite", cwd=models)
     assert done.returncode == 0
     assert done.stdout == "a model file may print\n" or done.stdout == ""
     assert json.loads(target.read_text())["blocking_free"]
-    assert [p.name for p in models.iterdir() if p.name.startswith(".report")] == []
+    assert [p.name for p in models.iterdir() if p.name.startswith(".")] == []
 
 
 @pytest.mark.parametrize("width", [80, 200])

@@ -15,7 +15,7 @@ TORCH_FREE = (
     "sameness", "extent", "asked", "slabplan", "tiling", "work", "plan", "planner", "shares", "amount", "smallest", "image",
     "othersizes",
 )  # fmt: skip
-FLOORS = ["errors", "complete", "collector", "named", "version", "amount", "index", "cells", "pairing", "factors", "layout", "graph", "unpool", "grid", "ops", "reach",
+FLOORS = ["errors", "space", "workplace", "complete", "npy", "collector", "named", "version", "amount", "index", "cells", "pairing", "factors", "layout", "graph", "unpool", "grid", "ops", "reach",
           "passing", "views", "propagator", "demand", "lattice", "trail", "measure", "names", "detail", "layers", "frontier",
           "reasons", "sizecheck", "source", "sameness", "axis", "local", "explain", "analysis", "extent", "tiling", "work", "plan", "asked", "slabplan", "planner", "shares",
           "smallest", "image", "growth", "othersizes", "trace", "inputs", "analyze", "engine", "planning", "running", "saved", "spec", "guess", "twin", "proofs",

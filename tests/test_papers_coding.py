@@ -412,7 +412,7 @@ def test_bad_input_is_one_line_and_leaves_no_file(files, capsys):
         (("decode", files / "in.png", files / "out", *own), "begins with"),
         (("decode", files / "a.bin", files / "out", "--checkpoint", files / "in.png"), "no safetensors"),
         (("decode", files / "a.bin", files / "out", "--checkpoint", files / "no"), "no such checkpoint"),
-        (("decode", files / "a.bin", files / "none" / "out", *own), "directory that exists"),
+        (("decode", files / "a.bin", files / "none" / "out", *own), "which does not exist"),
         (("decode", files / "a.bin", files / "out", *own, "--reference", files / "other.png"), "5x5 and 90x70"),
         (("encode", files / "text.png", files / "out", *own), "cannot be read as a picture"),
         (("encode", files / "no.png", files / "out", *own), "No such file"),

@@ -91,16 +91,16 @@ def test_what_is_refused_leaves_the_old_result(tmp_path, weights, change, words)
     np.save(tmp_path / "whole.npy", np.zeros((3, 16, 16), np.uint8))
     (tmp_path / "in.txt").write_text("x")
     (tmp_path / "broken.npy").write_text("x")
-    (tmp_path / "out.npy").write_text("the old result")
+    np.save(tmp_path / "out.npy", np.arange(5))
     torch.save({"a": torch.ones(1)}, tmp_path / "other.pt")
     options = {"--in": "in.npy", "--out": "out.npy", "--weights": "weights.pt", **change}
     files = {k: str(tmp_path / v) if k != "--memory" else v for k, v in options.items()}
     before = sorted(p.name for p in tmp_path.iterdir())
-    done = run("run", MODEL, *(word for pair in files.items() for word in pair))
+    done = run("run", MODEL, "--overwrite", *(word for pair in files.items() for word in pair))
     assert done.returncode == 2, done.stdout + done.stderr
     assert words in done.stderr
     assert "Traceback" not in done.stderr
-    assert (tmp_path / "out.npy").read_text() == "the old result"
+    assert np.array_equal(np.load(tmp_path / "out.npy"), np.arange(5))
     assert sorted(p.name for p in tmp_path.iterdir()) == before
 
 

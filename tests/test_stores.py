@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from test_blocks import Pyramid, apart, conv, image
 from torch import nn
 
 import overlapcalc as oc
+from overlapcalc.files import written
 
 SCHEDULES = ("crop", "trim", "stream")
 
@@ -78,3 +81,24 @@ def test_what_cannot_be_read_or_written_is_refused():
         oc.run(net(), "in.npy")
     with pytest.raises(oc.InputError, match="no such type"):
         oc.run(net(), np.zeros((1, 3, 32, 32), dtype="datetime64[s]"))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+@pytest.mark.parametrize("shape", [(1, 2, 7, 9), (5,), (3, 1, 4), (2, 3, 4, 5, 6)])
+def test_a_npy_file_by_slices(tmp_path, shape, dtype):
+    """Random parts in random order, against an array."""
+    random, wanted = np.random.default_rng(0), np.random.default_rng(1).random(shape)
+    wanted = wanted.astype(str(dtype).removeprefix("torch."))
+    with written(tmp_path / "a.npy", shape, dtype) as store:
+        places: list[list[slice]] = [[]]
+        for n in shape:
+            edges = sorted({0, n, *(int(i) for i in random.integers(0, n + 1, 2))})
+            places = [[*p, slice(a, b)] for p in places for a, b in itertools.pairwise(edges)]
+        for i in random.permutation(len(places)):
+            store[tuple(places[i])] = wanted[tuple(places[i])]
+    found = np.load(tmp_path / "a.npy")
+    assert found.dtype == wanted.dtype
+    assert np.array_equal(found, wanted)
+    with pytest.raises(ValueError, match="values of shape"), written(tmp_path / "b.npy", shape, dtype) as store:
+        store[tuple(slice(None) for _ in shape)] = wanted[..., :0]
+    assert not (tmp_path / "b.npy").exists()

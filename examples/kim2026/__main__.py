@@ -6,17 +6,18 @@ import argparse
 import sys
 from pathlib import Path
 
-from examples.lic.bitstream import unpacked
+from examples.lic.bitstream import MAGIC, unpacked
 from examples.lic.coding import decode, encode
-from examples.lic.pictures import Picture, psnr, read_picture, write_picture
+from examples.lic.pictures import PNG, Picture, psnr, read_picture, write_picture
 from examples.lic.running import SCHEDULES, Running
 from overlapcalc import InputError, OverlapcalcError
-from overlapcalc.complete import complete
+from overlapcalc.complete import Door, begins, complete, free_place
 
 from .checkpoint import load_coding, path_of
 from .coding import CODECS
 
 BAD_INPUT = 2
+BITSTREAM = begins("a coded picture", MAGIC)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -26,25 +27,30 @@ def main(arguments: list[str] | None = None) -> int:
     to_bytes = commands.add_parser("encode", help="a picture to a bitstream")
     to_bytes.add_argument("--codec", choices=CODECS, default="elic")
     to_bytes.add_argument("--no-check", action="store_true", help="do not decode what was written: no PSNR")
-    to_bytes.set_defaults(does=_encode)
+    to_bytes.set_defaults(does=_encode, kind=BITSTREAM)
     to_picture = commands.add_parser("decode", help="a bitstream to a PNG")
     to_picture.add_argument("--reference", type=Path, metavar="PNG", help="the picture that was coded, for PSNR")
-    to_picture.set_defaults(does=_decode)
+    to_picture.set_defaults(does=_decode, kind=PNG)
     for command in (to_bytes, to_picture):
         command.add_argument("source", type=Path, metavar="IN")
         command.add_argument("target", type=Path, metavar="OUT")
         command.add_argument("--checkpoint", type=Path, metavar="FILE", help="the codec's small one when absent")
         command.add_argument("--block", type=_block, metavar="N", help="in samples of the picture; whole when absent")
         command.add_argument("--schedule", choices=SCHEDULES, default="crop")
+        command.add_argument("--overwrite", action="store_true", help="replace OUT, where it is of the same kind")
     given = parser.parse_args(arguments)
     try:
-        if given.target.is_dir() or not given.target.absolute().parent.is_dir():
-            raise InputError(f"{given.target}: name a file in a directory that exists")
+        free_place(given.target, given.kind, _door(given))
         print(given.does(given))
     except OverlapcalcError as error:
         print(f"kim2026: {error}", file=sys.stderr)
         return BAD_INPUT
     return 0
+
+
+def _door(given: argparse.Namespace) -> Door:
+    reads = (given.source, given.checkpoint, getattr(given, "reference", None))
+    return Door(str(given.target), given.overwrite, "--overwrite", tuple(path for path in reads if path is not None))
 
 
 def _encode(given: argparse.Namespace) -> str:
@@ -53,7 +59,7 @@ def _encode(given: argparse.Namespace) -> str:
     running = Running(given.block, given.schedule)
     data = encode(coding, picture, running)
     decoded = None if given.no_check else decode(coding, data, running)
-    complete(given.target, lambda file: file.write(data))
+    complete(given.target, lambda file: file.write(data), BITSTREAM, _door(given))
     return _summary(data, picture.shape[:2], None if decoded is None else psnr(picture, decoded))
 
 
@@ -72,7 +78,7 @@ def _decode(given: argparse.Namespace) -> str:
     except InputError as error:
         raise InputError(f"{given.source}: {error}") from error
     compared = None if reference is None else _compared(reference, picture)
-    write_picture(given.target, picture)
+    write_picture(given.target, picture, _door(given))
     return _summary(data, picture.shape[:2], compared)
 
 

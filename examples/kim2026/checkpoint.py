@@ -14,11 +14,13 @@ from examples.lic.coding import Coding
 from examples.lic.extra import extra
 from examples.lic.tables import Tables
 from overlapcalc import InputError
-from overlapcalc.complete import complete
+from overlapcalc.complete import REWRITTEN, Kind, complete
 
 from .coding import CODECS, coding
 
 FOLDER = Path(__file__).parent / "checkpoints"
+CHECKPOINT = Kind("a safetensors file", lambda path: path.open("rb").read(9)[8:] == b"{")
+"""Rewritten by design, by the command that trains it."""
 _FLAT = ("counts", "lengths", "offsets")
 
 
@@ -46,7 +48,7 @@ def save(
             state[f"tables.{which}.{key}"] = torch.from_numpy(numbers.astype(np.int32))
     about = {"codec": name, "arguments": json.dumps(arguments), "made by": made}
     data = extra("safetensors.torch").save(state, metadata=about)
-    complete(path, lambda file: file.write(data))
+    complete(path, lambda file: file.write(data), CHECKPOINT, REWRITTEN)
 
 
 def load(path: Path) -> tuple[str, Codec, dict[str, Tables]]:

@@ -14,12 +14,15 @@ import numpy as np
 import numpy.typing as npt
 
 from overlapcalc import InputError
-from overlapcalc.complete import complete
+from overlapcalc.complete import Door, begins, complete
 
 from .bitstream import MOST_PIXELS
 from .extra import extra
 
 Picture = npt.NDArray[np.uint8]
+PNG = begins("a PNG file", b"\x89PNG\r\n\x1a\n")
+REPLACING = Door(overwrite=True)
+"""An earlier picture is replaced, and nothing but a picture."""
 
 
 def read_picture(path: Path) -> Picture:
@@ -39,10 +42,10 @@ def read_picture(path: Path) -> Picture:
         raise InputError(f"{path}: it cannot be read as a picture ({_reason(error)})") from error
 
 
-def write_picture(path: Path, picture: Picture) -> None:
+def write_picture(path: Path, picture: Picture, door: Door = REPLACING) -> None:
     """As PNG, complete or not at all. Raises InputError."""
     made = extra("PIL.Image").fromarray(picture)
-    complete(path, lambda file: made.save(file, "PNG", optimize=True))
+    complete(path, lambda file: made.save(file, "PNG", optimize=True), PNG, door)
 
 
 def _reason(error: Exception) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..complete import write_complete
+from ..complete import TEXT, Door, free_place, write_complete
 from ..errors import InputError, OverlapcalcError
 
 if TYPE_CHECKING:  # what needs torch is imported when it is needed: --help answers at once
@@ -51,8 +51,15 @@ def model_arguments(command: argparse.ArgumentParser) -> None:
         "other letter none; once per input, or once for all; NCHW and the like when absent",
     )  # fmt: skip
     command.add_argument("--axis", action="append", default=[], metavar="AXIS", help="D, H, W or L; may be repeated")
-    command.add_argument("--output", metavar="FILE", help="write there instead of to standard output")
+    output_arguments(command)
     command.add_argument("--debug", action="store_true", help="show Python tracebacks")
+
+
+def output_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--output", metavar="FILE", help="write there instead of to standard output")
+    command.add_argument(
+        "--overwrite", action="store_true", help="replace a file that exists by one of its kind; refused when absent"
+    )
 
 
 @dataclass(frozen=True)
@@ -70,7 +77,7 @@ class Subject:
 def subject_of(arguments: argparse.Namespace) -> Iterator[Subject]:
     """Loads the model, and says in every refusal of overlapcalc which model it is about."""
     if arguments.output:
-        check_output(arguments.output)
+        check_output(arguments)
     kwargs = _kwargs(arguments.kwargs)
     shapes = [parsed_shape(text) for text in arguments.input]
     with _stdout_to_stderr(), warnings.catch_warnings():
@@ -127,16 +134,27 @@ def write(
         render(thing, Console(highlight=False), note=note)
         return
     if output:
-        write_complete(Path(output), text, called=f"--output {output}")
+        write_complete(Path(output), text, door_of(arguments, f"--output {output}"))
     else:
         sys.stdout.write(text)
 
 
-def check_output(output: str) -> None:
-    path = Path(output)
-    if path.is_dir() or not path.absolute().parent.is_dir():
-        what = "is a directory" if path.is_dir() else f"lies in {path.absolute().parent}, which does not exist"
-        raise InputError(f"--output {output}: {what}; name a file in a directory that exists")
+def door_of(arguments: argparse.Namespace, called: str) -> Door:
+    """What may be replaced by the file that an argument names: none of the files that the command reads."""
+    spec = getattr(arguments, "spec", "")
+    source = spec.rpartition(":")[0]
+    module = getattr(sys.modules.get(source), "__file__", None)
+    reads = [name for name in (spec, source, module) if name and Path(name).is_file()]  # PACKAGE is a directory, too
+    reads += [getattr(arguments, name, None) for name in ("weights", "config")]
+    images = getattr(arguments, "image", None)
+    reads += images if isinstance(images, list) else []
+    return Door(called, arguments.overwrite, "--overwrite", tuple(Path(name) for name in reads if name))
+
+
+def check_output(arguments: argparse.Namespace) -> None:
+    """Before the work begins: may a report be written there? Raises InputError."""
+    called = f"--output {arguments.output}"
+    free_place(Path(arguments.output), TEXT, door_of(arguments, called))
 
 
 def _kwargs(text: str) -> dict[str, Any]:

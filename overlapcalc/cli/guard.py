@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from .common import BAD_INPUT, OK, check_output, write
+from .common import BAD_INPUT, OK, check_output, output_arguments, write
 
 if TYPE_CHECKING:
     from ..guard import Check
@@ -29,7 +29,7 @@ def add(commands: Any) -> None:
     _config_argument(check)
     check.add_argument("--model", action="append", metavar="NAME", help="only this one; may be repeated")
     check.add_argument("--format", choices=("text", "json", "junit", "sarif", "github"), default="text")
-    check.add_argument("--output", metavar="FILE", help="write there instead of to standard output")
+    output_arguments(check)
     check.add_argument("--update", action="store_true", help="write the lock anew, whole or not at all")
     check.add_argument("--no-cache", action="store_true", help="look at models that have not changed, too")
     check.add_argument("--cache-dir", metavar="DIR", help=".overlapcalc_cache beside the configuration when absent")
@@ -57,7 +57,7 @@ def _check(arguments: argparse.Namespace) -> int:
     from ..report.check import check_annotations, check_json, check_junit, check_sarif, render_check
 
     if arguments.output:
-        check_output(arguments.output)
+        check_output(arguments)
     with _noise_to_stderr():
         found = check(
             arguments.config,
@@ -67,6 +67,7 @@ def _check(arguments: argparse.Namespace) -> int:
             keep=not arguments.no_cache,
         )
     _traces(arguments, found)
+    arguments.config = found.config  # which a report may not replace
     texts: dict[str, Callable[[Check], str]] = {
         "json": check_json,
         "junit": check_junit,

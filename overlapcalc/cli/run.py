@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .blocks import block_argument
-from .common import EPILOG, OK, model_arguments, subject_of
+from .common import EPILOG, OK, door_of, model_arguments, subject_of
 
 
 def add(commands: Any) -> None:
@@ -18,7 +18,8 @@ def add(commands: Any) -> None:
         "run",
         help="run a net on an image by blocks, from file to file",
         description="Run a net by blocks. .npy and .zarr files are read and written by slices, so an image may be "
-        "larger than memory; pictures are read whole, 0 to 255 as 0 to 1. The result appears when it is complete.",
+        "larger than memory; pictures are read whole, 0 to 255 as 0 to 1. The result appears when it is complete; room "
+        "for it is asked for before the first block.",
         epilog=EPILOG,
     )
     model_arguments(run)
@@ -35,11 +36,15 @@ def add(commands: Any) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     from ..errors import InputError
-    from ..files import load_weights, read_image, written
+    from ..files import check_written, load_weights, read_image, written
     from ..inputs import own_type
     from ..running import tiled
     from ..verifying import device_of
 
+    if arguments.output:
+        raise InputError(f"--output {arguments.output}: no report is written; the result goes where --out says")
+    out, door = Path(arguments.out), door_of(arguments, f"--out {arguments.out}")
+    check_written(out, door)
     arguments.input = arguments.input or ["1x1x1x1"]  # not to be guessed: the files say it
     with subject_of(arguments) as subject:
         device = device_of(arguments.device)
@@ -62,7 +67,7 @@ def _run(arguments: argparse.Namespace) -> int:
         if len(plan.outputs) > 1:
             raise InputError(f"the net gives {', '.join(plan.outputs)}; the command writes one output")
         placed = [image.to(device) if hasattr(image, "to") else image for image in images]
-        with written(Path(arguments.out), plan.outputs[0], dtype) as store, _progress(plan.count) as advance:
+        with written(out, plan.outputs[0], dtype, door) as store, _progress(plan.count) as advance:
             net(*placed, out=store, after=advance)
     return OK
 

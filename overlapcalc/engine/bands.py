@@ -19,7 +19,7 @@ from ..named import Named
 from ..plan import Plan
 from ..tiling import Slot
 from ..trace.runnable import Runnable
-from .block import Block, Region, within
+from .block import Block, Region, owned, within
 from .regions import run_regions, whole
 from .slab import Frame, Held, SlabCall, extents
 from .store import Image, read
@@ -30,7 +30,7 @@ def trimmed(frame: Frame, calls: Runnable, plan: Plan, inputs: Mapping[str, Imag
     for cell in plan.cells():
         regions = _regions(frame, {axis: extents_for(frame.net, axis, slot.outputs) for axis, slot in cell.items()})
         given = {name: _taken(frame, plan, x, name, regions) for name, x in inputs.items() if name in regions}
-        yield _block(frame, plan, cell, run_regions(frame, calls, regions, given))
+        yield _block(frame, plan, cell, run_regions(frame, calls, regions, given), given)
 
 
 def streamed(frame: Frame, calls: Runnable, plan: Plan, inputs: Mapping[str, Image], axis: str) -> Iterator[Block]:
@@ -45,7 +45,7 @@ def streamed(frame: Frame, calls: Runnable, plan: Plan, inputs: Mapping[str, Ima
         )
         band = _Bands(frame, calls, plan, axis, regions, inputs)
         for slot in plan.strips[axis].slots:
-            yield _block(frame, plan, {**column, axis: slot}, band.next(slot))
+            yield _block(frame, plan, {**column, axis: slot}, band.next(slot), band.held)
 
 
 class _Bands:
@@ -65,8 +65,8 @@ class _Bands:
         self._stream = Stream(net, axis)
         self._outputs = self._stream.outputs
         self._given = dict.fromkeys(self._outputs.values(), 0)
-        self._held = {name: _whole(frame, name, x) for name, x in inputs.items() if isinstance(x, Tensor)}
-        self._inputs = frozenset(self._held)
+        self.held = {name: _whole(frame, name, x) for name, x in inputs.items() if isinstance(x, Tensor)}
+        self._inputs = frozenset(self.held)
         self._stored = {name: x for name, x in inputs.items() if not isinstance(x, Tensor)}
 
     def next(self, slot: Slot) -> dict[str, Held]:
@@ -83,8 +83,8 @@ class _Bands:
                     region = {**self._regions[node.name], axis: span}
                     self._append(node.name, self._made(node, region))
                 stream.done[node.name] = span.stop
-            elif axis not in self._regions[node.name] and node.name not in self._held:
-                self._held[node.name] = self._made(node, self._regions[node.name])
+            elif axis not in self._regions[node.name] and node.name not in self.held:
+                self.held[node.name] = self._made(node, self._regions[node.name])
                 continue
             else:
                 continue
@@ -101,30 +101,30 @@ class _Bands:
     def _made(self, node: Node, region: Region) -> Held:
         if node.name in self._stored:
             return _taken(self._frame, self._plan, self._stored[node.name], node.name, {node.name: region})
-        call = SlabCall(self._frame, node, self._calls.calls.get(node.name), region, self._held)
+        call = SlabCall(self._frame, node, self._calls.calls.get(node.name), region, self.held)
         return Held(call.result(), region)
 
     def _give(self, name: str, slot: Slot, found: dict[str, Held]) -> None:
         shown = next(shown for shown, node in self._outputs.items() if node == name)
         span = slot.outputs.get(shown)
-        if span is not None and name in self._held:
-            found[name] = self._cut(name, self._held[name], span)
+        if span is not None and name in self.held:
+            found[name] = self._cut(name, self.held[name], span)
             self._given[name] = span.stop
 
     def _append(self, name: str, new: Held) -> None:
-        old = self._held.get(name)
+        old = self.held.get(name)
         if old is None:
-            self._held[name] = new
+            self.held[name] = new
             return
         layout, axis = self._frame.value(name).layout, self._axis
         at = layout.labels.index(axis)
         region = {**new.region, axis: Span(old.region[axis].start, new.region[axis].stop)}
         both = torch.cat([_parts(layout, old), _parts(layout, new)], at)
-        self._held[name] = Held(both.reshape(extents(layout, region)), region)
+        self.held[name] = Held(both.reshape(extents(layout, region)), region)
 
     def _forget(self, name: str) -> None:
         """Drop the rows that nobody will read any more."""
-        held = self._held.get(name)
+        held = self.held.get(name)
         if held is None or self._axis not in held.region:
             return
         first = self._stream.kept_from(name)
@@ -132,10 +132,10 @@ class _Bands:
             first = self._given[name] if first is None else min(first, self._given[name])
         span = held.region[self._axis]
         if first is None or first >= span.stop:
-            del self._held[name]
+            del self.held[name]
         elif first > span.start:
             kept = self._cut(name, held, Span(first, span.stop))
-            self._held[name] = Held(kept.tensor.clone(), kept.region)
+            self.held[name] = Held(kept.tensor.clone(), kept.region)
 
     def _cut(self, name: str, held: Held, span: Span) -> Held:
         layout, axis = self._frame.value(name).layout, self._axis
@@ -175,8 +175,10 @@ def _taken(frame: Frame, plan: Plan, x: Image, name: str, regions: Mapping[str, 
     return Held(read(x, within(plan.labels[name], regions[name]), frame.like.device), regions[name])
 
 
-def _block(frame: Frame, plan: Plan, cell: Mapping[str, Slot], found: Mapping[str, Held]) -> Block:
-    """What there is of every output, cut to the block."""
+def _block(
+    frame: Frame, plan: Plan, cell: Mapping[str, Slot], found: Mapping[str, Held], held: Mapping[str, Held]
+) -> Block:
+    """What there is of every output, cut to the block. held: what is still to be read, inputs with it."""
     regions, results = {}, {}
     for shown, node in frame.net.graph.outputs:
         labels = plan.labels[shown]
@@ -185,4 +187,4 @@ def _block(frame: Frame, plan: Plan, cell: Mapping[str, Slot], found: Mapping[st
             continue
         regions[shown] = region
         results[shown] = found[node].tensor[within(labels, region, found[node].region)]
-    return Block(Named(regions), Named(results))
+    return Block(Named(regions), owned(results, (other.tensor for other in held.values())))

@@ -15,7 +15,7 @@ from ..named import Named
 from ..plan import Plan
 from ..tiling import Slot
 from ..trace.tracer import KEPT_OUTSIDE
-from .block import Block, within
+from .block import Block, owned, within
 from .memory import marks, refuse_memory
 from .store import Image, read
 from .wrong import WrongTileError
@@ -49,7 +49,7 @@ def cropped(
                 continue  # this output has ended
             origin = {axis: slot.given[name] for axis, slot in cell.items() if name in slot.given}
             regions[name], results[name] = region, outputs[name][within(labels, region, origin)]
-        yield Block(Named(regions), Named(results))
+        yield Block(Named(regions), owned(results, (x for x in inputs.values() if isinstance(x, Tensor))))
         del outputs, results  # before the next tile is run, or two would be held
 
 
@@ -66,6 +66,9 @@ def run_tile(
         leaves = tree_flatten(net(*tiles))[0]
     except (OverlapcalcError, torch.OutOfMemoryError, MemoryError):
         raise
+    except NotImplementedError as error:  # a kernel is missing, which no trace on shapes shows
+        types = ", ".join(str(tile.dtype) for tile in tiles)
+        raise InputError(f"the net does not run on {types}: {str(error).splitlines()[0]}; convert the input") from error
     except Exception as error:
         sizes = ", ".join("x".join(map(str, tile.shape)) for tile in tiles)
         text = (str(error).splitlines() or [""])[0]

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import mmap
-import os
 from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from ..errors import InputError
+from ..errors import InputError, OverlapcalcError
+from ..space import reserve
+from .apart import places
+from .mapped import Piece
 
 
 class Store(Protocol):
@@ -29,13 +33,22 @@ Image = Tensor | Store
 
 
 def type_of(image: Image) -> torch.dtype:
-    """The type of torch that its samples have. Raises InputError."""
-    if isinstance(image, Tensor):
+    """The type of torch that its samples have, whatever the order of their bytes. Raises InputError."""
+    if isinstance(image.dtype, torch.dtype):
         return image.dtype
-    found = getattr(torch, str(getattr(image.dtype, "name", image.dtype)), None)
-    if not isinstance(found, torch.dtype):
-        raise InputError(f"an image of type {image.dtype}: torch has no such type")
+    found = _torch_type(image.dtype)
+    if found is None:
+        raise InputError(f"an image of type {image.dtype}: torch has no such type; convert it, to float32 say")
     return found
+
+
+def _torch_type(kind: Any) -> torch.dtype | None:
+    """Of a type of numpy, or of what numpy takes for one: `numpy.float32` itself, "<f4"."""
+    found = getattr(torch, str(getattr(kind, "name", kind)).removeprefix("torch."), None)
+    if not isinstance(found, torch.dtype) and isinstance(kind, (type, str)):
+        with contextlib.suppress(ImportError, TypeError):
+            found = getattr(torch, importlib.import_module("numpy").dtype(kind).name, None)
+    return found if isinstance(found, torch.dtype) else None
 
 
 def check(image: object, what: str) -> None:
@@ -45,31 +58,72 @@ def check(image: object, what: str) -> None:
         raise InputError(
             f"{what} is a {type(image).__name__}; expected a tensor, or an array with shape, dtype and slicing"
         )
+    if isinstance(image, Tensor) and image.layout is not torch.strided:
+        raise InputError(f"{what} is a tensor of layout {image.layout}; expected a dense one: see Tensor.to_dense()")
+    if hasattr(image, "mask") and hasattr(image, "fill_value") and hasattr(image, "filled"):
+        raise InputError(f"{what} is a masked array, and a net knows no masks; say what stands there: see filled()")
+    shape: Any = image.shape  # type: ignore[attr-defined]
+    if 0 in shape:
+        raise InputError(f"{what} of shape {tuple(shape)}: it holds nothing; expected sizes of at least 1")
 
 
 def read(image: Image, place: Sequence[slice], like: torch.device) -> Tensor:
-    """A part of an image: a view of a tensor, a copy of what lies elsewhere."""
+    """A part of an image: a view of a tensor, a copy of what lies elsewhere. Raises InputError."""
     if isinstance(image, Tensor):
         return image[tuple(place)]
-    part = image[tuple(place)]
-    if any(step < 0 for step in getattr(part, "strides", ())):
-        part = part.copy()  # type: ignore[union-attr]  # torch knows no steps backward
-    copied = (part if isinstance(part, Tensor) else torch.tensor(part)).to(like)
+    wanted = tuple(len(range(*part.indices(n))) for part, n in zip(place, image.shape, strict=True))
+    try:
+        part = image[tuple(place)]
+        copied = part.clone() if isinstance(part, Tensor) else _tensor(part)
+    except (OverlapcalcError, MemoryError):
+        raise
+    except Exception as error:  # whatever a library raises
+        raise InputError(f"an image cannot be read at {_text(place)}: {_reason(error)}") from error
     _give_back(image)
-    return copied
+    if tuple(copied.shape) != wanted:
+        raise InputError(f"an image gives {tuple(copied.shape)} at {_text(place)}; expected {wanted}")
+    return copied.to(like, type_of(image))
+
+
+def _tensor(part: Any) -> Tensor:
+    """A copy of an array, its bytes in the order of this machine."""
+    import numpy
+
+    part = numpy.asarray(part)
+    if part.dtype.kind == "V" and isinstance(found := getattr(torch, part.dtype.name, None), torch.dtype):
+        raw = numpy.ascontiguousarray(part).view(f"u{part.dtype.itemsize}")  # bfloat16 and the like, by ml_dtypes
+        return torch.tensor(raw).view(found).reshape(part.shape)
+    part = part.astype(part.dtype.newbyteorder("="), copy=False)
+    if any(step < 0 for step in part.strides):
+        part = part.copy()  # torch knows no steps backward
+    return torch.tensor(part)
 
 
 def write(store: Any, place: Sequence[slice], result: Tensor) -> None:
-    """Put a part where it belongs. Raises InputError where numbers would be cut to whole ones."""
-    if result.is_floating_point() and not _holds_fractions(store):
-        raise InputError(
-            f"out holds {store.dtype}; the net gives {result.dtype}, which that would cut to whole numbers"
-        )
-    if isinstance(store, Tensor):
-        store[tuple(place)] = result
-    else:
-        store[tuple(place)] = result.detach().cpu().numpy()
-        _give_back(store)
+    """Put a part where it belongs. Raises InputError where it would become something else."""
+    _check_holds(store, result)
+    try:
+        if isinstance(store, Tensor):
+            store[tuple(place)] = result
+            return
+        result = result.detach().cpu().resolve_conj().resolve_neg()
+        narrow = result.is_floating_point() and result.dtype.itemsize <= 2 and result.dtype is not torch.float16
+        store[tuple(place)] = (result.float() if narrow else result).numpy()  # numpy has no bfloat16
+    except (OverlapcalcError, MemoryError):
+        raise
+    except Exception as error:  # a full disk, a library's own
+        raise InputError(f"out cannot be written at {_text(place)}: {_reason(error)}") from error
+    _give_back(store)
+
+
+def _text(place: Sequence[slice]) -> str:
+    return f"[{', '.join(':' if p == slice(None) else f'{p.start}:{p.stop}' for p in place)}]"
+
+
+def _reason(error: Exception) -> str:
+    """The first line of what a library says."""
+    said = getattr(error, "strerror", None) or str(error)
+    return (str(said).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _give_back(store: Any) -> None:
@@ -85,43 +139,91 @@ def check_out(store: Any, name: str, shape: tuple[int, ...]) -> None:
         raise InputError(f"out for {name} is a {type(store).__name__}; expected a tensor or an array that takes slices")
     if tuple(store.shape) != shape:
         raise InputError(f"out for {name} has the shape {tuple(store.shape)}; the net gives {shape}")
-    if not getattr(getattr(store, "flags", None), "writeable", True):
+    if not getattr(getattr(store, "flags", None), "writeable", True) or getattr(store, "read_only", False) is True:
         raise InputError(f"out for {name} is read-only")
-    if isinstance(store, Tensor) and any(
-        n > 1 and step == 0 for n, step in zip(store.shape, store.stride(), strict=True)
-    ):
-        raise InputError(f"out for {name} is expanded: several of its samples are one place in memory")
-
-
-def check_apart(image: Image, store: Any) -> None:
-    """Raises InputError where an output would be written over an input that is still to be read.
-
-    Tensors, arrays of numpy and mapped files are told apart; what other kinds of arrays share is not seen.
-    """
-    ours, theirs = _place(image), _place(store)
-    same_memory = ours is not None and theirs is not None and ours[0] < theirs[1] and theirs[0] < ours[1]
-    files = getattr(image, "filename", None), getattr(store, "filename", None)
-    same_file = all(isinstance(file, (str, os.PathLike)) and os.path.exists(file) for file in files)
-    if same_memory or (same_file and os.path.samefile(*files)):  # type: ignore[arg-type]
-        raise InputError("out lies in the memory or the file of an input, which blocks still read; give another place")
-
-
-def _place(image: Any) -> tuple[int, int] | None:
-    """The first and the last address of what an image may hold; None where that is not known."""
-    if isinstance(image, Tensor):
-        if image.device.type == "meta" or not image.numel():
-            return None
-        reach = sum((n - 1) * step for n, step in zip(image.shape, image.stride(), strict=True))
-        return image.data_ptr(), image.data_ptr() + (reach + 1) * image.element_size()
-    interface = getattr(image, "__array_interface__", None)
-    if not isinstance(interface, dict) or not image.size:
-        return None
-    start = int(interface["data"][0])
-    ends = [(n - 1) * step for n, step in zip(image.shape, image.strides, strict=True)]
-    return start + sum(e for e in ends if e < 0), start + sum(e for e in ends if e > 0) + image.itemsize
-
-
-def _holds_fractions(store: Any) -> bool:
+    if hasattr(store, "dtype"):
+        _level_of(store.dtype, f"out for {name}")
     if isinstance(store, Tensor):
-        return store.is_floating_point() or store.is_complex()
-    return getattr(getattr(store, "dtype", None), "kind", "f") not in "biu"
+        check(store, f"out for {name}")
+        if store.device.type == "meta":
+            raise InputError(f"out for {name} is on the device meta, which keeps no samples")
+    if _folded(store):
+        raise InputError(f"out for {name} is expanded: several of its samples are one place in memory")
+    for place in places(store):
+        if isinstance(place, Piece) and place.shared and place.path is not None:
+            _reserve(place, f"out for {name}")
+
+
+def _reserve(place: Piece, called: str) -> None:
+    """A mapped file with holes on a disk that is full ends the process at the first block that falls into one."""
+    assert place.path is not None
+    try:
+        with place.path.open("r+b") as file:
+            reserve(file.fileno(), place.start, place.stop - place.start, place.path.parent, called)
+    except OSError:
+        return  # a file that only who mapped it may open
+
+
+def _folded(store: Any) -> bool:
+    """Whether several samples are one place: a dimension steps over less than what lies within one of its steps."""
+    steps = store.stride() if isinstance(store, Tensor) else getattr(store, "strides", None)
+    if not isinstance(steps, tuple) or len(steps) != len(store.shape):
+        return False
+    size = 1 if isinstance(store, Tensor) else store.itemsize
+    reach = 0
+    for step, n in sorted((abs(step), n) for step, n in zip(steps, store.shape, strict=True) if n > 1):
+        if step < reach + size:
+            return True
+        reach += step * (n - 1)
+    return False
+
+
+# ---- types ---------------------------------------------------------------------------------------------------
+
+LEVELS = {"b": 0, "u": 1, "i": 1, "f": 2, "c": 3}
+SAID = ("truth values", "whole numbers", "real numbers", "complex numbers")
+
+
+def _check_holds(store: Any, result: Tensor) -> None:
+    """Raises InputError where numbers would be cut: to whole ones, to real ones, to the width of a type."""
+    if not hasattr(store, "dtype"):
+        return
+    there = _level_of(store.dtype, "out")
+    if there < _level(result.dtype):
+        raise InputError(
+            f"out holds {store.dtype}; the net gives {result.dtype}, which that would cut to {SAID[there]}"
+        )
+    if there == _level(result.dtype) == 1 and result.numel() and str(store.dtype) not in str(result.dtype):
+        least, most = _bounds(store.dtype)
+        lowest, highest = int(result.to(torch.int64).min()), int(result.to(torch.int64).max())
+        if lowest < least or highest > most:
+            raise InputError(
+                f"out holds {store.dtype}, from {least} to {most}; the net gives {lowest} to {highest}: a wider type "
+                "holds it"
+            )
+
+
+def _level_of(dtype: Any, what: str) -> int:
+    """Of any type. Raises InputError for one that holds no numbers."""
+    found = LEVELS.get(str(getattr(dtype, "kind", None)))
+    if found is not None:
+        return found
+    known = dtype if isinstance(dtype, torch.dtype) else _torch_type(dtype)
+    if known is None:
+        raise InputError(f"{what} holds {dtype}, which are no numbers; expected a floating type, such as float32")
+    return _level(known)
+
+
+def _level(dtype: torch.dtype) -> int:
+    if dtype is torch.bool:
+        return 0
+    return 3 if dtype.is_complex else 2 if dtype.is_floating_point else 1
+
+
+def _bounds(dtype: Any) -> tuple[int, int]:
+    """Of a type of whole numbers."""
+    if not hasattr(dtype, "itemsize") or not hasattr(dtype, "kind"):
+        found = torch.iinfo(dtype if isinstance(dtype, torch.dtype) else getattr(torch, str(dtype)))
+        return int(found.min), int(found.max)
+    bits = 8 * dtype.itemsize
+    return (0, 2**bits - 1) if dtype.kind == "u" else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)

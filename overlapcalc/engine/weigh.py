@@ -114,11 +114,11 @@ def _put(block: Block, plan: Plan, outputs: dict[str, Tensor]) -> None:
 
 
 class _Stored:
-    """An image that is not in memory: a slice of it is a tensor of its own."""
+    """An image that is not in memory: what is read of it is copied."""
 
     def __init__(self, image: Tensor) -> None:
         self._image = image
         self.shape, self.dtype = tuple(image.shape), str(image.dtype).removeprefix("torch.")
 
     def __getitem__(self, place: tuple[slice, ...]) -> Tensor:
-        return self._image[place].clone()
+        return self._image[place]

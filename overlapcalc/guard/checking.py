@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..analyze import analyze
-from ..complete import write_complete
+from ..complete import ANY, REWRITTEN, write_complete
 from ..errors import InputError, OverlapcalcError
 from ..guess import guess_inputs
 from ..spec import load
@@ -76,7 +76,7 @@ def _checked(config: Config, chosen: Sequence[GuardedModel], store: cache.Cache 
         return result
     others = {} if everything else {name: needs for name, needs in (locked or {}).items() if name in known}
     now = {outcome.name: outcome.needs for outcome in found if outcome.needs is not None}
-    write_complete(config.lock, lock_text(others | now))
+    write_complete(config.lock, lock_text(others | now), REWRITTEN, ANY)
     return dataclasses.replace(result, written=True, dropped=tuple(sorted(set(locked or {}) - known)))
 
 

@@ -1,0 +1,69 @@
+"""Is an input the same as an output? Where that cannot be told beforehand, it shows when a block is written.
+
+Arrays may be kept anywhere: in an HDF5 file, behind a server. So before a block is written, both are read at its place.
+Where the input changes with the output, what was there is put back, and the run ends. As soon as a block changes the
+output and not the input, they are apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import InputError
+from .apart import is_plain
+from .store import Image, read, write
+
+CPU = torch.device("cpu")
+
+
+class Witness:
+    """Writes the blocks of one output. Inputs that are told by their memory need no look."""
+
+    def __init__(self, store: Any, images: Sequence[Image]) -> None:
+        self._store = store
+        self._images = [x for x in images if not (is_plain(x) and is_plain(store))]
+
+    def write(self, place: Sequence[slice], result: Tensor) -> None:
+        """Put a block where it belongs. Raises InputError."""
+        old = self._seen(self._store, place) if self._images else None
+        if old is None:
+            write(self._store, place, result)
+            return
+        found = {i: self._seen(x, place) for i, x in enumerate(self._images)}
+        before = {i: seen for i, seen in found.items() if seen is not None}
+        write(self._store, place, result)
+        for i, seen in before.items():
+            if not _equal(self._seen(self._images[i], place), seen):
+                write(self._store, place, old)
+                raise InputError(
+                    "out is an input under another name: what blocks still read changed when one was written, and was "
+                    "put back; give another place"
+                )
+        if not _equal(self._seen(self._store, place), old):
+            self._images = [x for i, x in enumerate(self._images) if i not in before]
+
+    @staticmethod
+    def _seen(image: Any, place: Sequence[slice]) -> Tensor | None:
+        """A part of an image as it is now; None where it has none, or cannot be read back."""
+        shape: Mapping[int, int] = dict(enumerate(image.shape))
+        if len(shape) != len(place) or not hasattr(image, "__getitem__"):
+            return None
+        cut = [slice(*part.indices(shape[d])) for d, part in enumerate(place)]
+        if any(part.start >= part.stop for part in cut):
+            return None
+        try:
+            return read(image, cut, CPU).clone()
+        except InputError:
+            return None
+
+
+def _equal(a: Tensor | None, b: Tensor | None) -> bool:
+    return a is not None and b is not None and a.shape == b.shape and torch.equal(_bits(a), _bits(b))
+
+
+def _bits(x: Tensor) -> Tensor:
+    return x.contiguous().flatten().view(torch.uint8)

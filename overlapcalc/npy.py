@@ -1,0 +1,72 @@
+"""A .npy file that takes slices.
+
+It is written by calls into room that was reserved. Through a mapping, a disk that is full would be no error but a
+signal that ends the process, and pages that were written would count as its memory.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Sequence
+from io import FileIO
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .space import reserve
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+PWRITE = getattr(os, "pwrite", None)
+"""None on Windows."""
+
+
+class NpyFile:
+    """An array of this shape, row by row, all of it to be written. Raises InputError where there is no room.
+
+    file: open for writing, without a buffer, so that what cannot be written is said at once.
+    """
+
+    def __init__(self, file: FileIO, shape: Sequence[int], dtype: Any, folder: Path, called: str) -> None:
+        import numpy
+
+        self.shape, self.dtype, self._file = tuple(shape), numpy.dtype(dtype), file
+        described = numpy.lib.format.dtype_to_descr(self.dtype)
+        header = {"descr": described, "fortran_order": False, "shape": self.shape}
+        numpy.lib.format.write_array_header_1_0(file, header)
+        self._begins = file.tell()
+        self._steps = [prod(self.shape[d + 1 :]) * self.dtype.itemsize for d in range(len(self.shape))]
+        reserve(file.fileno(), 0, self._begins + prod(self.shape) * self.dtype.itemsize, folder, called)
+
+    def __setitem__(self, place: tuple[slice, ...], values: npt.NDArray[Any]) -> None:
+        import numpy
+
+        spans = [range(*part.indices(n)) for part, n in zip(place, self.shape, strict=True)]
+        values = numpy.ascontiguousarray(values, self.dtype)
+        if values.shape != tuple(map(len, spans)):
+            raise ValueError(f"values of shape {values.shape} for a part of shape {tuple(map(len, spans))}")
+        # dimensions that are whole lie in one piece with part of the one before them
+        split = len(spans)
+        while split and len(spans[split - 1]) == self.shape[split - 1]:
+            split -= 1
+        split = max(split - 1, 0)
+        length = prod(map(len, spans[split:])) * self.dtype.itemsize
+        starts = sum(span.start * step for span, step in zip(spans, self._steps, strict=True)) + self._begins
+        data = memoryview(values.reshape(-1).view(numpy.uint8))
+        inner = [range(0, len(span) * step, step) for span, step in zip(spans[:split], self._steps, strict=False)]
+        for i, offsets in enumerate(itertools.product(*inner)):
+            self._put(data[i * length : (i + 1) * length], starts + sum(offsets))
+
+    def _put(self, data: memoryview, at: int) -> None:
+        while data:
+            if PWRITE is None:
+                self._file.seek(at)
+                done = self._file.write(data)
+            else:
+                done = PWRITE(self._file.fileno(), data, at)
+            data, at = data[done:], at + done
+
+    def flush(self) -> None:
+        os.fsync(self._file.fileno())
