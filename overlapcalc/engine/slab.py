@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import product
 from math import prod
 from typing import Any
@@ -167,16 +166,16 @@ class SlabCall:
         assert span is not None
         return result.narrow(dim, span.start - begins, span.length)
 
-    def resampled(
-        self, x: Tensor, dim: int, begins: int, taps: Callable[[Rounding, int], Mapping[int, float]]
-    ) -> Tensor:
+    def rounding(self, x: Tensor) -> Rounding:
+        return double if x.dtype == torch.float64 else single
+
+    def resampled(self, x: Tensor, dim: int, begins: int, taps: Callable[[int], Mapping[int, float]]) -> Tensor:
         span = self.span(dim)
         if span is None:
             raise self.none("resamples a dimension that is no axis")
         key = self.node.name, dim, span, begins, x.dtype
         if key not in self.frame.taps:
-            rounding = double if x.dtype == torch.float64 else single
-            self.frame.taps[key] = _gathering(partial(taps, rounding), span, begins)
+            self.frame.taps[key] = _gathering(taps, span, begins)
         y: Tensor | None = None
         for index, weights in self.frame.taps[key]:
             one = x.index_select(dim, index.to(x.device))

@@ -273,5 +273,5 @@ def _on_slab(slab: Slab, n: int, fill: float | str, weights: Callable[[int], Wei
         step = _step(call, d - first, n)
         if step.fraction is None:
             raise slab.none("resamples by a factor that is no fraction")
-        y = slab.resampled(y, d, slab.begins(0, d), partial(weights(size), step, step.fraction))
+        y = slab.resampled(y, d, slab.begins(0, d), partial(weights(size), step, step.fraction, slab.rounding(y)))
     return y

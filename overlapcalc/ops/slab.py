@@ -92,12 +92,12 @@ class Slab(Protocol):
     def kept(self, result: Tensor, dim: int, begins: int) -> Tensor:
         """Of a result that begins at an absolute position along an axis, the region."""
 
-    def resampled(
-        self, x: Tensor, dim: int, begins: int, taps: Callable[[Rounding, int], Mapping[int, float]]
-    ) -> Tensor:
+    def resampled(self, x: Tensor, dim: int, begins: int, taps: Callable[[int], Mapping[int, float]]) -> Tensor:
         """Of `x`, which begins at an absolute position along an axis, for every output o of the region there the sum of
-        samples times weights, `taps(rounding, o)` in the type that kernels for `x` compute in. The other dimensions
-        stay."""
+        samples times weights, `taps(o)`. The other dimensions stay."""
+
+    def rounding(self, x: Tensor) -> Rounding:
+        """How kernels for `x` round positions: to float64 for float64, to float32 for every other type."""
 
     def in_windows(self, positions: Tensor, windows: Windows) -> Tensor:
         """Positions that count row by row over a part of the image, as places within their windows: those stay the same

@@ -83,8 +83,8 @@ def _rows(
     ones = ones.reshape(size, 1, *(size if d == i else 1 for d in range(len(sizes)))).expand(-1, -1, *sizes)
 
     def weights(dtype: torch.dtype) -> Tensor:
-        y = operator(ones.to(dtype).contiguous(), **named).double()
-        return y.movedim(2 + i, 2).reshape(size, outputs, -1)[..., 0].T.cpu()
+        y: Tensor = operator(ones.to(dtype).contiguous(), **named)
+        return y.movedim(2 + i, 2).reshape(size, outputs, -1)[..., 0].T.double().cpu()
 
     wide, narrow = weights(torch.float64), weights(torch.float32)
     close = (wide - narrow).abs().max() <= 8 * size * torch.finfo(torch.float32).eps
