@@ -90,6 +90,14 @@ def exact_centre(step: Fraction, o: int) -> Fraction:
     return (o + HALF) * step - HALF
 
 
+def tidy(weight: float) -> float:
+    """A weight that is a whole number but for rounding is that number."""
+    return float(round(weight)) if abs(weight - round(weight)) < NOISE else weight
+
+
+NOISE = 2.0**-40
+
+
 def cubic(x: float, a: float) -> float:
     """Keys' filter."""
     if x <= 1:

@@ -27,6 +27,8 @@ from .positions import (
     double,
     exact_centre,
     nearest_sample,
+    single,
+    tidy,
     wide_filter,
 )
 from .registry import rule
@@ -132,7 +134,7 @@ def _block(call: Call, kind: str, step: Step) -> Block | None:
             Cause.RESIZE,
             f"resampling by {1 / step.fraction} from {step.size_in} to {step.size_out} copies samples instead",
         )
-    if kind not in NEAREST:
+    if kind == "smooth":
         return None
     parted = _parted(kind, step, step.fraction)
     unevenly = f"resampling by {1 / step.fraction} is rounded unevenly: {parted}"
@@ -151,16 +153,28 @@ def _copies(kind: str, step: Step) -> bool:
 
 @lru_cache(maxsize=1024)
 def _parted(kind: str, step: Step, factor: Fraction) -> str | None:
-    """Where a nearest position of torch is not that of the fraction."""
-    shift = HALF if kind == "nearest_exact" else 0
-    for name, to in TYPES.items():
+    """Where torch takes another sample than the fraction does; of linear and cubic, the first of those that it weighs.
+
+    Their weights change steadily from sample to sample, so that it is no matter how far float32 is off; but kernels for
+    float64 cut off a position that they round to float32.
+    """
+    if kind not in NEAREST and step.size_in * factor.denominator < LEFT_BY_FLOAT32:
+        return None
+    for name, to in TYPES.items() if kind in NEAREST else [("float64", double)]:
         rounded = step.rounded(to)
         for o in range(step.size_out):
-            taken = nearest_sample(kind, rounded, o, step.size_in, to)
-            meant = min(step.size_in - 1, floor((o + shift) * factor))
+            if kind in NEAREST:
+                taken = nearest_sample(kind, rounded, o, step.size_in, to)
+                meant = min(step.size_in - 1, floor((o + HALF if kind == "nearest_exact" else o) * factor))
+            else:
+                taken, meant = floor(single(centre(rounded, o, to))), floor(exact_centre(factor, o))
             if taken != meant:
                 return f"in {name} output {o} takes sample {taken}, not {meant}"
     return None
+
+
+LEFT_BY_FLOAT32 = 1 << 23
+"""Positions of a factor a/b are multiples of 1/2b, and float32 is off by n / 2^24 at most of those below n."""
 
 
 def _uneven(kind: str, step: Step) -> str:
@@ -220,15 +234,19 @@ WeightsOf = Callable[[Step, Fraction, Rounding, int], Mapping[int, float]]
 
 
 def _weights(kind: str, step: Step, factor: Fraction, to: Rounding, o: int) -> Mapping[int, float]:
-    """The cubic is Keys' with A = -3/4. Where the centre is a sample's, what torch rounds is left out."""
+    """The cubic is Keys' with A = -3/4. Where the centre is a sample's, what torch rounds is left out. Beyond the ends
+    of the image stands its last sample, and one sample has one weight."""
     taps = _nearest_taps(kind, step, factor, o) if kind in NEAREST else _taps(kind, step, factor, o)
     first = floor(exact_centre(factor, o))
-    if len(list(taps.real.indices())) == 1:
-        return dict.fromkeys(taps.real.indices(), 1.0)
     t = min(max(centre(step.rounded(to), o, to) - first, 0.0), 1.0)
-    if kind == "linear":
-        return {first: 1 - t, first + 1: t}
-    return {first + i: cubic(abs(t - i), -0.75) for i in (-1, 0, 1, 2)}
+    read = list(taps.real.indices())
+    weights: dict[int, float] = {}
+    for j in read:
+        away = abs(t - (j - first))
+        weight = 1.0 if len(read) == 1 else 1 - away if kind == "linear" else cubic(away, -0.75)
+        inside = min(max(j, 0), step.size_in - 1)
+        weights[inside] = weights.get(inside, 0.0) + weight
+    return {j: tidy(weight) for j, weight in weights.items()}
 
 
 def _smooth_weights(reach: int, size: int, step: Step, factor: Fraction, to: Rounding, o: int) -> Mapping[int, float]:
@@ -238,7 +256,7 @@ def _smooth_weights(reach: int, size: int, step: Step, factor: Fraction, to: Rou
     inside = _smooth_taps(reach, step, factor, o).real.clip(0, size)
     taps = {j: wide_filter(reach, (j - at + 0.5) * inverse) for j in inside.indices()}
     total = sum(taps.values())
-    return {j: weight / total for j, weight in taps.items()}
+    return {j: tidy(weight / total) for j, weight in taps.items()}
 
 
 @on_slab(

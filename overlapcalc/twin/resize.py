@@ -12,15 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..ops.positions import tidy
 from .call import Call
 from .field import PRIME, mod, of_number
 from .registry import twin
 
 SHARE = 40_503
 """Of float64 in a mixture; that of float32 makes one of it, so that a mixture of two equal things is that thing."""
-NOISE = 2.0**-40
-"""Weights that are as near to a whole number are that number: the rest is rounding."""
-
 Row = tuple[tuple[int, float], ...]
 """Of one output: per input sample that it reads, the residue of its weight."""
 
@@ -90,20 +88,16 @@ def _rows(
     close = (wide - narrow).abs().max() <= 8 * size * torch.finfo(torch.float32).eps
     return tuple(
         tuple(
-            (j, of_number(_tidy(w)) if close else _mixed(w, v))
+            (j, of_number(tidy(w)) if close else _mixed(w, v))
             for j, (w, v) in enumerate(zip(*row, strict=True))
-            if _tidy(w) or (not close and _tidy(v))
+            if tidy(w) or (not close and tidy(v))
         )
         for row in zip(wide.tolist(), narrow.tolist(), strict=True)
     )
 
 
 def _mixed(wide: float, narrow: float) -> float:
-    return (of_number(_tidy(wide)) * SHARE + of_number(_tidy(narrow)) * (PRIME + 1 - SHARE)) % PRIME
-
-
-def _tidy(weight: float) -> float:
-    return float(round(weight)) if abs(weight - round(weight)) < NOISE else weight
+    return (of_number(tidy(wide)) * SHARE + of_number(tidy(narrow)) * (PRIME + 1 - SHARE)) % PRIME
 
 
 def _combined(x: Tensor, d: int, rows: tuple[Row, ...]) -> Tensor:
