@@ -17,6 +17,7 @@ from ..graph import Constant, Data, Node
 from ..index import Span
 from ..ops import Call, find
 from ..ops.place import At, place_of
+from ..ops.positions import Rounding, double, single
 from ..ops.slab import Phase, Windows, run_of
 from ..reach import Propagation, Value
 from ..trace.runnable import Constants, Fixed, Invocation
@@ -166,17 +167,22 @@ class SlabCall:
         assert span is not None
         return result.narrow(dim, span.start - begins, span.length)
 
+    def rounding(self, x: Tensor) -> Rounding:
+        return double if x.dtype == torch.float64 else single
+
     def resampled(self, x: Tensor, dim: int, begins: int, taps: Callable[[int], Mapping[int, float]]) -> Tensor:
         span = self.span(dim)
         if span is None:
             raise self.none("resamples a dimension that is no axis")
-        key = self.node.name, dim, span, begins
+        key = self.node.name, dim, span, begins, x.dtype
         if key not in self.frame.taps:
             self.frame.taps[key] = _gathering(taps, span, begins)
         y: Tensor | None = None
         for index, weights in self.frame.taps[key]:
             one = x.index_select(dim, index.to(x.device))
             if weights is not None:
+                if not x.is_floating_point():
+                    raise self.none("weighs whole numbers, in a way of its own")
                 one = one * weights.to(x).reshape([-1 if d == dim else 1 for d in range(x.dim())])
             y = one if y is None else y + one
         assert y is not None

@@ -50,6 +50,7 @@ class Cause(str, Enum):
     ADAPTIVE_POOLING = "adaptive-pooling"
     ALIGN_CORNERS = "align-corners"
     RESIZE = "resize-to-size"
+    FACTOR = "uneven-factor"
     SIZE_DEPENDENT = "size-dependent"
     SCALE_MISMATCH = "scale-mismatch"
     AXES_MIXED = "axes-mixed"
@@ -68,6 +69,7 @@ HELP = {
     Cause.ADAPTIVE_POOLING: "use a pooling with a fixed kernel and stride",
     Cause.ALIGN_CORNERS: "use align_corners=False with a fixed scale_factor",
     Cause.RESIZE: "resample by a fixed scale_factor",
+    Cause.FACTOR: "give a scale_factor that floating-point numbers hold well: 4 / 3, not 1.3333334; 4, not 3.7",
     Cause.SIZE_DEPENDENT: "make the value independent of the image's size",
     Cause.SCALE_MISMATCH: "crop or resample one branch before they join",
     Cause.AXES_MIXED: "keep each spatial axis on a dimension of its own",

@@ -1,119 +1,207 @@
-"""Resampling: nearest, linear and cubic, by a factor that the net fixes."""
+"""Resampling: nearest, linear and cubic, by a factor that the net fixes.
+
+A factor that is a fraction but for rounding has a periodic law; what torch makes of it in float32 and in float64 must
+follow that law at every output. Of any other factor the outputs stand differently from period to period.
+"""
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import partial
-from math import floor, pi, sin
+from functools import lru_cache, partial
+from math import floor
 
-from ..index import IndexMap, Spans
+from ..graph import Data
+from ..index import EMPTY, IndexMap, Span, Spans
 from .call import Call
 from .law import Block, Border, Cause, DimRead, Law, Link, keep
+from .positions import (
+    HALF,
+    STEADY,
+    TYPES,
+    Rounding,
+    Step,
+    centre,
+    cubic,
+    double,
+    exact_centre,
+    nearest_sample,
+    single,
+    tidy,
+    wide_filter,
+)
 from .registry import rule
 from .slab import Slab, Tensor, on_slab
 
-HALF = Fraction(1, 2)
 TO_A_SIZE = Block(Cause.RESIZE, "resamples to a size; the net runs at no other size, which would show how")
+ONE_COLUMN = Block(Cause.RESIZE, "torch reads the wrong rows where an image is one sample wide behind antialiasing")
+"""*Measured*, torch 2.13: F.interpolate(x[..., :1], scale_factor=(2.0, 1.0), antialias=True) repeats the first row."""
+SUPPORT = {"bilinear": 1, "bicubic": 2, "lanczos": 3}
 
 
-def _float32(x: float) -> float:
-    return float(struct.unpack("f", struct.pack("f", x))[0])
+@dataclass(frozen=True)
+class Taps:
+    """What one output reads. noise: of these, what has a weight only because torch rounds."""
+
+    real: Spans
+    noise: Spans = EMPTY
+
+    @property
+    def every(self) -> Spans:
+        return self.real | self.noise
 
 
-def _factor(call: Call, i: int, n: int, size_in: int, size_out: int) -> tuple[Fraction, bool]:
-    """Input samples per output sample, and whether it was taken from sizes.
+TapsOf = Callable[[Step, Fraction, int], Taps]
 
-    torch computes with 1/scale_factor when a scale factor is given, with size_in/size_out otherwise.
-    """
-    scales = call["scale_factors"]
+
+def _step(call: Call, i: int, n: int) -> Step:
+    """Along the i-th of the n dimensions that are resampled."""
+    scales, d = call["scale_factors"], len(call.shape) - n + i
     if scales is None:
         one = call[("scales_d", "scales_h", "scales_w")[3 - n + i]] if n > 1 else call["scales"]
     else:
         one = scales[i if len(scales) > 1 else 0]
-    if one:
-        near = Fraction(float(one)).limit_denominator(4096)
-        if abs(float(near) - float(one)) <= 1e-6 * float(one):
-            return 1 / near, False
-    return Fraction(size_in, size_out), True
+    return Step(float(one) if one and one > 0 else None, call.shapes[0][d], call.shape[d])
 
 
-def _taps(kind: str, factor: Fraction, o: int) -> Spans:
-    """Taps of non-zero weight of output o; the sample centres stand at (o + 1/2) * factor - 1/2."""
-    if kind == "nearest":
-        return Spans.points([floor(o * factor)])
-    if kind == "nearest_exact":
-        return Spans.points([floor((o + HALF) * factor)])
-    centre = (o + HALF) * factor - HALF
-    first = floor(centre)
-    if centre == first:
-        return Spans.points([first])
-    return Spans.span(first, first + 2) if kind == "linear" else Spans.span(first - 1, first + 3)
+# ---- what an output reads ------------------------------------------------------------------------------------------
 
 
-def _smooth_taps(support: int, factor: Fraction, o: int) -> Spans:
-    """Antialiasing widens the filter with the factor: taps of non-zero weight around (o + 1/2) * factor.
+def _nearest_taps(kind: str, step: Step, factor: Fraction, o: int) -> Taps:
+    return Taps(Spans.points([floor((o + HALF if kind == "nearest_exact" else o) * factor)]))
 
-    Weights are renormalised at the border, so nothing stands beyond it. The cubic and the Lanczos filter, two and three
-    samples to a side, are zero at whole numbers other than 0.
+
+def _taps(kind: str, step: Step, factor: Fraction, o: int) -> Taps:
+    """Linear and cubic. Where a step that is too long drifts past a sample, the samples beyond get weights too."""
+    at = exact_centre(factor, o)
+    first = floor(at)
+    around = Spans.span(first, first + 2) if kind == "linear" else Spans.span(first - 1, first + 3)
+    if at != first:
+        return Taps(around)
+    return Taps(Spans.points([first]), around if step.drift > STEADY else EMPTY)
+
+
+def _smooth_taps(reach: int, step: Step, factor: Fraction, o: int) -> Taps:
+    """Antialiasing widens the filter with the factor: taps of non-zero weight around the centre.
+
+    Weights are renormalised at the border, so nothing stands beyond it. The cubic and the Lanczos filter are zero at
+    whole numbers other than 0, all are at their ends; there torch may be left with what it rounded.
     """
     wide = max(factor, Fraction(1))
-    centre = (o + HALF) * factor - HALF
-    first, last = floor(centre - support * wide), floor(centre + support * wide) + 1
-    distances = {j: abs((j - centre) / wide) for j in range(first, last + 1)}
-    return Spans.points([j for j, x in distances.items() if x < support and (x == 0 or x.denominator > 1)])
+    at = exact_centre(factor, o)
+    distances = {j: abs(j - at) / wide for j in range(floor(at - reach * wide), floor(at + reach * wide) + 2)}
+    real = [j for j, x in distances.items() if x < reach and (x == 0 or x.denominator > 1)]
+    zero = [j for j, x in distances.items() if 0 < x <= reach and x.denominator == 1]
+    if step.drift == 0 or (factor < 1 and abs(step.drift) <= STEADY):  # the distances in samples are exact
+        inverse = 1 / step.rounded(double) if factor > 1 else 1.0
+        zero = [j for j in zero if wide_filter(reach, float(abs(j - at)) * inverse)]
+    return Taps(Spans.points(real), Spans.points(zero))
 
 
-def _copies(kind: str, factor: Fraction, size_out: int, size_in: int) -> bool:
-    """Whether torch takes a short cut that the factor does not: where it happens to give as many samples as it takes,
-    1.1 times 9, say, it copies; nearest doubles where it gives twice as many."""
-    return (size_out == size_in and factor != 1) or (kind == "nearest" and size_out == 2 * size_in and factor != HALF)
+# ---- laws ----------------------------------------------------------------------------------------------------------
 
 
-def _rounds_exactly(kind: str, factor: Fraction, size_out: int, size_in: int) -> bool:
-    """Whether torch's float32 index agrees with the exact one at every output of this image."""
-    if kind not in ("nearest", "nearest_exact") or factor.denominator == 1:
-        return True
-    step = _float32(float(factor))
-    shift = 0.5 if kind == "nearest_exact" else 0.0
-    exact = HALF if shift else 0
-    return all(
-        min(size_in - 1, int(_float32(_float32(o + shift) * step))) == min(size_in - 1, floor((o + exact) * factor))
-        for o in range(size_out)
-    )
-
-
-def _resampled(call: Call, n: int, taps: Callable[[Fraction, int], Spans], border: Border, rounds: str = "") -> Law:
-    """The last n dimensions by `taps(factor, output)`. rounds: the kind whose indices torch computes in float32."""
-    x = call.shapes[0]
+def _resampled(call: Call, n: int, kind: str, taps: TapsOf, border: Border) -> Law:
+    """The last n dimensions by `taps(step, factor, output)`."""
+    rank = len(call.shape)
     dims: dict[int, DimRead] = {}
     by_size: Block | None = None
+    exact = True
     for i in range(n):
-        d = len(x) - n + i
-        factor, guessed = _factor(call, i, n, x[d], call.shape[d])
-        reads = IndexMap.from_function(factor.denominator, factor.numerator, partial(taps, factor))
-        block = None
-        if call["align_corners"]:
-            block = Block(Cause.ALIGN_CORNERS, "align_corners=True places samples by the size of the image")
-        elif _copies(rounds, factor, call.shape[d], x[d]):
-            block = Block(
-                Cause.RESIZE, f"resampling by {1 / factor} from {x[d]} to {call.shape[d]} copies samples instead"
-            )
-        elif not _rounds_exactly(rounds, factor, call.shape[d], x[d]):
-            block = Block(Cause.RESIZE, f"resampling by {1 / factor} is rounded unevenly in float32")
-        elif guessed:
-            by_size = TO_A_SIZE
+        d, step = rank - n + i, _step(call, i, n)
+        block = _block(call, kind, step)
+        if step.fraction is None:
+            dims[d] = DimRead(d, d, None, block=block)
+            continue
+        phases = [taps(step, step.fraction, o) for o in range(step.fraction.denominator)]
+        exact = exact and not any(phase.noise for phase in phases)
+        reads = IndexMap(len(phases), step.fraction.numerator, tuple(phase.every for phase in phases))
         dims[d] = DimRead(d, d, reads, border, block)
-    return Law((Link(0, keep(len(x), but=dims)),), by_size=by_size)
+        if block is None and not step.given:
+            by_size = TO_A_SIZE
+    return Law((Link(0, keep(rank, but=dims), exact=exact),), by_size=by_size)
 
 
-SUPPORT = {"bilinear": 1, "bicubic": 2, "lanczos": 3}
+def _block(call: Call, kind: str, step: Step) -> Block | None:
+    """What stands in the way along one dimension at this size."""
+    if call["align_corners"]:
+        return Block(Cause.ALIGN_CORNERS, "align_corners=True places samples by the size of the image")
+    if step.fraction is None:
+        return Block(Cause.FACTOR, _uneven(kind, step))
+    if _copies(kind, step):
+        return Block(
+            Cause.RESIZE,
+            f"resampling by {1 / step.fraction} from {step.size_in} to {step.size_out} copies samples instead",
+        )
+    if kind == "smooth":
+        return None
+    parted = _parted(kind, step, step.fraction)
+    unevenly = f"resampling by {1 / step.fraction} is rounded unevenly: {parted}"
+    return None if parted is None else Block(Cause.FACTOR, unevenly)
+
+
+NEAREST = ("nearest", "nearest_exact")
+
+
+def _copies(kind: str, step: Step) -> bool:
+    """Whether torch takes a short cut that the factor does not: where it happens to give as many samples as it takes,
+    1.1 times 9, say, it copies; nearest doubles where it gives twice as many."""
+    same, twice = step.size_out == step.size_in, step.size_out == 2 * step.size_in
+    return (same and step.fraction != 1) or (kind == "nearest" and twice and step.fraction != HALF)
+
+
+@lru_cache(maxsize=1024)
+def _parted(kind: str, step: Step, factor: Fraction) -> str | None:
+    """Where torch takes another sample than the fraction does; of linear and cubic, the first of those that it weighs.
+
+    Their weights change steadily from sample to sample, so that it is no matter how far float32 is off; but kernels for
+    float64 cut off a position that they round to float32.
+    """
+    if kind not in NEAREST and step.size_in * factor.denominator < LEFT_BY_FLOAT32:
+        return None
+    for name, to in TYPES.items() if kind in NEAREST else [("float64", double)]:
+        rounded = step.rounded(to)
+        for o in range(step.size_out):
+            if kind in NEAREST:
+                taken = nearest_sample(kind, rounded, o, step.size_in, to)
+                meant = min(step.size_in - 1, floor((o + HALF if kind == "nearest_exact" else o) * factor))
+            else:
+                taken, meant = floor(single(centre(rounded, o, to))), floor(exact_centre(factor, o))
+            if taken != meant:
+                return f"in {name} output {o} takes sample {taken}, not {meant}"
+    return None
+
+
+LEFT_BY_FLOAT32 = 1 << 23
+"""Positions of a factor a/b are multiples of 1/2b, and float32 is off by n / 2^24 at most of those below n."""
+
+
+def _uneven(kind: str, step: Step) -> str:
+    """Of a factor that is no fraction: where torch's positions part from those of one that is near."""
+    assert step.given is not None
+    per_output = step.rounded(double)
+    text = f"scale_factor={step.given} is no fraction of whole numbers: torch steps {per_output} samples per output"
+    near = Fraction(step.given).limit_denominator(64)
+    if not near or abs(near - step.given) > 1e-4 * step.given:
+        return text
+    text = f"{text}, not {1 / near} as {near} would"
+    parted = _parted(kind, step, 1 / near) if kind in NEAREST else None
+    if parted is not None:
+        return f"{text}; {parted}"
+    last = step.size_out - 1
+    apart = abs(Fraction(centre(per_output, last, double)) - exact_centre(1 / near, last))
+    return f"{text}; output {last} stands {float(apart):.1e} samples from there"
 
 
 @rule(*(f"aten::_upsample_{kind}2d_aa" for kind in SUPPORT), sizes=("output_size",))
 def smooth(call: Call) -> Law:
-    return _resampled(call, 2, partial(_smooth_taps, _support(call.node.op)), Border.CONSTANT)
+    law = _resampled(call, 2, "smooth", partial(_smooth_taps, _support(call.node.op)), Border.CONSTANT)
+    rows, columns = (_step(call, i, 2) for i in range(2))
+    if columns.size_out > 1 or rows.size_in == rows.size_out:
+        return law
+    here = [replace(dim, block=dim.block or ONE_COLUMN) for dim in law.links[0].dims[-2:]]
+    return replace(law, links=(replace(law.links[0], dims=(*law.links[0].dims[:-2], *here)),))
 
 
 def _support(op: str) -> int:
@@ -131,53 +219,44 @@ def _support(op: str) -> int:
 )
 def upsample(call: Call) -> Law:
     kind = _kind(call.node.op)
-    return _resampled(call, int(call.node.op[-2]), partial(_taps, kind), Border.REPLICATE, kind)
-
-
-def _weights(kind: str, factor: Fraction, o: int) -> dict[int, float]:
-    """The taps of output o with their weights; the cubic is Keys' with A = -3/4."""
-    if kind in ("nearest", "nearest_exact"):
-        return dict.fromkeys(_taps(kind, factor, o).indices(), 1.0)
-    centre = (o + HALF) * factor - HALF
-    first = floor(centre)
-    t = centre - first
-    if t == 0:
-        return {first: 1.0}
-    if kind == "linear":
-        return {first: float(1 - t), first + 1: float(t)}
-    return {first + i: float(_cubic(abs(t - i), Fraction(-3, 4))) for i in (-1, 0, 1, 2)}
-
-
-def _cubic(x: Fraction, a: Fraction) -> Fraction:
-    if x <= 1:
-        return (a + 2) * x**3 - (a + 3) * x**2 + 1
-    return a * x**3 - 5 * a * x**2 + 8 * a * x - 4 * a
-
-
-def _smooth_weights(op: str, factor: Fraction, size: int, o: int) -> dict[int, float]:
-    """The taps of an antialiased output that lie in the image, with their weights; the cubic's A is -1/2."""
-    support = _support(op)
-    wide = max(factor, Fraction(1))
-    centre = (o + HALF) * factor - HALF
-    taps = {
-        j: _filter(support, (j - centre) / wide) for j in _smooth_taps(support, factor, o).indices() if 0 <= j < size
-    }
-    total = sum(taps.values())
-    return {j: float(weight / total) for j, weight in taps.items()}
-
-
-def _filter(support: int, x: Fraction) -> Fraction | float:
-    """The triangle, Keys' cubic and the Lanczos filter, by how many samples they reach to a side."""
-    if support == 1:
-        return 1 - abs(x)
-    if support == 2:
-        return _cubic(abs(x), Fraction(-1, 2))
-    angle = pi * float(x)
-    return 1.0 if x == 0 else 3 * sin(angle) * sin(angle / 3) / angle**2
+    taps = partial(_nearest_taps if kind in NEAREST else _taps, kind)
+    return _resampled(call, int(call.node.op[-2]), kind, taps, Border.REPLICATE)
 
 
 def _kind(op: str) -> str:
     return "cubic" if "cubic" in op else "linear" if "linear" in op else "nearest_exact" if "exact" in op else "nearest"
+
+
+# ---- on slabs ------------------------------------------------------------------------------------------------------
+
+WeightsOf = Callable[[Step, Fraction, Rounding, int], Mapping[int, float]]
+"""Of an output, its taps with the weights that a kernel of some type gives them."""
+
+
+def _weights(kind: str, step: Step, factor: Fraction, to: Rounding, o: int) -> Mapping[int, float]:
+    """The cubic is Keys' with A = -3/4. Where the centre is a sample's, what torch rounds is left out. Beyond the ends
+    of the image stands its last sample, and one sample has one weight."""
+    taps = _nearest_taps(kind, step, factor, o) if kind in NEAREST else _taps(kind, step, factor, o)
+    first = floor(exact_centre(factor, o))
+    t = min(max(centre(step.rounded(to), o, to) - first, 0.0), 1.0)
+    read = list(taps.real.indices())
+    weights: dict[int, float] = {}
+    for j in read:
+        away = abs(t - (j - first))
+        weight = 1.0 if len(read) == 1 else 1 - away if kind == "linear" else cubic(away, -0.75)
+        inside = min(max(j, 0), step.size_in - 1)
+        weights[inside] = weights.get(inside, 0.0) + weight
+    return {j: tidy(weight) for j, weight in weights.items()}
+
+
+def _smooth_weights(reach: int, size: int, step: Step, factor: Fraction, to: Rounding, o: int) -> Mapping[int, float]:
+    """Of the taps that lie in the image."""
+    rounded = step.rounded(to)
+    at, inverse = to(rounded * (o + 0.5)), to(1 / max(rounded, 1.0))
+    inside = _smooth_taps(reach, step, factor, o).real.clip(0, size)
+    taps = {j: wide_filter(reach, (j - at + 0.5) * inverse) for j in inside.indices()}
+    total = sum(taps.values())
+    return {j: tidy(weight / total) for j, weight in taps.items()}
 
 
 @on_slab(
@@ -190,25 +269,27 @@ def _kind(op: str) -> str:
 )
 def upsample_on_slab(slab: Slab) -> Tensor:
     """Axis by axis, with the weights of the whole image: at a cut nothing is clamped."""
-    kind = _kind(slab.call.node.op)
-    return _on_slab(slab, int(slab.call.node.op[-2]), "replicate", lambda factor, size: partial(_weights, kind, factor))
+    weights = partial(_weights, _kind(slab.call.node.op))
+    return _on_slab(slab, int(slab.call.node.op[-2]), "replicate", lambda size: weights)
 
 
 @on_slab(*(f"aten::_upsample_{kind}2d_aa" for kind in SUPPORT))
 def smooth_on_slab(slab: Slab) -> Tensor:
     """The same; at the image's own ends the weights are those of the taps that are left."""
-    return _on_slab(slab, 2, 0.0, partial(partial, _smooth_weights, slab.call.node.op))
+    return _on_slab(slab, 2, 0.0, partial(partial, _smooth_weights, _support(slab.call.node.op)))
 
 
-def _on_slab(
-    slab: Slab, n: int, fill: float | str, weights: Callable[[Fraction, int], Callable[[int], dict[int, float]]]
-) -> Tensor:
-    """The last n dimensions, each by `weights(factor, size)` of its outputs."""
-    call = slab.call
-    x, rank = call.shapes[0], len(call.shape)
+def _on_slab(slab: Slab, n: int, fill: float | str, weights: Callable[[int], WeightsOf]) -> Tensor:
+    """The last n dimensions, each by `weights(size)`; the whole image by the operator itself."""
+    call, first = slab.call, len(slab.call.shape) - n
+    sizes = dict(enumerate(call.shapes[0][first:], first))
+    if all(slab.is_whole(0, d) for d in sizes):
+        operand = next(name for name, value in call.node.args.items() if isinstance(value, Data))
+        return slab.run(**{operand: slab.fetch(spans={d: Span(0, size) for d, size in sizes.items()})})
     y = slab.fetch(fill=fill)
-    for i in range(n):
-        d = rank - n + i
-        factor, _ = _factor(call, i, n, x[d], call.shape[d])
-        y = slab.resampled(y, d, slab.begins(0, d), weights(factor, x[d]))
+    for d, size in sizes.items():
+        step = _step(call, d - first, n)
+        if step.fraction is None:
+            raise slab.none("resamples by a factor that is no fraction")
+        y = slab.resampled(y, d, slab.begins(0, d), partial(weights(size), step, step.fraction, slab.rounding(y)))
     return y

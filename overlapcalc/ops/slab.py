@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from ..index import Span
 from .call import Call
+from .positions import Rounding
 
 Tensor = Any
 """A tensor of torch. Rules do not import it."""
@@ -94,6 +95,9 @@ class Slab(Protocol):
     def resampled(self, x: Tensor, dim: int, begins: int, taps: Callable[[int], Mapping[int, float]]) -> Tensor:
         """Of `x`, which begins at an absolute position along an axis, for every output o of the region there the sum of
         samples times weights, `taps(o)`. The other dimensions stay."""
+
+    def rounding(self, x: Tensor) -> Rounding:
+        """How kernels for `x` round positions: to float64 for float64, to float32 for every other type."""
 
     def in_windows(self, positions: Tensor, windows: Windows) -> Tensor:
         """Positions that count row by row over a part of the image, as places within their windows: those stay the same
