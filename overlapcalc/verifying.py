@@ -166,9 +166,7 @@ def _tensors(given: Any, plan: Plan, own: torch.dtype, where: torch.device) -> d
     return found
 
 
-def _claims(
-    nets: Nets, analysis: Analysis, single: Mapping[str, Tensor], spread: Sequence[Spread]
-) -> list[Proof]:
+def _claims(nets: Nets, analysis: Analysis, single: Mapping[str, Tensor], spread: Sequence[Spread]) -> list[Proof]:
     """Proofs 1 and 2, with one image of the batch in float64."""
     random = lively(copy.deepcopy(nets.wide))
     moved = [partial(nets.run, spread=s) for s in spread[1:]]
@@ -179,9 +177,7 @@ def _claims(
     return [dependency(subject), minimality(subject)]
 
 
-def _borders(
-    model: nn.Module, source: Source, plan: Plan, inputs: Mapping[str, Tensor], where: torch.device
-) -> Proof:
+def _borders(model: nn.Module, source: Source, plan: Plan, inputs: Mapping[str, Tensor], where: torch.device) -> Proof:
     """Proof 3, in the type in which it was traced."""
     own = copy.deepcopy(model).eval().to(device=where)
     graph = source.net.graph

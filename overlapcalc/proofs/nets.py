@@ -7,6 +7,7 @@ import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +20,7 @@ from ..trace.runnable import type_matters
 from ..trace.stand_in import of_type
 from .result import Figures
 from .schedules import FAILURES, TOLERANCE, Precision, at_once, by_blocks, said, whole
-from .spread import OtherCalls, Outputs, Spread, spread_out
+from .spread import OtherCallsError, Outputs, Spread, spread_out
 from .values import compared, timed
 from .watch import WatchedMachine, Watching
 from .widened import Widened, coarsest, rounding_allowed, wide_type
@@ -81,8 +82,7 @@ class Nets:
         """The whole net in float64. spread: watched, or with its operands moved."""
         model = model or self.wide
         with contextlib.ExitStack() as stack:
-            if self.widened:
-                stack.enter_context(Widened())
+            stack.enter_context(_widened(self.widened))
             if spread is not None:
                 names = {module: name for name, module in model.named_modules()}
                 stack.enter_context(Watching(spread, inputs.values(), names))
@@ -158,7 +158,7 @@ def _judged(nets: Nets, wide: Figures) -> Precision:
     if not exact:
         words += f", which {_name(narrowest)} on the way can hold ({watching.types[narrowest]})"
         try:
-            with Widened():
+            with _widened(True):
                 machine = Machine(nets.wide, nets.source, nets.plan)
                 again = _compared("float64", nets.wide, machine, nets.inputs, nets.device)
         except TypeError:
@@ -186,7 +186,7 @@ def _moved(nets: Nets) -> list[Figures]:
 
     found = []
     for spread in spread_out(run)[1:]:
-        with contextlib.suppress(OtherCalls):
+        with contextlib.suppress(OtherCallsError):
             blocks = by_blocks(WatchedMachine(nets.wide, nets.source, nets.plan, spread), nets.inputs)
             found.append(compared("float64", (run(spread), 0, 0.0), (blocks, 0, 0.0)))
     return found
@@ -197,7 +197,8 @@ MOVED_TOLERANCE = 1e-9
 
 
 def _widened(on: bool) -> contextlib.AbstractContextManager[object]:
-    return Widened() if on else contextlib.nullcontext()
+    found: Any = Widened() if on else contextlib.nullcontext()  # type: ignore[no-untyped-call]
+    return found  # type: ignore[no-any-return]
 
 
 def _name(dtype: torch.dtype) -> str:

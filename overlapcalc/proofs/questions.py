@@ -23,8 +23,8 @@ class Question:
     """operand: the argument asked about, item of it where it is a list. kind:
 
     LEVELS: which of `levels` lie below it, numbers or constant tensors; against: the operand of data that it is
-    compared with instead. STEPS: which multiple of `unit` it is rounded to, or (`wraps`) taken off. PLACES: which of `size` rows is looked up.
-    CHOICE: which of two operands is taken. LOGIC: a combination of yes and no.
+    compared with instead. STEPS: which multiple of `unit` it is rounded to, or (`wraps`) taken off. PLACES: which of
+    `size` rows is looked up. CHOICE: which of two operands is taken. LOGIC: a combination of yes and no.
     ways: the answers 0, 1... in words; none where the result itself is the answer, one of `size` where that is known.
     needed: the answers that a proof should meet, all when empty.
     """
@@ -67,8 +67,8 @@ class Question:
             return torch.stack([(x > level).to(torch.int64).expand_as(x) for level in self.levels]).sum(0)
         first: Tensor = result if isinstance(result, Tensor) else result[0]
         if self.kind == LEVELS and first.dtype is not torch.bool and self.ways:
-            other = values[self.against] if self.against else self.levels[0]
-            return (x > other).to(torch.int64)
+            above: Tensor = x > (values[self.against] if self.against else self.levels[0])
+            return above.to(torch.int64)
         return first.to(torch.int64) if first.dtype is torch.bool else first
 
     def asked_for(self) -> int:
@@ -240,5 +240,7 @@ def _floating(x: Any) -> bool:
 
 
 def _size_of(number: Any) -> float:
-    found = float(number.detach().abs().to(torch.float64).median()) if isinstance(number, Tensor) else abs(float(number))
+    found = (
+        float(number.detach().abs().to(torch.float64).median()) if isinstance(number, Tensor) else abs(float(number))
+    )
     return found or 1.0

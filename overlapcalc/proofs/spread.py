@@ -82,7 +82,7 @@ def _met(question: Question, seen: Mapping[int, int]) -> bool:
     return len(seen) >= min(wanted, total)
 
 
-class OtherCalls(Exception):
+class OtherCallsError(Exception):
     """The net makes other calls on a tile than on the whole image."""
 
 
@@ -118,7 +118,7 @@ class Spread:
             if site is None:
                 return run(values)
             if site.op != op:
-                raise OtherCalls(str(place()))
+                raise OtherCallsError(str(place()))
             return _changed(site.change, _Call(asks, op, values, data, run, in_place))[0]
         call = _Call(asks, op, values, data, run, in_place)
         site = self.sites[key] = Site(op, place(), asks)
@@ -224,7 +224,7 @@ def _asked(call: _Call) -> Tensor:
 
 def _counted(answers: Tensor) -> dict[int, int]:
     flat = answers.flatten()
-    found, counts = flat[flat == flat].unique(return_counts=True)
+    found, counts = torch.unique(flat[flat == flat], return_counts=True)
     pairs = zip(found[:64].tolist(), counts[:64].tolist(), strict=True)
     return {int(a): int(n) for a, n in pairs if abs(a) < torch.inf}
 

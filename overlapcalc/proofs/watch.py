@@ -86,7 +86,7 @@ class Watching(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if isinstance(module, nn.Module):
                 layer = self._names.get(module, "")
             frame = frame.f_back  # type: ignore[assignment]
-        return Place(layer, f"aten::{op}", source if layer or not self._names else source)
+        return Place(layer, f"aten::{op}", source)
 
 
 def _called(func: OpOverload, values: Mapping[str, Any]) -> Any:

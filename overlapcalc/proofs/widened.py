@@ -59,9 +59,7 @@ class Widened(TorchDispatchMode):  # type: ignore[no-untyped-call]
         name = functional_name(func)
         operands = [t for t in tensors([*args, *kwargs.values()]) if t.is_floating_point() or t.is_complex()]
         mixed = len({t.dtype for t in operands}) > 1 and not written(func)
-        result = func(
-            *(_wide(a, mixed) for a in args), **{name: _wide(value, mixed) for name, value in kwargs.items()}
-        )
+        result = func(*(_wide(a, mixed) for a in args), **{name: _wide(value, mixed) for name, value in kwargs.items()})
         if name in MADE and isinstance(result, Tensor) and not written(func):
             return result.to(wide_type(result.dtype))
         return result

@@ -63,5 +63,5 @@ def of_type(model: nn.Module, dtype: torch.dtype) -> nn.Module:
     def turned(t: torch.Tensor) -> torch.Tensor:
         return t.to(dtype if t.is_floating_point() else pair if t.is_complex() else t.dtype)
 
-    found: nn.Module = model._apply(turned)
+    found: nn.Module = model._apply(turned)  # type: ignore[no-untyped-call]
     return found

@@ -63,10 +63,9 @@ def ranked(call: Call) -> Tensor:
     """
     row = call.tensor("boundaries" if call.name == "bucketize" else "sorted_sequence")
     x = call.tensor("self") if isinstance(call["self"], Tensor) else torch.tensor(call.number(call["self"])).double()
-    if row.dim() == 1:
-        marks = _list_mark(row)
-    else:  # one list per row of samples
-        marks = _list_mark(row).unsqueeze(-1)
+    marks = _list_mark(row)
+    if row.dim() > 1:  # one list per row of samples
+        marks = marks.unsqueeze(-1)
     return mixed(key("searchsorted"), x.to(row.device), marks).remainder(row.shape[-1] + 1).to(torch.int64)
 
 
@@ -76,7 +75,7 @@ def member(call: Call) -> Tensor:
     if not isinstance(call["elements"], Tensor):
         raise call.refused("asks of a constant whether it is among the data")
     others = call["test_elements"]
-    listed = call.tensor("test_elements") if isinstance(others, Tensor) else torch.tensor([call.number(others)]).double()
+    listed = call.tensor("test_elements") if isinstance(others, Tensor) else torch.tensor(call.number(others)).double()
     x = call.tensor("elements")
     mark = mod(mixed(key("isin"), listed.reshape(-1)).sum()).to(x.device)
     return (mixed(key("isin"), x, mark) < PRIME // 2) ^ bool(call["invert"])

@@ -23,7 +23,8 @@ ADDING = frozenset({"col2im", "im2col_backward", "index_add", "scatter_add"})
 @twin(
     "clone", "cat", "stack", "hstack", "vstack", "constant_pad_nd", "reflection_pad1d", "reflection_pad2d",
     "reflection_pad3d", "replication_pad1d", "replication_pad2d", "replication_pad3d", "pixel_shuffle",
-    "pixel_unshuffle", "channel_shuffle", "native_channel_shuffle", "im2col", "col2im", "flip", "roll", "rot90", "repeat", "tile",
+    "pixel_unshuffle", "channel_shuffle", "native_channel_shuffle", "im2col", "col2im", "flip", "roll", "rot90",
+    "repeat", "tile",
     "upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d",
     "_upsample_nearest_exact1d", "_upsample_nearest_exact2d", "_upsample_nearest_exact3d", "max_unpool2d",
     "max_unpool3d", "tril", "triu", "diag_embed", "where", "masked_fill", "masked_scatter", "select_scatter",
