@@ -17,7 +17,6 @@ from .analyze import Inputs, analyze
 from .asked import Blocks, per_axis, refuse_obstacles
 from .errors import InputError
 from .guess import guess_inputs
-from .inputs import own_type
 from .plan import Plan
 from .planner import make_plan
 from .planning import floating_type
@@ -86,8 +85,8 @@ def verify(
     elif plan.inputs != analysis.inputs:
         raise InputError(f"the plan is for inputs {dict(plan.inputs)}, not {dict(analysis.inputs)}")
     source = replace(analysis._source, runnable=lru_cache(maxsize=None)(analysis._source.runnable))
-    own = floating_type(dtype) or _own_type(model, given)
-    named = _tensors(given, plan, own, where)
+    own = floating_type(dtype)
+    named = _tensors(given, plan, [own or kind for kind in source.runnable(tuple(plan.inputs.values())).types], where)
     nets = Nets(model, source, plan, named, where)
     with torch.no_grad(), exact_kernels():
         nets.check()
@@ -99,7 +98,7 @@ def verify(
         proofs = [*_claims(nets, analysis, single, spread), exact_twin(nets.wide, nets.source, plan, named, where)]
     with torch.no_grad(), exact_kernels(cudnn=True):
         figures, precision, refused = measured(nets, own)
-    with torch.no_grad(), exact_kernels():
+    with torch.no_grad():
         proofs.insert(2, _borders(model, source, plan, named, where))
     proofs.append(values(figures, precision, bit_exact=bit_exact, refused=refused))
     open_ends = unanswered(spread)
@@ -145,16 +144,8 @@ def device_of(device: torch.device | str) -> torch.device:
     return found
 
 
-def _own_type(model: nn.Module, given: Any) -> torch.dtype:
-    """The type of the figures: that of the parameters; of a net without any, that of its input."""
-    if any(p.is_floating_point() for p in model.parameters()):
-        return own_type(model)
-    tensors = (x.dtype for x in tree_leaves(given) if isinstance(x, Tensor) and x.is_floating_point())
-    return next(tensors, own_type(model))
-
-
-def _tensors(given: Any, plan: Plan, own: torch.dtype, where: torch.device) -> dict[str, Tensor]:
-    """The inputs of the runs, in the user's type: the tensors given, or normal noise."""
+def _tensors(given: Any, plan: Plan, kinds: Sequence[torch.dtype], where: torch.device) -> dict[str, Tensor]:
+    """The inputs of the runs, in these types, one each: the tensors given, or normal noise."""
     listed = [given] if isinstance(given, Tensor) else list(given)
     found: dict[str, Tensor] = {}
     for i, (name, shape) in enumerate(plan.inputs.items()):
@@ -162,7 +153,7 @@ def _tensors(given: Any, plan: Plan, own: torch.dtype, where: torch.device) -> d
         if not isinstance(x, Tensor):
             noise = torch.Generator().manual_seed(i)
             x = torch.randn(shape, generator=noise, dtype=torch.float64)
-        found[name] = x.to(device=where, dtype=own if x.is_floating_point() else x.dtype)
+        found[name] = x.to(device=where, dtype=kinds[i] if x.is_floating_point() else x.dtype)
     return found
 
 
@@ -180,10 +171,12 @@ def _claims(nets: Nets, analysis: Analysis, single: Mapping[str, Tensor], spread
 def _borders(model: nn.Module, source: Source, plan: Plan, inputs: Mapping[str, Tensor], where: torch.device) -> Proof:
     """Proof 3, in the type in which it was traced."""
     own = copy.deepcopy(model).eval().to(device=where)
-    graph = source.net.graph
-    kinds = dict(zip(graph.inputs, source.runnable(tuple(plan.inputs.values())).types, strict=True))
+    calls = source.runnable(tuple(plan.inputs.values()))
+    kinds = dict(zip(source.net.graph.inputs, calls.types, strict=True))
     given = {name: x.to(kinds[name]) if x.is_floating_point() else x for name, x in inputs.items()}
-    return poisoned_borders(own, source, plan, given, whole(own, plan, given))
+    halves = {torch.float16, torch.bfloat16} & {call.dtype for call in calls.calls.values()}
+    with exact_kernels(onednn=not halves):
+        return poisoned_borders(own, source, plan, given, whole(own, plan, given))
 
 
 def with_tiles(analysis: Analysis, plan: Plan, tile: Tile) -> Plan:

@@ -119,9 +119,8 @@ def _wrong(results: list[Tensor], plain: Tensor | None, eps: float) -> str:
         return "" if bool((result == plain).all()) else "other values than the whole net"
     apart = float((result - plain).abs().max())
     largest = float(plain.abs().max())
-    allowed = max(torch.finfo(result.dtype).eps, eps) ** 0.5 * max(
-        largest, 1e-30
-    )  # that the calls are those of the net
+    step = max(torch.finfo(result.dtype).eps, eps)
+    allowed = step**0.5 * max(largest, 1e-30)  # that the calls are those of the net
     return "" if apart <= allowed else f"call by call it is off by {apart:.2g} of {largest:.2g}"
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property, partial
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 import torch
@@ -56,14 +56,19 @@ class Nets:
 
     def in_type(self, dtype: torch.dtype) -> Source:
         """The net as traced in a type. The trace in its own type does, where types make no difference."""
-        calls = self.traced.runnable(tuple(self.plan.inputs.values()))
+        shapes = tuple(self.plan.inputs.values())
+        calls = self.traced.runnable(shapes)
         same = all(t == dtype for t in calls.types if t.is_floating_point)
         if same or self.traced.typed is None or not type_matters(calls):
             return self.traced
         try:
-            return self.traced.typed(str(dtype).removeprefix("torch."))
+            found = self.traced.typed(_name(dtype))
         except TraceError:
             return self.traced
+        found = replace(found, runnable=lru_cache(maxsize=None)(found.runnable))
+        if self.plan.schedule != "crop":
+            found.runnable(shapes)  # now, and not under a mode that changes what is traced
+        return found
 
     @property
     def traced_in(self) -> torch.dtype:
@@ -113,21 +118,24 @@ class Nets:
             raise InputError(f"the net does not run on {shapes} in float64 ({type(first).__name__}: {text})") from error
 
 
-def measured(nets: Nets, own: torch.dtype) -> tuple[list[Figures], Precision, str]:
+def measured(nets: Nets, own: torch.dtype | None) -> tuple[list[Figures], Precision, str]:
     """Blocks against the whole in float64 and in the type of the figures, and what the proof of values judges.
 
-    Or why the blocks cannot be run.
+    Or why the blocks cannot be run. own: the type of the figures; None leaves the net as it is, types mixed or not.
     """
     figures: list[Figures] = []
+    narrow = copy.deepcopy(nets.model).eval().to(device=nets.device)
+    source, kind = nets.traced, nets.traced_in
+    if own is not None:
+        narrow, source, kind = of_type(narrow, own), nets.in_type(own), own
     precision = Precision((), "float64")
-    narrow = of_type(copy.deepcopy(nets.model).eval().to(device=nets.device), own)
     try:
         with _widened(nets.widened):
             machine = Machine(nets.wide, nets.source, nets.plan)
             figures.append(_compared("float64", nets.wide, machine, nets.inputs, nets.device))
         precision = _judged(nets, figures[0])
-        machine = Machine(narrow, nets.in_type(own), nets.plan)
-        figures.append(_compared(_name(own), narrow, machine, nets.given, nets.device))
+        machine = Machine(narrow, source, nets.plan)
+        figures.append(_compared(_name(kind), narrow, machine, nets.given, nets.device))
     except FAILURES as error:
         return figures, precision, said(error)
     return figures, precision, ""
