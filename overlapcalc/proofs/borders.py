@@ -24,7 +24,7 @@ from ..tiling import Slot
 from .dependency import corners
 from .filling import FINITE, NAN, Fillings
 from .result import NOT_APPLICABLE, Proof
-from .schedules import at_once, by_blocks
+from .schedules import FAILURES, at_once, by_blocks, said
 from .spread import spread_out
 from .watch import WatchedMachine
 from .widened import coarsest
@@ -57,6 +57,8 @@ def poisoned_borders(
                 failures += [f"{where}: {text}"] if text else []
     except OverlapcalcError as error:
         return Proof(NAME, NOT_APPLICABLE, str(error))
+    except FAILURES as error:
+        return Proof.of(NAME, "the calls of the net on the regions that its rules name", 1, [said(error)])
     what = (
         "blocks at every border and corner and inside, NaN beyond every artificial border"
         if plan.schedule == "crop"
