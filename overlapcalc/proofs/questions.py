@@ -15,7 +15,7 @@ from torch import Tensor
 Values = Mapping[str, Any]
 """The arguments of a call by name."""
 
-LEVELS, STEPS, PLACES, CHOICE, LOGIC = "levels", "steps", "places", "choice", "logic"
+LEVELS, STEPS, PLACES, CHOICE, LOGIC, OPAQUE = "levels", "steps", "places", "choice", "logic", "opaque"
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class Question:
     LEVELS: which of `levels` lie below it, numbers or constant tensors; against: the operand of data that it is
     compared with instead. STEPS: which multiple of `unit` it is rounded to, or (`wraps`) taken off. PLACES: which of
     `size` rows is looked up. CHOICE: which of two operands is taken. LOGIC: a combination of yes and no.
+    OPAQUE: an operator of somebody's own, which may ask anything.
     ways: the answers 0, 1... in words; none where the result itself is the answer, one of `size` where that is known.
     needed: the answers that a proof should meet, all when empty.
     """
@@ -78,7 +79,7 @@ class Question:
 
 def question(op: str, values: Values, data: Set[str]) -> Question | None:
     """What the operator asks of its data; None where it asks nothing, or nothing of data. op: without namespace."""
-    ask = _TABLE.get(op)
+    ask = _own if "::" in op else _TABLE.get(op)
     found = None if ask is None else ask(op, values, data)
     if found is None or found.operand not in data:
         return None
@@ -87,6 +88,12 @@ def question(op: str, values: Values, data: Set[str]) -> Question | None:
     if not isinstance(x, Tensor) or x.is_complex() or not x.numel() or (x.dtype is torch.bool) != whole:
         return None
     return found
+
+
+def _own(op: str, values: Values, data: Set[str]) -> Question | None:
+    named = (name for name in values if name in data and _floating(values[name]))
+    operand = next(named, None)
+    return None if operand is None else Question(OPAQUE, operand)
 
 
 Ask = Callable[[str, Values, Set[str]], Question | None]
@@ -154,7 +161,9 @@ def _two_thresholds(op: str, values: Values, data: Set[str]) -> Question | None:
     else:
         low, high = (0.0, 6.0) if op == "relu6" else (-3.0, 3.0)
     if {"min", "max"} & data and op in ("clamp", "clip"):
-        return None
+        return Question(
+            LEVELS, "self", ("below its bound", "above its bound"), against="min" if "min" in data else "max"
+        )
     if low is None or high is None:
         level = high if low is None else low
         return Question(LEVELS, "self", ("below its bound", "above its bound"), (level,))

@@ -55,7 +55,8 @@ class Proof:
         """What is proved, but for these branches."""
         if self.status != PROVED or not not_reached:
             return self
-        return replace(self, caveat=f"but for {len(not_reached)} branches that no sample entered")
+        count = "one branch" if len(not_reached) == 1 else f"{len(not_reached)} branches"
+        return replace(self, caveat=f"but for {count} that no sample entered")
 
     def to_dict(self) -> dict[str, Any]:
         return {**asdict(self), "failures": list(self.failures)}

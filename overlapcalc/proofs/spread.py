@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .questions import CHOICE, LEVELS, LOGIC, PLACES, STEPS, Question, Values, question
+from .questions import CHOICE, LEVELS, LOGIC, OPAQUE, PLACES, STEPS, Question, Values, question
 from .result import NotReached
 
 MOST = 1 << 16
@@ -75,6 +75,8 @@ def missing(question: Question, seen: Mapping[int, int]) -> str:
 
 
 def _met(question: Question, seen: Mapping[int, int]) -> bool:
+    if question.kind == OPAQUE:
+        return False
     total, wanted = sum(seen.values()), question.asked_for()
     if question.ways:
         enough = max(1, total // (SHARE * wanted))
@@ -122,6 +124,9 @@ class Spread:
             return _changed(site.change, _Call(asks, op, values, data, run, in_place))[0]
         call = _Call(asks, op, values, data, run, in_place)
         site = self.sites[key] = Site(op, place(), asks)
+        if asks.kind == OPAQUE:
+            site.change = None if self._seed is None or key in self._left else SCALED[self._seed]
+            return _changed(site.change, call)[0]
         site.seen = _counted(_asked(call))
         if self._seed is not None:
             if asks.kind == PLACES:
@@ -140,7 +145,9 @@ class Spread:
         return any(site.change is not None and site.change != Change("wrap") for site in self.sites.values())
 
 
-SEEDS = (1, 2)
+SCALED = {1: Change("move", 30.0, 0.3), 2: Change("move", 0.03, -0.3)}
+"""In front of an operator of somebody's own, which may compare its samples with anything."""
+SEEDS = tuple(SCALED)
 
 Outputs = Mapping[str, Tensor]
 
@@ -167,17 +174,21 @@ def spread_out(run: Callable[[Spread], Outputs]) -> tuple[Spread, ...]:
 def _finite(run: Callable[[Spread], Outputs], seed: int) -> Spread | None:
     """Operands moved so that all outputs are finite, if need be all but one of them; None where nothing is moved."""
     first = Spread(seed)
-    if _all_finite(run(first)):
+    if _runs(run, first):
         return first if first.moves else None
     for key in [key for key, site in first.sites.items() if site.change is not None]:
         fewer = Spread(seed, left=frozenset({key}))
-        if _all_finite(run(fewer)) and fewer.moves:
+        if _runs(run, fewer) and fewer.moves:
             return fewer
     return None
 
 
-def _all_finite(outputs: Outputs) -> bool:
-    return all(bool(y.isfinite().all()) for y in outputs.values())
+def _runs(run: Callable[[Spread], Outputs], spread: Spread) -> bool:
+    """Whether the net runs with its operands moved, and gives numbers: an index may point beyond a table."""
+    try:
+        return all(bool(y.isfinite().all()) for y in run(spread).values())
+    except (RuntimeError, IndexError, ValueError):
+        return False
 
 
 def _together(runs: Iterable[Spread]) -> list[tuple[Site, dict[int, int]]]:
@@ -332,7 +343,11 @@ def _ends(asks: Question) -> tuple[float, float]:
         return 0.0, 0.0
     ends = []
     for level in asks.levels:
-        t = torch.as_tensor(level).to(torch.float64).flatten()
+        t = (
+            (level if isinstance(level, Tensor) else torch.tensor(level, dtype=torch.float64))
+            .to(torch.float64)
+            .flatten()
+        )
         t = t[t.isfinite()]
         ends += [float(t.min()), float(t.max())] if t.numel() else []
     return (min(ends), max(ends)) if ends else (0.0, 0.0)

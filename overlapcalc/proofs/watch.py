@@ -46,7 +46,10 @@ class Watching(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> Any:
         kwargs = kwargs or {}
         if not isinstance(func, OpOverload):
-            return func(*args, **kwargs)
+            result = func(*args, **kwargs)  # an operator that runs parts of the net
+            for t in tensors(result):
+                self._storages.mark(t, data=True)
+            return result
         call = bound(func, args, kwargs, self._is_data, "")
         data = {name for name, v in call.values.items() if any(self._is_data(t) for t in tensors(v))}
         if not data or call.name in FACTORIES:
