@@ -6,7 +6,8 @@ import contextlib
 import copy
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
+from dataclasses import replace
+from functools import lru_cache, partial
 
 import torch
 from torch import nn
@@ -26,7 +27,7 @@ from .source import Footprint, Held, Source
 from .trace import Program, Shapes, runnable, trace
 from .trace.footprint import footprint
 from .trace.runnable import Runnable
-from .trace.stand_in import stand_in
+from .trace.stand_in import of_type, stand_in
 
 Inputs = Sequence[int] | torch.Tensor | Sequence[Sequence[int]] | Sequence[torch.Tensor]
 TRACES_KEPT = 32
@@ -63,6 +64,8 @@ def analyze(
         tracer = _Tracer(*_of_module(model, dtypes, layouts))
     wanted = asked_axes(axes, shapes, layouts)
     source, verified_at = tracer.source(shapes)
+    if isinstance(model, nn.Module):
+        source = replace(source, typed=partial(_typed, weakref.ref(model), shapes, dtypes, layouts))
     graph = source.net.graph
     return Analysis(
         Named({name: graph[name].shape for name in graph.inputs}),
@@ -74,13 +77,31 @@ def analyze(
     )
 
 
+def _typed(
+    model: Callable[[], nn.Module | None],
+    shapes: Shapes,
+    dtypes: Sequence[torch.dtype],
+    layouts: Sequence[str],
+    name: str,
+) -> Source:
+    """A net with its weights and its floating inputs in another type. Raises TraceError where it does not run in it."""
+    found = model()
+    if found is None:
+        raise TraceError("the model is gone; keep it as long as it is traced")
+    dtype = getattr(torch, name)
+    other = [dtype if t.is_floating_point else t for t in dtypes]
+    return _Tracer(*_of_module(found, other, layouts, dtype)).source(shapes)[0]
+
+
 def _of_module(
-    model: nn.Module, dtypes: Sequence[torch.dtype], layouts: Sequence[str]
+    model: nn.Module, dtypes: Sequence[torch.dtype], layouts: Sequence[str], weights_as: torch.dtype | None = None
 ) -> tuple[Callable[[Shapes], Graph], Held, Callable[[Shapes], Runnable]]:
     """Input shapes -> the graph of a copy of `model` there; the memory that it takes there; its calls there."""
     try:
         with paused():
             copied = stand_in(model)
+            if weights_as is not None:
+                copied = of_type(copied, weights_as)
     except Exception as error:  # deepcopy raises whatever a module's own __deepcopy__ raises
         raise TraceError(
             f"{type(model).__name__} cannot be copied ({type(error).__name__}: {error}); overlapcalc traces a "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
@@ -15,20 +15,19 @@ from torch.utils._pytree import tree_leaves
 from .analysis import Analysis
 from .analyze import Inputs, analyze
 from .asked import Blocks, per_axis, refuse_obstacles
-from .engine import Machine
-from .errors import InputError, OverlapcalcError
+from .errors import InputError
 from .guess import guess_inputs
-from .inputs import own_type
 from .plan import Plan
 from .planner import make_plan
 from .planning import floating_type
 from .proofs.borders import poisoned_borders
 from .proofs.dependency import Subject, dependency, lively, minimality
 from .proofs.filling import Fillings
-from .proofs.result import Figures, Proof, Verification
-from .proofs.schedules import FAILURES, by_blocks, exact_twin, said, values, whole
+from .proofs.nets import Nets, measured
+from .proofs.result import Proof, Verification
+from .proofs.schedules import exact_twin, values, whole
 from .proofs.settings import exact_kernels
-from .proofs.values import compared, timed
+from .proofs.spread import Spread, unanswered
 from .smallest import proof_block, proof_shapes
 from .source import Source
 from .tiling import Cutter
@@ -85,19 +84,26 @@ def verify(
             plan = with_tiles(analysis, plan, tile)
     elif plan.inputs != analysis.inputs:
         raise InputError(f"the plan is for inputs {dict(plan.inputs)}, not {dict(analysis.inputs)}")
-    own = floating_type(dtype) or own_type(model)
-    named = _tensors(given, plan, own, where)
-    wide = copy.deepcopy(model).eval().to(device=where, dtype=torch.float64)
-    _check_runs(wide, plan, named)
+    source = replace(analysis._source, runnable=lru_cache(maxsize=None)(analysis._source.runnable))
+    own = floating_type(dtype)
+    named = _tensors(given, plan, [own or kind for kind in source.runnable(tuple(plan.inputs.values())).types], where)
+    nets = Nets(model, source, plan, named, where)
     with torch.no_grad(), exact_kernels():
-        proofs = [*_claims(wide, analysis, plan, named), exact_twin(wide, analysis._source, plan, named, where)]
+        nets.check()
+        single = {}
+        for name, x in nets.inputs.items():  # kernels for batches may mix images, which says nothing of the net
+            batch = analysis.layouts[name].find("N")
+            single[name] = x if batch < 0 else x.narrow(batch, 0, 1)
+        spread = nets.spread(single)
+        proofs = [*_claims(nets, analysis, single, spread), exact_twin(nets.wide, nets.source, plan, named, where)]
     with torch.no_grad(), exact_kernels(cudnn=True):
-        narrow = copy.deepcopy(model).eval().to(device=where, dtype=own)
-        figures, refused = _figures(wide, narrow, analysis._source, plan, named, where)
-    with torch.no_grad(), exact_kernels():
-        proofs.insert(2, _borders(model, analysis, plan, named, where))
-    proofs.append(values(figures, bit_exact=bit_exact, refused=refused))
-    return Verification(tuple(proofs), tuple(figures), plan, str(where), torch.__version__)
+        figures, precision, refused = measured(nets, own)
+    with torch.no_grad():
+        proofs.insert(2, _borders(model, source, plan, named, where))
+    proofs.append(values(figures, precision, bit_exact=bit_exact, refused=refused))
+    open_ends = unanswered(spread)
+    proofs = [proof if proof.name == "exact twin" else proof.with_caveat(open_ends) for proof in proofs]
+    return Verification(tuple(proofs), tuple(figures), plan, str(where), torch.__version__, open_ends)
 
 
 def _subject(
@@ -138,8 +144,8 @@ def device_of(device: torch.device | str) -> torch.device:
     return found
 
 
-def _tensors(given: Any, plan: Plan, own: torch.dtype, where: torch.device) -> dict[str, Tensor]:
-    """The inputs of the runs, in the user's type: the tensors given, or normal noise."""
+def _tensors(given: Any, plan: Plan, kinds: Sequence[torch.dtype], where: torch.device) -> dict[str, Tensor]:
+    """The inputs of the runs, in these types, one each: the tensors given, or normal noise."""
     listed = [given] if isinstance(given, Tensor) else list(given)
     found: dict[str, Tensor] = {}
     for i, (name, shape) in enumerate(plan.inputs.items()):
@@ -147,68 +153,30 @@ def _tensors(given: Any, plan: Plan, own: torch.dtype, where: torch.device) -> d
         if not isinstance(x, Tensor):
             noise = torch.Generator().manual_seed(i)
             x = torch.randn(shape, generator=noise, dtype=torch.float64)
-        found[name] = x.to(device=where, dtype=own if x.is_floating_point() else x.dtype)
+        found[name] = x.to(device=where, dtype=kinds[i] if x.is_floating_point() else x.dtype)
     return found
 
 
-def _check_runs(wide: nn.Module, plan: Plan, inputs: Mapping[str, Tensor]) -> None:
-    """Raises InputError where the net does not run whole: then there is nothing to compare with."""
-    try:
-        with torch.no_grad():
-            whole(wide, plan, {name: _widened(x) for name, x in inputs.items()})
-    except OverlapcalcError:
-        raise
-    except Exception as error:  # a net raises whatever it likes
-        text = (str(error).strip().splitlines() or [""])[0]
-        shapes = ", ".join("x".join(map(str, x.shape)) for x in inputs.values())
-        raise InputError(f"the net does not run on {shapes} in float64 ({type(error).__name__}: {text})") from error
-
-
-def _claims(wide: nn.Module, analysis: Analysis, plan: Plan, inputs: Mapping[str, Tensor]) -> list[Proof]:
+def _claims(nets: Nets, analysis: Analysis, single: Mapping[str, Tensor], spread: Sequence[Spread]) -> list[Proof]:
     """Proofs 1 and 2, with one image of the batch in float64."""
-    single = {}
-    for name, x in inputs.items():  # kernels for batches may mix images, which says nothing of the net
-        batch = analysis.layouts[name].find("N")
-        single[name] = _widened(x if batch < 0 else x.narrow(batch, 0, 1))
-    random = lively(copy.deepcopy(wide))
-    fillings = Fillings(analysis._source.net.graph)
-    subject = Subject(analysis, plan, single, partial(whole, wide, plan), partial(whole, random, plan), fillings)
+    random = lively(copy.deepcopy(nets.wide))
+    moved = [partial(nets.run, spread=s) for s in spread[1:]]
+    fillings = Fillings(nets.source.net.graph)
+    subject = Subject(
+        analysis, nets.source.net, nets.plan, single, nets.run, partial(nets.run, model=random), moved, fillings
+    )
     return [dependency(subject), minimality(subject)]
 
 
-def _borders(
-    model: nn.Module, analysis: Analysis, plan: Plan, inputs: Mapping[str, Tensor], where: torch.device
-) -> Proof:
-    """Proof 3, in the model's own type, in which it was traced."""
+def _borders(model: nn.Module, source: Source, plan: Plan, inputs: Mapping[str, Tensor], where: torch.device) -> Proof:
+    """Proof 3, in the type in which it was traced."""
     own = copy.deepcopy(model).eval().to(device=where)
-    dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), None)
-    given = {name: x.to(dtype) if dtype and x.is_floating_point() else x for name, x in inputs.items()}
-    return poisoned_borders(own, analysis._source, plan, given, whole(own, plan, given))
-
-
-def _widened(x: Tensor) -> Tensor:
-    return x.to(torch.float64) if x.is_floating_point() else x
-
-
-def _figures(
-    wide: nn.Module,
-    narrow: nn.Module,
-    source: Source,
-    plan: Plan,
-    inputs: Mapping[str, Tensor],
-    where: torch.device,
-) -> tuple[list[Figures], str]:
-    """Blocks against the whole in float64 and in the user's type; or why the blocks cannot be run."""
-    figures: list[Figures] = []
-    for model, given in ((wide, {name: _widened(x) for name, x in inputs.items()}), (narrow, inputs)):
-        dtype = next((x.dtype for x in given.values() if x.is_floating_point()), torch.float64)
-        full = timed(partial(whole, model, plan, given), where)
-        try:
-            blocks = timed(partial(by_blocks, Machine(model, source, plan), given), where)
-        except FAILURES as error:
-            return figures, said(error)
-        figures.append(compared(str(dtype).removeprefix("torch."), full, blocks))
-    return figures, ""
+    calls = source.runnable(tuple(plan.inputs.values()))
+    kinds = dict(zip(source.net.graph.inputs, calls.types, strict=True))
+    given = {name: x.to(kinds[name]) if x.is_floating_point() else x for name, x in inputs.items()}
+    halves = {torch.float16, torch.bfloat16} & {call.dtype for call in calls.calls.values()}
+    with exact_kernels(onednn=not halves):
+        return poisoned_borders(own, source, plan, given, whole(own, plan, given))
 
 
 def with_tiles(analysis: Analysis, plan: Plan, tile: Tile) -> Plan:

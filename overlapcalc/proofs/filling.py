@@ -15,6 +15,8 @@ FINITE = ("finite 1", "finite 2")
 """Two fillings that differ everywhere: what stops NaN, or makes it out of nothing, shows with these."""
 MORE = ("finite 3", "finite 4", "finite 5", "finite 6")
 """More of them for controls, all above or all below zero: a maximum, or a function that is flat, may hide some."""
+SHUFFLED = "samples of its own"
+"""For a net that fails on numbers that are none of its image's: it may look them up in a table."""
 SCALES = dict(zip((*FINITE, *MORE), (10.0, 1.0, 30.0, -30.0, 3.0, -3.0), strict=True))
 
 STOPPERS = ("sign", "nan_to_num", "fmax", "fmin", "heaviside", "quantize", "bucketize", "searchsorted", "argmax",
@@ -51,7 +53,7 @@ def _masks(constant: Constant) -> bool:
 def only(x: Tensor, labels: tuple[str, ...], region: Region | None, filling: str) -> Tensor:
     """`x` inside the region, the filling everywhere else. None: nothing is kept."""
     generator = torch.Generator().manual_seed(list(SCALES).index(filling) if filling in SCALES else 0)
-    if not x.is_floating_point():
+    if not x.is_floating_point() or filling == SHUFFLED:
         places = torch.randint(x.numel(), x.shape, generator=generator)
         made = x.flatten()[places.to(x.device)]
     elif filling == NAN:

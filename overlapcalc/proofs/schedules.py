@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -138,18 +138,26 @@ def _first(plan: Plan, output: str, y: Tensor, z: Tensor) -> str:
     return f", the first at {', '.join(named)}" if named else ""
 
 
-def values(figures: Sequence[Figures], *, bit_exact: bool, refused: str = "") -> Proof:
+def values(figures: Sequence[Figures], precision: Precision, *, bit_exact: bool, refused: str = "") -> Proof:
     """Blocks against the whole in float64, to a tolerance that kernels of different shapes keep."""
     if refused:
         return Proof.of("values", "blocks against the whole", 1, [refused])
-    wide = next(f for f in figures if f.dtype == "float64")
     failures = []
-    if not wide.error <= TOLERANCE:
-        failures.append(
-            f"in float64 the largest error is {wide.error:.2g} of the largest value; {TOLERANCE:g} is allowed"
-        )
+    for f, allowed, how in precision.judged:
+        if not f.error <= allowed:
+            failures.append(f"in {how} the largest error is {f.error:.2g} of the largest value; {allowed:g} is allowed")
     own = figures[-1]
     if bit_exact and own.identical < 1:
         failures.append(f"in {own.dtype} only {own.identical:.4%} of the samples are bit-identical")
-    what = f"blocks against the whole in float64, error at most {TOLERANCE:g}"
-    return Proof.of("values", what + (f"; bit-identical in {own.dtype}" if bit_exact else ""), len(figures), failures)
+    what = f"blocks against the whole in {precision.said}"
+    checks = len(figures) + len(precision.judged) - 1
+    return Proof.of("values", what + (f"; bit-identical in {own.dtype}" if bit_exact else ""), checks, failures)
+
+
+@dataclass(frozen=True)
+class Precision:
+    """What the proof of values stands on. judged: figures, the error that is allowed, and in what they were run.
+    said: all of it in words."""
+
+    judged: tuple[tuple[Figures, float, str], ...]
+    said: str

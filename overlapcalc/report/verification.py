@@ -33,18 +33,29 @@ def render_verification(verification: Verification, console: Console, *, note: s
         if len(proof.failures) > MOST:
             parts.append(Text(f"    and {len(proof.failures) - MOST} more", style="red"))
     parts += [Text(), *_figures(verification), Text()]
-    word = "proved: blocks give what the whole image gives" if verification.proved else "NOT proved"
-    parts.append(Text(word, style="bold green" if verification.proved else "bold red"))
+    parts += [Text(f"not reached: {place}", style="yellow") for place in verification.not_reached]
+    parts.append(_verdict(verification))
     console.print(Group(*parts))
 
 
 MOST = 3
 
 
+def _verdict(verification: Verification) -> Text:
+    if not verification.proved:
+        return Text("NOT proved", style="bold red")
+    word = "proved: blocks give what the whole image gives"
+    if verification.not_reached:
+        return Text(f"{word}, where no branch decides that was not reached", style="bold yellow")
+    return Text(word, style="bold green")
+
+
 def _line(proof: Proof) -> Text:
     text = Text.assemble((f"{proof.status:<14}", STYLES.get(proof.status, "red")), f" {proof.name}: {proof.reason}")
     if proof.checks:
         text.append(f" ({proof.checks} checks)", style="dim")
+    if proof.caveat:
+        text.append(f", {proof.caveat}", style="yellow")
     return text
 
 
@@ -83,6 +94,9 @@ def verification_junit(verification: Verification, *, spec: str = "") -> str:
         elif proof.status != PROVED:
             failure = ElementTree.SubElement(case, "failure", message=proof.failures[0])
             failure.text = "\n".join(proof.failures)
+        elif proof.caveat:
+            said = ElementTree.SubElement(case, "system-out")
+            said.text = "\n".join([f"proved, {proof.caveat}", *map(str, verification.not_reached)])
     root = ElementTree.Element("testsuites")
     root.append(suite)
     ElementTree.indent(root)

@@ -59,6 +59,30 @@ class Runnable:
     types: Sequence[torch.dtype]
 
 
+def type_matters(runnable: Runnable) -> bool:
+    """Whether a trace in another floating type may be another net: one that casts, makes constants of a type, or
+    resamples at positions that torch computes in the type of the samples."""
+    return any(map(_of_a_type, runnable.calls.values())) or any(isinstance(p, Tensor) for p in runnable.places.values())
+
+
+def _of_a_type(call: Invocation) -> bool:
+    if "upsample" in str(call.target):
+        return True
+    waiting, seen = list(call.values.values()), set[FxNode]()
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, torch.dtype) and (value.is_floating_point or value.is_complex):
+            return True
+        if isinstance(value, Fixed):
+            value = value.node
+        if isinstance(value, FxNode) and value not in seen:
+            seen.add(value)
+            waiting += [*value.args, *value.kwargs.values()]
+        elif isinstance(value, (list, tuple)):
+            waiting += value
+    return False
+
+
 @dataclass
 class Constants:
     """Evaluates what depends on no input, once each. state: the model's parameters and buffers by name."""

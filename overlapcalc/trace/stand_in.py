@@ -81,3 +81,14 @@ def unmask(model: nn.Module) -> nn.Module:
         if names:
             module._overlapcalc_weights = tuple(names)  # type: ignore[assignment]
     return model
+
+
+def of_type(model: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """Turn all floating parameters and buffers of a copy into another type, complex ones into its complex type."""
+    pair = {torch.float64: torch.complex128, torch.float16: torch.complex32}.get(dtype, torch.complex64)
+
+    def turned(t: torch.Tensor) -> torch.Tensor:
+        return t.to(dtype if t.is_floating_point() else pair if t.is_complex() else t.dtype)
+
+    found: nn.Module = model._apply(turned)  # type: ignore[no-untyped-call]
+    return found

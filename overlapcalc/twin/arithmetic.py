@@ -123,9 +123,9 @@ def cast(call: Call) -> Tensor:
     target = call["dtype"] or x.dtype
     if target.is_complex or x.is_complex():
         raise call.refused("complex numbers")
-    if target == torch.bool and x.is_floating_point():
-        raise call.refused("says of every sample whether it is zero")
-    if target.is_floating_point:
+    if target == torch.bool and x.dtype != torch.bool:  # whether it is zero: as comparisons are
+        made = mixed(key("ne"), call.residues_of(x)) < PRIME // 2
+    elif target.is_floating_point:
         made = call.residues_of(x).to(torch.float64)
     else:
         made = x.to(torch.bool if target == torch.bool else torch.int64)
@@ -133,14 +133,17 @@ def cast(call: Call) -> Tensor:
 
 
 def pointwise(call: Call) -> Tensor:
-    """Any function of single samples: a fixed map, whose constants come from its name and its other arguments."""
+    """Any function of single samples: a fixed map, whose constants come from its name and its other arguments.
+
+    Of whole numbers too, which it then gives: `clamp` as it is would send all residues to one end. Look-ups take what
+    it gives modulo the length of their table.
+    """
     if len(call.func._schema.returns) != 1:
         raise call.refused("has no twin in integers modulo a prime")
-    if not any(t.is_floating_point() for t in call.operands()) and not _floating_result(call):
-        raise call.refused("a function of whole numbers that may lose some of them")
-    return mixed(call.key, *(call.residues_of(o) for o in call.operands()))
-
-
-def _floating_result(call: Call) -> bool:
-    result = call.replayed(lambda name, value: value)
-    return isinstance(result, Tensor) and result.is_floating_point()
+    made = mixed(call.key, *(call.residues_of(o) for o in call.operands()))
+    if any(t.is_floating_point() for t in call.operands()):
+        return made
+    kind = call.replayed(lambda name, value: value).dtype
+    if kind == torch.bool:
+        return made < PRIME // 2
+    return made if kind.is_floating_point else made.to(torch.int64)

@@ -42,6 +42,8 @@ class Proved(Claim):
         said = ", ".join(f"{proof.name} {proof.status}" for proof in made.proofs if proof.status != PROVED)
         count = sum(proof.status == PROVED for proof in made.proofs)
         value = f"{count} of {len(made.proofs)} proofs" + (f" ({said})" if said else "")
+        if made.not_reached:
+            value += f", but for branches that were not reached: {'; '.join(map(str, made.not_reached))}"
         return Judgement(self.key, self.limit, value, tuple(failures))
 
 

@@ -1,0 +1,206 @@
+"""Proofs enter the branches of a net that plain inputs never enter, or say which they did not."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import torch
+import torch.nn.functional as F
+from rich.console import Console
+from torch import Tensor, nn
+
+import overlapcalc as oc
+from overlapcalc.ops.law import Law, Link, keep
+from overlapcalc.ops.registry import find, kept
+from overlapcalc.proofs import spread
+from overlapcalc.report.verification import render_verification, verification_json, verification_junit
+
+
+class Does(nn.Module):
+    def __init__(self, function, **parts):
+        super().__init__()
+        self.function = function
+        for name, part in parts.items():
+            setattr(self, name, part)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(self, x)
+
+
+def conv(kernel: int) -> nn.Module:
+    torch.manual_seed(kernel)
+    return nn.Conv2d(3, 3, kernel, padding=kernel // 2)
+
+
+def rows(x: Tensor, step: float = 1.0) -> Tensor:
+    """A ramp along H."""
+    return torch.arange(x.shape[2], dtype=x.dtype)[None, None, :, None] * step
+
+
+@contextmanager
+def blind(*ops: str) -> Iterator[None]:
+    """Rules that do not look at constants: every sample of data is read where it stands, and that is all."""
+    with kept():
+        for op in ops:
+            if find(op) is not None:
+                oc.unregister(op)
+            oc.rule(op)(lambda call: Law(tuple(Link(k, keep(len(s))) for k, s in enumerate(call.shapes))))
+        yield
+
+
+def levels_by_row(net, x):
+    """Levels from 30 + 4 * row on, where the samples are a few units."""
+    h = x.shape[2]
+    b = rows(x, 4.0) + 30 + torch.linspace(0, 9, 4, dtype=x.dtype)
+    return torch.searchsorted(b.expand(1, 3, h, 4).contiguous(), x).to(x.dtype)
+
+
+def table_by_row(net, x):
+    """A table with a row of its own for every row of the image, of which every sample takes the first entry."""
+    h = x.shape[2]
+    table = torch.where(torch.arange(10) > 0, torch.arange(h * 10).reshape(h, 10), 0).to(x.dtype)
+    at = (x * 0.01).long().clamp(0, 9)
+    return table[torch.arange(h)[None, None, :, None].expand_as(at), at] + x
+
+
+BY_ROW = {
+    "searchsorted": (["aten::searchsorted"], levels_by_row),
+    "where": (["aten::gt"], lambda net, x: torch.where(x > rows(x) + 100, x * 2, x)),
+    "clamp": (["aten::clamp"], lambda net, x: x.clamp(max=rows(x) + 100)),
+    "maximum": (["aten::maximum"], lambda net, x: torch.maximum(x, rows(x) - 1000)),
+    "table": (["aten::index"], table_by_row),
+    "between": (["aten::gt", "aten::lt"], lambda net, x: x * ((x > rows(x) + 50) & (x < rows(x) + 60)).to(x.dtype)),
+    "equal": (["aten::eq"], lambda net, x: torch.where(x.round() == rows(x) + 50, x * 2, x)),
+    "division": (["aten::div"], lambda net, x: torch.div(x + 9, rows(x) + 100, rounding_mode="floor")),
+}
+
+
+@pytest.mark.parametrize("name", BY_ROW)
+def test_a_constant_by_row_that_no_sample_meets_is_refuted(name, monkeypatch):
+    ops, function = BY_ROW[name]
+    with blind(*ops):
+        v = oc.verify(Does(function), (1, 3, 20, 6), axes="H")
+        monkeypatch.setattr(spread, "SEEDS", ())  # as it would be without moving operands
+        unmoved = oc.verify(Does(function), (1, 3, 20, 6), axes="H")
+    assert v["values"].status == "refuted"
+    assert v["exact twin"].status == "refuted"
+    assert unmoved["values"].status == "proved"
+    assert "never came out" in str(unmoved.not_reached[0])
+
+
+@torch.library.custom_op("overlapcalc_tests::far_if_large", mutates_args=())
+def far_if_large(x: Tensor) -> Tensor:
+    return torch.where(x > 20, x.roll(3, 2), x)
+
+
+far_if_large.register_fake(torch.empty_like)
+
+
+@pytest.mark.parametrize("schedule", ["crop", "stream"])
+def test_a_branch_inside_an_operator_of_ones_own(schedule):
+    with kept():
+        oc.rule("overlapcalc_tests::far_if_large")(lambda call: call.identity())
+        net = Does(lambda net, x: torch.ops.overlapcalc_tests.far_if_large(net.a(x)), a=conv(3))
+        v = oc.verify(net, (1, 3, 20, 24), axes="H", schedule=schedule)
+    assert v["dependency"].status == v["values"].status == "refuted"
+
+
+UNENTERED = [
+    lambda net, x: torch.where(x > 100, net.b(x), net.a(x)),
+    lambda net, x: torch.where(x > 100, torch.where(net.a(x) < -50, net.b(x), x), net.a(x)),
+    lambda net, x: F.hardshrink(net.b(x) * 1e-3, 0.5),
+    lambda net, x: F.relu(net.b(x) - 1000),
+    lambda net, x: F.hardtanh(net.b(x), 200.0, 300.0) + net.a(x),
+    lambda net, x: (net.b(x) * 1e-3).round() + net.a(x),
+    lambda net, x: torch.bucketize(net.b(x), torch.linspace(400, 500, 7, dtype=x.dtype)).to(x.dtype),
+    lambda net, x: torch.sigmoid(net.b(x) + 900),
+    lambda net, x: x.masked_fill((net.b(x) > 70) & (x > 60) & (x < 80), 3.0),
+]
+
+
+@pytest.mark.parametrize(
+    ("function", "schedule"), [(f, "stream" if i % 3 == 0 else "crop") for i, f in enumerate(UNENTERED)]
+)
+def test_branches_that_no_plain_input_enters_are_entered(function, schedule):
+    """The 5 x 5 window stands in a branch that is never taken: it is read all the same, and none less would do."""
+    v = oc.verify(Does(function, a=conv(3), b=conv(5)), (1, 3, 20, 24), axes="H", schedule=schedule)
+    assert v.proved, [(p.name, p.failures) for p in v.proofs]
+    assert not v.not_reached
+    assert v["minimality"].status == v["exact twin"].status == "proved"
+
+
+class Embeds(nn.Module):
+    def __init__(self, index):
+        super().__init__()
+        torch.manual_seed(0)
+        self.table, self.index = nn.Embedding(10, 3), index
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.table(self.index(x[:, 0])).permute(0, 3, 1, 2) * x
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        lambda x: (x * 0.01).long().clamp(0, 9),  # always the first row
+        lambda x: (x.sigmoid() * 9).long(),  # NaN points nowhere
+        lambda x: (x * 100).long() % 10,
+    ],
+)
+def test_tables_that_data_look_up(index):
+    v = oc.verify(Embeds(index), (1, 3, 20, 24), axes="H")
+    assert v.proved
+    assert not v.not_reached
+    assert v["exact twin"].status == "proved"
+
+
+def test_one_sample_short_in_a_branch_that_is_not_entered():
+    """Of tiles of the user's own: nothing of the window shows in plain values."""
+    net = Does(lambda net, x: torch.where(x > 100, net.b(x), x), b=conv(5))
+    assert oc.verify(net, (1, 3, 40, 12), axes="H", block=8, tile=2).proved
+    v = oc.verify(net, (1, 3, 40, 12), axes="H", block=8, tile=1)
+    assert v["values"].status == v["exact twin"].status == v["poisoned borders"].status == "refuted"
+    assert v.figures[0].error == 0
+
+
+def test_what_was_not_reached_is_said():
+    net = Does(lambda net, x: torch.where(torch.sigmoid(x) * 0 > 1, net.a(x), x), a=conv(3))
+    v = oc.verify(net, (1, 3, 20, 24), axes="H")
+    (place,) = v.not_reached
+    assert (place.op, place.missing) == ("aten::gt", "true")
+    assert place.source.rpartition(":")[0] == __file__
+    proved = {p.name: p.caveat for p in v.proofs if p.status == "proved"}
+    assert proved.pop("exact twin") == ""
+    assert set(proved.values()) == {"but for one branch that no sample entered"}
+    assert json.loads(verification_json(v))["not_reached"][0]["missing"] == "true"
+    assert "never came out as true" in verification_junit(v)
+    console = Console(file=io.StringIO(), width=200)
+    render_verification(v, console)
+    text = console.file.getvalue()
+    assert "not reached: net: aten::gt" in text
+    assert "where no branch decides that was not reached" in text
+
+
+def test_an_ordinary_net_is_not_moved(monkeypatch):
+    monkeypatch.setattr(spread, "_settled", None)  # would fail
+    net = nn.Sequential(conv(3), nn.ReLU(), conv(3))
+    v = oc.verify(net, (1, 3, 20, 24), axes="H")
+    assert v.proved
+    assert not v.not_reached
+    assert all(not p.caveat for p in v.proofs)
+
+
+def test_an_operand_that_overflows_is_left_alone():
+    v = oc.verify(Does(lambda net, x: net.a(x).clamp(max=1e30) ** 12, a=conv(3)), (1, 3, 20, 24), axes="H")
+    assert v.proved
+    assert [place.missing for place in v.not_reached] == ["above its bound"]
+
+
+def test_a_threshold_that_float32_cannot_hold():
+    v = oc.verify(Does(lambda net, x: torch.where(x > 1e300, x, net.a(x)), a=conv(3)), (1, 3, 20, 24), axes="H")
+    assert v.proved
+    assert not v.not_reached
