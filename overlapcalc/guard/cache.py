@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 
+from ..collector import paused
 from .digests import Digests, digest_of, digest_of_text, write_text
 from .isolation import PACKAGE, installed
 from .pins import Pins, still
@@ -46,6 +47,10 @@ class Cache:
     def find(self, question: Any) -> Any:
         """The outcome that was kept, None where there is none or anything that it read is another one now."""
         self._digests.look_again()
+        with paused():
+            return self._found(question)
+
+    def _found(self, question: Any) -> Any:
         try:
             kept = json.loads(self._entry(question).read_text(encoding="utf-8"))
             content, digest = kept["content"], kept["digest"]

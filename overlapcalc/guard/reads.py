@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import sys
 import threading
 import time
@@ -233,7 +234,9 @@ def _young(place: str) -> Mark | None:
 
 def _mark(place: str) -> Mark | None:
     try:
-        return mark_of(_stat(place))
+        status = _stat(place)
+        whole = not stat.S_ISDIR(status.st_mode)  # what is in a directory is asked for otherwise
+        return mark_of(status) if whole else (status.st_dev, status.st_ino, 0, 0, 0)
     except (OSError, ValueError):
         return None
 
@@ -302,11 +305,21 @@ def _heard(event: str, arguments: tuple[Any, ...]) -> None:
         if not made:
             _note("file", path, depth=2)
     elif event in LISTING:
-        _note("list", "." if arguments[0] is None else arguments[0], depth=2)
+        _note("list", _listed(arguments[0]), depth=2)
     elif event == "ctypes.dlopen":
         _note("file", arguments[0], depth=2)
     else:
         _note("unseen", event, depth=2)
+
+
+def _listed(directory: Any) -> Any:
+    """The path of a directory that is listed, which may be open already."""
+    if not isinstance(directory, int):
+        return directory or "."
+    try:
+        return _readlink(f"/proc/self/fd/{directory}")
+    except OSError:
+        return "an open directory"
 
 
 def _note(kind: str, name: Any, *, depth: int = 2) -> None:
