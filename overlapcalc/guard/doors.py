@@ -24,7 +24,9 @@ Note = Callable[[str, str], None]
 
 QUESTIONS = ("stat", "lstat", "readlink", "access")
 PLACES = ("getcwd", "getcwdb")
-OPENING = re.compile(r"File(Reader|Store)$|^import_ir_module|_from_file$|^_load_|file_format|extra_files|^AOTIModel|read_file$")
+OPENING = re.compile(
+    r"File(Reader|Store)$|^import_ir_module|_from_file$|^_load_|file_format|extra_files|^AOTIModel|read_file$"
+)
 """Names of functions of torch._C that open a file."""
 NOT_OPENING = re.compile("buffer|bytes|^_load_mobile_module$")
 IMPORT_SYSTEM = frozenset({"posix", "nt", "_frozen_importlib", "_frozen_importlib_external", "importlib._bootstrap",
@@ -110,7 +112,9 @@ def _places(doors: Doors) -> Iterator[tuple[Any, str, Any]]:
 
 
 def _put(holder: Any, name: str, value: Any) -> None:
-    setattr(holder, name, staticmethod(value) if isinstance(holder, type) and isinstance(value, FunctionType) else value)
+    setattr(
+        holder, name, staticmethod(value) if isinstance(holder, type) and isinstance(value, FunctionType) else value
+    )
 
 
 # ---- what stands in the place of a door ---------------------------------------------------------------------------
@@ -185,5 +189,10 @@ def _whole(door: Any, note: Note) -> Any:
 def _texts(path: Any) -> Iterator[str]:
     if isinstance(path, PurePath) or hasattr(path, "__fspath__"):
         path = os.fspath(path)
-    if isinstance(path, (str, bytes)) and path and len(path) < 4096 and (b"\0" if isinstance(path, bytes) else "\0") not in path:  # type: ignore[operator]
+    if (
+        isinstance(path, (str, bytes))
+        and path
+        and len(path) < 4096
+        and (b"\0" if isinstance(path, bytes) else "\0") not in path
+    ):  # type: ignore[operator]
         yield os.fsdecode(path)

@@ -29,7 +29,9 @@ OPENERS = re.compile(
     rb"_Py_w?fopen\w*|_Py_open\w*|_Py_stat|_Py_wreadlink)$"
     rb"|basic_filebuf|basic_[io]?fstream|N?St10filesystem|__fs"
 )
-BASE = re.compile(r"^(lib(c|m|dl|rt|pthread|util|resolv|stdc\+\+|gcc_s|gomp|c\+\+|c\+\+abi|atomic)|ld-[\w-]+|ld)\.so|^linux-vdso")
+BASE = re.compile(
+    r"^(lib(c|m|dl|rt|pthread|util|resolv|stdc\+\+|gcc_s|gomp|c\+\+|c\+\+abi|atomic)|ld-[\w-]+|ld)\.so|^linux-vdso"
+)
 """What every program needs; what a library calls of them is in its own table."""
 UNKNOWN = (b"open",)
 """What a file is taken to call that is no library we can read."""

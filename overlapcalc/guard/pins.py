@@ -52,7 +52,9 @@ def _state(kind: str, name: str, digests: Digests, environment: Mapping[str, str
     if kind == "cwd":
         return os.getcwd()
     place, status = digests.real(name)
-    return _what(kind, place, status, digests) + ("" if place == absolute(name) or name.startswith("/proc/") else f" {place}")
+    return _what(kind, place, status, digests) + (
+        "" if place == absolute(name) or name.startswith("/proc/") else f" {place}"
+    )
 
 
 def _what(kind: str, place: str, status: os.stat_result | None, digests: Digests) -> str:

@@ -297,7 +297,11 @@ def _unheard() -> Iterator[None]:
 
 def _heard(event: str, arguments: tuple[Any, ...]) -> None:
     """Python's audit hook. It does nothing while nobody watches, and nothing for what it does itself."""
-    if not _watching or _busy.now or (event != "open" and event not in UNSEEN and event not in LISTING and event != "ctypes.dlopen"):
+    if (
+        not _watching
+        or _busy.now
+        or (event != "open" and event not in UNSEEN and event not in LISTING and event != "ctypes.dlopen")
+    ):
         return
     if event == "open":
         path, _, flags = arguments
