@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
@@ -14,6 +13,7 @@ from .asked import Blocks
 from .engine import Block, Machine
 from .engine.apart import check_apart
 from .engine.block import within
+from .engine.fingerprint import Fingerprint, fingerprint
 from .engine.free import free_memory
 from .engine.store import Image, check, check_out, type_of
 from .engine.witness import Witness
@@ -80,9 +80,9 @@ class Tiled(nn.Module):
 
     A plan belongs to the shapes of the inputs, batch included. Other shapes get a plan of their own at the first call,
     which costs some traces; plans are kept. Types and devices are those of the wrapped `model` and of the inputs, and
-    may change between calls (`.to(...)`, `load_state_dict` of the model), and so may layers, their plain attributes
-    and hooks, at the price of a new plan. What is not seen: other attributes (lists, tensors), and functions that are
-    put in place of others.
+    may change between calls (`.to(...)`, `load_state_dict` of the model), and so may whatever else forward can see, at
+    the price of a new plan: the bytes of buffers and other tensors, attributes and what they hold, layers, hooks,
+    functions that are put in place of others, and globals (docs/guard.md says what is not seen).
     """
 
     def __init__(self, model: nn.Module, **options: Unpack[Options]) -> None:
@@ -96,7 +96,7 @@ class Tiled(nn.Module):
         self._options: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
         self._analysis = {name: self._options.pop(name, None) for name in ("axes", "layout")}
         self._sized = any(name in self._options for name in ("block", "memory", "fixed_tile"))
-        self._machines: dict[Signature, tuple[Structure, Machine]] = {}
+        self._machines: dict[Signature, tuple[Fingerprint | None, Machine]] = {}
 
     def plan(self, *shapes: Sequence[int], stored: bool = False) -> Plan:
         """The plan for inputs of these shapes. Raises what `overlapcalc.plan` raises.
@@ -113,11 +113,13 @@ class Tiled(nn.Module):
         return self._machine_for(Signature(tuple((tuple(shape), own) for shape in shapes), stored))
 
     def _machine_for(self, signature: Signature) -> Machine:
-        """The one that is kept, or a new one. None outlives the buffers that the model had: one may be a mask, and a
-        mask decides what is read."""
-        now = _structure(self.model)
-        known = self._machines.pop(signature, None)
-        found = known[1] if known is not None and _same(known[0], now) else self._made(signature)
+        """The one that is kept, or a new one where anything that forward can see is another."""
+        now = fingerprint(self.model)
+        then, known = self._machines.pop(signature, (None, None))
+        same = (
+            known is not None and known.model is self.model and then is not None and now is not None and then.same(now)
+        )
+        found = known if known is not None and same else self._made(signature)
         self._machines[signature] = now, found
         while len(self._machines) > PLANS_KEPT:
             del self._machines[next(iter(self._machines))]
@@ -200,38 +202,6 @@ class Signature(NamedTuple):
 
     inputs: tuple[tuple[tuple[int, ...], torch.dtype], ...]
     stored: bool
-
-
-Structure = tuple[tuple["weakref.ref[Any]", int | None], ...]
-"""The model and its buffers, each with the number of times that it was written to."""
-
-
-def _structure(model: nn.Module) -> Structure:
-    """A net that is traced in another type may cast otherwise, so parameters count by their type; and by their shapes,
-    beside what else of layers can be told cheaply: what they are, their plain attributes and their hooks."""
-    versions = [(b, None if b.is_inference() else b._version) for b in model.buffers()]
-    layers = hash((own_type(model), *(_layer(name, module) for name, module in model.named_modules())))
-    return ((weakref.ref(model), layers), *((weakref.ref(b), version) for b, version in versions))
-
-
-def _layer(name: str, module: nn.Module) -> object:
-    plain = [(key, repr(value)) for key, value in vars(module).items() if _is_plain(value) and key != "training"]
-    shapes = [None if p is None else tuple(p.shape) for p in module._parameters.values()]
-    hooks = (*module._forward_hooks, *module._forward_pre_hooks)
-    return name, type(module), tuple(plain), tuple(shapes), hooks
-
-
-def _is_plain(value: object) -> bool:
-    if isinstance(value, tuple):
-        return all(map(_is_plain, value))
-    return value is None or isinstance(value, (bool, int, float, str))
-
-
-def _same(a: Structure, b: Structure) -> bool:
-    """Of the same things, none of them gone."""
-    return len(a) == len(b) and all(
-        x() is not None and x() is y() and m == n for (x, m), (y, n) in zip(a, b, strict=True)
-    )
 
 
 def _named_out(out: Any, made: Plan) -> dict[str, Any]:

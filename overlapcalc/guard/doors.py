@@ -1,0 +1,198 @@
+"""The doors that Python does not audit: questions about files, the environment, and files that C++ and Rust open.
+
+While a model is looked at, each is replaced, wherever it is known by a name, by one that notes what it is asked for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib.util
+import os
+import pathlib
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import PurePath
+from types import FunctionType
+from typing import Any
+
+import torch
+
+Note = Callable[[str, str], None]
+"""Kind of a pin, and its name."""
+
+QUESTIONS = ("stat", "lstat", "readlink", "access")
+PLACES = ("getcwd", "getcwdb")
+OPENING = re.compile(
+    r"File(Reader|Store)$|^import_ir_module|_from_file$|^_load_|file_format|extra_files|^AOTIModel|read_file$"
+)
+"""Names of functions of torch._C that open a file."""
+NOT_OPENING = re.compile("buffer|bytes|^_load_mobile_module$")
+IMPORT_SYSTEM = frozenset({"posix", "nt", "_frozen_importlib", "_frozen_importlib_external", "importlib._bootstrap",
+                           "importlib._bootstrap_external"})  # fmt: skip
+"""Python's own search for modules asks at every place; what it finds is pinned otherwise."""
+
+
+@contextlib.contextmanager
+def watched(note: Note) -> Iterator[None]:
+    """Inside, every door tells `note` of what goes through."""
+    doors = _doors(note)
+    kept = [(holder, name, value) for holder, name, value in _places(doors)]
+    sets = [s for s in (os.supports_dir_fd, os.supports_fd, os.supports_follow_symlinks, os.supports_effective_ids)]
+    variables = dict(vars(_Environ))
+    added = [(s, doors[id(f)][1]) for s in sets for f in list(s) if id(f) in doors]
+    for holder, name, value in kept:
+        _put(holder, name, doors[id(value)][1])
+    for functions, door in added:
+        functions.add(door)
+    _Environ.__getitem__ = _named(variables["__getitem__"], note)
+    _Environ.__iter__ = _whole(variables["__iter__"], note)
+    from_file = vars(torch.UntypedStorage).get("from_file")
+    torch.UntypedStorage.from_file = staticmethod(_opening(torch.UntypedStorage.from_file, note))  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        if from_file is None:
+            del torch.UntypedStorage.from_file
+        else:
+            torch.UntypedStorage.from_file = from_file
+        _Environ.__getitem__, _Environ.__iter__ = variables["__getitem__"], variables["__iter__"]
+        for functions, door in added:
+            functions.discard(door)
+        for holder, name, value in kept:
+            if getattr(holder, name, None) is doors[id(value)][1]:  # else somebody else put something there
+                _put(holder, name, value)
+
+
+_Environ: Any = type(os.environ)
+Doors = dict[int, tuple[Any, Any]]
+"""Identity of a function -> itself, and what is put in its place."""
+
+
+def _doors(note: Note) -> Doors:
+    found: Doors = {}
+    for name in QUESTIONS:
+        _add(found, getattr(os, name, None), functools.partial(_asking, note=note))
+    for name in PLACES:
+        _add(found, getattr(os, name), functools.partial(_here, note=note))
+    for place in (torch._C, getattr(torch._C, "_aoti", None), getattr(torch._C, "_distributed_c10d", None)):
+        for name, value in list(vars(place).items()) if place is not None else ():
+            if callable(value) and OPENING.search(name) and not NOT_OPENING.search(name):
+                _add(found, value, functools.partial(_opening, note=note))
+    _add(found, torch.from_file, functools.partial(_opening, note=note))
+    if _there("safetensors"):
+        native: Any = importlib.import_module("safetensors._safetensors_rust")
+        _add(found, native.safe_open, functools.partial(_opening, note=note))
+    return found
+
+
+def _there(package: str) -> bool:
+    try:
+        return package in sys.modules or importlib.util.find_spec(package) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def _add(found: Doors, door: Any, watching: Callable[[Any], Any]) -> None:
+    if door is not None:
+        found[id(door)] = door, watching(door)
+
+
+def _places(doors: Doors) -> Iterator[tuple[Any, str, Any]]:
+    """Wherever a module knows a door by a name."""
+    accessor: Any = getattr(pathlib, "_NormalAccessor", None)  # of Python 3.10
+    for name, module in [*sys.modules.items(), ("pathlib.accessor", accessor)]:
+        if name in IMPORT_SYSTEM or name.startswith("overlapcalc.guard"):
+            continue
+        for key, value in list(getattr(module, "__dict__", {}).items()):
+            known = doors.get(id(value))
+            if known is not None and known[0] is value:
+                yield module, key, value
+
+
+def _put(holder: Any, name: str, value: Any) -> None:
+    setattr(
+        holder, name, staticmethod(value) if isinstance(holder, type) and isinstance(value, FunctionType) else value
+    )
+
+
+# ---- what stands in the place of a door ---------------------------------------------------------------------------
+
+
+def _asking(door: Any, note: Note) -> Any:
+    @functools.wraps(door)
+    def asked(path: Any, *arguments: Any, **named: Any) -> Any:
+        for text in _texts(path):
+            note("look", text or ".")
+        if named.get("dir_fd") is not None:
+            note("unseen", "a path relative to an open directory")
+        return door(path, *arguments, **named)
+
+    return asked
+
+
+def _here(door: Any, note: Note) -> Any:
+    @functools.wraps(door)
+    def asked() -> Any:
+        note("cwd", "")
+        return door()
+
+    return asked
+
+
+def _opening(door: Any, note: Note) -> Any:
+    """Of a class, one that makes instances of it: whatever path it is given is opened."""
+
+    def noted(arguments: Any, named: Any) -> None:
+        for argument in (*arguments, *named.values()):
+            for text in _texts(argument):
+                note("file", text)
+
+    if isinstance(door, type):
+        with contextlib.suppress(TypeError):  # some classes have no heirs
+
+            class Watched(door):  # type: ignore[misc, valid-type]
+                def __init__(self, *arguments: Any, **named: Any) -> None:
+                    noted(arguments, named)
+                    super().__init__(*arguments, **named)
+
+            Watched.__name__, Watched.__qualname__ = door.__name__, door.__qualname__
+            Watched.__module__ = door.__module__
+            return Watched
+
+    @functools.wraps(door, updated=())
+    def opened(*arguments: Any, **named: Any) -> Any:
+        noted(arguments, named)
+        return door(*arguments, **named)
+
+    return opened
+
+
+def _named(door: Any, note: Note) -> Any:
+    def asked(self: Any, key: Any) -> Any:
+        if isinstance(key, (str, bytes)):
+            note("environment", os.fsdecode(key))
+        return door(self, key)
+
+    return asked
+
+
+def _whole(door: Any, note: Note) -> Any:
+    def asked(self: Any) -> Any:
+        note("environment", "*")
+        return door(self)
+
+    return asked
+
+
+def _texts(path: Any) -> Iterator[str]:
+    if isinstance(path, PurePath) or hasattr(path, "__fspath__"):
+        path = os.fspath(path)
+    if (
+        isinstance(path, (str, bytes))
+        and path
+        and len(path) < 4096
+        and (b"\0" if isinstance(path, bytes) else "\0") not in path
+    ):  # type: ignore[operator]
+        yield os.fsdecode(path)
