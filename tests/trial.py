@@ -29,8 +29,10 @@ NARROW = re.compile(r"float32|half|bfloat|promoted|float_int|view_bytes|default|
 """In the names of hazards that compute so."""
 SIZES = (17, 24)
 AXES = {"H": 2, "W": 3}
-LARGER = 3
-"""Other sizes are so many steps larger."""
+MOST_MORE = 24
+"""Other sizes are larger by so many samples."""
+SHARE = 0.25
+"""Of nets whose blocks are cropped by the engine, and of those asked at another size: what costs most traces."""
 LARGEST_STEP = 8
 MOST_SAMPLES = 20_000
 
@@ -73,9 +75,16 @@ class Trial:
         self.whole = self.run(self.x)
         if self.whole is not None and (not self.whole.isfinite().all() or self.whole.numel() > MOST_SAMPLES):
             self.whole = None
+        if self.whole is not None and self.constant():
+            self.whole = None
 
     def image(self, size: Sequence[int]) -> Tensor:
         return self.net.image(size)
+
+    def constant(self) -> bool:
+        """Whether the outputs do not depend on the input: there is nothing to ask."""
+        others = (self.run(self.x * 0.5 + 1), self.run(self.x * 40 - 20))
+        return all(y is not None and bool((y == self.whole).all()) for y in others)
 
     def run(self, x: Tensor) -> Tensor | None:
         try:
@@ -104,27 +113,37 @@ class Trial:
             part = self.asked("analyze one axis", lambda: oc.analyze(self.module, self.x, axes=free))
             if part is None:
                 return
-        axis = self.rng.choice(free)
+        for axis in free:
+            self.tiles(part.between()[axis], axis, self.x, self.whole)
+            if part.size_verified:
+                self.other_size(part.between()[axis], axis)
+        if not self.verdict.wrong:
+            self.schedules(part, free)
+
+    def schedules(self, part: oc.Analysis, free: Sequence[str]) -> None:
+        """By the engine, of which every way costs traces: not all for every net."""
         sizes = self.rng.sample([5, self.rng.randint(2, 11)], 2)
-        self.blocks(part, "crop", {axis: sizes[0]})  # along one axis: every shape of tile costs a trace
+        axis = self.rng.choice(free)
         self.blocks(part, "trim", dict.fromkeys(free, sizes[1]))
         self.blocks(part, "stream", dict.fromkeys(free, sizes[0]), self.rng.choice(free))
-        if part.size_verified:
-            self.other_size(part, self.rng.choice(free))
+        if self.rng.random() < SHARE:
+            self.blocks(part, "crop", {axis: sizes[0]})
+        if self.rng.random() < SHARE and part.size_verified:
+            self.sized(part.between()[axis], axis)
 
     def asked(self, what: str, question):
         """The answer, or None where it was refused: by an error of the project, or else it is wrong."""
         try:
             return question()
         except oc.OverlapcalcError as error:
-            self.verdict.causes.append(f"{what}: {type(error).__name__}: {cause(str(error))}")
+            self.verdict.causes.append(f"{what}: {type(error).__name__}: {cause(error)}")
         except Exception as error:  # a bare exception is a disagreement
             self.verdict.wrong.append(f"{what}: bare {type(error).__name__}: {first_line(error)}")
         return None
 
     def refused_axes(self, pair: oc.Pair, axes: Sequence[str], look_for_local: bool) -> None:
         for axis in axes:
-            self.verdict.causes.append(f"obstacle: {cause(str(pair.obstacles(axis)[0]))}")
+            self.verdict.causes.append(f"obstacle: {cause(pair.obstacles(axis)[0])}")
         if look_for_local:
             self.refused_though_local(axes)
 
@@ -165,37 +184,74 @@ class Trial:
         at = "x".join(map(str, self.x.shape))
         self.verdict.wrong.append(f"{schedule} in blocks of {cut} at {at} differs by {difference(y, self.whole):.2g}")
 
-    def other_size(self, analysis: oc.Analysis, axis: str) -> None:
-        """The answer for one size, at others of the same residue: tiles by it, and what is read there."""
-        step = analysis.grid[axis].step[next(iter(analysis.inputs))]
-        w = analysis.between()[axis]
-        n = self.x.shape[AXES[axis]] + step * self.rng.choice([1, LARGER, 2 * LARGER])
-        if n > 3 * SIZES[1]:
-            return
-        size = list(self.x.shape[2:])
-        size[AXES[axis] - 2] = n
+    def tiles(self, w: oc.AxisAnalysis, axis: str, x: Tensor, whole: Tensor) -> None:
+        """The net on tiles inside the image, by the figures of the analysis alone."""
+        if w.out_step is None or w.tile is None:
+            return  # nothing connects the two along this axis
+        dim, n = AXES[axis], x.shape[AXES[axis]]
+        starts = []
+        for u in range(n // w.step):
+            first = (u * w.step - w.tile.before) // w.step * w.step
+            if first >= 0 and (u + 1) * w.step + w.tile.after <= n and (u + 1) * w.out_step <= whole.shape[dim]:
+                starts.append((u, first))
+        for u, first in self.rng.sample(starts, min(3, len(starts))):
+            stop = (u + 1) * w.step + w.tile.after
+            stop += (n - (stop - first)) % w.step
+            outputs = oc.Span(u * w.out_step, (u + 1) * w.out_step)
+            if stop > n or self.same_on(w, dim, x, whole, outputs, oc.Span(first, stop)):
+                continue
+            tile = self.asked(f"tile along {axis}", lambda o=outputs: w.tile_span(o.start, o.stop, size=n))
+            if tile is None:
+                return
+            if not self.same_on(w, dim, x, whole, outputs, tile):  # where the net is another one on so little, it is longer
+                at = "" if n == self.x.shape[dim] else f", analysed at {self.x.shape[dim]}"
+                self.verdict.wrong.append(f"{axis} of {n}{at}: outputs {outputs} on the tile {tile} differ")
+                return
+        if starts:
+            self.verdict.right.append(f"tiles along {axis}")
+
+    def same_on(
+        self, w: oc.AxisAnalysis, dim: int, x: Tensor, whole: Tensor, outputs: oc.Span, tile: oc.Span
+    ) -> bool:
+        """Whether the net, fed this tile, gives these outputs of the whole."""
+        y = self.run(x.narrow(dim, tile.start, tile.length))
+        first, count = outputs.start - tile.start // w.step * w.out_step, outputs.length
+        if y is None or first < 0 or first + count > y.shape[dim]:
+            return False
+        return not self.differs(y.narrow(dim, first, count), whole.narrow(dim, outputs.start, count), whole)
+
+    def other_size(self, w: oc.AxisAnalysis, axis: str) -> None:
+        """The answer for one size, at another of the same residue."""
+        found = self.larger(w, axis)
+        if found is not None:
+            self.tiles(w, axis, *found)
+
+    def larger(self, w: oc.AxisAnalysis, axis: str) -> tuple[Tensor, Tensor] | None:
+        """An image some steps larger along this axis, and the outputs."""
+        size, place = list(self.x.shape[2:]), AXES[axis] - 2
+        size[place] += w.step * self.rng.randint(1, max(1, MOST_MORE // w.step))
         x = self.image(size)
         whole = self.run(x)
         if whole is None or whole.numel() > 4 * MOST_SAMPLES or not whole.isfinite().all():
+            return None
+        return x, whole
+
+    def sized(self, w: oc.AxisAnalysis, axis: str) -> None:
+        """What is answered for another size of the same residue."""
+        found = self.larger(w, axis)
+        if found is None or w.out_step is None:
             return
-        dim, out = AXES[axis], w.out_step
-        block = max(out, 5 // out * out)
-        starts = range(0, whole.shape[dim], block)
-        for start in sorted({starts[0], starts[len(starts) // 2], starts[-1]}):
-            stop = min(start + block, whole.shape[dim])
-            tile = self.asked(f"tile at another size along {axis}", lambda a=start, b=stop: w.tile_span(a, b, size=n))
-            if tile is None:
-                return
-            y = self.run(x.narrow(dim, tile.start, tile.length))
-            first = start - tile.start // w.step * out
-            if y is None or first < 0 or first + stop - start > y.shape[dim]:
-                self.verdict.wrong.append(f"at size {n} along {axis}: the net does not run on the tile {tile}, or gives too little")
-                return
-            if self.differs(y.narrow(dim, first, stop - start), whole.narrow(dim, start, stop - start), whole):
-                self.verdict.wrong.append(
-                    f"at size {n} along {axis}, analysed at {self.x.shape[dim]}: outputs [{start}, {stop}) on the tile {tile} differ"
-                )
-                return
+        (x, whole), dim, out = found, AXES[axis], w.out_step
+        n = x.shape[dim]
+        starts = range(0, whole.shape[dim], max(out, 5 // out * out))
+        start = self.rng.choice(starts)
+        stop = min(start + starts.step, whole.shape[dim])
+        tile = self.asked(f"tile at another size along {axis}", lambda: w.tile_span(start, stop, size=n))
+        if tile is None:
+            return
+        if not self.same_on(w, dim, x, whole, oc.Span(start, stop), tile):
+            self.verdict.wrong.append(f"{axis}: outputs [{start}, {stop}) on tile_span(size={n}) {tile} differ")
+            return
         try:
             truth = BruteForce(self.module, x, axis, out_dim=dim)
         except oc.InputError:
@@ -206,7 +262,8 @@ class Trial:
                 return
             missing = [i for i in truth.of(o, o + 1).certain if said[0] is None or i not in said[0]]
             if missing:
-                self.verdict.wrong.append(f"at size {n} along {axis}: output {o} is said to read {said[0]}, but changes with {missing[0]}")
+                text = f"output {o} is said to read {said[0]} at size {n}, but changes with {missing[0]}"
+                self.verdict.wrong.append(f"{axis}: {text}")
                 return
 
     def differs(self, y: Tensor, z: Tensor, among: Tensor | None = None) -> bool:
@@ -277,10 +334,13 @@ def difference(y: Tensor, z: Tensor) -> float:
     return float(((y - z).abs().max() / z.abs().max()).nan_to_num(torch.inf))
 
 
-def cause(text: str) -> str:
-    """A refusal without its figures, so that alike ones count together."""
-    line = text.strip().splitlines()[0]
-    return re.sub(r"\s+", " ", re.sub(r"\d+(\.\d+)?", "n", line))[:110]
+def cause(refusal: object) -> str:
+    """A refusal without its figures and layers, so that alike ones count together."""
+    text = str(refusal).strip()
+    operators = ", ".join(dict.fromkeys(re.findall(r"\w+::\w+(?:\.\w+)?", text)))
+    line = re.sub(r"\s+", " ", re.sub(r"\d+(\.\d+)?", "n", text.splitlines()[0]))
+    line = line.split(": ", 1)[1] if re.match(r"\S+: \w+::", line) else line
+    return line[:110] if operators.split(", ")[0] in line[:110] else f"{line[:80]} ({operators[:40]})"
 
 
 def first_line(error: Exception) -> str:
