@@ -73,9 +73,11 @@ def plain(seed: int, tally: Tally) -> tuple[str, Verdict]:
     net, shape, outcome = one(seed)
     tally.checks.update(
         {
-            "reads at a size": outcome.reads, "reads of the interior": outcome.interior, "tiles run": outcome.tiles,
+            "reads at a size": outcome.reads,
+            "reads of the interior": outcome.interior,
+            "tiles run": outcome.tiles,
             "tiles of which one step less on either side fails": outcome.tiles_minimal,
-        }  # fmt: skip
+        }
     )
     verdict = Verdict(right=[] if outcome.state == "refused" else ["tiles"], wrong=list(outcome.wrong))
     if outcome.state != "answered":
@@ -136,7 +138,11 @@ def _run(family: str, seed: int, tally: Tally, *, shown: bool) -> bool:
     tally.local.update(verdict.local)
     if verdict.wrong or shown or (family == PLAIN and verdict.state == "refused"):
         print(f"{family} {seed}, {verdict.state}: python tests/fuzz.py --family {family} --seed {seed}\n{text}")
-        for line in [*verdict.wrong, *(f"refused: {c}" for c in verdict.causes), *(f"though local: {c}" for c in verdict.local)]:
+        for line in [
+            *verdict.wrong,
+            *(f"refused: {c}" for c in verdict.causes),
+            *(f"though local: {c}" for c in verdict.local),
+        ]:
             print(f"    {line}")
         print(end="", flush=True)
     return bool(verdict.wrong)

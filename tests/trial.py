@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 import overlapcalc as oc
 from overlapcalc.engine import Machine
@@ -159,7 +159,9 @@ class Trial:
         if text:
             self.verdict.wrong.append(f"reads along {axis}: {text}")
 
-    def blocks(self, analysis: oc.Analysis, schedule: str, block: dict[str, int], stream_axis: str | None = None) -> None:
+    def blocks(
+        self, analysis: oc.Analysis, schedule: str, block: dict[str, int], stream_axis: str | None = None
+    ) -> None:
         """Blocks give what the whole gives."""
         plan = self.asked(
             f"plan {schedule}", lambda: make_plan(analysis, block=block, schedule=schedule, stream_axis=stream_axis)
@@ -203,16 +205,16 @@ class Trial:
             tile = self.asked(f"tile along {axis}", lambda o=outputs: w.tile_span(o.start, o.stop, size=n))
             if tile is None:
                 return
-            if not self.same_on(w, dim, x, whole, outputs, tile):  # where the net is another one on so little, it is longer
+            if not self.same_on(
+                w, dim, x, whole, outputs, tile
+            ):  # where the net is another one on so little, it is longer
                 at = "" if n == self.x.shape[dim] else f", analysed at {self.x.shape[dim]}"
                 self.verdict.wrong.append(f"{axis} of {n}{at}: outputs {outputs} on the tile {tile} differ")
                 return
         if starts:
             self.verdict.right.append(f"tiles along {axis}")
 
-    def same_on(
-        self, w: oc.AxisAnalysis, dim: int, x: Tensor, whole: Tensor, outputs: oc.Span, tile: oc.Span
-    ) -> bool:
+    def same_on(self, w: oc.AxisAnalysis, dim: int, x: Tensor, whole: Tensor, outputs: oc.Span, tile: oc.Span) -> bool:
         """Whether the net, fed this tile, gives these outputs of the whole."""
         y = self.run(x.narrow(dim, tile.start, tile.length))
         first, count = outputs.start - tile.start // w.step * w.out_step, outputs.length
@@ -277,7 +279,9 @@ class Trial:
     def refused_though_local(self, axes: Sequence[str]) -> None:
         for axis in axes:
             if self.is_local(axis):
-                self.verdict.local.append(f"{axis}: {self.verdict.causes[-1] if len(axes) == 1 else '; '.join(self.verdict.causes)}")
+                self.verdict.local.append(
+                    f"{axis}: {self.verdict.causes[-1] if len(axes) == 1 else '; '.join(self.verdict.causes)}"
+                )
 
     def is_local(self, axis: str) -> bool:
         """Nothing far changes when a sample does, and tiles that start on some small step give what the whole gives."""

@@ -1,10 +1,12 @@
-"""Layers of which a wrong account is easily given, in families: constants as operands, lengths that follow the image's
-size, factors that are no fractions, aliases, overloads, types. Each must be refused by name, or right. See docs/testing.md.
+"""Layers of which a wrong account is easily given: each must be refused by name, or right. See docs/testing.md.
+
+Families: constants as operands, lengths that follow the image's size, factors that are no fractions, aliases,
+overloads, types within a net.
 """
 
 from __future__ import annotations
 
-from . import aliases, channels, factors, lookups, overloads, pointwise, products
+from . import aliases, arguments, attention, channels, factors, lookups, overloads, pointwise, products  # noqa: F401
 from .compose import hazard_net, hazards
 from .hazard import HAZARDS, Hazard
 

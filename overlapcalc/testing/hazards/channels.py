@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from .hazard import hazard
 
 
-def _many(x: Tensor, count: int) -> Tensor:
+def many(x: Tensor, count: int) -> Tensor:
     """So many channels, all different."""
     return x[:, :1] * torch.arange(1, count + 1, dtype=x.dtype)[:, None, None]
 
@@ -29,7 +29,9 @@ def repeat_width(net: Any, x: Tensor) -> Tensor:
 
 @hazard("channels")
 def repeat_interleave_width(net: Any, x: Tensor) -> Tensor:
-    return x.repeat_interleave(x.shape[3] // 4, 1)[:, -2:].prod(1, keepdim=True) + x.repeat_interleave(x.shape[3] // 4, 1).sum(1, keepdim=True)
+    return x.repeat_interleave(x.shape[3] // 4, 1)[:, -2:].prod(1, keepdim=True) + x.repeat_interleave(
+        x.shape[3] // 4, 1
+    ).sum(1, keepdim=True)
 
 
 @hazard("channels")
@@ -46,42 +48,37 @@ def octaves_all(net: Any, x: Tensor) -> Tensor:
 
 @hazard("channels")
 def slice_half(net: Any, x: Tensor) -> Tensor:
-    return _many(x, 24)[:, : x.shape[3] // 2].mean(1, keepdim=True)
+    return many(x, 24)[:, : x.shape[3] // 2].mean(1, keepdim=True)
 
 
 @hazard("channels")
 def slice_from(net: Any, x: Tensor) -> Tensor:
-    return _many(x, 24)[:, x.shape[2] // 4 :].mean(1, keepdim=True)
+    return many(x, 24)[:, x.shape[2] // 4 :].mean(1, keepdim=True)
 
 
 @hazard("channels")
 def slice_step(net: Any, x: Tensor) -> Tensor:
-    return _many(x, 24)[:, :: x.shape[2] // 8].sum(1, keepdim=True)
+    return many(x, 24)[:, :: x.shape[2] // 8].sum(1, keepdim=True)
 
 
 @hazard("channels")
 def narrow(net: Any, x: Tensor) -> Tensor:
-    return _many(x, 40).narrow(1, x.shape[3] // 4, 3).sum(1, keepdim=True)
+    return many(x, 40).narrow(1, x.shape[3] // 4, 3).sum(1, keepdim=True)
 
 
 @hazard("channels")
 def select(net: Any, x: Tensor) -> Tensor:
-    return _many(x, 40)[:, x.shape[2] // 3][:, None]
-
-
-@hazard("channels")
-def select_of_constant(net: Any, x: Tensor) -> Tensor:
-    return x * torch.arange(64, dtype=x.dtype)[x.shape[3]]
+    return many(x, 40)[:, x.shape[2] // 3][:, None]
 
 
 @hazard("channels")
 def index_list(net: Any, x: Tensor) -> Tensor:
-    return _many(x, 40)[:, torch.arange(x.shape[3] // 2)].sum(1, keepdim=True)
+    return many(x, 40)[:, torch.arange(x.shape[3] // 2)].sum(1, keepdim=True)
 
 
 @hazard("channels")
 def index_one(net: Any, x: Tensor) -> Tensor:
-    return _many(x, 40)[:, torch.tensor([x.shape[3] // 2, 0])]
+    return many(x, 40)[:, torch.tensor([x.shape[3] // 2, 0])]
 
 
 @hazard("channels")
@@ -90,74 +87,41 @@ def levels(net: Any, x: Tensor) -> Tensor:
 
 
 @hazard("channels")
-def quantised(net: Any, x: Tensor) -> Tensor:
-    n = x.shape[2]
-    return (x * n).round() / n
-
-
-@hazard("channels")
-def scalar(net: Any, x: Tensor) -> Tensor:
-    return x * x.shape[3] + x.shape[2]
-
-
-@hazard("channels")
-def scalar_half(net: Any, x: Tensor) -> Tensor:
-    return x / math.sqrt(x.shape[3] // 2)
-
-
-@hazard("channels")
-def number_of_samples(net: Any, x: Tensor) -> Tensor:
-    return x / x.numel() + x.nelement() / x.shape[1]
-
-
-@hazard("channels")
 def split_width(net: Any, x: Tensor) -> Tensor:
-    return _many(x, 40).split(x.shape[3] // 4, 1)[1].sum(1, keepdim=True)
+    return many(x, 40).split(x.shape[3] // 4, 1)[1].sum(1, keepdim=True)
 
 
 @hazard("channels")
 def split_lengths(net: Any, x: Tensor) -> Tensor:
     n = x.shape[3] // 2
-    return _many(x, 40).split([n, 40 - n], 1)[1].mean(1, keepdim=True)
+    return many(x, 40).split([n, 40 - n], 1)[1].mean(1, keepdim=True)
 
 
 @hazard("channels")
 def chunk(net: Any, x: Tensor) -> Tensor:
-    return _many(x, 48).chunk(x.shape[2] // 4, 1)[1].sum(1, keepdim=True)
+    return many(x, 48).chunk(x.shape[2] // 4, 1)[1].sum(1, keepdim=True)
 
 
 @hazard("channels")
 def tensor_split(net: Any, x: Tensor) -> Tensor:
-    return _many(x, 48).tensor_split([x.shape[2] // 4, x.shape[2] // 2], 1)[1].sum(1, keepdim=True)
+    return many(x, 48).tensor_split([x.shape[2] // 4, x.shape[2] // 2], 1)[1].sum(1, keepdim=True)
 
 
 @hazard("channels")
 def view_groups(net: Any, x: Tensor) -> Tensor:
-    y = _many(x, 48)
+    y = many(x, 48)
     return y.view(1, -1, 2 ** (x.shape[3] // 8), *x.shape[2:]).sum(1)[:, :1]
 
 
 @hazard("channels")
 def unflatten(net: Any, x: Tensor) -> Tensor:
     n = x.shape[2] // 4
-    return _many(x, 4 * n).unflatten(1, (4, n)).amax(2)
+    return many(x, 4 * n).unflatten(1, (4, n)).amax(2)
 
 
 @hazard("channels")
 def pad_channels(net: Any, x: Tensor) -> Tensor:
     return F.pad(x, (0, 0, 0, 0, 0, x.shape[3] // 4), value=0.5).mean(1, keepdim=True)
-
-
-@hazard("channels")
-def pad_value(net: Any, x: Tensor) -> Tensor:
-    return F.pad(x, (2, 2, 1, 1), value=x.shape[3] / 10)
-
-
-@hazard("channels")
-def groups(net: Any, x: Tensor) -> Tensor:
-    y = _many(x, 48)
-    weight = torch.ones(48, 48 // (2 ** (x.shape[3] // 8)), 1, 1, dtype=x.dtype)
-    return F.conv2d(y, weight, groups=2 ** (x.shape[3] // 8))[:, :2]
 
 
 @hazard("channels")
@@ -168,79 +132,9 @@ def conv_of_size(net: Any, x: Tensor) -> Tensor:
 
 
 @hazard("channels")
-def kernel_by_size(net: Any, x: Tensor) -> Tensor:
-    k = 2 * (x.shape[3] // 10) + 1
-    return F.avg_pool2d(x, k, 1, k // 2)
-
-
-@hazard("channels")
-def dilation_by_size(net: Any, x: Tensor) -> Tensor:
-    d = x.shape[2] // 8
-    return F.conv2d(x, torch.ones(1, x.shape[1], 3, 3, dtype=x.dtype), padding=d, dilation=d)
-
-
-@hazard("channels")
-def stride_by_size(net: Any, x: Tensor) -> Tensor:
-    return F.max_pool2d(x, 2, max(1, x.shape[3] // 9))
-
-
-@hazard("channels")
-def repeated_filter(net: Any, x: Tensor) -> Tensor:
-    for _ in range(int(math.log2(x.shape[3])) - 2):
-        x = F.avg_pool2d(x, 3, 1, 1)
-    return x
-
-
-@hazard("channels")
-def branch_by_size(net: Any, x: Tensor) -> Tensor:
-    return F.avg_pool2d(x, 3, 1, 1) if x.shape[3] >= 20 else x
-
-
-@hazard("channels")
-def shuffle_channels(net: Any, x: Tensor) -> Tensor:
-    return F.channel_shuffle(_many(x, 48), 2 ** (x.shape[2] // 8))[:, 1:3]
-
-
-@hazard("channels")
-def roll_channels(net: Any, x: Tensor) -> Tensor:
-    return _many(x, 5).roll(x.shape[3] // 4, 1)
-
-
-@hazard("channels")
-def topk(net: Any, x: Tensor) -> Tensor:
-    return _many(x, 40).topk(x.shape[3] // 4, 1)[0].sum(1, keepdim=True)
-
-
-@hazard("channels")
-def kthvalue(net: Any, x: Tensor) -> Tensor:
-    return _many(x, 40).kthvalue(x.shape[3] // 4, 1)[0][:, None]
-
-
-@hazard("channels")
 def mean_of_expanded(net: Any, x: Tensor) -> Tensor:
     """Size-dependent channels whose number falls out: this is local."""
     return x[:, :1].expand(-1, x.shape[2], -1, -1).mean(1, keepdim=True)
-
-
-@hazard("channels")
-def softmax_temperature(net: Any, x: Tensor) -> Tensor:
-    return torch.softmax(torch.cat([x, x * 2], 1) / math.log(x.shape[2]), 1)
-
-
-@hazard("channels")
-def clamp_by_size(net: Any, x: Tensor) -> Tensor:
-    return x.clamp(max=x.shape[3] / 40)
-
-
-@hazard("channels")
-def pow_by_size(net: Any, x: Tensor) -> Tensor:
-    return x ** (x.shape[2] / 16)
-
-
-@hazard("channels")
-def eps_by_size(net: Any, x: Tensor) -> Tensor:
-    t = torch.cat([x, x * 2], 1).permute(0, 2, 3, 1)
-    return F.layer_norm(t, t.shape[-1:], eps=x.shape[2] / 20).permute(0, 3, 1, 2)
 
 
 @hazard("channels")
@@ -248,16 +142,6 @@ def new_batch(net: Any, x: Tensor) -> Tensor:
     """As many images as the image has columns by four, of which one goes on."""
     n = x.shape[3] // 4
     return (x.expand(n, -1, -1, -1) * torch.arange(n, dtype=x.dtype)[:, None, None, None]).sum(0, keepdim=True)
-
-
-@hazard("channels")
-def stack_of_size(net: Any, x: Tensor) -> Tensor:
-    return torch.stack([x * k for k in range(x.shape[2] // 4)]).sum(0)
-
-
-@hazard("channels")
-def cat_of_size(net: Any, x: Tensor) -> Tensor:
-    return torch.cat([x * k for k in range(1, x.shape[3] // 4)], 1).amax(1, keepdim=True)
 
 
 @hazard("channels")
@@ -274,11 +158,6 @@ def frequencies(net: Any, x: Tensor) -> Tensor:
 
 
 @hazard("channels")
-def linspace_end(net: Any, x: Tensor) -> Tensor:
-    return x * torch.linspace(0, x.shape[3], x.shape[1], dtype=x.dtype)[:, None, None]
-
-
-@hazard("channels")
 def sum_dimension(net: Any, x: Tensor) -> Tensor:
     """Over dimension 1, which is as long as W: the outer product of a row with all channels."""
     t = x[:, 0]  # 1, H, W
@@ -287,23 +166,23 @@ def sum_dimension(net: Any, x: Tensor) -> Tensor:
 
 @hazard("channels")
 def cumsum_channels(net: Any, x: Tensor) -> Tensor:
-    return _many(x, x.shape[3] // 4).cumsum(1)[:, -1:]
+    return many(x, x.shape[3] // 4).cumsum(1)[:, -1:]
 
 
 @hazard("channels")
 def last_channel(net: Any, x: Tensor) -> Tensor:
-    return _many(x, x.shape[2] // 2)[:, -1:]
+    return many(x, x.shape[2] // 2)[:, -1:]
 
 
 @hazard("channels")
 def output_of_size(net: Any, x: Tensor) -> Tensor:
-    return _many(x, x.shape[2] // 2)
+    return many(x, x.shape[2] // 2)
 
 
 @hazard("channels")
 def matrix_of_size(net: Any, x: Tensor) -> Tensor:
     n = x.shape[3] // 4
-    t = _many(x, n).permute(0, 2, 3, 1) @ torch.ones(n, 2, dtype=x.dtype)
+    t = many(x, n).permute(0, 2, 3, 1) @ torch.ones(n, 2, dtype=x.dtype)
     return t.permute(0, 3, 1, 2)
 
 
@@ -316,18 +195,13 @@ def interpolate_channels(net: Any, x: Tensor) -> Tensor:
 
 @hazard("channels")
 def adaptive_channels(net: Any, x: Tensor) -> Tensor:
-    t = _many(x, 24).permute(0, 2, 3, 1).flatten(1, 2)
+    t = many(x, 24).permute(0, 2, 3, 1).flatten(1, 2)
     return F.adaptive_avg_pool1d(t, x.shape[3] // 4)[..., :1].mT.reshape(1, 1, *x.shape[2:])
 
 
 @hazard("channels")
 def unfold_channels(net: Any, x: Tensor) -> Tensor:
-    return _many(x, 24).unfold(1, x.shape[3] // 4, 1)[:, 0].permute(0, 3, 1, 2).sum(1, keepdim=True)
-
-
-@hazard("channels")
-def arange_step(net: Any, x: Tensor) -> Tensor:
-    return x + torch.arange(0, 40, x.shape[2] // 4, dtype=x.dtype).sum()
+    return many(x, 24).unfold(1, x.shape[3] // 4, 1)[:, 0].permute(0, 3, 1, 2).sum(1, keepdim=True)
 
 
 @hazard("channels")

@@ -21,7 +21,7 @@ TRIED = 50
 def hazards(family: str, count: int = 50, *, seed: int = 0) -> list[Callable[[int], nn.Module]]:
     """So many random hazards of a family, each to be called with a number of channels: for `cnns(extra=...)`."""
     rng = random.Random(f"{family} {seed}")
-    found = []
+    found: list[Callable[[int], nn.Module]] = []
     for _ in range(count):
         name, *figures = drawn(family, rng)
         found.append(partial(_made, (name, *figures)))
@@ -103,7 +103,11 @@ def _sigmoid(c: int, rng: random.Random) -> Call:
 
 def _around(c: int, rng: random.Random) -> Call:
     """Down by two and up again."""
-    return Call.of(nn.Sequential, Call.of(nn.Conv2d, c, 2, 3, stride=2, padding=1), Call.of(nn.ConvTranspose2d, 2, 2, 4, stride=2, padding=1))
+    return Call.of(
+        nn.Sequential,
+        Call.of(nn.Conv2d, c, 2, 3, stride=2, padding=1),
+        Call.of(nn.ConvTranspose2d, 2, 2, 4, stride=2, padding=1),
+    )
 
 
 LAYERS: tuple[Maker, ...] = (_conv, _conv, _strided, _transposed, _pool, _up, _cut, _sigmoid, _around)

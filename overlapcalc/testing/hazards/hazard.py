@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import InputError
-from .operands import LAYOUTS, PATTERNS, Operands
+from .operands import PATTERNS, Operands
 
 Function = Callable[[Any, Tensor], Tensor]
 """The module and an image (N, C, H, W) -> a tensor with the same axes, H and W last."""
@@ -59,6 +59,8 @@ class Hazard(nn.Module):
     channels: of its input. position: the operand that is a constant. pattern, dim: how it varies, and along which of
     its dimensions. layout: how an image becomes a sequence, for operators over sequences.
     """
+
+    table: Tensor
 
     def __init__(
         self, channels: int, name: str, position: str = "", pattern: str = "same", dim: int = -1, layout: str = ""
@@ -108,4 +110,3 @@ def names(family: str) -> list[str]:
 
 
 HAZARDS = ("constants", "channels", "factors", "aliases", "overloads", "types")
-assert all(layout for layout in LAYOUTS)

@@ -27,14 +27,18 @@ def bucketize(net: Any, x: Tensor) -> Tensor:
 def searchsorted_rows(net: Any, x: Tensor) -> Tensor:
     """Each row has levels of its own."""
     levels = _levels(x).expand(*x.shape[:3], LEVELS).contiguous()
-    return torch.searchsorted(net.put("levels", levels, "sorted") / 3, net.put("values", x).expand_as(x).contiguous()).to(x.dtype)
+    return torch.searchsorted(
+        net.put("levels", levels, "sorted") / 3, net.put("values", x).expand_as(x).contiguous()
+    ).to(x.dtype)
 
 
 @hazard("constants", "levels", "values")
 def searchsorted_pixels(net: Any, x: Tensor) -> Tensor:
     levels = _levels(x).expand(*x.shape, LEVELS).contiguous()
     values = net.put("values", x[..., None]).expand(*x.shape, 1)
-    return torch.searchsorted(net.put("levels", levels, "sorted") / 3, values.contiguous(), side="right")[..., 0].to(x.dtype)
+    return torch.searchsorted(net.put("levels", levels, "sorted") / 3, values.contiguous(), side="right")[..., 0].to(
+        x.dtype
+    )
 
 
 @hazard("constants", "levels")
@@ -104,7 +108,9 @@ def gather_columns(net: Any, x: Tensor) -> Tensor:
 
 @hazard("constants", "index", "input")
 def take_along_channels(net: Any, x: Tensor) -> Tensor:
-    return torch.take_along_dim(net.put("input", x).expand_as(x), net.put("index", x.argmax(1, keepdim=True), "index", x.shape[1]), 1)
+    return torch.take_along_dim(
+        net.put("input", x).expand_as(x), net.put("index", x.argmax(1, keepdim=True), "index", x.shape[1]), 1
+    )
 
 
 @hazard("constants", "index", "source", "self")

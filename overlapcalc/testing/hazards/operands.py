@@ -8,8 +8,20 @@ import torch
 from torch import Tensor
 
 PATTERNS = (
-    "same", "ramp", "fraction", "periodic", "thirds", "late", "last", "size", "half", "table", "learned", "counted", "broad",
-)  # fmt: skip
+    "same",
+    "ramp",
+    "fraction",
+    "periodic",
+    "thirds",
+    "late",
+    "last",
+    "size",
+    "half",
+    "table",
+    "learned",
+    "counted",
+    "broad",
+)
 """How a constant of n samples varies along its dimension: not at all; by its place i; by i / n; with period 2, or 3;
 from the fifth on; at the last; by n alone; in the first half; as a buffer, or a parameter, that is cut to n; by a
 cumulative sum of ones; by its place, with one sample along all other dimensions."""
@@ -52,9 +64,11 @@ class Operands:
         if kind == "index":
             return (steps % max(1, limit)).view(shape).expand(wide).contiguous()
         real = {
-            "fraction": place.to(data.dtype) / n, "table": table[:n].to(data.dtype), "learned": learned[:n].to(data.dtype),
+            "fraction": place.to(data.dtype) / n,
+            "table": table[:n].to(data.dtype),
+            "learned": learned[:n].to(data.dtype),
             "counted": torch.ones_like(data, dtype=torch.float64).cumsum(dim).movedim(dim, 0).reshape(n, -1)[:, 0] / 10,
-        }.get(self.pattern, steps.to(data.dtype) / 10)  # fmt: skip
+        }.get(self.pattern, steps.to(data.dtype) / 10)
         found = (0.3 + real).view(shape).expand(wide)
         if kind == "sign":
             return found - 0.8

@@ -12,6 +12,14 @@ from torch.nn import functional as F
 from .hazard import hazard
 
 Plain = Callable[[Tensor], Tensor]
+
+
+def _unpooled(x: Tensor) -> Tensor:
+    even = x[:, :, : x.shape[2] // 2 * 2, : x.shape[3] // 2 * 2]
+    largest, places = F.max_pool2d(even, 2, return_indices=True)
+    return F.max_unpool2d(largest, places, [2, 2])
+
+
 OVERLOADS: dict[str, Plain] = {
     "view_int": lambda x: x.view(torch.int64).to(x.dtype) * 1e-19,
     "view_float_int": lambda x: x.float().view(torch.int32).to(x.dtype) * 1e-9,
@@ -29,7 +37,7 @@ OVERLOADS: dict[str, Plain] = {
     "chunk_rows": lambda x: x.chunk(2, 2)[0],
     "vsplit": lambda x: x.repeat(1, 2, 1, 1).hsplit([1])[1],
     "unbind_channels": lambda x: x.unbind(1)[0][:, None],
-    "unbind_rows": lambda x: torch.stack([r for r in x.unbind(2)], 2),
+    "unbind_rows": lambda x: torch.stack(list(x.unbind(2)), 2),
     "max_other": lambda x: x.max(x * 0 + 0.5),
     "max_dim": lambda x: x.max(1, keepdim=True)[0],
     "max_index": lambda x: x.max(1, keepdim=True)[1].to(x.dtype),
@@ -94,7 +102,7 @@ OVERLOADS: dict[str, Plain] = {
     "triu": lambda x: x.triu(3),
     "diagonal_channels": lambda x: x.diagonal(0, 2, 3).unsqueeze(2) + x[..., :1] if x.shape[2] <= x.shape[3] else x,
     "max_pool_indices": lambda x: F.max_pool2d(x, 2, return_indices=True)[1].to(x.dtype),
-    "max_unpool": lambda x: F.max_unpool2d(*F.max_pool2d(x[:, :, : x.shape[2] // 2 * 2, : x.shape[3] // 2 * 2], 2, return_indices=True), 2),
+    "max_unpool": _unpooled,
     "avg_pool_divisor": lambda x: F.avg_pool2d(x, 3, 2, 1, divisor_override=2),
     "lp_pool": lambda x: F.lp_pool2d(x, 2, 2),
     "pad_circular": lambda x: F.pad(x, (1, 1, 1, 1), "circular"),
@@ -117,7 +125,9 @@ OVERLOADS: dict[str, Plain] = {
     "fft_channels": lambda x: torch.fft.fft(x, dim=1).real,
     "histogram": lambda x: x + torch.histc(x, 4, 0, 1).mean(),
     "count_nonzero": lambda x: (x > 0.5).count_nonzero(1)[:, None].to(x.dtype),
-    "searchsorted_right": lambda x: torch.searchsorted(torch.tensor([0.2, 0.5, 0.9], dtype=x.dtype), x.contiguous(), right=True).to(x.dtype),
+    "searchsorted_right": lambda x: torch.searchsorted(
+        torch.tensor([0.2, 0.5, 0.9], dtype=x.dtype), x.contiguous(), right=True
+    ).to(x.dtype),
     "glu": lambda x: F.glu(torch.cat([x, x * 2], 1), 1),
     "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
     "celu": lambda x: F.celu(x - 0.5, 0.3),
@@ -126,7 +136,9 @@ OVERLOADS: dict[str, Plain] = {
     "normalize": lambda x: F.normalize(torch.cat([x, x * 2], 1), dim=1),
     "addcmul_value": lambda x: torch.addcmul(x, x, x, value=2),
     "fold_shape": lambda x: F.fold(F.unfold(x, 2), x.shape[2:], 2),
-    "cross_entropy": lambda x: F.cross_entropy(torch.cat([x, x * 2], 1), (x[:, 0] > 0.5).long(), reduction="none")[:, None],
+    "cross_entropy": lambda x: F.cross_entropy(torch.cat([x, x * 2], 1), (x[:, 0] > 0.5).long(), reduction="none")[
+        :, None
+    ],
     "bernoulli_none": lambda x: F.dropout(x, 0.5, False),
     "take_channels": lambda x: x.take_along_dim(x.argsort(1), 1),
     "scatter_reduce": lambda x: x.scatter_reduce(1, x.argsort(1), x * 2, "amax"),

@@ -1,130 +1,14 @@
-"""Family constants: products, attention, recurrences, convolutions and norms, each operand in turn a constant."""
+"""Family constants: products, convolutions and norms, each operand in turn a constant."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from .hazard import hazard
-from .operands import LAYOUTS, image, sequences
-
-HIDDEN = 3
-
-
-def _tokens(net: Any, x: Tensor) -> Tensor:
-    return sequences(x, net.operands.layout)
-
-
-def _back(net: Any, t: Tensor, x: Tensor) -> Tensor:
-    return image(t, net.operands.layout, x)
-
-
-# ---- attention and recurrences ----------------------------------------------------------------------------
-
-
-@hazard("constants", "query", "key", "value", "mask", layouts=LAYOUTS)
-def attention(net: Any, x: Tensor) -> Tensor:
-    t = _tokens(net, x)
-    mask = net.put("mask", torch.zeros(t.shape[0], t.shape[1], t.shape[1], dtype=x.dtype))
-    found = F.scaled_dot_product_attention(
-        net.put("query", t), net.put("key", t), net.put("value", t), attn_mask=mask.expand(-1, t.shape[1], t.shape[1])
-    )
-    return _back(net, found, x)
-
-
-@hazard("constants", "mask", layouts=LAYOUTS)
-def attention_bool(net: Any, x: Tensor) -> Tensor:
-    t = _tokens(net, x)
-    mask = net.put("mask", torch.ones(t.shape[0], t.shape[1], t.shape[1], dtype=torch.bool), "bool")
-    return _back(net, F.scaled_dot_product_attention(t, t, t, attn_mask=mask | torch.eye(t.shape[1], dtype=torch.bool)), x)
-
-
-@hazard("constants", "query", "key", "value", "bias", layouts=LAYOUTS)
-def attention_by_hand(net: Any, x: Tensor) -> Tensor:
-    t = _tokens(net, x)
-    scores = net.put("query", t) @ net.put("key", t).mT
-    weights = torch.softmax(scores + net.put("bias", torch.zeros_like(scores)), -1)
-    return _back(net, weights @ net.put("value", t), x)
-
-
-
-class Widen(nn.Module):
-    """Features of any number, to so many."""
-
-    def __init__(self, out: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.rand(out))
-
-    def forward(self, t: Tensor) -> Tensor:
-        return t.mean(-1, keepdim=True) * self.weight
-
-
-@hazard(
-    "constants", "query", "key", "value", "mask", "padding", layouts=LAYOUTS,
-    parts=lambda c: {"into": Widen(4), "heads": nn.MultiheadAttention(4, 2, batch_first=True)},
-)  # fmt: skip
-def multihead(net: Any, x: Tensor) -> Tensor:
-    t = net.into(_tokens(net, x))
-    n = t.shape[1]
-    mask = net.put("mask", torch.zeros(n, n, dtype=x.dtype)).expand(n, n)
-    padding = net.put("padding", torch.zeros(t.shape[0], n, dtype=torch.bool), "bool")
-    padding = ~padding if net.operands.position == "padding" else padding
-    found, _ = net.heads(
-        net.put("query", t).expand_as(t), net.put("key", t).expand_as(t), net.put("value", t).expand_as(t),
-        attn_mask=mask, key_padding_mask=padding.to(x.dtype) * -3, need_weights=False,
-    )  # fmt: skip
-    return _back(net, found[..., :1] if net.operands.layout == "pixels" else found, x)
-
-
-@hazard(
-    "constants", "input", layouts=LAYOUTS,
-    parts=lambda c: {"into": Widen(4), "layer": nn.TransformerEncoderLayer(4, 2, 8, batch_first=True)},
-)  # fmt: skip
-def encoder_layer(net: Any, x: Tensor) -> Tensor:
-    t = net.into(_tokens(net, x))
-    found = net.layer(t + net.put("input", torch.zeros_like(t)))
-    return _back(net, found[..., :1] if net.operands.layout == "pixels" else found, x)
-
-
-def _recurrent(maker: Any) -> Any:
-    return lambda c: {"into": Widen(2), "cell": maker(2, HIDDEN, batch_first=True)}
-
-
-@hazard("constants", "input", "hidden", "cell", layouts=LAYOUTS, parts=_recurrent(nn.LSTM))
-def lstm(net: Any, x: Tensor) -> Tensor:
-    t = net.into(_tokens(net, x))
-    zero = torch.zeros(1, t.shape[0], HIDDEN, dtype=x.dtype)
-    states = net.put("hidden", zero).expand_as(zero).contiguous(), net.put("cell", zero).expand_as(zero).contiguous()
-    found, _ = net.cell(net.put("input", t).expand_as(t), states)
-    return _back(net, found, x)
-
-
-@hazard("constants", "input", "hidden", layouts=LAYOUTS, parts=_recurrent(nn.GRU))
-def gru(net: Any, x: Tensor) -> Tensor:
-    t = net.into(_tokens(net, x))
-    zero = torch.zeros(1, t.shape[0], HIDDEN, dtype=x.dtype)
-    found, _ = net.cell(net.put("input", t).expand_as(t), net.put("hidden", zero).expand_as(zero).contiguous())
-    return _back(net, found, x)
-
-
-@hazard("constants", "input", "hidden", layouts=LAYOUTS, parts=_recurrent(nn.RNN))
-def rnn(net: Any, x: Tensor) -> Tensor:
-    t = net.into(_tokens(net, x))
-    zero = torch.zeros(1, t.shape[0], HIDDEN, dtype=x.dtype)
-    found, _ = net.cell(net.put("input", t).expand_as(t), net.put("hidden", zero).expand_as(zero).contiguous())
-    return _back(net, found, x)
-
-
-@hazard("constants", "hidden", "input", parts=lambda c: {"into": Widen(2), "cell": nn.LSTMCell(2, HIDDEN)})
-def lstm_cell(net: Any, x: Tensor) -> Tensor:
-    t = net.into(x.permute(0, 2, 3, 1).reshape(-1, x.shape[1]))
-    zero = torch.zeros(t.shape[0], HIDDEN, dtype=x.dtype)
-    found, _ = net.cell(net.put("input", t).expand_as(t), (net.put("hidden", zero).expand_as(zero), zero))
-    return found.view(1, x.shape[2], x.shape[3], HIDDEN).permute(0, 3, 1, 2)
-
 
 # ---- products ---------------------------------------------------------------------------------------------
 
@@ -148,7 +32,9 @@ def matmul_channels(net: Any, x: Tensor) -> Tensor:
 def baddbmm(net: Any, x: Tensor) -> Tensor:
     t = x[0].permute(1, 2, 0)  # H, W, C
     two = t[:, :1].mT * t[:, :1]
-    found = torch.baddbmm(net.put("add", t).expand_as(t), net.put("one", t).expand_as(t), net.put("two", two).expand_as(two))
+    found = torch.baddbmm(
+        net.put("add", t).expand_as(t), net.put("one", t).expand_as(t), net.put("two", two).expand_as(two)
+    )
     return found.permute(2, 0, 1)[None]
 
 
@@ -163,7 +49,9 @@ def bmm_pixels(net: Any, x: Tensor) -> Tensor:
 def addmm(net: Any, x: Tensor) -> Tensor:
     t = x[0].flatten(1).mT
     c = x.shape[1]
-    found = torch.addmm(net.put("add", t).expand_as(t), net.put("one", t).expand_as(t), net.put("two", t[:c] * 0 + 1).expand(c, c))
+    found = torch.addmm(
+        net.put("add", t).expand_as(t), net.put("one", t).expand_as(t), net.put("two", t[:c] * 0 + 1).expand(c, c)
+    )
     return found.mT.reshape(x.shape)
 
 
@@ -244,7 +132,10 @@ def codebook(net: Any, x: Tensor) -> Tensor:
 def conv(net: Any, x: Tensor) -> Tensor:
     weight = torch.ones(2, x.shape[1], 3, 3, dtype=x.dtype)
     return F.conv2d(
-        net.put("input", x).expand_as(x), net.put("weight", weight).expand_as(weight), net.put("bias", weight[:, 0, 0, 0]), padding=1
+        net.put("input", x).expand_as(x),
+        net.put("weight", weight).expand_as(weight),
+        net.put("bias", weight[:, 0, 0, 0]),
+        padding=1,
     )
 
 
@@ -252,7 +143,11 @@ def conv(net: Any, x: Tensor) -> Tensor:
 def transposed(net: Any, x: Tensor) -> Tensor:
     weight = torch.ones(x.shape[1], 2, 4, 4, dtype=x.dtype)
     return F.conv_transpose2d(
-        net.put("input", x).expand_as(x), net.put("weight", weight).expand_as(weight), net.put("bias", weight[0, :, 0, 0]), 2, 1
+        net.put("input", x).expand_as(x),
+        net.put("weight", weight).expand_as(weight),
+        net.put("bias", weight[0, :, 0, 0]),
+        2,
+        1,
     )
 
 
@@ -261,19 +156,23 @@ def conv_of_rows(net: Any, x: Tensor) -> Tensor:
     """Rows are the channels of a grouped convolution along W."""
     t = x[0]  # C, H, W
     weight = torch.ones(t.shape[1], 1, 3, dtype=x.dtype)
-    return F.conv1d(net.put("input", t).expand_as(t), net.put("weight", weight).expand_as(weight), padding=1, groups=t.shape[1])[None]
+    return F.conv1d(
+        net.put("input", t).expand_as(t), net.put("weight", weight).expand_as(weight), padding=1, groups=t.shape[1]
+    )[None]
 
 
 @hazard("constants", "mean", "var", "weight", "bias")
 def batch_norm(net: Any, x: Tensor) -> Tensor:
     one = torch.ones(x.shape[1], dtype=x.dtype)
-    return F.batch_norm(x, *(net.put(name, one) for name in ("mean", "var", "weight", "bias")), training=False)
+    mean, var, weight, bias = (net.put(name, one) for name in ("mean", "var", "weight", "bias"))
+    return F.batch_norm(x, mean, var, weight, bias)
 
 
 @hazard("constants", "mean", "var", "weight", "bias")
 def batch_norm_rows(net: Any, x: Tensor) -> Tensor:
     one = torch.ones(x.shape[2], dtype=x.dtype)
-    found = F.batch_norm(x.mT[0].permute(1, 2, 0), *(net.put(n, one) for n in ("mean", "var", "weight", "bias")), training=False)
+    mean, var, weight, bias = (net.put(name, one) for name in ("mean", "var", "weight", "bias"))
+    found = F.batch_norm(x.mT[0].permute(1, 2, 0), mean, var, weight, bias)
     return found.permute(2, 0, 1)[None].mT
 
 
@@ -281,7 +180,9 @@ def batch_norm_rows(net: Any, x: Tensor) -> Tensor:
 def layer_norm_channels(net: Any, x: Tensor) -> Tensor:
     t = torch.cat([x, x * x + 0.1], 1).permute(0, 2, 3, 1)
     one = torch.ones(t.shape[-1], dtype=x.dtype)
-    return F.layer_norm(net.put("input", t).expand_as(t), one.shape, net.put("weight", one), net.put("bias", one)).permute(0, 3, 1, 2)
+    return F.layer_norm(
+        net.put("input", t).expand_as(t), one.shape, net.put("weight", one), net.put("bias", one)
+    ).permute(0, 3, 1, 2)
 
 
 @hazard("constants", "input", "weight", "bias")
