@@ -242,3 +242,23 @@ def pooled(net: Any, x: Tensor) -> Tensor:
     """A constant of the image's size, resampled and filtered like it."""
     made = net.put("values", torch.ones_like(x)).expand_as(x)
     return F.avg_pool2d(x, 2) * F.avg_pool2d(made, 2) + F.max_pool2d(made, 2)
+
+
+@hazard("constants", "index", "self")
+def index_fill_channels(net: Any, x: Tensor) -> Tensor:
+    index = net.put("index", torch.zeros(1, dtype=torch.long), "index", x.shape[1])
+    return net.put("self", x).expand_as(x).index_fill(1, index, 0.5) + x
+
+
+@hazard("constants", "index", "source")
+def index_reduce_channels(net: Any, x: Tensor) -> Tensor:
+    index = net.put("index", torch.zeros(1, dtype=torch.long), "index", x.shape[1])
+    return x.index_reduce(1, index, net.put("source", x[:, :1] * 2).expand_as(x[:, :1]), "amax")
+
+
+@hazard("constants", "index", "values")
+def index_put_rows(net: Any, x: Tensor) -> Tensor:
+    """Rows by a list of their places."""
+    index = net.put("index", torch.arange(x.shape[2]), "index", x.shape[2])
+    values = net.put("values", x * 2).expand_as(x)
+    return x.index_put((torch.tensor([0]), torch.tensor([0])), values[0, :1], accumulate=True) + x[:, :, index]

@@ -217,3 +217,53 @@ def instance_norm_columns(net: Any, x: Tensor) -> Tensor:
 def rms_norm(net: Any, x: Tensor) -> Tensor:
     t = torch.cat([x, x * x], 1).permute(0, 2, 3, 1)
     return F.rms_norm(t, t.shape[-1:], net.put("weight", torch.ones(t.shape[-1], dtype=x.dtype))).permute(0, 3, 1, 2)
+
+
+@hazard("constants", "vector", "matrix")
+def mv(net: Any, x: Tensor) -> Tensor:
+    t = x[0].flatten(1).mT
+    found = torch.mv(net.put("matrix", t).expand_as(t), net.put("vector", t[0] * 0 + 1).expand_as(t[0]))
+    return found.view(1, 1, *x.shape[2:])
+
+
+@hazard("constants", "add", "matrix", "vector")
+def addmv(net: Any, x: Tensor) -> Tensor:
+    t = x[0].flatten(1).mT
+    vector = net.put("vector", t[0] * 0 + 1).expand_as(t[0])
+    found = torch.addmv(net.put("add", t[:, 0]), net.put("matrix", t).expand_as(t), vector)
+    return found.view(1, 1, *x.shape[2:])
+
+
+@hazard("constants", "weight", "bias")
+def conv_along_rows(net: Any, x: Tensor) -> Tensor:
+    """A convolution along W, rows being the batch."""
+    t = x[0].permute(1, 0, 2)
+    weight = torch.ones(2, t.shape[1], 3, dtype=x.dtype)
+    bias = net.put("bias", weight[:, 0, 0])
+    return F.conv1d(t, net.put("weight", weight).expand_as(weight), bias, padding=1).permute(1, 0, 2)[None]
+
+
+@hazard("constants", "weight", "input")
+def conv_in_depth(net: Any, x: Tensor) -> Tensor:
+    """Channels are the depth of a convolution in three dimensions."""
+    t = x[:, None]
+    weight = torch.ones(1, 1, 1, 3, 3, dtype=x.dtype)
+    weight = net.put("weight", weight).expand_as(weight)
+    return F.conv3d(net.put("input", t).expand_as(t), weight, padding=(0, 1, 1))[:, 0]
+
+
+@hazard("constants", "weight")
+def kernel_per_row(net: Any, x: Tensor) -> Tensor:
+    """A kernel of its own for every row: rows by channels are the groups."""
+    h, w = x.shape[2:]
+    t = F.pad(x, (1, 1))[0].permute(1, 0, 2).reshape(1, -1, w + 2)
+    weight = torch.ones(t.shape[1], 1, 3, dtype=x.dtype)
+    found = F.conv1d(t, net.put("weight", weight).expand_as(weight), groups=t.shape[1])
+    return found.view(h, -1, w).permute(1, 0, 2)[None]
+
+
+@hazard("constants", "left", "right")
+def tensordot(net: Any, x: Tensor) -> Tensor:
+    right = torch.ones(x.shape[1], 2, dtype=x.dtype)
+    left = net.put("left", x).expand_as(x)
+    return torch.tensordot(left, net.put("right", right).expand_as(right), ([1], [0])).permute(0, 3, 1, 2)
