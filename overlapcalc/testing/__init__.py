@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .asserts import assert_blocking_free, assert_reads, assert_same_by_blocks
+from .hazards import HAZARDS, Hazard, hazard_net, hazards
 from .modules import GDN, Add, Cat, ChannelNorm, Channels, Gate, Mirror, Multiply, Slice, Whole
 from .nets import Call, Net
 from .oracle import BruteForce, Dependency, dependency
@@ -22,6 +23,7 @@ STRATEGIES = ("FAMILIES", "block_grids", "cnns", "sizes")
 __all__ = [
     "FAMILIES",
     "GDN",
+    "HAZARDS",
     "Add",
     "BruteForce",
     "Call",
@@ -30,6 +32,7 @@ __all__ = [
     "Channels",
     "Dependency",
     "Gate",
+    "Hazard",
     "Mirror",
     "Multiply",
     "Net",
@@ -41,6 +44,8 @@ __all__ = [
     "block_grids",
     "cnns",
     "dependency",
+    "hazard_net",
+    "hazards",
     "positive",
     "sizes",
 ]
