@@ -464,3 +464,17 @@ def test_shared_heads_of_keys_are_read_by_all_heads_of_queries():
     net, x = made(shared_keys)
     context = oc.analyze(net, x)["H"].context
     assert (context.before, context.after) == (2, 2)
+
+
+def test_what_torch_raises_on_the_way_names_operator_and_line(monkeypatch):
+    """Here while a constant is looked at; whatever it is, it is one error of the project."""
+
+    def fails(*args):
+        raise ZeroDivisionError("no such luck\nand more lines")
+
+    net, x = made(lambda net, x: net.a(x) * torch.ones(24, dtype=x.dtype))
+    monkeypatch.setattr("overlapcalc.trace.fold.variation_along", fails)
+    with pytest.raises(
+        oc.TraceError, match=r"aten::mul: following it fails with ZeroDivisionError: no such luck \(at /"
+    ):
+        oc.analyze(net, x)
