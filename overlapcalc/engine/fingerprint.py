@@ -286,7 +286,7 @@ def _held(value: Any) -> Iterator[tuple[str, Any]]:
 def _library(module: str | None) -> bool:
     """Whether code belongs to Python, torch or numpy, which is taken for what it is."""
     top = (module or "").partition(".")[0]
-    return top in ("torch", "numpy", "overlapcalc") or top in sys.stdlib_module_names and top != "__main__"
+    return top in ("torch", "numpy", "overlapcalc") or (top in sys.stdlib_module_names and top != "__main__")
 
 
 @cache

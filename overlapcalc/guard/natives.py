@@ -133,7 +133,7 @@ def trusted(file: str) -> bool:
         return False
     place = Path(os.path.realpath(file))
     if any(place.is_relative_to(root) for root in _python()):
-        return "site-packages" not in place.parts and "dist-packages" not in place.parts or _of_trusted(place)
+        return ("site-packages" not in place.parts and "dist-packages" not in place.parts) or _of_trusted(place)
     return _of_trusted(place)
 
 

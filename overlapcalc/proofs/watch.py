@@ -17,7 +17,7 @@ from ..engine.machine import Machine
 from ..graph import Node, data_in
 from ..plan import Plan
 from ..source import Source
-from ..trace.naming import foreign
+from ..trace.places import foreign
 from ..trace.runnable import Invocation, Runnable
 from ..twin.call import bound, tensors, written
 from ..twin.mode import FACTORIES
