@@ -179,7 +179,7 @@ def test_a_rule_that_does_not_look_at_its_constant_is_found_out():
     """The control: the rule of before, which took any list for one and the same, gives wrong blocks."""
     with kept():
         oc.unregister("aten::searchsorted")
-        oc.rule("aten::searchsorted")(lambda call: Law(call.identity().links, places=call.place("sorted_sequence")))
+        oc.rule("aten::searchsorted")(lambda call: Law(call.identity().links, unread=frozenset({"sorted_sequence"})))
         with pytest.raises(WrongError, match="crop along H"):
             never_wrong(net(levels_by_row), (1, 3, 12, 11))
 
