@@ -174,6 +174,11 @@ def whole(source: int, target: int | None, what: str, cause: Cause = Cause.GLOBA
     return DimRead(source, target, None, block=Block(cause, what))
 
 
+def drawn(ndim: int) -> tuple[tuple[int, Block], ...]:
+    """What a law blocks that draws at random, along whichever dimension."""
+    return tuple((d, Block(Cause.RANDOM, "draws at random: it is in training mode")) for d in range(ndim))
+
+
 def per_channel(ndim: int) -> tuple[DimRead, ...]:
     """Index by index, with a constant of its own for each index of dimension 1: an obstacle where that is an axis."""
     block = Block(Cause.POSITION, "has a constant of its own for every position of the axis")

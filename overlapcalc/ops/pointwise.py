@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..index import IndexMap
 from .call import Call
-from .law import Block, Cause, DimRead, Law, Link, keep
+from .law import Block, Cause, DimRead, Law, Link, drawn, keep
 from .registry import rule
 from .slab import Slab, Tensor, on_slab
 
@@ -134,8 +134,7 @@ def dropout(call: Call) -> Law:
     law = call.identity()
     if not (call["train"] or call["training"]):
         return law
-    random = Block(Cause.RANDOM, "draws at random: it is in training mode")
-    return Law(law.links, blocks=tuple((d, random) for d in range(len(call.shape))))
+    return Law(law.links, blocks=drawn(len(call.shape)))
 
 
 @on_slab("aten::copy")

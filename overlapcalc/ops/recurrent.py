@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..index import IndexMap
 from .call import Call
-from .law import DimRead, Law, Link, whole
+from .law import DimRead, Law, Link, drawn, whole
 from .registry import rule
 
 
@@ -28,4 +28,5 @@ def recurrent(call: Call) -> Law:
             )
     places = [p for name in ("hx", "cx") for p in call.place(name, {1: last})]
     places += [*call.place("input", {batch: last}), *call.place("params")]
-    return Law(tuple(links), places=tuple(places))
+    random = call["train"] and call["dropout"]
+    return Law(tuple(links), blocks=drawn(len(call.shape)) if random else (), places=tuple(places))
