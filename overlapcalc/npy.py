@@ -54,7 +54,7 @@ class NpyFile:
         split = max(split - 1, 0)
         length = prod(map(len, spans[split:])) * self.dtype.itemsize
         starts = sum(span.start * step for span, step in zip(spans, self._steps, strict=True)) + self._begins
-        data = memoryview(values.reshape(-1).view(numpy.uint8))
+        data = values.reshape(-1).view(numpy.uint8).data
         inner = [range(0, len(span) * step, step) for span, step in zip(spans[:split], self._steps, strict=False)]
         for i, offsets in enumerate(itertools.product(*inner)):
             self._put(data[i * length : (i + 1) * length], starts + sum(offsets))
