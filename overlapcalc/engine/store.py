@@ -91,12 +91,9 @@ def _tensor(part: Any) -> Tensor:
 
     part = numpy.asarray(part)
     if part.dtype.kind == "V" and isinstance(found := getattr(torch, part.dtype.name, None), torch.dtype):
-        raw = numpy.ascontiguousarray(part).view(f"u{part.dtype.itemsize}")  # bfloat16 and the like, by ml_dtypes
-        return torch.tensor(raw).view(found).reshape(part.shape)
-    part = part.astype(part.dtype.newbyteorder("="), copy=False)
-    if any(step < 0 for step in part.strides):
-        part = part.copy()  # torch knows no steps backward
-    return torch.tensor(part)
+        raw = numpy.array(part, order="C").view(f"u{part.dtype.itemsize}")  # bfloat16 and the like, by ml_dtypes
+        return torch.from_numpy(raw).view(found)
+    return torch.from_numpy(numpy.array(part, part.dtype.newbyteorder("="), order="C"))
 
 
 def write(store: Any, place: Sequence[slice], result: Tensor) -> None:

@@ -18,6 +18,8 @@ from .apart import is_plain
 from .store import Image, read, write
 
 CPU = torch.device("cpu")
+FEW = 1 << 10
+"""So many samples are looked at first, next to nothing beside a block; then twice as many, until some tell."""
 
 
 class Witness:
@@ -29,6 +31,20 @@ class Witness:
 
     def write(self, place: Sequence[slice], result: Tensor) -> None:
         """Put a block where it belongs. Raises InputError."""
+        if not self._images:
+            write(self._store, place, result)
+            return
+        whole = [slice(*part.indices(n)) for part, n in zip(place, self._store.shape, strict=True)]
+        d = max(range(result.dim()), key=lambda d: result.shape[d])
+        begins, length = 0, max(FEW * result.shape[d] // result.numel(), 1)
+        while begins < result.shape[d]:
+            n = min(length if self._images else result.shape[d], result.shape[d] - begins)
+            start = whole[d].start + begins
+            part = [*whole[:d], slice(start, start + n), *whole[d + 1 :]]
+            self._watched(part, result.narrow(d, begins, n))
+            begins, length = begins + n, 2 * length
+
+    def _watched(self, place: Sequence[slice], result: Tensor) -> None:
         old = self._seen(self._store, place) if self._images else None
         if old is None:
             write(self._store, place, result)
@@ -56,7 +72,8 @@ class Witness:
         if any(part.start >= part.stop for part in cut):
             return None
         try:
-            return read(image, cut, CPU).clone()
+            part = read(image, cut, CPU)
+            return part.clone() if isinstance(image, Tensor) else part
         except InputError:
             return None
 
