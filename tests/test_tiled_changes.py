@@ -207,7 +207,7 @@ def test_a_change_is_seen(name, monkeypatch):
 TRIED = ("the data of a buffer", "an entry of a dict", "a hook of a layer", "a global", "a function of torch")
 
 
-@pytest.mark.parametrize("name", (*TRIED, "weights", "a parametrization"))
+@pytest.mark.parametrize("name", [*TRIED, "weights", "a parametrization"])
 def test_a_changed_net_runs_as_it_is_now(name, monkeypatch):
     made, net = changed(name, monkeypatch, tiled)
     assert torch.allclose(made(IMAGE), whole(net), atol=1e-6)

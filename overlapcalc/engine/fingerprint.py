@@ -11,17 +11,19 @@ import array
 import ctypes
 import hashlib
 import operator
-import sys
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
 from functools import cache, partial
 from pathlib import PurePath
-from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from .code import installed, library, names_in
 
 MOST_VALUES = 200_000
 """More than this is not walked: the net counts as changed, so that it is traced anew at every call."""
@@ -149,7 +151,7 @@ class _Walk:
                 self.value(value)
 
     def _parameter(self, p: Tensor | None) -> None:
-        if p is None or isinstance(p, nn.parameter.UninitializedTensorMixin):
+        if p is None or is_lazy(p):
             self.values.append(None)
             return
         self.values += (type(p), p.shape, p.dtype, p.device, p.requires_grad)
@@ -186,7 +188,7 @@ class _Walk:
         """Its code, and what that refers to: its closure, its globals, and what it names of modules. Functions of
         installed packages are not followed into others."""
         self.things.append(function.__code__)
-        if _library(function.__module__):
+        if library(function.__module__):
             return
         for part in (function.__defaults__, function.__kwdefaults__, function.__dict__):
             if part:
@@ -196,8 +198,8 @@ class _Walk:
                 self.value(cell.cell_contents)
             except ValueError:
                 self.values.append(None)  # empty
-        names, space = _names(function.__code__), function.__globals__
-        follow = not _installed(function.__code__.co_filename)
+        names, space = names_in(function.__code__), function.__globals__
+        follow = not installed(function.__code__.co_filename)
         for name in names:
             if name in space:
                 self._named(name, space[name], names, follow)
@@ -214,7 +216,7 @@ class _Walk:
         inside = vars(value)
         for inner in names:
             if inner in inside:
-                known = _library(value.__name__)
+                known = library(value.__name__)
                 if known and not isinstance(inside[inner], ModuleType):
                     self.things.append(inside[inner])
                 elif not known:
@@ -227,7 +229,7 @@ class _Walk:
             if id(base) in self._classes or base.__module__ == "builtins":
                 continue
             self._classes[id(base)] = base
-            whole = not _library(base.__module__)
+            whole = not library(base.__module__)
             for name, value in list(vars(base).items()):
                 if whole and name not in _OF_CLASSES:
                     self._member(value)
@@ -283,31 +285,9 @@ def _held(value: Any) -> Iterator[tuple[str, Any]]:
 
 
 @cache
-def _library(module: str | None) -> bool:
-    """Whether code belongs to Python, torch or numpy, which is taken for what it is."""
-    top = (module or "").partition(".")[0]
-    return top in ("torch", "numpy", "overlapcalc") or (top in sys.stdlib_module_names and top != "__main__")
-
-
-@cache
 def _opaque(module: str) -> bool:
     """Whether objects of a module count by being the same, whatever they hold."""
     return module.partition(".")[0] in OPAQUE
-
-
-@cache
-def _installed(file: str) -> bool:
-    return "/site-packages/" in file or "/dist-packages/" in file
-
-
-@cache
-def _names(code: CodeType) -> tuple[str, ...]:
-    """All names that code mentions, and that of the functions inside it."""
-    found = dict.fromkeys(code.co_names)
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            found |= dict.fromkeys(_names(constant))
-    return tuple(found)
 
 
 @cache

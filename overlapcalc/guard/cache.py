@@ -22,9 +22,10 @@ import torch
 
 from ..collector import paused
 from .digests import Digests, digest_of, digest_of_text, write_text
+from .hearing import watching
 from .isolation import PACKAGE, installed
 from .pins import Pins, still
-from .reads import Seen, watching
+from .reads import Seen
 
 __all__ = ["NAME", "Cache", "Seen", "question_of", "surroundings", "watching"]
 NAME = ".overlapcalc_cache"

@@ -13,7 +13,6 @@ import pathlib
 import re
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import PurePath
 from types import FunctionType
 from typing import Any
 
@@ -22,7 +21,8 @@ import torch
 Note = Callable[[str, str], None]
 """Kind of a pin, and its name."""
 
-QUESTIONS = ("stat", "lstat", "readlink", "access")
+LONGEST = 4096
+QUESTIONS = ("stat", "lstat", "readlink", "access", "open")
 PLACES = ("getcwd", "getcwdb")
 OPENING = re.compile(
     r"File(Reader|Store)$|^import_ir_module|_from_file$|^_load_|file_format|extra_files|^AOTIModel|read_file$"
@@ -38,31 +38,47 @@ IMPORT_SYSTEM = frozenset({"posix", "nt", "_frozen_importlib", "_frozen_importli
 def watched(note: Note) -> Iterator[None]:
     """Inside, every door tells `note` of what goes through."""
     doors = _doors(note)
-    kept = [(holder, name, value) for holder, name, value in _places(doors)]
-    sets = [s for s in (os.supports_dir_fd, os.supports_fd, os.supports_follow_symlinks, os.supports_effective_ids)]
-    variables = dict(vars(_Environ))
-    added = [(s, doors[id(f)][1]) for s in sets for f in list(s) if id(f) in doors]
+    kept = list(_places(doors))
     for holder, name, value in kept:
         _put(holder, name, doors[id(value)][1])
+    sets = (os.supports_dir_fd, os.supports_fd, os.supports_follow_symlinks, os.supports_effective_ids)
+    added = [(functions, doors[id(f)][1]) for functions in sets for f in list(functions) if id(f) in doors]
     for functions, door in added:
         functions.add(door)
-    _Environ.__getitem__ = _named(variables["__getitem__"], note)
-    _Environ.__iter__ = _whole(variables["__iter__"], note)
-    from_file = vars(torch.UntypedStorage).get("from_file")
-    torch.UntypedStorage.from_file = staticmethod(_opening(torch.UntypedStorage.from_file, note))  # type: ignore[method-assign]
     try:
-        yield
+        with _environment(note), _storages(note):
+            yield
     finally:
-        if from_file is None:
-            del torch.UntypedStorage.from_file
-        else:
-            torch.UntypedStorage.from_file = from_file
-        _Environ.__getitem__, _Environ.__iter__ = variables["__getitem__"], variables["__iter__"]
         for functions, door in added:
             functions.discard(door)
         for holder, name, value in kept:
             if getattr(holder, name, None) is doors[id(value)][1]:  # else somebody else put something there
                 _put(holder, name, value)
+
+
+@contextlib.contextmanager
+def _environment(note: Note) -> Iterator[None]:
+    named, whole = _Environ.__getitem__, _Environ.__iter__
+    _Environ.__getitem__, _Environ.__iter__ = _named(named, note), _whole(whole, note)
+    try:
+        yield
+    finally:
+        _Environ.__getitem__, _Environ.__iter__ = named, whole
+
+
+@contextlib.contextmanager
+def _storages(note: Note) -> Iterator[None]:
+    """`from_file` belongs to a class of C++, which lets nobody in; a class of Python inherits it."""
+    storage: Any = torch.UntypedStorage
+    before = vars(storage).get("from_file")
+    storage.from_file = staticmethod(_opening(storage.from_file, note))
+    try:
+        yield
+    finally:
+        if before is None:
+            del storage.from_file
+        else:
+            storage.from_file = before
 
 
 _Environ: Any = type(os.environ)
@@ -121,15 +137,30 @@ def _put(holder: Any, name: str, value: Any) -> None:
 
 
 def _asking(door: Any, note: Note) -> Any:
+    kind = "file" if door is os.open else "look"
+
     @functools.wraps(door)
     def asked(path: Any, *arguments: Any, **named: Any) -> Any:
+        directory = named.get("dir_fd")
         for text in _texts(path):
-            note("look", text or ".")
-        if named.get("dir_fd") is not None:
-            note("unseen", "a path relative to an open directory")
+            if isinstance(directory, int) and not os.path.isabs(text):
+                note(kind, os.path.join(place_of(directory), text))
+            elif kind == "look":  # Python audits the others
+                note(kind, text)
         return door(path, *arguments, **named)
 
     return asked
+
+
+def place_of(handle: int) -> str:
+    """The path of an open directory; one that is nowhere where the system does not say."""
+    try:
+        return _readlink(f"/proc/self/fd/{handle}")
+    except OSError:
+        return "/an open directory"
+
+
+_readlink = os.readlink  # not the one that is watched
 
 
 def _here(door: Any, note: Note) -> Any:
@@ -152,7 +183,7 @@ def _opening(door: Any, note: Note) -> Any:
     if isinstance(door, type):
         with contextlib.suppress(TypeError):  # some classes have no heirs
 
-            class Watched(door):  # type: ignore[misc, valid-type]
+            class Watched(door):  # type: ignore[misc]
                 def __init__(self, *arguments: Any, **named: Any) -> None:
                     noted(arguments, named)
                     super().__init__(*arguments, **named)
@@ -187,12 +218,8 @@ def _whole(door: Any, note: Note) -> Any:
 
 
 def _texts(path: Any) -> Iterator[str]:
-    if isinstance(path, PurePath) or hasattr(path, "__fspath__"):
-        path = os.fspath(path)
-    if (
-        isinstance(path, (str, bytes))
-        and path
-        and len(path) < 4096
-        and (b"\0" if isinstance(path, bytes) else "\0") not in path
-    ):  # type: ignore[operator]
-        yield os.fsdecode(path)
+    """The path that an argument is, if it is one."""
+    with contextlib.suppress(TypeError, ValueError):
+        text = os.fsdecode(path)
+        if 0 < len(text) < LONGEST and "\0" not in text:
+            yield text

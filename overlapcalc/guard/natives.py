@@ -46,7 +46,7 @@ class Library(NamedTuple):
 
 
 def loaded() -> frozenset[str] | None:
-    """The files that are mapped as code; None where the system does not say. A file that is gone says so in its name."""
+    """The files that are mapped as code; None where the system does not say. A file that is gone says so."""
     try:
         lines = MAPS.read_text(errors="surrogateescape").splitlines()
     except OSError:
@@ -92,7 +92,9 @@ def mentioned(files: Iterable[str], sources: Iterable[str]) -> frozenset[str]:
             (owners if file in wanted else packages).setdefault(name.partition(".")[0], set()).add(file)
     names = {name for name in {*owners, *packages} if name not in TRUSTED and name not in sys.stdlib_module_names}
     pattern = re.compile(rb"\b(" + b"|".join(re.escape(name).encode() for name in sorted(names)) + rb")\b")
-    waiting, met, found = list(sources), set(), set()
+    waiting = list(sources)
+    met: set[str] = set()
+    found: set[str] = set()
     while waiting and owners:
         file = waiting.pop()
         for name in _words(file, pattern) - met:
@@ -133,7 +135,7 @@ def trusted(file: str) -> bool:
         return False
     place = Path(os.path.realpath(file))
     if any(place.is_relative_to(root) for root in _python()):
-        return ("site-packages" not in place.parts and "dist-packages" not in place.parts) or _of_trusted(place)
+        return not {"site-packages", "dist-packages"} & set(place.parts) or _of_trusted(place)
     return _of_trusted(place)
 
 

@@ -7,24 +7,19 @@ every library.
 
 from __future__ import annotations
 
-import contextlib
 import os
-import stat
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 from . import natives
 from .bytecode import other_bytecode, source_of
-from .callers import INSTALLED, OURS, PROJECT, TORCH, caller
-from .digests import TICK, Digests, Mark, changed_at, mark_of
-from .doors import watched
+from .digests import TICK, Digests, Mark, changed_at
 from .isolation import installed
+from .marks import START, mark_at, open_files, young
 from .pins import Pins, pinned
+from .quiet import unheard
 
 UNPINNED = tuple(
     word.encode()
@@ -39,31 +34,6 @@ UNPINNED = tuple(
     )
 )  # fmt: skip
 """What a source says that asks for what no open file holds, or opens one past Python. Most of it is watched, too."""
-UNSEEN = frozenset({
-    "subprocess.Popen", "os.system", "os.posix_spawn", "os.spawn", "os.exec", "os.fork", "os.forkpty", "pty.spawn",
-    "os.startfile", "socket.connect", "socket.bind", "socket.sendto", "socket.getaddrinfo", "socket.gethostbyname",
-    "socket.gethostbyaddr", "socket.gethostname", "urllib.Request", "sqlite3.connect", "ctypes.dlsym",
-    "ctypes.dlsym/handle", "builtins.input",
-})  # fmt: skip
-"""What Python audits when somebody is asked who reads what we do not see, or answers what no file holds."""
-LISTING = frozenset({"os.listdir", "os.scandir"})
-
-OF_NO_MODEL = frozenset({"cwd"})
-"""What torch asks for and makes nothing of but names of files."""
-
-
-def _process_start() -> int:
-    """When this process started, in nanoseconds; when this module was loaded where the system does not say."""
-    now = time.time_ns()
-    try:
-        ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
-        running = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
-        return now - int(running * 1e9) - TICK
-    except (OSError, ValueError, IndexError, AttributeError):
-        return now
-
-
-START = _process_start()
 _ever: dict[str, Mark | None] = {}
 """Files that were opened while any model was looked at, as they were then: packages are imported once."""
 
@@ -96,26 +66,26 @@ class Seen:
         self._since = time.time_ns() - TICK
         self._asked = Asked()
         self._marks: dict[str, Mark | None] = {}
-        self._before = natives.loaded(), natives.mapped() | _open_files()
+        self._before = natives.loaded(), natives.mapped() | open_files()
         self._parts: tuple[Asked, dict[str, str]] | None = None
         self.unseen = ""
 
     def opened(self, path: str) -> None:
         """A file is opened, or looked for in vain."""
-        self.note("file", path, self._asked)
+        self.note("file", path)
 
-    def note(self, kind: str, name: str, into: Asked) -> None:
+    def note(self, kind: str, name: str, *, shared: bool = False) -> None:
         """A relative path stays one: from another working directory it leads to another file."""
         if kind == "unseen":
             self.refuse(name)
             return
         if kind in ("file", "look", "list") and not os.path.isabs(name) and os.getcwd() != self._here:
             name = os.path.abspath(name)
-        into.add(kind, name)
+        (_shared if shared else self._asked).add(kind, name)
         for place in {name, source_of(name)} if kind == "file" else ():
             place = os.path.abspath(place)
             if place not in self._marks:
-                self._marks[place] = _young(place)
+                self._marks[place] = young(place)
             _ever.setdefault(place, self._marks[place])
 
     def refuse(self, why: str) -> None:
@@ -124,7 +94,7 @@ class Seen:
 
     def settle(self) -> None:
         """Note what is loaded, while the model's modules are still there, and whether anything may be unseen."""
-        with _unheard():
+        with unheard():
             try:
                 self._settle()
             except (UnseenError, OSError) as error:  # a file that is gone by now pins nothing
@@ -146,17 +116,17 @@ class Seen:
         for file in self._natives():
             everything.add("file", file)
         for file in sorted(everything.names.pop("file", ())):
-            for place in filter(None, (source_of(file), other_bytecode(file))):
-                self._check(place)
-                everything.add("file", place)
-                if place.endswith(".py"):
-                    everything.add("modules", os.path.dirname(os.path.abspath(place)))
+            for read in filter(None, (source_of(file), other_bytecode(file))):
+                self._check(read)
+                everything.add("file", read)
+                if read.endswith(".py"):
+                    everything.add("modules", os.path.dirname(os.path.abspath(read)))
         self._parts = everything, self._environment
 
     def _check(self, path: str) -> None:
         """Raises UnseenError where a file may not be what it was when it was read, or says more than its bytes."""
         place = os.path.abspath(path)
-        now = _mark(place)
+        now = mark_at(place)
         first = self._marks.get(place, now)
         if first != now:
             raise UnseenError(f"{path} was written while it was read")
@@ -189,15 +159,15 @@ class Seen:
         if gone is not None:
             raise UnseenError(f"{gone} was replaced while it was loaded")
         for file in now - before:
-            _ever.setdefault(os.path.abspath(file), _mark(file))
-            if (mark := _mark(file)) is not None and changed_at(mark) >= self._since:
+            _ever.setdefault(os.path.abspath(file), mark_at(file))
+            if (mark := mark_at(file)) is not None and changed_at(mark) >= self._since:
                 raise UnseenError(f"{file} was written while it was loaded")
-        foreign = frozenset(file for file in now if not natives.trusted(file))
-        asked_for = (foreign & _loaded) | natives.mentioned(foreign - _loaded, self._sources())
+        strange = frozenset(file for file in now if not natives.trusted(file))
+        asked_for = (strange & _loaded) | natives.mentioned(strange - _loaded, self._sources())
         free = natives.openers(asked_for, now)
         if free:
             raise UnseenError(f"{free[0]} opens files by itself")
-        return set(now) | ((natives.mapped() | _open_files()) - data)
+        return set(now) | ((natives.mapped() | open_files()) - data)
 
     def _sources(self) -> list[str]:
         """The modules that this model brought along."""
@@ -222,41 +192,6 @@ class Seen:
         return found
 
 
-def _young(place: str) -> Mark | None:
-    """The mark of a file that is about to be read. Where it was written just now, a little later: what is written
-    after that has another time."""
-    mark = _mark(place)
-    while mark is not None and 0 <= time.time_ns() - changed_at(mark) < TICK:
-        time.sleep(0.002)
-        mark = _mark(place)
-    return mark
-
-
-def _mark(place: str) -> Mark | None:
-    try:
-        status = _stat(place)
-        whole = not stat.S_ISDIR(status.st_mode)  # what is in a directory is asked for otherwise
-        return mark_of(status) if whole else (status.st_dev, status.st_ino, 0, 0, 0)
-    except (OSError, ValueError):
-        return None
-
-
-_stat = os.stat  # not the door that is watched
-_readlink = os.readlink
-
-
-def _open_files() -> frozenset[str]:
-    """Files that are open now; none where the system does not say."""
-    found = set()
-    with contextlib.suppress(OSError):
-        for handle in os.listdir("/proc/self/fd"):
-            with contextlib.suppress(OSError):
-                place = _readlink(f"/proc/self/fd/{handle}")
-                if os.path.isfile(place):
-                    found.add(place)
-    return frozenset(found)
-
-
 def _module_files() -> Iterator[str]:
     for name, module in list(sys.modules.items()):
         place = name != "__main__" and getattr(module, "__dict__", {}).get("__file__")
@@ -273,97 +208,3 @@ def _searched() -> list[Path]:
 
 _loaded: set[str] = set()
 """Libraries that models brought along."""
-_watching: list[Seen] = []
-
-
-class _Busy(threading.local):
-    """Whether this thread is at work for the guard itself."""
-
-    now = False
-
-
-_busy = _Busy()
-
-
-@contextlib.contextmanager
-def _unheard() -> Iterator[None]:
-    """What we read ourselves is no matter of the model."""
-    before, _busy.now = _busy.now, True
-    try:
-        yield
-    finally:
-        _busy.now = before
-
-
-def _heard(event: str, arguments: tuple[Any, ...]) -> None:
-    """Python's audit hook. It does nothing while nobody watches, and nothing for what it does itself."""
-    if (
-        not _watching
-        or _busy.now
-        or (event != "open" and event not in UNSEEN and event not in LISTING and event != "ctypes.dlopen")
-    ):
-        return
-    if event == "open":
-        path, _, flags = arguments
-        made = isinstance(flags, int) and (flags & os.O_WRONLY or (flags & os.O_TRUNC) or (flags & os.O_EXCL))
-        if not made:
-            _note("file", path, depth=2)
-    elif event in LISTING:
-        _note("list", _listed(arguments[0]), depth=2)
-    elif event == "ctypes.dlopen":
-        _note("file", arguments[0], depth=2)
-    else:
-        _note("unseen", event, depth=2)
-
-
-def _listed(directory: Any) -> Any:
-    """The path of a directory that is listed, which may be open already."""
-    if not isinstance(directory, int):
-        return directory or "."
-    try:
-        return _readlink(f"/proc/self/fd/{directory}")
-    except OSError:
-        return "an open directory"
-
-
-def _note(kind: str, name: Any, *, depth: int = 2) -> None:
-    if not _watching or _busy.now or not isinstance(name, (str, bytes)):
-        return
-    with _unheard():
-        _noted(kind, os.fsdecode(name), sys._getframe(depth))
-
-
-def _noted(kind: str, name: str, frame: FrameType) -> None:
-    who = caller(frame)
-    if who.lines or (who.finder and kind == "list") or (who.nearest == OURS and kind != "file"):
-        return
-    if who.nearest == TORCH and (kind in OF_NO_MODEL or name.startswith(("/proc/", "/sys/", "/dev/"))):
-        return
-    if kind == "unseen" and name.startswith("ctypes") and who.nearest not in (PROJECT, INSTALLED):
-        return
-    seen = _watching[-1]
-    seen.note(kind, name, _shared if who.shared else seen._asked)
-
-
-_listening = False
-
-
-def _listen() -> None:
-    """Python lets no audit hook go, so there is one."""
-    global _listening
-    if not _listening:
-        sys.addaudithook(_heard)
-        _listening = True
-
-
-@contextlib.contextmanager
-def watching(base: Path) -> Iterator[Seen]:
-    """What is read inside, by a model that is configured in `base`."""
-    _listen()
-    seen = Seen(base)
-    with watched(_note):
-        _watching.append(seen)
-        try:
-            yield seen
-        finally:
-            _watching.remove(seen)
