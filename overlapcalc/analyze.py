@@ -65,7 +65,7 @@ def analyze(
     wanted = asked_axes(axes, shapes, layouts)
     source, verified_at = tracer.source(shapes)
     if isinstance(model, nn.Module):
-        source = replace(source, typed=partial(_typed, weakref.ref(model), shapes, dtypes, layouts))
+        source = replace(source, typed=partial(_typed, weakref.ref(model), shapes, dtypes, layouts, source))
     graph = source.net.graph
     return Analysis(
         Named({name: graph[name].shape for name in graph.inputs}),
@@ -82,15 +82,26 @@ def _typed(
     shapes: Shapes,
     dtypes: Sequence[torch.dtype],
     layouts: Sequence[str],
+    source: Source,
     name: str,
+    calls: Runnable,
 ) -> Source:
-    """A net with its weights and its floating inputs in another type. Raises TraceError where it does not run in it."""
+    """A net with its weights and its floating inputs in another type. Raises TraceError where it does not run in it.
+
+    calls: those in its own type, whose `source` holds as it is where the calls of the other type are the same.
+    """
     found = model()
     if found is None:
         raise TraceError("the model is gone; keep it as long as it is traced")
     dtype = getattr(torch, name)
     other = [dtype if t.is_floating_point else t for t in dtypes]
-    return _Tracer(*_of_module(found, other, layouts, dtype)).source(shapes)[0]
+    tracer = _Tracer(*_of_module(found, other, layouts, dtype))
+    there = tracer.runnable(shapes)
+    if not there.resamples and [(n, c.target) for n, c in there.calls.items()] == [
+        (n, c.target) for n, c in calls.calls.items()
+    ]:
+        return replace(source, runnable=lambda at: there if at == shapes else tracer.runnable(at))
+    return tracer.source(shapes)[0]
 
 
 def _of_module(
@@ -152,7 +163,7 @@ class _Tracer:
     def __init__(
         self, lower: Callable[[Shapes], Graph], footprint: Held, runnable: Callable[[Shapes], Runnable]
     ) -> None:
-        self._lower, self._runnable = lower, runnable
+        self._lower, self.runnable = lower, runnable
         self._footprint = lru_cache(maxsize=None)(footprint)
         self._failed: dict[Shapes, TraceError] = {}
         self._keep(self._graph)
@@ -173,7 +184,7 @@ class _Tracer:
         def cut(outputs: tuple[tuple[str, str], ...]) -> tuple[Source, Shapes | None]:
             return self._up_to(outputs, net.traced).source(shapes)
 
-        return Source(net, retrace, cut, self._footprint, self._runnable), verified_at
+        return Source(net, retrace, cut, self._footprint, self.runnable), verified_at
 
     def _up_to(self, outputs: tuple[tuple[str, str], ...], like: Graph) -> _Tracer:
         """The tracer of the same net up to other outputs: the whole is traced, the rest dropped, names kept."""

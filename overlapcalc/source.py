@@ -41,7 +41,8 @@ class Source:
     cut: the same net up to other outputs, pairs (name shown, node), and the shapes at which it was verified.
     footprint: what a run of the whole net holds; it runs on shapes alone. runnable: its calls at these input shapes,
     to be run one by one (trace/runnable.py). typed: the same net traced in another floating type, "float64" say, at the
-    same shapes: constants that it makes in the type of its input are then of that type.
+    same shapes, where its calls in its own type are known: constants that it makes in the type of its input are then of
+    that type.
     """
 
     net: Propagation
@@ -49,7 +50,7 @@ class Source:
     cut: Callable[[tuple[tuple[str, str], ...]], tuple[Source, tuple[tuple[int, ...], ...] | None]]
     footprint: Held
     runnable: Callable[[tuple[tuple[int, ...], ...]], Any]
-    typed: Callable[[str], Source] | None = None
+    typed: Callable[[str, Any], Source] | None = None
 
     def output_node(self, shown: str) -> str:
         """The node behind the name of an output."""

@@ -62,7 +62,7 @@ class Nets:
         if same or self.traced.typed is None or not type_matters(calls):
             return self.traced
         try:
-            found = self.traced.typed(_name(dtype))
+            found = self.traced.typed(_name(dtype), calls)
         except TraceError:
             return self.traced
         found = replace(found, runnable=lru_cache(maxsize=None)(found.runnable))

@@ -58,16 +58,20 @@ class Runnable:
     weights: Mapping[str, tuple[tuple[int, ...], torch.dtype]]
     types: Sequence[torch.dtype]
 
+    @property
+    def resamples(self) -> bool:
+        """Whether a call takes samples at positions that torch computes in their type."""
+        return any("upsample" in str(call.target) for call in self.calls.values())
+
 
 def type_matters(runnable: Runnable) -> bool:
     """Whether a trace in another floating type may be another net: one that casts, makes constants of a type, or
     resamples at positions that torch computes in the type of the samples."""
-    return any(map(_of_a_type, runnable.calls.values())) or any(isinstance(p, Tensor) for p in runnable.places.values())
+    made = any(isinstance(place, Tensor) for place in runnable.places.values())
+    return made or runnable.resamples or any(map(_of_a_type, runnable.calls.values()))
 
 
 def _of_a_type(call: Invocation) -> bool:
-    if "upsample" in str(call.target):
-        return True
     waiting, seen = list(call.values.values()), set[FxNode]()
     while waiting:
         value = waiting.pop()
