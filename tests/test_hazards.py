@@ -17,7 +17,7 @@ from overlapcalc.ops import registry
 from overlapcalc.testing.hazards.hazard import RECIPES, drawn
 from overlapcalc.testing.nets import Call
 
-NETS = 4
+NETS = 3
 FAMILY = pytest.mark.parametrize("family", kit.HAZARDS)
 
 
