@@ -75,7 +75,7 @@ def read(image: Image, place: Sequence[slice], like: torch.device) -> Tensor:
     try:
         part = image[tuple(place)]
         copied = part.clone() if isinstance(part, Tensor) else _tensor(part)
-    except (OverlapcalcError, MemoryError):
+    except (OverlapcalcError, MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # whatever a library raises
         raise InputError(f"an image cannot be read at {_text(place)}: {_reason(error)}") from error
@@ -106,7 +106,7 @@ def write(store: Any, place: Sequence[slice], result: Tensor) -> None:
         result = result.detach().cpu().resolve_conj().resolve_neg()
         narrow = result.is_floating_point() and result.dtype.itemsize <= 2 and result.dtype is not torch.float16
         store[tuple(place)] = (result.float() if narrow else result).numpy()  # numpy has no bfloat16
-    except (OverlapcalcError, MemoryError):
+    except (OverlapcalcError, MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # a full disk, a library's own
         raise InputError(f"out cannot be written at {_text(place)}: {_reason(error)}") from error
