@@ -186,7 +186,7 @@ def test_what_was_not_reached_is_said():
 
 
 def test_an_ordinary_net_is_not_moved(monkeypatch):
-    monkeypatch.setattr(spread, "_settled", None)  # would fail
+    monkeypatch.setattr(spread, "settled", None)  # would fail
     net = nn.Sequential(conv(3), nn.ReLU(), conv(3))
     v = oc.verify(net, (1, 3, 20, 24), axes="H")
     assert v.proved
