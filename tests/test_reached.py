@@ -186,7 +186,7 @@ def test_what_was_not_reached_is_said():
 
 
 def test_an_ordinary_net_is_not_moved(monkeypatch):
-    monkeypatch.setattr(spread, "_settled", None)  # would fail
+    monkeypatch.setattr(spread, "settled", None)  # would fail
     net = nn.Sequential(conv(3), nn.ReLU(), conv(3))
     v = oc.verify(net, (1, 3, 20, 24), axes="H")
     assert v.proved
@@ -202,5 +202,28 @@ def test_an_operand_that_overflows_is_left_alone():
 
 def test_a_threshold_that_float32_cannot_hold():
     v = oc.verify(Does(lambda net, x: torch.where(x > 1e300, x, net.a(x)), a=conv(3)), (1, 3, 20, 24), axes="H")
+    assert v.proved
+    assert not v.not_reached
+
+
+class Labelled(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.table, self.a = nn.Embedding(7, 3), conv(3)
+
+    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
+        return torch.where((labels == 5)[:, None], self.a(x), self.table(labels).permute(0, 3, 1, 2) * x)
+
+
+def test_labels_that_are_all_the_same_are_no_samples():
+    """Neither refuted, though nothing changes without one of them, nor taken for tried."""
+    x, layout = torch.randn(1, 3, 20, 12), ["NCHW", "NHW"]
+    v = oc.verify(Labelled(), [x, torch.zeros(1, 20, 12, dtype=torch.long)], axes="H", layout=layout)
+    assert v.proved
+    assert "not of labels, whose whole numbers are all the same" in v["minimality"].reason
+    assert [place.op for place in v.not_reached] == ["aten::eq", "aten::embedding"]
+    labels = torch.randint(7, (1, 20, 12), generator=torch.Generator().manual_seed(0))
+    v = oc.verify(Labelled(), [x, labels], axes="H", layout=layout)
     assert v.proved
     assert not v.not_reached

@@ -76,6 +76,9 @@ def dependency(subject: Subject) -> Proof:
                 )
                 break
     what = "blocks at every border and corner and inside, everything outside their reads replaced"
+    flat = _untried(subject.inputs)
+    if flat:
+        what += f"; not in {', '.join(flat)}, whose whole numbers are all the same"
     return Proof.of("dependency", what, checks, failures)
 
 
@@ -85,7 +88,10 @@ def minimality(subject: Subject) -> Proof:
     failures, checks, bounds = list[str](), 0, 0
     plain = subject.run(subject.inputs)
     others: list[tuple[Run, Outputs]] = []
+    flat = _untried(subject.inputs)
     for pair in subject.analysis.pairs:
+        if pair.input in flat:
+            continue
         for axis, strip in plan.strips.items():
             if axis not in pair.axes or axis not in plan.labels[pair.output]:
                 continue
@@ -120,9 +126,19 @@ def minimality(subject: Subject) -> Proof:
                         f"without the {word} sample"
                     )
     what = "without the first or the last sample of what a block reads, its outputs change"
+    if flat:
+        what += f"; not of {', '.join(flat)}, whose whole numbers are all the same"
     if bounds:
         what += f"; {bounds} sides are bounds, not claimed to be minimal"
     return Proof.of("minimality", what, checks, failures)
+
+
+def _untried(inputs: Mapping[str, Tensor]) -> list[str]:
+    """Inputs that cannot be replaced by other samples of their own: indices that point to one place, say."""
+    return [
+        name for name, x in inputs.items()
+        if not (x.is_floating_point() or x.is_complex()) and bool((x == x.flatten()[0]).all())
+    ]  # fmt: skip
 
 
 def _changes(
