@@ -16,6 +16,7 @@ from pathlib import Path
 from ..collector import paused
 from . import natives
 from .bytecode import other_bytecode, source_of
+from .callers import INSTALLED, PROJECT, kind_of
 from .digests import TICK, Digests, Mark, changed_at
 from .isolation import installed
 from .marks import START, mark_at, open_files, young
@@ -173,8 +174,8 @@ class Seen:
         return set(now) | ((natives.mapped() | open_files()) - data)
 
     def _sources(self) -> list[str]:
-        """The modules that this model brought along."""
-        return [place for place in self._marks if place.endswith(".py")]
+        """The modules that this model brought along, those of Python and torch apart."""
+        return [place for place in self._marks if place.endswith(".py") and kind_of(place) in (PROJECT, INSTALLED)]
 
     def files(self) -> frozenset[str]:
         """What is pinned by its bytes."""
