@@ -68,10 +68,13 @@ class Cache:
         if seen.unseen:
             return
         self._digests.look_again()
-        self._digests.announce(seen.files())
-        pins = seen.pinned(self._digests)
-        if pins is None:
-            return
+        with paused():
+            self._digests.announce(seen.files())
+            pins = seen.pinned(self._digests)
+            if pins is not None:
+                self._write(question, outcome, pins)
+
+    def _write(self, question: Any, outcome: Any, pins: Pins) -> None:
         own, packages = _parted(pins)
         listed = json.dumps(packages, sort_keys=True)
         name = digest_of_text(listed)
@@ -127,9 +130,13 @@ def surroundings() -> Mapping[str, Any]:
     return {
         "overlapcalc": own.hexdigest(),
         "python": [sys.version, sys.flags.optimize],
-        "machine": [sys.platform, platform.machine(), torch.cuda.is_available()],
+        "machine": [sys.platform, platform.machine(), torch.cuda.is_available(), *_processor()],
         "installed": hashlib.sha256("\n".join(found).encode()).hexdigest(),
     }
+
+
+def _processor() -> list[Any]:
+    return [torch.backends.cpu.get_cpu_capability(), os.cpu_count(), torch.get_num_threads()]
 
 
 def question_of(root: Path, table: Mapping[str, Any]) -> Any:

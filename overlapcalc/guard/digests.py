@@ -19,6 +19,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from .isolation import installed
+
 Mark = tuple[int, int, int, int, int]
 """Device, inode, size, and both times in nanoseconds: equal marks mean equal bytes."""
 TICK = 20_000_000
@@ -66,9 +68,10 @@ class Digests:
         self._news = False
 
     def look_again(self) -> None:
-        """From now on, ask the system anew where paths lead and what lies there."""
+        """From now on, ask the system anew where paths lead and what lies there; packages apart, of which one check
+        asks once (see Seen)."""
         self._folders.clear()
-        self._met.clear()
+        self._met = {path: known for path, known in self._met.items() if installed(path)}
 
     def real(self, path: str) -> tuple[str, os.stat_result | None]:
         """Where a path leads, links followed, and what lies there; None where nothing does."""

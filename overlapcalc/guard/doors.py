@@ -18,6 +18,8 @@ from typing import Any
 
 import torch
 
+from .quiet import busy
+
 Note = Callable[[str, str], None]
 """Kind of a pin, and its name."""
 
@@ -29,9 +31,6 @@ OPENING = re.compile(
 )
 """Names of functions of torch._C that open a file."""
 NOT_OPENING = re.compile("buffer|bytes|^_load_mobile_module$")
-IMPORT_SYSTEM = frozenset({"posix", "nt", "_frozen_importlib", "_frozen_importlib_external", "importlib._bootstrap",
-                           "importlib._bootstrap_external"})  # fmt: skip
-"""Python's own search for modules asks at every place; what it finds is pinned otherwise."""
 
 
 @contextlib.contextmanager
@@ -119,7 +118,7 @@ def _places(doors: Doors) -> Iterator[tuple[Any, str, Any]]:
     """Wherever a module knows a door by a name."""
     accessor: Any = getattr(pathlib, "_NormalAccessor", None)  # of Python 3.10
     for name, module in [*sys.modules.items(), ("pathlib.accessor", accessor)]:
-        if name in IMPORT_SYSTEM or name.startswith("overlapcalc.guard"):
+        if name.startswith("overlapcalc.guard"):
             continue
         for key, value in list(getattr(module, "__dict__", {}).items()):
             known = doors.get(id(value))
@@ -142,7 +141,7 @@ def _asking(door: Any, note: Note) -> Any:
     @functools.wraps(door)
     def asked(path: Any, *arguments: Any, **named: Any) -> Any:
         directory = named.get("dir_fd")
-        for text in _texts(path):
+        for text in () if busy.now else _texts(path):
             if isinstance(directory, int) and not os.path.isabs(text):
                 note(kind, os.path.join(place_of(directory), text))
             elif kind == "look":  # Python audits the others

@@ -19,7 +19,7 @@ UNSEEN = frozenset({
     "subprocess.Popen", "os.system", "os.posix_spawn", "os.spawn", "os.exec", "os.fork", "os.forkpty", "pty.spawn",
     "os.startfile", "socket.connect", "socket.bind", "socket.sendto", "socket.getaddrinfo", "socket.gethostbyname",
     "socket.gethostbyaddr", "socket.gethostname", "urllib.Request", "sqlite3.connect", "ctypes.dlsym",
-    "ctypes.dlsym/handle", "builtins.input",
+    "ctypes.dlsym/handle", "builtins.input", "os.getxattr", "os.listxattr",
 })  # fmt: skip
 """What Python audits when somebody is asked who reads what we do not see, or answers what no file holds."""
 LISTING = frozenset({"os.listdir", "os.scandir"})
@@ -59,7 +59,7 @@ def _note(kind: str, name: Any, *, depth: int = 2) -> None:
 
 def _noted(kind: str, name: str, frame: FrameType) -> None:
     who = caller(frame)
-    if who.lines or (who.finder and kind == "list") or (who.nearest == OURS and kind != "file"):
+    if who.lines or (who.finder and kind != "file" and kind != "unseen") or (who.nearest == OURS and kind != "file"):
         return
     if who.nearest == TORCH and (kind in OF_NO_MODEL or name.startswith(("/proc/", "/sys/", "/dev/"))):
         return

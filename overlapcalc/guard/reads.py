@@ -13,8 +13,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..collector import paused
 from . import natives
 from .bytecode import other_bytecode, source_of
+from .callers import INSTALLED, PROJECT, kind_of
 from .digests import TICK, Digests, Mark, changed_at
 from .isolation import installed
 from .marks import START, mark_at, open_files, young
@@ -30,7 +32,7 @@ UNPINNED = tuple(
         "uname", "gethostname", "mmap", "socket", "urllib", "requests", "time()", "time_ns()", "datetime",
         "safetensors", "h5py", "imread", "read_image", "read_file", "jit.load", "jit import", "ctypes", "load_library",
         "BaseSettings", "omegaconf", "hydra", "getcwd", ".cwd()", "chdir", "posix.", "from posix", "dir_fd", "mtime",
-        "shared_memory", "cffi", "dbm", "shelve", "sysconf", "orig_argv",
+        "shared_memory", "cffi", "dbm", "shelve", "sysconf", "orig_argv", "stdin",
     )
 )  # fmt: skip
 """What a source says that asks for what no open file holds, or opens one past Python. Most of it is watched, too."""
@@ -94,7 +96,7 @@ class Seen:
 
     def settle(self) -> None:
         """Note what is loaded, while the model's modules are still there, and whether anything may be unseen."""
-        with unheard():
+        with unheard(), paused():
             try:
                 self._settle()
             except (UnseenError, OSError) as error:  # a file that is gone by now pins nothing
@@ -108,6 +110,8 @@ class Seen:
                     everything.add(kind, name)
         for file in _module_files():
             everything.add("file", file)
+        for folder in _packages():
+            everything.add("modules", folder)
         for place in _searched():
             everything.add("modules", str(place))
             for link in sorted(place.glob("*.pth")) if place.is_dir() else ():
@@ -170,8 +174,8 @@ class Seen:
         return set(now) | ((natives.mapped() | open_files()) - data)
 
     def _sources(self) -> list[str]:
-        """The modules that this model brought along."""
-        return [place for place in self._marks if place.endswith(".py")]
+        """The modules that this model brought along, those of Python and torch apart."""
+        return [place for place in self._marks if place.endswith(".py") and kind_of(place) in (PROJECT, INSTALLED)]
 
     def files(self) -> frozenset[str]:
         """What is pinned by its bytes."""
@@ -194,11 +198,20 @@ class Seen:
 
 def _module_files() -> Iterator[str]:
     for name, module in list(sys.modules.items()):
-        place = name != "__main__" and getattr(module, "__dict__", {}).get("__file__")
-        if isinstance(place, str):
-            place = os.path.abspath(place)
-            inside = next((str(p) for p in Path(place).parents if p.is_file()), None)  # of a zip file
-            yield inside or place
+        file = getattr(module, "__dict__", {}).get("__file__")
+        if isinstance(file, str) and name != "__main__":
+            place = os.path.abspath(file)
+            if not os.path.exists(place):  # in a zip file, say
+                place = next((str(p) for p in Path(place).parents if p.is_file()), place)
+            yield place
+
+
+def _packages() -> Iterator[str]:
+    """Where the modules of packages are looked for, those without a file of their own among them."""
+    for module in list(sys.modules.values()):
+        for place in list(getattr(module, "__dict__", {}).get("__path__") or ()):
+            if isinstance(place, str):
+                yield os.path.abspath(place)
 
 
 def _searched() -> list[Path]:
