@@ -170,7 +170,7 @@ class _Run:
         one = Reach(IndexMap.identity(), IndexMap.identity())
         reaches = tuple(one if slot[0] == node.name else NOTHING for slot in self.slots)
         texts = self.differing.get(node.name, {})  # the net gives this input back at one size, and not at another
-        here = {axis: self._obstacle(node, axis, Block(Cause.SIZE_DEPENDENT, text)) for axis, text in texts.items()}
+        here = {axis: self._obstacle(node, axis, _at_this_size(text)) for axis, text in texts.items()}
         return Value(layout, rates, Field.one(layout.cells, self._behind(reaches, here)))
 
     def coarsen(self, times: Mapping[str, int]) -> None:
@@ -356,7 +356,7 @@ class _Run:
                 elif law.by_size and not self.sizes_verified:
                     block(source, law.by_size)
                 elif source in differing:
-                    block(source, Block(Cause.SIZE_DEPENDENT, differing[source]))
+                    block(source, _at_this_size(differing[source]))
                 else:
                     steps[source] = Step(dim.reads, dim.border, dim.least)
             elif dim.source is not None and source == CELL and target not in (CELL, LOST):
@@ -420,3 +420,7 @@ class _Run:
             replace(r, via=r.via | {here[axis]}) if r and axis in here else r
             for (_, axis), r in zip(self.slots, reaches, strict=True)
         )
+
+
+def _at_this_size(text: str) -> Block:
+    return Block(Cause.SIZE_DEPENDENT, f"holds at this size only: {text}")
