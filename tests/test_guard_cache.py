@@ -47,8 +47,9 @@ class Installed(Project):
 
     def anew(self) -> None:
         """What is installed is imported anew, as in another process, which has heard of nothing."""
-        for heard in (reads._shared.names, reads._ever, reads._loaded):
-            heard.clear()
+        reads._shared.names.clear()
+        for file in [file for file in reads._ever if file.startswith(str(self.root))]:
+            del reads._ever[file]
         for name, module in list(sys.modules.items()):
             if str(getattr(module, "__file__", None) or getattr(module, "__path__", "")).find(str(self.root)) >= 0:
                 del sys.modules[name]

@@ -20,6 +20,9 @@ from typing import BinaryIO, NamedTuple
 MAPS = Path("/proc/self/maps")
 TRUSTED = ("torch", "numpy", "scipy", "triton", "nvidia", "torchvision", "safetensors", "PIL")
 """Packages that open files through Python or through doors that are watched."""
+OF_TORCH = frozenset({"sympy", "mpmath", "networkx", "jinja2", "markupsafe", "fsspec", "filelock", "setuptools",
+                      "typing_extensions", "rich", "pygments", "tomli"})  # fmt: skip
+"""What torch and we need. Whatever else they could import, for tests of their own say, is none of a model's doing."""
 UNTRUSTED = re.compile(r"^(_imagingft|_imagingcms|video_reader|_gdbm|_dbm)\b")
 """Parts of these and of Python that open files by themselves."""
 OPENERS = re.compile(
@@ -81,8 +84,8 @@ def openers(files: Iterable[str], everything: Iterable[str]) -> list[str]:
 
 
 def mentioned(files: Iterable[str], sources: Iterable[str]) -> frozenset[str]:
-    """Those of `files` that belong to a package which is named in one of the sources, or in those of such a package:
-    a package that is in memory already is loaded no more."""
+    """Those of `files` that belong to a package which one of the sources imports, or the sources of such a package: a
+    package that is in memory already is loaded no more."""
     owners: dict[str, set[str]] = {}
     packages: dict[str, set[str]] = {}
     wanted = set(files)
@@ -90,9 +93,9 @@ def mentioned(files: Iterable[str], sources: Iterable[str]) -> frozenset[str]:
         file = getattr(module, "__dict__", {}).get("__file__")
         if isinstance(file, str):
             (owners if file in wanted else packages).setdefault(name.partition(".")[0], set()).add(file)
-    names = {name for name in {*owners, *packages} if name not in TRUSTED and name not in sys.stdlib_module_names}
+    names = {name for name in {*owners, *packages} if name not in OF_TORCH.union(TRUSTED, sys.stdlib_module_names)}
     pattern = re.compile(rb"\b(" + b"|".join(re.escape(name).encode() for name in sorted(names)) + rb")\b")
-    waiting = list(sources)
+    waiting = [source for source in sources if not OF_TORCH & set(Path(source).parts)]
     met: set[str] = set()
     found: set[str] = set()
     while waiting and owners:
@@ -105,10 +108,15 @@ def mentioned(files: Iterable[str], sources: Iterable[str]) -> frozenset[str]:
 
 
 def _words(file: str, pattern: re.Pattern[bytes]) -> set[str]:
+    """The words of a pattern in lines that import something."""
     try:
-        return {word.decode() for word in pattern.findall(Path(file).read_bytes())}
+        lines = IMPORTS.findall(Path(file).read_bytes())
     except OSError:
         return set()
+    return {word.decode() for line in lines for word in pattern.findall(line)}
+
+
+IMPORTS = re.compile(rb"^.*\bimport\b.*$|^.*(?:import_module|__import__|find_spec|load_module).*$", re.MULTILINE)
 
 
 def _closure(files: Iterable[str], names: dict[str, str]) -> Iterator[str]:
