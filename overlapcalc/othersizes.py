@@ -38,9 +38,10 @@ MOST_SIGHTS = 3
 
 
 class Comparison(NamedTuple):
-    """A net against itself at a larger size: its shapes there, what differs (None: it does not run there), and the net
-    with its views as the larger image shows them."""
+    """A net against itself at another size: by how many steps along each axis, its shapes there, what differs (None: it
+    does not run there), and the net with its views as that size shows them."""
 
+    times: Mapping[str, int]
     larger: Shapes
     found: Differing | None
     net: Propagation
@@ -69,9 +70,9 @@ class OtherSizes:
                 continue
             if not seen.found:
                 return (again(coarser=near) if multiple > 1 else net), seen.larger
-            differing, larger = self._blamed(net, near, seen)
+            differing = self._blamed(net, seen)
             if not differing:
-                return (again(coarser=near) if multiple > 1 else net), larger
+                return (again(coarser=near) if multiple > 1 else net), seen.larger
             periodic = self._period(net, near, {axis for at in differing.values() for axis in at})
             if isinstance(periodic, Propagation) and sights:
                 return self.settled(periodic, sights - 1)
@@ -110,7 +111,7 @@ class OtherSizes:
         try:
             large = self._plain(larger)
         except OverlapcalcError:
-            return Comparison(larger, None, net)
+            return Comparison(times, larger, None, net)
         with paused():
             found = differences(net, large, moved)
         views = views_of(large, net.traced) if found else {}
@@ -118,10 +119,10 @@ class OtherSizes:
             seen = propagate(net.traced, names=net.names, views=views)
             there = stretch(seen, larger)
             if there is not None and not differences(seen, large, there):
-                return Comparison(larger, {}, seen)
-        return Comparison(larger, found, net)
+                return Comparison(times, larger, {}, seen)
+        return Comparison(times, larger, found, net)
 
-    def _blamed(self, net: Propagation, near: Mapping[str, int], seen: Comparison) -> tuple[Differing, Shapes]:
+    def _blamed(self, net: Propagation, seen: Comparison) -> Differing:
         """What differs, each axis grown for itself; and once more on top of all the others.
 
         Alone is not enough: a net that looks at the smaller side differs only where both grow.
@@ -130,8 +131,8 @@ class OtherSizes:
         axes = _axes(net)
         found = {axis for at in seen.found.values() for axis in at}
         if len(axes) == 1:
-            return seen.found, seen.larger
-        away = far(net, near) or skewed(near)
+            return seen.found
+        away = seen.times
         out: Differing = {}
         for axis in axes:
             if axis not in found:
@@ -143,7 +144,7 @@ class OtherSizes:
                 alone = {name: {axis: at[axis]} for name, at in seen.found.items() if axis in at}
             for name, texts in alone.items():
                 out.setdefault(name, {}).update(texts)
-        return out, seen.larger
+        return out
 
     def _on_top(self, net: Propagation, axis: str, away: Mapping[str, int]) -> Differing | None:
         """Nothing, if the net also means the same where an axis grows on top of all the others; else None."""

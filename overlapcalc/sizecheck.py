@@ -246,7 +246,8 @@ def _same_constant(x: Constant, y: Constant, long: set[int]) -> bool:
         return False
     (s,) = restless  # it differs from place to place: is what is there at both sizes the same?
     rows = [c.rows[s] if s < len(c.rows) else () for c in (x, y)]
-    return bool(rows[0]) and rows[0] == rows[1][: len(rows[0])]
+    both = min(map(len, rows))
+    return both > 0 and rows[0][:both] == rows[1][:both]
 
 
 def _plain(value: Any, place: Mapping[str, int]) -> Any:
