@@ -17,7 +17,7 @@ from overlapcalc.ops import registry
 from overlapcalc.testing.hazards.hazard import RECIPES, drawn
 from overlapcalc.testing.nets import Call
 
-NETS = 3
+NETS = 2
 FAMILY = pytest.mark.parametrize("family", kit.HAZARDS)
 
 
