@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from math import prod
+from math import log, prod
 from typing import NamedTuple
 
 from .collector import paused
@@ -73,7 +73,7 @@ class OtherSizes:
             differing = self._blamed(net, seen)
             if not differing:
                 return (again(coarser=near) if multiple > 1 else net), seen.larger
-            periodic = self._period(net, near, {axis for at in differing.values() for axis in at})
+            periodic = self._period(net, near, {axis for at in differing.values() for axis in at}, seen)
             if isinstance(periodic, Propagation) and sights:
                 return self.settled(periodic, sights - 1)
             if isinstance(periodic, dict):
@@ -167,28 +167,42 @@ class OtherSizes:
                 return False
         return True
 
-    def _unrolled(self, net: Propagation, times: Mapping[str, int]) -> bool:
+    def _unrolled(self, net: Propagation, seen: Comparison) -> bool:
         """Whether the net has the more operators the larger the image is: a loop over samples, never periodic."""
         counts = [len(net.graph.order)]
         for k in (1, 2):
-            larger, _ = grow(net, {axis: k * steps for axis, steps in skewed(times).items()})
+            larger, _ = grow(net, {axis: k * steps for axis, steps in seen.times.items()})
             try:
                 counts.append(len(self._graph(larger).order))
             except TraceError:
                 return False
-        return counts[0] < counts[1] < counts[2]
+            if counts[-1] <= counts[-2]:
+                return False
+        return True
+
+    def _too_large(self, net: Propagation, seen: Comparison, shapes: Shapes) -> bool:
+        """Whether the net, or a constant that it makes, would take too much there, if it goes on growing as it did."""
+        here, there, then = (prod(samples(net.graph, s)) for s in (_shapes(net), seen.larger, shapes))
+        if then > MOST_SAMPLES:
+            return True
+        try:
+            small, large = _most(net.graph), _most(self._graph(seen.larger))
+        except TraceError:
+            return False
+        power = log(large / small) / log(there / here) if 0 < small < large and here < there else 0.0
+        return bool(large * (then / there) ** power > MOST_VALUES)
 
     def _period(
-        self, net: Propagation, times: Mapping[str, int], axes: set[str]
+        self, net: Propagation, times: Mapping[str, int], axes: set[str], met: Comparison
     ) -> dict[str, int] | Propagation | None:
         """The smallest numbers of steps along `axes` after which the net means the same, if there are any; or the net
         with its views seen otherwise, which has another grid."""
-        if self._unrolled(net, times):
+        if self._unrolled(net, met):
             return None
         for most in PERIODS:
             found = {**times, **dict.fromkeys(axes, most)}
             larger, _ = grow(net, skewed(found))
-            if prod(samples(net.graph, larger)) > MOST_SAMPLES:
+            if self._too_large(net, met, larger):
                 continue
             seen = [self._compared(net, grown) for grown in (skewed(found), found)]
             if any(c.found != {} for c in seen):
@@ -228,8 +242,12 @@ def far(net: Propagation, near: Mapping[str, int], *, shrink: bool = False) -> d
     if shrink:
         return found
     before, after = (prod(samples(net.graph, shapes)) for shapes in (_shapes(net), grow(net, found)[0]))
-    most = max((prod(c.shape) for node in net.graph for _, c in constants_at(node.args) if c.made), default=0)
-    return found if most * (after / before) ** 2 <= MOST_VALUES else {}
+    return found if _most(net.graph) * (after / before) ** 2 <= MOST_VALUES else {}
+
+
+def _most(graph: Graph) -> int:
+    """The number of values of the largest constant that the net makes, perhaps from the image's size."""
+    return max((prod(c.shape) for node in graph for _, c in constants_at(node.args) if c.made), default=0)
 
 
 def _shapes(net: Propagation) -> Shapes:

@@ -229,3 +229,20 @@ def test_a_net_that_fails_on_a_tile_is_one_error():
 
     with pytest.raises(oc.OverlapcalcError, match="fails on a tile"):
         oc.run(Fn(fixed), torch.randn(1, 3, 16, 16), block=5, schedule="crop")
+
+
+def stacked(x: Tensor) -> Tensor:
+    return torch.stack([x * k for k in range(x.shape[2] // 4)]).sum(0)
+
+
+def masked_by_rows(x: Tensor) -> Tensor:
+    """Attention over rows, with a mask of W x H x H."""
+    t = x[0].permute(2, 1, 0)
+    mask = torch.full((x.shape[3], x.shape[2], x.shape[2]), float(x.shape[2]), dtype=x.dtype)
+    return F.scaled_dot_product_attention(t, t, t, attn_mask=mask).permute(2, 1, 0)[None]
+
+
+@pytest.mark.parametrize("function", [stacked, masked_by_rows])
+def test_no_period_is_looked_for_where_that_would_take_too_much(function):
+    """A loop over every fourth row, and constants that grow faster than the image."""
+    assert never_wrong(net(function), (1, 2, 20, 19)) == "W"
