@@ -56,5 +56,5 @@ def differing_axes(source: Source, net: Propagation, cuts: Mapping[str, Cut]) ->
     moved = {
         name: samples_lost(net, twin, cuts) for name, twin in zip(small.graph.order, net.graph.order, strict=False)
     }
-    found = {axis for axes in differences(small, net, moved).values() for axis in axes}
+    found = {axis for axes in differences(small, net, moved, refused_in=net).values() for axis in axes}
     return frozenset(found & set(cuts))

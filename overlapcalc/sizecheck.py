@@ -23,13 +23,16 @@ Moved = Mapping[str, Mapping[str, int]]
 """Node -> axis -> by how many samples a net that is the same everywhere makes its tensor longer."""
 
 
-def differences(small: Propagation, large: Propagation, moved: Moved) -> Differing:
+def differences(
+    small: Propagation, large: Propagation, moved: Moved, *, refused_in: Propagation | None = None
+) -> Differing:
     """What differs between the net at its size and at a larger one, and along which axes that forbids blocks.
 
     Everything is compared: operators and what they read, arguments, constants, the length of every dimension. What
     differs may follow from any of the axes that are longer there, so it stands against all of them, but for those along
-    which the tensor is refused already.
+    which the tensor is refused already, in `refused_in`: the one of the two whose answer is asked for, `small` if absent.
     """
+    asked = refused_in or small
     grown = {axis for axes in moved.values() for axis, n in axes.items() if n}
     ops = [[(_kind(n), n.result) for n in p.graph] for p in (small, large)]
     place = [{name: i for i, name in enumerate(p.graph.order)} for p in (small, large)]
@@ -41,7 +44,7 @@ def differences(small: Propagation, large: Propagation, moved: Moved) -> Differi
     out: Differing = {}
     passed: set[tuple[str, str]] = set()
     marked: set[tuple[str, str]] = set()
-    for a, b in zip(small.graph, large.graph, strict=True):
+    for a, b, here in zip(small.graph, large.graph, asked.graph.order, strict=True):
         if a.op == "input":
             continue
         texts = []
@@ -53,7 +56,7 @@ def differences(small: Propagation, large: Propagation, moved: Moved) -> Differi
                 passed.add((a.name, axis))
         texts += [*_scalars(a, b, place[0], place[1]), *_constants(small, a, b, grown), *_cells(small, large, a, b)]
         if texts:
-            for axis in grown - _refused(small, a.name):
+            for axis in grown - _refused(asked, here):
                 if not _only_passes_on(small, a, axis, marked):
                     for name in _where_met(small, a.name, axis):
                         out.setdefault(name, {}).setdefault(axis, texts[0])

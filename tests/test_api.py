@@ -337,7 +337,7 @@ OBSTACLES = [
     ("linear over space", nn.Linear(16, 16), "global"),
     ("select", lambda x: x[:, :, 3], "selection"),
     ("LSTM", lambda x: LSTM(x.mean(2).permute(2, 0, 1))[0].permute(1, 2, 0).unsqueeze(2) + x, "global"),
-    ("a loop over columns", lambda x: torch.stack([x[..., i].tanh() for i in range(x.shape[3])], 3), "size-dependent"),
+    ("a loop over columns", lambda x: torch.stack([x[..., i].tanh() for i in range(x.shape[3])], 3), "selection"),
     ("written rows", lambda x: _written_rows(x), "absolute-position"),
 ]  # fmt: skip
 

@@ -163,4 +163,4 @@ def test_a_kernel_of_which_one_value_follows_from_the_size(change):
         assert a.blocking_free
         assert a["H"].context.before == SIDE // 2
     else:
-        assert {(o.axis, o.cause) for o in a.obstacles} == {("H", "size-dependent"), ("W", "size-dependent")}
+        assert {(o.axis, o.cause) for o in a.obstacles} == {("H", "size-dependent")}

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from blockwise import contexts, errors, made
+from blockwise import contexts, errors, made, never_wrong
 
 import overlapcalc as oc
 from overlapcalc.ops import find, full_name, op_name
@@ -403,7 +403,6 @@ ANSWERED = {
     by_indices: {"H": (-1, 5), "W": (2, 2)},
     beyond_the_end: {"H": (1, 1), "W": (-2, 4)},
     channels_by_indices: {"H": (2, 2), "W": (2, 2)},
-    by_sections: {"H": (-4, 8), "W": (2, 2)},
     by_sizes: {"H": (0, 4), "W": (2, 2)},
     unsafe_by_sizes: {"H": (2, 2), "W": (2, 2)},
     squeezed_by_nothing: {"H": (1, 1), "W": (1, 1)},
@@ -418,6 +417,11 @@ def test_blocks_are_the_whole(function):
     net, x = made(function)
     assert contexts(net, x) == ANSWERED[function]
     assert max(errors(net, x).values()) <= 1e-12
+
+
+def test_a_third_of_the_rows_begins_elsewhere_at_another_size():
+    net, x = made(by_sections)
+    assert never_wrong(net, x.shape) == "W"
 
 
 def test_bits_of_another_width_keep_to_the_grid():

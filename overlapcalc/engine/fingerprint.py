@@ -21,6 +21,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import _disable_current_modes
 from torch.nn.parameter import is_lazy
 
 from .code import installed, library, names_in
@@ -66,9 +67,10 @@ def fingerprint(model: nn.Module) -> Fingerprint | None:
     """Of a module as it is now; None where it is too much to be looked at."""
     walk = _Walk()
     try:
-        walk.settings()
-        walk.value(model)
-        walk.finish()
+        with _disable_current_modes():  # what is done here is none of the caller's business
+            walk.settings()
+            walk.value(model)
+            walk.finish()
     except (TooMuchError, RecursionError):
         return None
     return Fingerprint(walk.values, walk.things)

@@ -365,7 +365,7 @@ class SlabCall:
         function = run_of(self.node.op)
         try:
             found: Tensor = self.plain() if function is None else function(self)
-        except (torch.OutOfMemoryError, MemoryError, OverlapcalcError):
+        except (torch.OutOfMemoryError, MemoryError, OverlapcalcError, AssertionError):
             raise
         except Exception as error:
             raise self.none(

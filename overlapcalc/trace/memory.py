@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.fx import Node as FxNode
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 from ..errors import TraceError
 
@@ -119,7 +119,7 @@ def found(node: FxNode, device: str = "meta") -> Hidden | None:
         kwargs = dict(torch.fx.map_arg(node.kwargs, lambda n: twins[n] if n in twins else _number(n.meta["val"])))
         if kwargs.get("device") is not None:
             kwargs["device"] = torch.device(device)
-        with watch:
+        with _disable_current_modes(), watch:  # a caller that counts operations is not to count these
             result = node.target(*args, **kwargs)  # type: ignore[operator]
     except Exception:  # it looks at data, or has no such kernel
         twins = {n: n.meta["val"] for n in operands}
