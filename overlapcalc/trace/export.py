@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import _disable_current_modes
 
 from ..errors import TraceError
 from ..ops import find
@@ -186,7 +187,8 @@ def quiet() -> Iterator[None]:
             log.setLevel(logging.CRITICAL + 1)
         with warnings.catch_warnings(), contextlib.redirect_stdout(sink), contextlib.redirect_stderr(sink):
             warnings.simplefilter("ignore")
-            yield
+            with _disable_current_modes():  # a caller that counts operations is not to count these
+                yield
     finally:
         for log, level in zip(loggers, levels, strict=True):
             log.setLevel(level)
