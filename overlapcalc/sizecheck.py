@@ -30,7 +30,7 @@ def differences(
 
     Everything is compared: operators and what they read, arguments, constants, the length of every dimension. What
     differs may follow from any of the axes that are longer there, so it stands against all of them, but for those along
-    which the tensor is refused already in `refused_in`, the one of the two whose answer is asked for, `small` unless said.
+    which the tensor is refused already in `refused_in`, the one of the two whose answer is asked for (else `small`).
     """
     asked = refused_in or small
     grown = {axis for axes in moved.values() for axis, n in axes.items() if n}
