@@ -174,6 +174,12 @@ def whole(source: int, target: int | None, what: str, cause: Cause = Cause.GLOBA
     return DimRead(source, target, None, block=Block(cause, what))
 
 
+def anywhere(operand: int, dims_in: int, dims_out: int, why: Block) -> Link:
+    """Every output sample may read any sample of an operand."""
+    dims = [DimRead(s, None, None, block=why) for s in range(dims_in)]
+    return Link(operand, (*dims, *(DimRead(None, t) for t in range(dims_out))), exact=False)
+
+
 def drawn(ndim: int) -> tuple[tuple[int, Block], ...]:
     """What a law blocks that draws at random, along whichever dimension."""
     return tuple((d, Block(Cause.RANDOM, "draws at random: it is in training mode")) for d in range(ndim))

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..graph import Constant
 from .call import Call
-from .law import Block, Cause, DimRead, Law, Link, Place
+from .law import Block, Cause, Law, Link, Place, anywhere
 
 At = tuple[str, int | None]
 """An argument that is a constant; the item of one that is a list."""
@@ -34,12 +34,11 @@ def linked(law: Law, call: Call) -> Law:
     said = {link.operand for link in law.links}
     said |= {k for name in law.unread if (k := call.position(name)) is not None}
     rest = [k for k in range(len(call.shapes)) if k not in said]
-    return replace(law, links=(*law.links, *(_anywhere(call, k) for k in rest))) if rest else law
+    return replace(law, links=(*law.links, *(_all_of(call, k) for k in rest))) if rest else law
 
 
-def _anywhere(call: Call, operand: int) -> Link:
-    dims = [DimRead(s, None, None, block=UNSAID) for s in range(len(call.shapes[operand]))]
-    return Link(operand, (*dims, *(DimRead(None, t) for t in range(len(call.shape)))), exact=False)
+def _all_of(call: Call, operand: int) -> Link:
+    return anywhere(operand, len(call.shapes[operand]), len(call.shape), UNSAID)
 
 
 UNSAID = Block(Cause.GLOBAL, "reads an operand of which its rule says nothing, so perhaps all of it")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..graph import Constant
 from ..index import IndexMap
+from . import law
 from .call import Call
 from .law import Block, Cause, DimRead, Law, Link, keep
 from .registry import rule
@@ -38,9 +39,8 @@ def _listed(call: Call, of: str, d: int, index: object) -> DimRead | None:
 
 
 def _all_of(call: Call, operand: int) -> Link:
-    """Every output sample may read any sample of an operand."""
-    dims = [DimRead(s, None, None, block=DATA_DEPENDENT) for s in range(len(call.shapes[operand]))]
-    return Link(operand, (*dims, *(DimRead(None, t) for t in range(len(call.shape)))), exact=False)
+    """Which samples are read depends on data."""
+    return law.anywhere(operand, len(call.shapes[operand]), len(call.shape), DATA_DEPENDENT)
 
 
 @rule("aten::index", "aten::_unsafe_index", shown=False)
