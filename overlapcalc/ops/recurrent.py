@@ -20,7 +20,8 @@ def recurrent(call: Call) -> Law:
         features = whole(2, 2, "mixes all positions of the axis")
         if k == call.position("input"):
             dims = [whole(time, None if states else time, along), DimRead(batch, last, IndexMap.identity()), features]
-            links.append(Link(k, (*dims, DimRead(None, 0)) if states else tuple(dims)))
+            # a step reads no further than to where its direction has come: a bound, unless it is the last one
+            links.append(Link(k, (*dims, DimRead(None, 0)) if states else tuple(dims), exact=states))
         elif len(shape) == 3:  # an initial state: (layers, batch, features)
             at, other = (1, 0) if states else (batch, time)
             links.append(

@@ -17,6 +17,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from ..errors import TraceError
 from ..ops import find
+from .composites import decomposed
 from .inplace import made_functional, made_open, without_dropout
 from .memory import SharedMemoryError
 from .naming import operator_name
@@ -63,7 +64,7 @@ def functional(program: ExportedProgram) -> ExportedProgram:
         module.recompile()
     if not apart and _functional(program):
         return program
-    return program.run_decompositions(_composites(program, apart))
+    return decomposed(program, apart)
 
 
 def refuse_shared_state(program: ExportedProgram, shared: Iterable[Collection[str]]) -> None:
@@ -112,25 +113,11 @@ def _functional(program: ExportedProgram) -> bool:
             continue
         if schema is None or schema.is_mutable:
             return False
+        if not node.all_input_nodes or (not node.users and node.meta.get("val") is None):
+            continue  # a constant (arange, say), or an assertion: nobody asks for its rule
         if find(operator_name(node.target)) is None and torch.Tag.pointwise not in node.target.tags:
             return False
     return True
-
-
-def _composites(program: ExportedProgram, apart: Collection[Any]) -> dict[Any, Any]:
-    """How to take apart composite operators without a rule (meshgrid, say), and those named. Others stay whole."""
-    unknown = {
-        node.target
-        for node in program.graph.nodes
-        if isinstance(node.target, torch._ops.OpOverload) and find(operator_name(node.target)) is None
-    }.union(apart)
-    key = torch._C.DispatchKey.CompositeImplicitAutograd
-    made: Any = getattr(torch.export, "default_decompositions", dict)()
-    return {
-        op: made[op]
-        for op in unknown
-        if op.has_kernel_for_dispatch_key(key) and op in made and not op._schema.name.startswith("aten::linalg_")
-    }
 
 
 DROPOUTS = (
