@@ -19,6 +19,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--overlapcalc"):
-        from overlapcalc.pytest_plugin import Guard
+        from overlapcalc.guard.pytest_plugin import Guard
 
         config.pluginmanager.register(Guard(config), "overlapcalc-guard")

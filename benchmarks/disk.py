@@ -28,7 +28,7 @@ import torch
 import overlapcalc as oc
 from benchmarks.page import table
 from benchmarks.tilingpage import MIB, machine, versions
-from overlapcalc.spec import load
+from overlapcalc.io.spec import load
 
 ROOT = Path(__file__).resolve().parent.parent
 GIB = 1 << 30

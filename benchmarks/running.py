@@ -26,8 +26,8 @@ import overlapcalc as oc
 from benchmarks.page import table
 from benchmarks.weights import enliven, noise
 from benchmarks.zoofile import load
-from overlapcalc.proofs.result import PROVED
-from overlapcalc.proofs.schedules import exact_twin
+from overlapcalc.prove.against_whole import exact_twin
+from overlapcalc.prove.result import PROVED
 
 TOLERANCE, MUCH = 1e-12, 1e-10
 SCHEDULES = ("crop", "trim", "stream")

@@ -1,9 +1,15 @@
 """overlapcalc: how much context each block of an image needs so that a CNN can run block by block, exactly."""
 
-from .analysis import Analysis, AxisGrid, Pair
-from .analyze import analyze
-from .axis import AxisAnalysis
+from .algebra.index_map import IndexMap, Span
+from .analysis.analysis import Analysis, AxisGrid, Pair
+from .analysis.analyze import analyze
+from .analysis.axis import AxisAnalysis
+from .analysis.explain import Contribution, Explanation
+from .analysis.local import LocalAxis
+from .analysis.measures import Sides
 from .engine import Block, NoSlabError, WrongTileError
+from .engine.plan import plan
+from .engine.run import Tiled, blocks, run, tiled
 from .errors import (
     AmbiguousPair,
     InputError,
@@ -14,20 +20,14 @@ from .errors import (
     UnforeseenError,
     UnknownOperatorError,
 )
-from .explain import Contribution, Explanation
 from .guard import Check, Checked, check, lock
-from .index import IndexMap, Span
-from .local import LocalAxis
-from .measure import Sides
 from .ops import rule, unregister
-from .plan import Memory, Plan
-from .planning import plan
-from .proofs import Figures, Proof, Verification
-from .reach import Obstacle
-from .running import Tiled, blocks, run, tiled
-from .verifying import verify
+from .planning.costs import Work
+from .planning.plan import Memory, Plan
+from .propagate.values import Obstacle
+from .prove import Figures, Proof, Verification
+from .prove.verify import verify
 from .version import __version__
-from .work import Work
 
 __all__ = [
     "AmbiguousPair",

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 import overlapcalc as oc
 from overlapcalc.engine import Machine
-from overlapcalc.planning import plan_to_run
-from overlapcalc.running import Signature, Tiled
+from overlapcalc.engine.plan import plan_to_run
+from overlapcalc.engine.run import Signature, Tiled
 
 SCHEDULES = ("crop", "trim", "stream")
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 import overlapcalc as oc
-from overlapcalc.files import load_weights, read_image
+from overlapcalc.io.files import load_weights, read_image
 
 SCHEDULES = ("crop", "trim", "stream")
 SHAPE = (1, 3, 20, 20)

@@ -144,11 +144,11 @@ def test_a_tile_one_step_shorter_gives_something_else(name, before, after):
     for slot in strip.slots:
         if (before and not slot.first) or (after and not slot.last):
             continue
-        per_step = cutter.lattice.per_step(cutter.inputs[0])
+        per_step = cutter.grid.per_step(cutter.inputs[0])
         tile = slot.tiles[0]
         shorter = x[..., tile.start + before * per_step : tile.stop - after * per_step]
         given = slot.given[0]
-        out_step = cutter.lattice.per_step(next(iter(cutter.outputs.values())))
+        out_step = cutter.grid.per_step(next(iter(cutter.outputs.values())))
         with torch.no_grad():
             y = model(shorter)
         at = slot.outputs[0].start - given.start - before * out_step
@@ -158,7 +158,7 @@ def test_a_tile_one_step_shorter_gives_something_else(name, before, after):
 
 
 def cutter_of(model: nn.Module, x: Tensor, axis: str) -> Any:
-    from overlapcalc.tiling import Cutter
+    from overlapcalc.planning.strips import Cutter
 
     return Cutter(oc.analyze(model, x)._source.net, axis)
 

@@ -19,12 +19,12 @@ from torch import Tensor, nn
 import overlapcalc as oc
 from overlapcalc.engine import Machine
 from overlapcalc.engine.slab import SlabCall
-from overlapcalc.graph import Data, Node
-from overlapcalc.ops import resize
 from overlapcalc.ops.call import Call
+from overlapcalc.ops.graph import Data, Node
 from overlapcalc.ops.law import DimRead
 from overlapcalc.ops.positions import TYPES, Step, centre, double, nearest_sample, single
-from overlapcalc.proofs.schedules import by_blocks
+from overlapcalc.ops.rules import resize
+from overlapcalc.prove.against_whole import by_blocks
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 MODES = {"nearest": "nearest", "nearest_exact": "nearest-exact", "linear": "linear"}

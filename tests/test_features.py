@@ -21,9 +21,9 @@ from test_truths import ResidualStride, UNet, g_a
 from torch import nn
 
 import overlapcalc as oc
+from overlapcalc.algebra.index_map import Spans
 from overlapcalc.cli import main
-from overlapcalc.demand import interior
-from overlapcalc.index import Spans
+from overlapcalc.propagate.backward import interior
 
 
 class Head(nn.Module):

@@ -16,8 +16,8 @@ from torch import nn
 
 import overlapcalc as oc
 from overlapcalc.report import render, to_csv, to_markdown
-from overlapcalc.report.dotted import broken, fitted
 from overlapcalc.report.fold import LONG, lines
+from overlapcalc.report.line_breaks import broken, fitted
 
 
 def chain(*layers: tuple[int, int, int]) -> nn.Sequential:

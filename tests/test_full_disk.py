@@ -20,10 +20,10 @@ from test_cli import run
 from test_lost_files import KWARGS, MODEL, ZARR, array, state
 
 import overlapcalc as oc
-from overlapcalc.complete import TEXT, Door, free_place, unfinished, write_complete
 from overlapcalc.engine.store import check_out
-from overlapcalc.files import written
-from overlapcalc.workplace import OLD, OWNER, PREFIX, clear_leftovers
+from overlapcalc.io.atomic import TEXT, Door, free_place, unfinished, write_complete
+from overlapcalc.io.files import written
+from overlapcalc.io.workplace import OLD, OWNER, PREFIX, clear_leftovers
 
 LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits and mounts as Linux has them")
 RUN = ("run", MODEL, "--kwargs", KWARGS)

@@ -20,7 +20,7 @@ from guarded import CHAIN, GLOBAL, Project, Said, entry
 
 from overlapcalc.guard import check
 from overlapcalc.guard.claims import KINDS
-from overlapcalc.report.check.github import escaped_data, escaped_property
+from overlapcalc.guard.formats.github import escaped_data, escaped_property
 
 ODD = 'od,d: 100% "q" <&> é'
 

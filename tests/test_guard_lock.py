@@ -14,11 +14,11 @@ from guarded import CHAIN, GLOBAL, HEAD, Project, entry
 from torch import nn
 
 import overlapcalc as oc
-from overlapcalc.graph import Constant, Node
-from overlapcalc.guard.compare import compare
+from overlapcalc.guard.lock_diff import compare
 from overlapcalc.guard.lockfile import VERSION, lock_text, read_lock
-from overlapcalc.guard.needs import Needs, needs_of
-from overlapcalc.guard.needs import _word as word_of
+from overlapcalc.guard.requirements import Requirements, needs_of
+from overlapcalc.guard.requirements import _word as word_of
+from overlapcalc.ops.graph import Constant, Node
 
 ROOT = Path(__file__).parent.parent
 
@@ -167,13 +167,15 @@ def test_every_figure_that_differs_is_a_change():
     for place, figures in now.places.items():
         for name in figures:
             other = {**now.places, place: {**figures, name: 97}}
-            found = compare(Needs(now.net, other, now.layers), now)
+            found = compare(Requirements(now.net, other, now.layers), now)
             assert [change.figure for change in found.changes] == [name]
     for name in now.net:
-        assert not compare(Needs({**now.net, name: "97"}, now.places, now.layers), now).same
-    assert not compare(Needs({**now.net, "blocking-free": 1}, now.places, now.layers), now).same
-    assert not compare(Needs(now.net, {}, now.layers), now).same
-    text = compare(Needs({**now.net, "zoo": "3"}, now.places, now.layers), replace(now, net={**now.net, "zoo": 3}))
+        assert not compare(Requirements({**now.net, name: "97"}, now.places, now.layers), now).same
+    assert not compare(Requirements({**now.net, "blocking-free": 1}, now.places, now.layers), now).same
+    assert not compare(Requirements(now.net, {}, now.layers), now).same
+    text = compare(
+        Requirements({**now.net, "zoo": "3"}, now.places, now.layers), replace(now, net={**now.net, "zoo": 3})
+    )
     assert str(text.changes[0]) == "zoo went from '3' to 3"
 
 
@@ -184,8 +186,10 @@ def test_a_lock_is_read_as_it_was_written(tmp_path: Path):
     """Names that TOML must quote, too."""
     net = {"blocking-free": True, "input": ("1x2", "1x3"), "size-verified": False}
     places = {("output0", "input", "W"): {"tile.before": 3, "tile.after": -2, "obstacles": ('a "b"', "c")}}
-    needs = Needs(net, places, {'od"d\\\x7f\n.layer#2': {"op": "é", "pad": [1, -2], "ceil_mode": True, "factor": 1.5}})
-    written = {'a "b".c\\d': needs, "ü": needs, "plain-name_2": Needs(net, {}, {})}
+    needs = Requirements(
+        net, places, {'od"d\\\x7f\n.layer#2': {"op": "é", "pad": [1, -2], "ceil_mode": True, "factor": 1.5}}
+    )
+    written = {'a "b".c\\d': needs, "ü": needs, "plain-name_2": Requirements(net, {}, {})}
     file = tmp_path / "overlapcalc.lock"
     file.write_bytes(lock_text(written).encode())
     assert read_lock(file) == written

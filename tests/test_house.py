@@ -1,33 +1,55 @@
-"""Imports point down only. A check that can fail: see the last test."""
+"""The house: which folders there are, which floor each lies on, and that imports point down only."""
 
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "overlapcalc"
-TORCH_FREE = (
-    "index", "cells", "pairing", "factors", "layout", "views", "graph", "unpool", "grid", "errors", "reach", "propagator", "demand",
-    "lattice", "measure", "names", "detail", "layers", "source", "axis", "analysis", "sizecheck", "cli", "version",
-    "named", "trail", "frontier", "reasons", "local", "explain", "collector", "pairing", "passing", "growth",
-    "sameness", "extent", "asked", "slabplan", "tiling", "work", "plan", "planner", "shares", "amount", "smallest", "image",
-    "othersizes",
-)  # fmt: skip
-FLOORS = ["errors", "space", "workplace", "complete", "npy", "collector", "named", "version", "amount", "index", "cells", "pairing", "factors", "layout", "graph", "unpool", "grid", "ops", "reach",
-          "passing", "views", "propagator", "demand", "lattice", "trail", "measure", "names", "detail", "layers", "frontier",
-          "reasons", "sizecheck", "source", "sameness", "axis", "local", "explain", "analysis", "extent", "tiling", "work", "plan", "asked", "slabplan", "planner", "shares",
-          "smallest", "image", "growth", "othersizes", "trace", "inputs", "analyze", "engine", "planning", "running", "saved", "spec", "guess", "twin", "proofs",
-          "verifying", "files", "guard", "report", "testing", "pytest_plugin", "cli"]  # fmt: skip
+FLOORS = {
+    "version": 1, "errors": 1, "algebra": 1,
+    "ops": 2,
+    "trace": 3, "propagate": 3,
+    "analysis": 4, "io": 4,
+    "planning": 5,
+    "engine": 6,
+    "prove": 7,
+    "guard": 8, "report": 8,
+    "testing": 9,
+    "cli": 10,
+}  # fmt: skip
+"""Of folders and of single modules. On a floor, folders import each other in one direction only."""
+TORCH_FREE = {"version", "errors", "algebra", "ops", "propagate", "planning", "report", "cli"}
+"""Neither these nor, when they are imported, what they import at once, load torch."""
+TORCH_FREE_MODULES = {"analysis": {"analyze", "inputs", "guess"}}
+"""Folders of which all but these modules are free of torch."""
+ONLY_IN = {
+    "rich": {"report", "cli"},
+    "networkx": {"ops", "propagate", "analysis"},
+    "pytest": {"guard"},
+    "hypothesis": {"testing"},
+}
+MOST_LINES = 300
 
 
-def imports(file: Path, top_only: bool = False) -> set[str]:
-    """Absolute names of imported modules; relative ones resolved."""
-    package = ["overlapcalc", *file.relative_to(PACKAGE).parts[:-1]]
-    tree = ast.parse(file.read_text())
+def modules() -> list[Path]:
+    return sorted(
+        f for f in PACKAGE.rglob("*.py") if f.name not in ("__init__.py", "__main__.py") or f.parent != PACKAGE
+    )
+
+
+def folder(file: Path) -> str:
+    return file.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def imports(file: Path) -> set[str]:
+    """Absolute names of imported modules and of what is imported from them; relative ones resolved."""
+    package = ["overlapcalc", *file.relative_to(PACKAGE).parts[:-1]] if file.is_relative_to(PACKAGE) else []
     found = set()
-    for node in tree.body if top_only else ast.walk(tree):
+    for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
             found |= {a.name for a in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -37,74 +59,68 @@ def imports(file: Path, top_only: bool = False) -> set[str]:
     return found
 
 
-def floor(name: str) -> int | None:
-    parts = name.split(".")
-    return FLOORS.index(parts[1]) if len(parts) > 1 and parts[0] == "overlapcalc" and parts[1] in FLOORS else None
+def packages(file: Path) -> set[str]:
+    """The packages of others that a file imports, anywhere in it."""
+    return {name.split(".")[0] for name in imports(file)} - {"overlapcalc"}
 
 
-def modules() -> list[Path]:
-    return [f for f in PACKAGE.rglob("*.py") if f.name not in ("__init__.py", "__main__.py") or f.parent != PACKAGE]
+def folders(file: Path) -> set[str]:
+    """The folders of ours that a file imports."""
+    return {name.split(".")[1] for name in imports(file) if name.startswith("overlapcalc.")} & set(FLOORS)
+
+
+def climbs(file: Path, home: str) -> Iterator[str]:
+    """What a file of the folder `home` imports that lies above it."""
+    for other in folders(file):
+        if FLOORS[other] > FLOORS[home]:
+            yield f"{file.name} imports {other}, which lies above {home}"
+
+
+def test_every_folder_has_a_floor_and_says_what_it_is_for():
+    entries = {p.stem for p in PACKAGE.iterdir() if not p.name.startswith("_") and p.suffix in ("", ".py")}
+    assert entries == set(FLOORS)
+    for file in PACKAGE.rglob("__init__.py"):
+        assert ast.get_docstring(ast.parse(file.read_text())), file
 
 
 @pytest.mark.parametrize("file", modules(), ids=lambda f: str(f.relative_to(PACKAGE)))
-def test_floors(file):
-    parts = file.relative_to(PACKAGE).with_suffix("").parts
-    used = imports(file)
-    if parts[0] in (*TORCH_FREE, "report", "ops"):
-        assert not any(n.split(".")[0] == "torch" for n in imports(file))
-    if parts[0] not in ("report", "cli"):
-        assert not any(n.split(".")[0] == "rich" for n in used)
-    mine = FLOORS.index(parts[0])
-    for name in used:
-        other = floor(name)
-        assert other is None or other <= mine, f"{file.name} imports {name}, which lies above it"
-    if parts[0] == "report":
-        assert not any(n.startswith(("overlapcalc.trace", "overlapcalc.analyze")) for n in used)
-    if parts[0] == "ops" and parts[-1] not in ("__init__", "call", "cost", "law", "positions", "registry", "slab"):
-        families = {f.stem for f in (PACKAGE / "ops").glob("*.py")} - {
-            "__init__",
-            "call",
-            "cost",
-            "law",
-            "positions",
-            "registry",
-            "slab",
-        }
-        for family in families - {parts[-1]}:
-            assert f"overlapcalc.ops.{family}" not in used, f"{parts[-1]} imports the family {family}"
+def test_imports_point_down(file):
+    home, used = folder(file), packages(file)
+    assert not list(climbs(file, home))
+    if home in TORCH_FREE or file.stem not in TORCH_FREE_MODULES.get(home, {file.stem}):
+        assert "torch" not in used
+    for package, homes in ONLY_IN.items():
+        assert package not in used or home in homes, f"{file.name} imports {package}"
+    assert len(file.read_text().splitlines()) <= MOST_LINES
 
 
-def test_index_is_standard_library_only():
-    assert not any(
-        n.split(".")[0] in ("torch", "networkx", "rich", "overlapcalc") for n in imports(PACKAGE / "index.py")
-    )
+def test_folders_of_one_floor_do_not_import_each_other_both_ways():
+    edges = {(folder(f), other) for f in modules() for other in folders(f)}
+    assert not {(a, b) for a, b in edges if a != b and (b, a) in edges}
 
 
-def test_nothing_but_the_plugin_imports_pytest():
-    for file in set(PACKAGE.rglob("*.py")) - {PACKAGE / "pytest_plugin.py"}:
-        assert not any(n.split(".")[0] == "pytest" for n in imports(file))
+def test_the_algebra_is_standard_library_only():
+    for file in (PACKAGE / "algebra").glob("*.py"):
+        assert not packages(file) & {"torch", "networkx", "rich", "numpy"}
+        assert folders(file) <= {"algebra"}
 
 
-def test_only_the_strategies_import_hypothesis():
-    found = {f for f in PACKAGE.rglob("*.py") if any(n.split(".")[0] == "hypothesis" for n in imports(f))}
-    assert found == {PACKAGE / "testing" / "strategies.py", PACKAGE / "testing" / "recipes.py"}
+def test_a_family_of_rules_imports_no_other_one():
+    families = {f.stem for f in (PACKAGE / "ops" / "rules").glob("*.py")} - {"__init__"}
+    for family in families:
+        used = imports(PACKAGE / "ops" / "rules" / f"{family}.py")
+        assert not {other for other in families - {family} if f"overlapcalc.ops.rules.{other}" in used}
 
 
 def test_brute_force_knows_no_law():
     """Of the package it imports nothing but errors, and what imports it is not the core."""
-    oracle = imports(PACKAGE / "testing" / "oracle.py")
-    assert {n.split(".")[1] for n in oracle if n.startswith("overlapcalc.")} == {"errors"}
-    for file in modules():
-        if PACKAGE / "testing" not in file.parents:
-            assert not any(n.startswith("overlapcalc.testing") for n in imports(file))
+    assert folders(PACKAGE / "testing" / "oracle.py") == {"errors"}
 
 
-def test_the_check_can_fail(tmp_path):
-    bad = PACKAGE / "index.py"
-    assert floor("overlapcalc.cli") > floor("overlapcalc.index")
+def test_the_checks_can_fail(tmp_path):
     fake = tmp_path / "x.py"
     fake.write_text("import torch\nfrom overlapcalc.cli import main\n")
-    found = {a.name for n in ast.parse(fake.read_text()).body if isinstance(n, ast.Import) for a in n.names}
-    assert "torch" in found
-    assert "torch" not in imports(bad)
-    assert "torch" in imports(PACKAGE / "trace" / "tracer.py")
+    assert packages(fake) == {"torch"}
+    assert list(climbs(fake, "algebra")) == ["x.py imports cli, which lies above algebra"]
+    assert not list(climbs(fake, "cli"))
+    assert "torch" in packages(PACKAGE / "trace" / "lowering.py")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from overlapcalc.index import EMPTY, IndexMap, Span, Spans
+from overlapcalc.algebra.index_map import EMPTY, IndexMap, Span, Spans
 from overlapcalc.ops.law import Border
 
 SETS = st.sets(st.integers(-6, 6), max_size=5)

@@ -13,7 +13,7 @@ from oracle import Dependency
 from torch import nn
 
 import overlapcalc as oc
-from overlapcalc.trace.inplace import made_functional, without_dropout
+from overlapcalc.trace.functionalize import made_functional, without_dropout
 
 
 def blur(x: torch.Tensor) -> torch.Tensor:

@@ -14,7 +14,7 @@ from test_cli import run
 from torch import nn
 
 import overlapcalc as oc
-from overlapcalc.complete import (
+from overlapcalc.io.atomic import (
     ANY,
     PLAIN,
     REWRITTEN,
@@ -26,7 +26,7 @@ from overlapcalc.complete import (
     unfinished,
     write_complete,
 )
-from overlapcalc.files import KINDS, written
+from overlapcalc.io.files import KINDS, written
 
 MODEL = "torch.nn:Conv2d"
 KWARGS = '{"in_channels": 3, "out_channels": 3, "kernel_size": 3, "padding": 1}'

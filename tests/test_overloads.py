@@ -16,8 +16,8 @@ import overlapcalc as oc
 from overlapcalc.ops import find, full_name, op_name
 from overlapcalc.ops.call import Call
 from overlapcalc.ops.overloads import SPOKEN_FOR
-from overlapcalc.ops.pointwise import broadcast, untagged
 from overlapcalc.ops.registry import _RULES
+from overlapcalc.ops.rules.pointwise import broadcast, untagged
 from overlapcalc.trace.naming import operator_name
 
 # ---- every overload of every operator that has a rule ---------------------------------------------------------
@@ -477,7 +477,7 @@ def test_what_torch_raises_on_the_way_names_operator_and_line(monkeypatch):
         raise ZeroDivisionError("no such luck\nand more lines")
 
     net, x = made(lambda net, x: net.a(x) * torch.ones(24, dtype=x.dtype))
-    monkeypatch.setattr("overlapcalc.trace.fold.variation_along", fails)
+    monkeypatch.setattr("overlapcalc.trace.constants.variation_along", fails)
     with pytest.raises(
         oc.TraceError, match=r"aten::mul: following it fails with ZeroDivisionError: no such luck \(at /"
     ):

@@ -19,11 +19,11 @@ import overlapcalc as oc
 from examples.codec import Codec
 from examples.superres import SuperResolver
 from examples.unet import UNet
-from overlapcalc.amount import bytes_of, bytes_text
-from overlapcalc.engine import free as free_module
-from overlapcalc.image import parsed_image, shapes_for_image
+from overlapcalc.engine import free_memory as free_module
+from overlapcalc.planning.byte_size import bytes_of, bytes_text
+from overlapcalc.planning.image_size import parsed_image, shapes_for_image
 from overlapcalc.report import render_plan
-from overlapcalc.trace.footprint import Held
+from overlapcalc.trace.peak_memory import MemoryMeter
 
 
 class Attention(nn.Module):
@@ -206,7 +206,7 @@ def test_schedules_of_calls_hold_what_the_plan_says(schedule, block):
     memory = net.plan(shape).memory
     assert memory is not None
     net(x)
-    with Held([x], kernels=False) as seen:
+    with MemoryMeter([x], kernels=False) as seen:
         net(x)
     assert seen.peak == pytest.approx(memory.activations, rel=0.15)
     assert memory.activations < held(model, shape) / 2
@@ -264,7 +264,7 @@ def test_what_is_stored_is_not_held(schedule):
     net = oc.tiled(model, schedule=schedule, block=16)
     source, out = Copied(torch.rand(shape)), np.empty(shape, np.float32)
     net(source, out=out)
-    with Held([source._image], kernels=False) as seen:
+    with MemoryMeter([source._image], kernels=False) as seen:
         net(source, out=out)
     assert seen.peak == pytest.approx(made.memory.activations, rel=0.15)
 
@@ -279,7 +279,7 @@ def test_blocks_that_fit_into_what_is_free(monkeypatch):
         (1 << 20, "stream"),
         (1 << 19, "trim"),
     ):
-        monkeypatch.setattr("overlapcalc.running.free_memory", lambda device, most=most: most)
+        monkeypatch.setattr("overlapcalc.engine.run.free_memory", lambda device, most=most: most)
         net = oc.tiled(model, schedule=schedule)
         plan = net.plan(x.shape)
         assert plan.memory is not None
@@ -289,7 +289,7 @@ def test_blocks_that_fit_into_what_is_free(monkeypatch):
             assert plan == usual
         with torch.no_grad():
             assert torch.allclose(net(x), model(x), atol=1e-5)
-    monkeypatch.setattr("overlapcalc.running.free_memory", lambda device: 100 << 10)
+    monkeypatch.setattr("overlapcalc.engine.run.free_memory", lambda device: 100 << 10)
     with pytest.raises(oc.InputError, match=r"KiB of memory are free, of which 80% are used: .*no block"):
         oc.run(model, x)
     assert oc.run(model, x, block=16).shape == x.shape  # what is asked for is done

@@ -17,7 +17,7 @@ import overlapcalc as oc
 from overlapcalc.ops import Call
 from overlapcalc.ops.law import Law, Link, keep
 from overlapcalc.ops.registry import find, kept
-from overlapcalc.proofs import spread
+from overlapcalc.prove import spread
 from overlapcalc.report.verification import render_verification, verification_json, verification_junit
 
 

@@ -13,7 +13,7 @@ from test_cli import run
 import overlapcalc as oc
 from examples.superres import SuperResolver
 from examples.unet import UNet
-from overlapcalc.files import read_image
+from overlapcalc.io.files import read_image
 
 pytest.importorskip("PIL")
 MODEL = "examples/unet.py:UNet"

@@ -269,7 +269,7 @@ def test_what_the_program_asserts_of_its_sizes_is_kept(tmp_path):
 
 
 def test_guards_are_read_and_never_run():
-    from overlapcalc.trace.sizes import _holds
+    from overlapcalc.trace.dynamic_sizes import _holds
 
     at = {"x": (1, 3, 32, 40), "d_a_0": (1, 1)}
     assert _holds("(L['x'].size()[3] % 8) == 0", at, False)

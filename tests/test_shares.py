@@ -7,7 +7,7 @@ from torch import nn
 
 import overlapcalc as oc
 from examples.unet import UNet
-from overlapcalc.shares import Fullest, fullest, spent
+from overlapcalc.planning.breakdown import Fullest, fullest, spent
 
 NETS = {
     "U-Net": (UNet, (1, 3, 32, 48)),

@@ -11,7 +11,7 @@ from test_blocks import Pyramid, apart, conv, image
 from torch import nn
 
 import overlapcalc as oc
-from overlapcalc.files import written
+from overlapcalc.io.files import written
 
 SCHEDULES = ("crop", "trim", "stream")
 

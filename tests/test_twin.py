@@ -23,7 +23,7 @@ from oracle import Dependency
 from torch import nn
 
 from overlapcalc.errors import InputError, NoTwin
-from overlapcalc.twin import PRIME, Modular, residues, twin_of
+from overlapcalc.prove.twin import PRIME, Modular, residues, twin_of
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 import overlapcalc as oc
 from overlapcalc.engine import Machine
-from overlapcalc.proofs.widened import Widened, coarsest, rounding_allowed
+from overlapcalc.prove.widened import Widened, coarsest, rounding_allowed
 
 
 def conv(i: int = 3, o: int = 3, kernel: int = 3) -> nn.Module:

@@ -18,9 +18,9 @@ import overlapcalc as oc
 from examples.codec import Codec
 from examples.superres import SuperResolver
 from examples.unet import UNet
-from overlapcalc.index import IndexMap
-from overlapcalc.named import Named
-from overlapcalc.tiling import Cutter
+from overlapcalc.algebra.index_map import IndexMap
+from overlapcalc.analysis.named import Named
+from overlapcalc.planning.strips import Cutter
 
 STRUCTURE = ("dependency", "minimality", "poisoned borders", "exact twin", "values")
 SCHEDULE = ("poisoned borders", "exact twin")

@@ -13,7 +13,7 @@ from torch import nn
 from viewed import Attention, Places, Tokens, Windows, from_depth, in_batches, to_depth
 
 import overlapcalc as oc
-from overlapcalc.factors import CELL, Layout, Part, view
+from overlapcalc.algebra.reshape import CELL, Factoring, Part, view
 
 
 def heads(x: torch.Tensor) -> torch.Tensor:
@@ -137,7 +137,7 @@ def test_layout_view_is_the_view(seed):
     while torch.Size(shape).numel() < total:
         rest = total // torch.Size(shape).numel()
         shape.append(rng.choice([d for d in range(1, rest + 1) if rest % d == 0]))
-    layout = Layout.plain([p.size for p in parts], [p.label for p in parts])
+    layout = Factoring.plain([p.size for p in parts], [p.label for p in parts])
     found = view(layout, [(range(len(parts)), range(len(shape)))], shape)
     assert [torch.Size(found.after.sizes[i] for i in found.after.places(d)).numel() for d in range(len(shape))] == shape
     if found.torn:

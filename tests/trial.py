@@ -19,8 +19,8 @@ from torch.utils._pytree import tree_leaves
 
 import overlapcalc as oc
 from overlapcalc.engine import Machine
-from overlapcalc.planner import make_plan
-from overlapcalc.proofs.schedules import by_blocks
+from overlapcalc.planning.crop import make_plan
+from overlapcalc.prove.against_whole import by_blocks
 from overlapcalc.testing import BruteForce, Net
 from overlapcalc.testing.asserts import SHORT
 

@@ -11,7 +11,7 @@ from examples.lic.coding import decode, encode
 from examples.lic.pictures import PNG, Picture, psnr, read_picture, write_picture
 from examples.lic.running import SCHEDULES, Running
 from overlapcalc import InputError, OverlapcalcError
-from overlapcalc.complete import Door, begins, complete, free_place
+from overlapcalc.io.atomic import Door, begins, complete, free_place
 
 from .checkpoint import load_coding, path_of
 from .coding import CODECS

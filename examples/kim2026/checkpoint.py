@@ -14,7 +14,7 @@ from examples.lic.coding import Coding
 from examples.lic.extra import extra
 from examples.lic.tables import Tables
 from overlapcalc import InputError
-from overlapcalc.complete import REWRITTEN, Kind, complete
+from overlapcalc.io.atomic import REWRITTEN, Kind, complete
 
 from .coding import CODECS, coding
 

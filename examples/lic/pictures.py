@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from overlapcalc import InputError
-from overlapcalc.complete import Door, begins, complete
+from overlapcalc.io.atomic import Door, begins, complete
 
 from .bitstream import MOST_PIXELS
 from .extra import extra

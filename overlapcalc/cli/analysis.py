@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from .common import EPILOG, OBSTACLE, OK, analysis_of, model_arguments, parsed_depth, write
 
 if TYPE_CHECKING:
-    from ..analysis import Analysis, Pair
+    from ..analysis.analysis import Analysis, Pair
 
 
 def add(commands: Any) -> None:

@@ -68,7 +68,7 @@ def _image_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def _plan(arguments: argparse.Namespace) -> int:
-    from ..planning import plan
+    from ..engine.plan import plan
     from ..report import plan_json, render_plan
 
     with subject_of(arguments) as subject:
@@ -88,10 +88,10 @@ def _plan(arguments: argparse.Namespace) -> int:
 
 
 def _verify(arguments: argparse.Namespace) -> int:
+    from ..engine.plan import floating_type
     from ..errors import InputError
-    from ..planning import floating_type
+    from ..prove.verify import verify
     from ..report import render_verification, verification_json, verification_junit
-    from ..verifying import verify
 
     tile: Any = None
     if arguments.tile is not None:
@@ -123,8 +123,8 @@ def _verify(arguments: argparse.Namespace) -> int:
 
 def _at_image(subject: Any, arguments: argparse.Namespace) -> Any:
     """The analysis at the size of the image that was asked for."""
-    from ..analyze import analyze
-    from ..image import parsed_image, shapes_for_image
+    from ..analysis.analyze import analyze
+    from ..planning.image_size import parsed_image, shapes_for_image
 
     found = analyze(subject.model, subject.inputs, axes=subject.axes, layout=subject.layout)
     if arguments.image is None:

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..complete import TEXT, Door, free_place, write_complete
 from ..errors import InputError, OverlapcalcError
+from ..io.atomic import TEXT, Door, free_place, write_complete
 
 if TYPE_CHECKING:  # what needs torch is imported when it is needed: --help answers at once
-    from ..analysis import Analysis
+    from ..analysis.analysis import Analysis
 
 T = TypeVar("T")
 
@@ -82,8 +82,8 @@ def subject_of(arguments: argparse.Namespace) -> Iterator[Subject]:
     shapes = [parsed_shape(text) for text in arguments.input]
     with _stdout_to_stderr(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        from ..guess import guess_inputs
-        from ..spec import load
+        from ..analysis.guess import guess_inputs
+        from ..io.spec import load
 
         model = load(arguments.spec, kwargs)
         layout, note = arguments.layout or None, ""
@@ -104,7 +104,7 @@ def _of_the_guess(message: str, shape: Any) -> bool:
 
 def analysis_of(arguments: argparse.Namespace) -> tuple[Analysis, str]:
     """The analysis that the arguments ask for, and a note on where its input shape comes from."""
-    from ..analyze import analyze
+    from ..analysis.analyze import analyze
 
     with subject_of(arguments) as subject:
         return analyze(subject.model, subject.inputs, axes=subject.axes, layout=subject.layout), subject.note

@@ -54,7 +54,7 @@ def _config_argument(command: argparse.ArgumentParser) -> None:
 
 def _check(arguments: argparse.Namespace) -> int:
     from ..guard import check
-    from ..report.check import check_annotations, check_json, check_junit, check_sarif, render_check
+    from ..guard.formats import check_annotations, check_json, check_junit, check_sarif, render_check
 
     if arguments.output:
         check_output(arguments)

@@ -35,11 +35,11 @@ def add(commands: Any) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    from ..analysis.inputs import own_type
+    from ..engine.run import tiled
     from ..errors import InputError
-    from ..files import check_written, load_weights, read_image, written
-    from ..inputs import own_type
-    from ..running import tiled
-    from ..verifying import device_of
+    from ..io.files import check_written, load_weights, read_image, written
+    from ..prove.verify import device_of
 
     if arguments.output:
         raise InputError(f"--output {arguments.output}: no report is written; the result goes where --out says")
@@ -74,8 +74,8 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _dims(model: Any) -> int | None:
     """How many dimensions an input has, where the first layer tells."""
+    from ..analysis.guess import guess_shape
     from ..errors import InputError
-    from ..guess import guess_shape
 
     try:
         return len(guess_shape(model)[0])

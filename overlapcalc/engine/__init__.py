@@ -1,8 +1,8 @@
 """Running by blocks: schedules over plans."""
 
 from .block import Block
+from .errors import WrongTileError
 from .machine import Machine
 from .slab import NoSlabError
-from .wrong import WrongTileError
 
 __all__ = ["Block", "Machine", "NoSlabError", "WrongTileError"]

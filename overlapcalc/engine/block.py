@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..index import Span
-from ..named import Named
+from ..algebra.index_map import Span
+from ..analysis.named import Named
 
 Region = Mapping[str, Span]
 """A span per axis; axes that it does not name are whole."""

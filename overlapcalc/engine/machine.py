@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from ..plan import Plan
-from ..source import Source
+from ..analysis.source import Source
+from ..planning.plan import Plan
 from ..trace.runnable import Constants, Runnable
-from .bands import streamed, trimmed
 from .block import Block
-from .crop import cropped
+from .schedules.crop import cropped
+from .schedules.stream import streamed, trimmed
 from .slab import Frame
 from .store import Image, type_of
 

@@ -11,15 +11,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..algebra.index_map import Span
+from ..algebra.reshape import Factoring
 from ..errors import OverlapcalcError
-from ..factors import Layout
-from ..graph import Constant, Data, Node
-from ..index import Span
 from ..ops import Call, find
+from ..ops.graph import Constant, Data, Node
 from ..ops.place import At, place_of
 from ..ops.positions import Rounding, double, single
 from ..ops.slab import Phase, Windows, run_of
-from ..reach import Propagation, Value
+from ..propagate.values import Propagation, TensorReads
 from ..trace.runnable import Constants, Fixed, Invocation
 
 Region = Mapping[str, Span]
@@ -34,7 +34,7 @@ class NoSlabError(OverlapcalcError):
 
 
 @dataclass(frozen=True)
-class Held:
+class SlabTensor:
     """A tensor that holds a region of a node's output; `region` has all its axes."""
 
     tensor: Tensor
@@ -56,7 +56,7 @@ class Frame:
     taps: dict[Any, Gathering] = field(default_factory=dict, repr=False)
     kernels: dict[Any, Tensor] = field(default_factory=dict, repr=False)
 
-    def value(self, node: str) -> Value:
+    def value(self, node: str) -> TensorReads:
         return self.net.values[node]
 
 
@@ -64,7 +64,12 @@ class SlabCall:
     """See ops/slab.py."""
 
     def __init__(
-        self, frame: Frame, node: Node, invocation: Invocation | None, region: Region, operands: Mapping[str, Held]
+        self,
+        frame: Frame,
+        node: Node,
+        invocation: Invocation | None,
+        region: Region,
+        operands: Mapping[str, SlabTensor],
     ) -> None:
         self.frame, self.node, self.invocation, self.region = frame, node, invocation, region
         self._operands = operands
@@ -249,7 +254,7 @@ class SlabCall:
             return Span(start, start + 1)
         return found
 
-    def _held(self, operand: str) -> Held:
+    def _held(self, operand: str) -> SlabTensor:
         """What there is of an operand. One of which nothing is read at all stands far beyond the image."""
         held = self._operands.get(operand)
         if held is not None:
@@ -257,7 +262,7 @@ class SlabCall:
         layout = self.frame.value(operand).layout
         region = {part.label: Span(FAR, FAR + 1) for part in layout.parts if part.is_axis}
         nothing = self.frame.like.sum()  # zero, and data
-        return Held(nothing.expand(extents(layout, region)), region)
+        return SlabTensor(nothing.expand(extents(layout, region)), region)
 
     def _along(self, x: Tensor, d: int, has: Span, wanted: Span, read: Span, size: int, fill: float | str) -> Tensor:
         """`x`, which holds [has) along d, as [wanted): cut, filled beyond the image, NaN where it holds nothing."""
@@ -380,12 +385,12 @@ FAR = 1 << 40
 """A position beyond every image."""
 
 
-def extents(layout: Layout, region: Region) -> tuple[int, ...]:
+def extents(layout: Factoring, region: Region) -> tuple[int, ...]:
     """The sizes of the dimensions of a region of a tensor."""
     return tuple(prod(_extent(layout, i, region) for i in layout.places(d)) for d in range(len(layout.widths)))
 
 
-def _extent(layout: Layout, part: int, region: Region) -> int:
+def _extent(layout: Factoring, part: int, region: Region) -> int:
     span = region.get(layout.labels[part])
     return layout.sizes[part] if span is None else span.length
 
@@ -433,11 +438,11 @@ def _corners(windows: Windows, like: Tensor) -> Tensor:
     return found
 
 
-def _dims(layout: Layout) -> tuple[int, ...]:
+def _dims(layout: Factoring) -> tuple[int, ...]:
     return extents(layout, {})
 
 
-def _label(layout: Layout, dim: int) -> str:
+def _label(layout: Factoring, dim: int) -> str:
     places = layout.places(dim)
     return layout.labels[places[0]] if len(places) == 1 else ""
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError, OverlapcalcError
-from ..space import reserve
+from ..io.space import reserve
 from .apart import places
 from .mapped import Piece
 

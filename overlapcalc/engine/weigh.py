@@ -10,15 +10,15 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from ..analysis.source import Source
 from ..errors import TraceError
-from ..extent import Stream, extents_for
-from ..lattice import Lattice
-from ..plan import Memory, Plan
-from ..reach import Propagation
-from ..source import Source
-from ..tiling import Slot, Strip
+from ..planning.plan import Memory, Plan
+from ..planning.strips import BlockSpan, Strip
+from ..propagate.grid import Grid
+from ..propagate.regions import Stream, extents_for
+from ..propagate.values import Propagation
 from ..trace.export import quiet
-from ..trace.footprint import Held
+from ..trace.peak_memory import MemoryMeter
 from .block import Block, within
 from .machine import Machine
 
@@ -30,7 +30,7 @@ goes in circles."""
 def weighed(source: Source, plan: Plan, dtype: torch.dtype | None) -> Plan:
     """A plan of calls with its memory, and that of the whole run, in it; None where they are not known."""
     try:
-        whole = source.footprint(tuple(plan.inputs.values()), plan.dtype)
+        whole = source.run_memory(tuple(plan.inputs.values()), plan.dtype)
         held = _held(Machine(None, source, plan), dtype)
     except TraceError:
         return plan
@@ -46,7 +46,7 @@ def _held(machine: Machine, dtype: torch.dtype | None) -> int:
     with quiet(), torch.no_grad(), FakeTensorMode(allow_non_fake_inputs=True):
         state = {name: fake(shape, own) for name, (shape, own) in calls.weights.items()}
         inputs = {name: fake(shape, own) for (name, shape), own in zip(plan.inputs.items(), calls.types, strict=True)}
-        held = Held([*state.values(), *inputs.values()], kernels=True)
+        held = MemoryMeter([*state.values(), *inputs.values()], kernels=True)
         given = {name: _Stored(x) for name, x in inputs.items()} if plan.stored else inputs
         outputs: dict[str, Tensor] = {}
         with held:
@@ -78,11 +78,11 @@ def _telling(net: Propagation, plan: Plan) -> Iterator[tuple[Plan, int]]:
 
 def _kinds(net: Propagation, strip: Strip) -> Strip:
     """One slot of each kind."""
-    lattice = Lattice(net, strip.axis)
-    kinds: dict[object, Slot] = {}
+    grid = Grid(net, strip.axis)
+    kinds: dict[object, BlockSpan] = {}
     for i, slot in enumerate(strip.slots):
         extents = extents_for(net, strip.axis, slot.outputs)
-        sizes = tuple((n, span.length, span.start % lattice.per_step(n)) for n, span in sorted(extents.items()))
+        sizes = tuple((n, span.length, span.start % grid.per_step(n)) for n, span in sorted(extents.items()))
         kinds.setdefault((i == 0, i == len(strip.slots) - 1, sizes), slot)
     return replace(strip, slots=tuple(kinds.values()))
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from ..collector import paused
+from ..analysis.gc_pause import paused
 from .digests import Digests, digest_of, digest_of_text, write_text
 from .hearing import watching
 from .isolation import PACKAGE, installed

@@ -14,19 +14,19 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..analyze import analyze
-from ..complete import ANY, REWRITTEN, write_complete
+from ..analysis.analyze import analyze
+from ..analysis.guess import guess_inputs
 from ..errors import InputError, OverlapcalcError
-from ..guess import guess_inputs
-from ..spec import load
+from ..io.atomic import ANY, REWRITTEN, write_complete
+from ..io.spec import load
 from . import cache
 from .claims import Subject
-from .compare import compare
 from .config import Config, GuardedModel, find_config, read_config
 from .isolation import installed, isolated
 from .judgement import Judgement
+from .lock_diff import compare
 from .lockfile import DamagedLock, lock_text, read_lock
-from .needs import Needs, needs_of
+from .requirements import Requirements, needs_of
 from .result import Check, Checked
 
 
@@ -91,7 +91,7 @@ def _configured(config: str | os.PathLike[str] | Config | None) -> Config:
     return read_config(find_config(Path.cwd()) if config is None else Path(config))
 
 
-def _locked(config: Config, update: bool) -> dict[str, Needs] | None:
+def _locked(config: Config, update: bool) -> dict[str, Requirements] | None:
     try:
         return read_lock(config.lock)
     except DamagedLock:
@@ -108,7 +108,7 @@ def _repository(directory: Path) -> Path:
 NOTHING_HELD = "nothing is claimed and there is no lock, so nothing was held against anything"
 
 
-def _against(found: Checked, locked: Mapping[str, Needs] | None) -> Checked:
+def _against(found: Checked, locked: Mapping[str, Requirements] | None) -> Checked:
     """The outcome with what changed against the lock."""
     if locked is None or found.needs is None:
         idle = locked is None and not found.judgements and not found.error
@@ -261,6 +261,6 @@ def _of_dict(model: GuardedModel, config: Config, data: Mapping[str, Any]) -> Ch
     judgements = tuple(Judgement.from_dict(judgement) for judgement in data["judgements"])
     line = model.line if data["file"] == str(config.file) else data["line"]  # it may have moved in the configuration
     return Checked(
-        model.name, model.spec, data["file"], line, judgements, Needs.from_dict(data["needs"]), tuple(data["notes"]),
-        kept=True,
+        model.name, model.spec, data["file"], line, judgements, Requirements.from_dict(data["needs"]),
+        tuple(data["notes"]), kept=True,
     )  # fmt: skip

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from ..image import parsed_image
-from ..layout import AXES
-from ..planner import SCHEDULES
+from ..ops.layout import AXES
+from ..planning.crop import SCHEDULES
+from ..planning.image_size import parsed_image
 from .claims import KINDS, Claim, Setting, WrongValue
 from .toml import read_toml
 

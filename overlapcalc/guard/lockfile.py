@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from .needs import Figure, Needs
+from .requirements import Figure, Requirements
 from .toml import read_toml
 
 VERSION = 1
@@ -24,7 +24,7 @@ class DamagedLock(InputError):  # noqa: N818 - a kind of wrong input
     """The lock cannot be read; it may be written anew."""
 
 
-def lock_text(needs: Mapping[str, Needs]) -> str:
+def lock_text(needs: Mapping[str, Requirements]) -> str:
     """The lock of these models."""
     lines = [HEAD, f"version = {VERSION}\n"]
     for name in sorted(needs):
@@ -71,7 +71,7 @@ def _by_numbers(text: str) -> list[tuple[int, int | str]]:
     return [(0, int(part)) if part.isdecimal() else (1, part) for part in re.split(r"([0-9]+)", text)]
 
 
-def read_lock(file: Path) -> dict[str, Needs] | None:
+def read_lock(file: Path) -> dict[str, Requirements] | None:
     """What a lock says of each model; None where there is no file. Raises DamagedLock, InputError."""
     try:
         data = read_toml(file)
@@ -98,7 +98,7 @@ def read_lock(file: Path) -> dict[str, Needs] | None:
     return {name: _needs(file, name, table) for name, table in models.items()}
 
 
-def _needs(file: Path, name: str, table: Any) -> Needs:
+def _needs(file: Path, name: str, table: Any) -> Requirements:
     """The needs of one table: tables are places or the layers, all else is a figure of the net."""
     try:
         net = {key: _figure(value) for key, value in table.items() if not isinstance(value, dict)}
@@ -113,7 +113,7 @@ def _needs(file: Path, name: str, table: Any) -> Needs:
         layers: dict[str, dict[str, Any]] = {layer: dict(table["layers"][layer]) for layer in table["layers"]}
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise DamagedLock(f"{file}: model {name!r} is damaged ({type(error).__name__}: {error}); {WAY}") from error
-    return Needs(net, places, layers)
+    return Requirements(net, places, layers)
 
 
 def _flat(figures: Mapping[str, Any]) -> dict[str, Figure]:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..collector import paused
+from ..analysis.gc_pause import paused
 from . import natives
 from .bytecode import other_bytecode, source_of
 from .callers import INSTALLED, PROJECT, kind_of

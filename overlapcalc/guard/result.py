@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .compare import Comparison
 from .judgement import Judgement
-from .needs import Needs
+from .lock_diff import Comparison
+from .requirements import Requirements
 
 SCHEMA_VERSION = 1
 HOLDS, BROKEN, NOT_ANALYSED = 0, 1, 2
@@ -28,7 +28,7 @@ class Checked:
     file: str
     line: int
     judgements: tuple[Judgement, ...] = ()
-    needs: Needs | None = None
+    needs: Requirements | None = None
     notes: tuple[str, ...] = ()
     error: str = ""
     comparison: Comparison | None = None

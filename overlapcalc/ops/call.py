@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ..algebra.index_map import EMPTY, IndexMap, Spans
 from ..errors import RuleError
-from ..graph import Constant, Data, Node, data_in
-from ..index import EMPTY, IndexMap, Spans
-from .law import Block, Border, Cause, DimRead, Law, Link, Place, keep
+from .graph import Constant, Data, Node, data_in
+from .law import Border, Cause, DimRead, Law, Link, Obstruction, Place, keep
 
 MASKING = frozenset({"aten::mul", "aten::where", "aten::masked_fill"})
 """Operators through which a constant can make samples unread."""
@@ -138,7 +138,7 @@ class Call:
                 t = n - len(shape) + s
                 if size == 1 and self.shape[t] > 1:
                     dims.append(
-                        DimRead(s, t, None, block=Block(Cause.GLOBAL, "one sample is spread over the whole axis"))
+                        DimRead(s, t, None, block=Obstruction(Cause.GLOBAL, "one sample is spread over the whole axis"))
                     )
                 else:
                     dims.append(DimRead(s, t, IndexMap.identity()))

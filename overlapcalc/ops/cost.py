@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from math import prod
 from typing import TypeVar
 
-from ..index import IndexMap, Span
+from ..algebra.index_map import IndexMap, Span
 from .call import Call
 from .law import DimRead, Law
 

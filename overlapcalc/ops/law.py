@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from ..index import EMPTY, IndexMap, Pair, Spans
+from ..algebra.index_map import EMPTY, IndexMap, Pair, Spans
 
 
 class Border(str, Enum):
@@ -86,7 +86,7 @@ HELP = {
 
 
 @dataclass(frozen=True)
-class Block:
+class Obstruction:
     """Fires when the operand dimension it stands on is a spatial axis."""
 
     cause: Cause
@@ -106,7 +106,7 @@ class DimRead:
     target: int | None
     reads: IndexMap | None = None
     border: Border = Border.CONSTANT
-    block: Block | None = None
+    block: Obstruction | None = None
     least: int = 1
 
 
@@ -157,8 +157,8 @@ class Law:
 
     links: tuple[Link, ...]
     period: tuple[tuple[int, int], ...] = ()
-    blocks: tuple[tuple[int, Block], ...] = ()
-    by_size: Block | None = None
+    blocks: tuple[tuple[int, Obstruction], ...] = ()
+    by_size: Obstruction | None = None
     places: tuple[Place, ...] = ()
     unread: frozenset[str] = frozenset()
 
@@ -171,23 +171,23 @@ def keep(ndim: int, *, but: dict[int, DimRead] | None = None) -> tuple[DimRead, 
 
 def whole(source: int, target: int | None, what: str, cause: Cause = Cause.GLOBAL) -> DimRead:
     """Every output index reads all of the operand's dimension; an obstacle if that is a spatial axis."""
-    return DimRead(source, target, None, block=Block(cause, what))
+    return DimRead(source, target, None, block=Obstruction(cause, what))
 
 
-def anywhere(operand: int, dims_in: int, dims_out: int, why: Block) -> Link:
+def anywhere(operand: int, dims_in: int, dims_out: int, why: Obstruction) -> Link:
     """Every output sample may read any sample of an operand."""
     dims = [DimRead(s, None, None, block=why) for s in range(dims_in)]
     return Link(operand, (*dims, *(DimRead(None, t) for t in range(dims_out))), exact=False)
 
 
-def drawn(ndim: int) -> tuple[tuple[int, Block], ...]:
+def drawn(ndim: int) -> tuple[tuple[int, Obstruction], ...]:
     """What a law blocks that draws at random, along whichever dimension."""
-    return tuple((d, Block(Cause.RANDOM, "draws at random: it is in training mode")) for d in range(ndim))
+    return tuple((d, Obstruction(Cause.RANDOM, "draws at random: it is in training mode")) for d in range(ndim))
 
 
 def per_channel(ndim: int) -> tuple[DimRead, ...]:
     """Index by index, with a constant of its own for each index of dimension 1: an obstacle where that is an axis."""
-    block = Block(Cause.POSITION, "has a constant of its own for every position of the axis")
+    block = Obstruction(Cause.POSITION, "has a constant of its own for every position of the axis")
     return keep(ndim, but={1: DimRead(1, 1, IndexMap.identity(), block=block)} if ndim > 1 else None)
 
 
@@ -197,4 +197,4 @@ def channel_blocks(size_in: int, size_out: int, groups: int, dim: int, what: str
         return whole(dim, dim, what)
     wide, out = size_in // groups, size_out // groups
     reads = IndexMap(out, wide, (Spans.span(0, wide),) * out)
-    return DimRead(dim, dim, reads, block=Block(Cause.GLOBAL, what))
+    return DimRead(dim, dim, reads, block=Obstruction(Cause.GLOBAL, what))

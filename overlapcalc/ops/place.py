@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from ..graph import Constant
 from .call import Call
-from .law import Block, Cause, Law, Link, Place, anywhere
+from .graph import Constant
+from .law import Cause, Law, Link, Obstruction, Place, anywhere
 
 At = tuple[str, int | None]
 """An argument that is a constant; the item of one that is a list."""
 
-DIFFERS = Block(Cause.POSITION, "joins a constant that differs at every position of the axis")
+DIFFERS = Obstruction(Cause.POSITION, "joins a constant that differs at every position of the axis")
 
 
 def constants_at(args: Mapping[str, Any]) -> Iterator[tuple[At, Constant]]:
@@ -41,7 +41,7 @@ def _all_of(call: Call, operand: int) -> Link:
     return anywhere(operand, len(call.shapes[operand]), len(call.shape), UNSAID)
 
 
-UNSAID = Block(Cause.GLOBAL, "reads an operand of which its rule says nothing, so perhaps all of it")
+UNSAID = Obstruction(Cause.GLOBAL, "reads an operand of which its rule says nothing, so perhaps all of it")
 
 
 def settled(law: Law, args: Mapping[str, Any], dims: int) -> Law:
@@ -74,8 +74,8 @@ def varies(constant: Constant, s: int) -> bool:
     return constant.shape[s] > 1 and (s >= len(constant.variation) or constant.variation[s] != 0)
 
 
-def _unplaced(at: At) -> Block:
+def _unplaced(at: At) -> Obstruction:
     name = at[0] if at[1] is None else f"{at[0]}[{at[1]}]"
-    return Block(
+    return Obstruction(
         Cause.POSITION, f"takes a constant as {name} that varies, and its rule does not say along which dimension"
     )

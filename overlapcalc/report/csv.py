@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 import io
 
-from ..analysis import Analysis
-from ..layers import LayerRow, RowAxis
-from .words import what
+from ..analysis.analysis import Analysis
+from ..analysis.layers import LayerRow, RowAxis
+from .op_text import what
 
 COLUMNS = (
     "layer", "operator", "does", "from", "input", "axis", "size", "scale", "field_min", "field_max", "reach_before",

@@ -14,10 +14,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from ..analysis import SCHEMA_VERSION, Analysis, Pair
-from ..explain import BLOCK, Contribution, Explanation, SideExplanation
-from ..reasons import Blame, StepReason, TileReason
-from .words import call_words
+from ..analysis.analysis import SCHEMA_VERSION, Analysis, Pair
+from ..analysis.explain import BLOCK, Contribution, Explanation, SideExplanation
+from ..analysis.reasons import Blame, StepReason, TileReason
+from .op_text import call_words
 
 UNDERLINED = box.Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
 MOST_TIES, MOST_WAY = 4, 8

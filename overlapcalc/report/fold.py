@@ -12,9 +12,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ..layers import LayerRow, RowAxis
-from ..measure import Sides
-from .words import what
+from ..analysis.layers import LayerRow, RowAxis
+from ..analysis.measures import Sides
+from .op_text import what
 
 LONG = 30
 """Repeats are folded in tables of more rows than this."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from ..analysis import Analysis
+from ..analysis.analysis import Analysis
 
 
 def to_json(analysis: Analysis) -> str:

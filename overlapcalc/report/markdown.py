@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from ..analysis import Analysis, Pair
-from ..layers import RowAxis
+from ..analysis.analysis import Analysis, Pair
+from ..analysis.layers import RowAxis
 from .fold import Line, folding, lines
+from .op_text import inputs_text, outputs_text
 from .table import BESIDE, alike_axes
 from .verdict import alike, answer, figures, free_part, grouped_obstacles, listed, sizes_text
-from .words import inputs_text, outputs_text
 
 HEAD = ("layer", "does", "from", "size", "scale", "field", "reach", "adds", "context")
 NUMBERS = 6

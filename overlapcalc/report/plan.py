@@ -9,12 +9,12 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ..amount import bytes_text
-from ..index import Span
-from ..plan import Plan
-from ..tiling import Slot, Strip
+from ..algebra.index_map import Span
+from ..planning.byte_size import bytes_text
+from ..planning.plan import Plan
+from ..planning.strips import BlockSpan, Strip
+from .op_text import shape_text
 from .table import UNDERLINED
-from .words import shape_text
 
 
 def plan_json(plan: Plan) -> str:
@@ -71,7 +71,7 @@ def _strip(plan: Plan, strip: Strip) -> Table:
     return table
 
 
-def _kinds(slots: Sequence[Slot]) -> list[tuple[str, Slot]]:
+def _kinds(slots: Sequence[BlockSpan]) -> list[tuple[str, BlockSpan]]:
     """The blocks at the ends, and one with no border near."""
     if len(slots) == 1:
         return [("the only one", slots[0])]

@@ -9,12 +9,12 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ..analysis import Analysis
-from ..layers import RowAxis
-from .dotted import broken, fitted
+from ..analysis.analysis import Analysis
+from ..analysis.layers import RowAxis
 from .fold import Line, folding, lines
+from .line_breaks import broken, fitted
+from .op_text import inputs_text, outputs_text
 from .verdict import verdict
-from .words import inputs_text, outputs_text
 
 UNDERLINED = box.Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
 WIDE = 110

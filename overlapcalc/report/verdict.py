@@ -10,11 +10,11 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from ..analysis import Analysis, Pair
-from ..axis import AxisAnalysis
-from ..measure import Sides
-from ..reach import Obstacle
-from .beside import beside
+from ..analysis.analysis import Analysis, Pair
+from ..analysis.axis import AxisAnalysis
+from ..analysis.measures import Sides
+from ..propagate.values import Obstacle
+from .obstacles import beside
 
 NOUNS = {"W": "columns", "H": "rows", "D": "slices", "L": "samples"}
 MOST_OBSTACLES, MOST_LAYERS = 12, 6

@@ -8,10 +8,10 @@ from xml.etree import ElementTree
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
-from ..amount import bytes_text
-from ..proofs.result import NOT_APPLICABLE, PROVED, Proof, Verification
+from ..planning.byte_size import bytes_text
+from ..prove.result import NOT_APPLICABLE, PROVED, Proof, Verification
+from .op_text import shape_text
 from .plan import new_table
-from .words import shape_text
 
 STYLES = {PROVED: "green", NOT_APPLICABLE: "yellow"}
 

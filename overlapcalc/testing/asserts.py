@@ -9,21 +9,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..analysis import Analysis
-from ..analyze import Inputs, analyze
-from ..asked import Blocks
-from ..axis import AxisAnalysis
+from ..algebra.index_map import Span
+from ..analysis.analysis import Analysis
+from ..analysis.analyze import Inputs, analyze
+from ..analysis.axis import AxisAnalysis
 from ..engine import Machine
 from ..errors import InputError
 from ..guard.claims import Setting, Subject
-from ..index import Span
 from ..ops.registry import find
-from ..plan import Plan
-from ..planner import make_plan
-from ..proofs.filling import same_bits
-from ..proofs.result import REFUTED
-from ..proofs.schedules import FAILURES, TOLERANCE, by_blocks, exact_twin, said, whole
-from ..proofs.settings import exact_kernels
+from ..planning.crop import make_plan
+from ..planning.options import Blocks
+from ..planning.plan import Plan
+from ..prove.against_whole import FAILURES, TOLERANCE, by_blocks, exact_twin, said, whole
+from ..prove.fillings import same_bits
+from ..prove.kernel_settings import exact_kernels
+from ..prove.result import REFUTED
 from ..report.explain import tile_text
 from .claimed import Limit, ScaleLimit, SidedLimit, SizeVerified, broken, claims_of
 from .oracle import BruteForce, Dependency

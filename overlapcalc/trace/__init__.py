@@ -1,6 +1,4 @@
-"""From an nn.Module to a layer graph. Nothing after this package touches torch."""
+"""From an nn.Module to a layer graph. After this package only the engine, the proofs and the doors touch torch.
 
-from .program import Program
-from .tracer import Shapes, runnable, trace
-
-__all__ = ["Program", "Shapes", "runnable", "trace"]
+Names are imported from its modules.
+"""

@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 from ..errors import TraceError
 from ..ops import find
 from .composites import decomposed
-from .inplace import made_functional, made_open, without_dropout
+from .functionalize import made_functional, made_open, without_dropout
 from .memory import SharedMemoryError
 from .naming import operator_name
 from .places import reason
@@ -132,7 +132,7 @@ DROPOUTS = (
 
 
 class _NoData(TorchFunctionMode):
-    """Stops at `.data`. Dropout in eval mode gives back its very operand (see inplace.without_dropout)."""
+    """Stops at `.data`. Dropout in eval mode gives back its very operand (see functionalize.without_dropout)."""
 
     met = False
 

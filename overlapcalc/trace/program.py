@@ -10,13 +10,13 @@ import torch
 from torch.fx import Node as FxNode
 
 from ..errors import InputError, TraceError
-from ..graph import Graph
+from ..ops.graph import Graph
+from .dynamic_sizes import Sizes
 from .export import functional, quiet, refuse_shared_state
+from .lowering import Lowering, Shapes
 from .memory import SharedMemoryError
 from .places import layer_of, plain_path, reason, source_of
-from .sizes import Sizes
 from .stand_in import sharing
-from .tracer import Lowering, Shapes
 
 
 class Program:

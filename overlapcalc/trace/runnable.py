@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.fx import Node as FxNode
 
-from .fold import looked_at
+from .constants import looked_at
 
 
 @dataclass(frozen=True)

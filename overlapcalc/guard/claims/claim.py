@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
 
-from ...analysis import Analysis, Pair
-from ...asked import Blocks
-from ...explain import BLOCK, Contribution
-from ...reach import Obstacle
+from ...analysis.analysis import Analysis, Pair
+from ...analysis.explain import BLOCK, Contribution
+from ...planning.options import Blocks
+from ...propagate.values import Obstacle
 from ..judgement import Failure, Judgement
 
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from ...amount import bytes_of, bytes_text
-from ...analysis import Analysis
-from ...analyze import analyze
+from ...analysis.analysis import Analysis
+from ...analysis.analyze import analyze
+from ...engine.plan import plan
 from ...errors import InputError
-from ...image import shapes_for_image
-from ...plan import Plan
-from ...planning import plan
-from ...shares import Spent, fullest, spent
+from ...planning.breakdown import Spent, fullest, spent
+from ...planning.byte_size import bytes_of, bytes_text
+from ...planning.image_size import shapes_for_image
+from ...planning.plan import Plan
 from ..judgement import Failure, Judgement
 from .claim import Claim, Subject, WrongValue, claim, in_the_way
 
@@ -95,7 +95,7 @@ class MaxMemory(Cost):
 
     def _too_much_held(self, subject: Subject, found: Analysis, made: Plan, value: str) -> Failure:
         assert made.memory is not None
-        output = found._source.footprint(tuple(made.inputs.values()), made.dtype).outputs
+        output = found._source.run_memory(tuple(made.inputs.values()), made.dtype).outputs
         help = "smaller blocks, which hold less"
         if made.memory.weights + output >= self.most:
             alone = bytes_text(made.memory.weights + output)

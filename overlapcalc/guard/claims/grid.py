@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from ...analysis import Pair
+from ...analysis.analysis import Pair
 from ..judgement import Failure, Judgement
 from .claim import Claim, Subject, WrongValue, claim, in_the_way
 from .limits import PerAxis, in_words, per_axis, whole

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from ...errors import InputError
-from ...layout import AXES
+from ...ops.layout import AXES
 from .claim import Subject, WrongValue
 
 T = TypeVar("T")

@@ -14,16 +14,16 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
-from ...analysis import Pair
-from ...axis import AxisAnalysis
-from ...demand import interior, sized
+from ...algebra.index_map import IndexMap, Span, Spans
+from ...analysis.analysis import Pair
+from ...analysis.axis import AxisAnalysis
+from ...analysis.explain import Contribution
+from ...analysis.source import output_of
 from ...errors import InputError, TraceError
-from ...explain import Contribution
-from ...index import IndexMap, Span, Spans
-from ...lattice import Lattice
-from ...layout import AXES
-from ...reach import Propagation, reach_between
-from ...source import output_of
+from ...ops.layout import AXES
+from ...propagate.backward import interior, sized
+from ...propagate.grid import Grid
+from ...propagate.values import Propagation, reach_between
 from ..judgement import Failure, Judgement
 from .claim import Claim, Subject, WrongValue, adding, claim, in_the_way, obstructed, steps_of
 
@@ -72,14 +72,14 @@ def _at_size(net: Propagation, output: str, found: AxisAnalysis, size: int, wher
         return replace(obstructed(min(reach.via), where, ()), value=f"at {size} samples an obstacle stands in the way")
     if reach.reads is None:
         return None
-    lattice = Lattice(net, axis)
-    if net.size(output, axis) is None or not lattice.same(input, output):
+    grid = Grid(net, axis)
+    if net.size(output, axis) is None or not grid.same(input, output):
         return Failure(where, "no order", why="the output has no place along this axis of the input")
-    scale = Fraction(lattice.per_step(input), lattice.per_step(output))
+    scale = Fraction(grid.per_step(input), grid.per_step(output))
     inside = _past_its_place(_phases(reach.reads), scale)
     if inside:
         return Failure(where, f"inside an image{'' if size == found.size else f' of {size} samples'}, {inside}")
-    at_border = _past_its_place(_near_borders(net, lattice, output, found), scale)
+    at_border = _past_its_place(_near_borders(net, grid, output, found), scale)
     if at_border:
         why = "a border that mirrors or repeats samples brings what comes later"
         return Failure(where, f"at {size} samples, {at_border}", why=why, help="zeros there")
@@ -91,13 +91,11 @@ def _phases(reads: IndexMap) -> Iterator[tuple[int, Span | None]]:
     return ((o, reads[o].hull) for o in range(reads.period))
 
 
-def _near_borders(
-    net: Propagation, lattice: Lattice, output: str, found: AxisAnalysis
-) -> Iterator[tuple[int, Span | None]]:
+def _near_borders(net: Propagation, grid: Grid, output: str, found: AxisAnalysis) -> Iterator[tuple[int, Span | None]]:
     """What each output reads that does not lie where the law of the interior holds."""
-    length, per_step = net.size(output, found.axis), lattice.per_step(output)
+    length, per_step = net.size(output, found.axis), grid.per_step(output)
     assert length is not None
-    first, end = lattice.interior(interior(net, output, found.axis, Spans.span(0, per_step)), output)
+    first, end = grid.interior(interior(net, output, found.axis, Spans.span(0, per_step)), output)
     clean = range(first * per_step, end * per_step)  # nothing where the image is all border
     for o in range(length):
         if o not in clean:

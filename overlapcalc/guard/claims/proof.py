@@ -8,9 +8,9 @@ from typing import Any
 from torch import nn
 
 from ...errors import InputError
-from ...proofs.result import PROVED, REFUTED
-from ...smallest import proof_block, proof_shapes
-from ...verifying import device_of, verify
+from ...prove.proof_image import proof_block, proof_shapes
+from ...prove.result import PROVED, REFUTED
+from ...prove.verify import device_of, verify
 from ..judgement import Failure, Judgement
 from .claim import Claim, Subject, WrongValue, claim, in_the_way
 

@@ -7,9 +7,9 @@ from fractions import Fraction
 from functools import partial
 from typing import Any
 
-from ...analysis import Pair
-from ...axis import AxisAnalysis
-from ...explain import SideExplanation
+from ...analysis.analysis import Pair
+from ...analysis.axis import AxisAnalysis
+from ...analysis.explain import SideExplanation
 from ..judgement import Failure, Judgement
 from .claim import Claim, Subject, adding, claim, in_the_way, steps_of
 from .limits import SIDES, PerAxis, SideLimits, in_words, per_axis, side_limits, whole

@@ -1,0 +1,1 @@
+"""The answers: `analyze`, `explain`, and what an Analysis gives for each axis. Names are imported from its modules."""

@@ -1,0 +1,287 @@
+"""The answers: scale, grid, receptive field, context, tile, reads - per pair of output and input, per axis."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import cached_property
+from typing import Any
+
+from ..algebra.index_map import Spans
+from ..errors import InputError, ObstacleError
+from ..propagate.backward import BackwardReads, interior
+from ..propagate.grid import Grid
+from ..propagate.values import Obstacle, Propagation, reach_between
+from .axis import AxisAnalysis, no_way
+from .explain import Explanation, explain_axis, explain_obstacles
+from .features import frontier
+from .gc_pause import paused
+from .layers import LayerRow, layer_rows
+from .local import LocalAxis, LocalPair, local_axis
+from .measures import Sides, context_of, reach_of_one, receptive_field
+from .named import Named, choose
+from .source import Source
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class AxisGrid:
+    """The joint grid of one axis: shifting every input by its `step` shifts every output by its `out_step`."""
+
+    step: Named[int]
+    out_step: Named[int]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One output against one input: `pair["W"]` is an AxisAnalysis, or raises ObstacleError."""
+
+    output: str
+    input: str
+    axes: tuple[str, ...]
+    _of: Analysis = field(repr=False, compare=False)
+
+    def __getitem__(self, axis: str) -> AxisAnalysis:
+        obstacles = self.obstacles(axis)
+        if obstacles:
+            raise ObstacleError(no_way(self.output, self.input, axis, obstacles))
+        with paused():
+            return self._of._axis(self.output, self.input, axis)
+
+    def obstacles(self, axis: str) -> tuple[Obstacle, ...]:
+        """What lies in the way on this axis, in order of execution."""
+        if axis not in self.axes:
+            raise InputError(
+                f"input {self.input!r} has no axis {axis!r}; analysed axes: {', '.join(self.axes) or 'none'}"
+            )
+        return self._of._obstacles(self.output, self.input, axis)
+
+    def explain(self, axis: str) -> Explanation:
+        """Why the answer is what it is: what each layer adds, what sets the step and the tile; or each obstacle."""
+        obstacles = self.obstacles(axis)
+        net, node = self._of._net, self._of._source.output_node(self.output)
+        if obstacles:
+            return explain_obstacles(net, self.output, self.input, axis, obstacles)
+        return explain_axis(net, node, self[axis])
+
+    @cached_property
+    def local(self) -> LocalPair:
+        """What remains beside the obstacles: `pair.local["W"]` is a LocalAxis, or None where nothing does."""
+        net, node = self._of._net, self._of._source.output_node(self.output)
+        found = {axis: local_axis(net, node, self.input, axis, self.output) for axis in self.axes}
+        return LocalPair(self.output, self.input, found)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.axes)
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What a net needs, at one size. Made by `overlapcalc.analyze`; frozen.
+
+    inputs, outputs: names and shapes. axes: the axes asked for. size_verified: a second trace at a larger size
+    agreed; verified_at: its input shapes.
+    """
+
+    inputs: Named[tuple[int, ...]]
+    outputs: Named[tuple[int, ...]]
+    axes: tuple[str, ...]
+    size_verified: bool
+    verified_at: tuple[tuple[int, ...], ...] | None
+    _source: Source = field(repr=False, compare=False)
+
+    # ---- asking -------------------------------------------------------------------------------------------
+
+    def __getitem__(self, axis: str) -> AxisAnalysis:
+        """The only output against the only input. Raises AmbiguousPair, ObstacleError, InputError."""
+        return self.between()[axis]
+
+    def between(self, output: int | str | None = None, input: int | str | None = None) -> Pair:
+        """One output against one input, each by index or name; None for the only one."""
+        return self._pair(choose(self.outputs, output, "output"), choose(self.inputs, input, "input"))
+
+    def explain(self, axis: str) -> Explanation:
+        """Why the answer for the only output against the only input is what it is."""
+        return self.between().explain(axis)
+
+    @cached_property
+    def local(self) -> Local:
+        """What remains beside the obstacles: `a.local["W"]`, or `a.local.between(output=0, input="x")["W"]`.
+
+        A net whose global part only scales or shifts a map (squeeze-and-excitation, group norm) cannot run by blocks
+        as it is; with the global part given, this is its window.
+        """
+        return Local(self)
+
+    @cached_property
+    def features(self) -> Analysis:
+        """The part before the obstacles: an Analysis whose outputs are its last tensors, named by their layers.
+
+        The net itself where there are no obstacles. Without outputs where an obstacle stands at the first operator
+        of every way. The grid is that of this part alone.
+        """
+        if self.blocking_free or not self.outputs:
+            return self
+        source, verified_at = self._source.cut(frontier(self._net, self.axes))
+        outputs = {shown: source.net.graph[node].shape for shown, node in source.net.graph.outputs}
+        part = Analysis(self.inputs, Named(outputs), self.axes, verified_at is not None, verified_at, source)
+        return part.features  # compared at other sizes by itself, it may show what the whole did not
+
+    @cached_property
+    def pairs(self) -> tuple[Pair, ...]:
+        """Every output against every input, inputs fastest."""
+        return tuple(self._pair(o, i) for o in self.outputs for i in self.inputs)
+
+    @cached_property
+    def blocking_free(self) -> bool:
+        """No obstacle between any output and any input on any requested axis."""
+        return bool(self.outputs) and not any(pair.obstacles(axis) for pair in self.pairs for axis in pair.axes)
+
+    @cached_property
+    def obstacles(self) -> tuple[Obstacle, ...]:
+        """All obstacles between any output and any input on the requested axes, in order of execution."""
+        found = {o for pair in self.pairs for axis in pair.axes for o in pair.obstacles(axis)}
+        return tuple(o for o in self._net.obstacles if o in found)
+
+    @cached_property
+    def layouts(self) -> Named[str]:
+        """What the dimensions of each input are: "NCHW" and the like."""
+        return Named({name: self._net.graph[name].letters for name in self.inputs})
+
+    @cached_property
+    def layers(self) -> tuple[LayerRow, ...]:
+        """The rows of the table, in order of execution."""
+        with paused():
+            return layer_rows(self._net, self.axes)
+
+    @cached_property
+    def grid(self) -> Mapping[str, AxisGrid]:
+        """Per axis, the joint grid of all inputs and outputs that have it."""
+        out = {}
+        for axis in self.axes:
+            grid = Grid(self._net, axis)
+            steps = {n: grid.per_step(n) for n in self.inputs if self._net.size(n, axis) is not None}
+            outs = {
+                shown: grid.per_step(node)
+                for shown, node in self._net.graph.outputs
+                if self._net.size(node, axis) is not None
+            }
+            out[axis] = AxisGrid(Named(steps), Named(outs))
+        return out
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON; fractions as "1/16"."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "inputs": {name: list(shape) for name, shape in self.inputs.items()},
+            "layouts": dict(self.layouts),
+            "outputs": {name: list(shape) for name, shape in self.outputs.items()},
+            "axes": list(self.axes),
+            "blocking_free": self.blocking_free,
+            "size_verified": self.size_verified,
+            "verified_at": self._verified_dict(),
+            "obstacles": [o.to_dict() for o in self.obstacles],
+            "grid": self._grid_dict(),
+            "pairs": [self._pair_dict(pair) for pair in self.pairs],
+            "features": None if self.features is self else self.features._part_dict(),
+            "layers": [row.to_dict() for row in self.layers],
+        }
+
+    def _part_dict(self) -> dict[str, Any]:
+        return {
+            "outputs": {name: list(shape) for name, shape in self.outputs.items()},
+            "size_verified": self.size_verified,
+            "verified_at": self._verified_dict(),
+            "grid": self._grid_dict(),
+            "pairs": [self._pair_dict(pair) for pair in self.pairs],
+        }
+
+    # ---- inside -------------------------------------------------------------------------------------------
+
+    def _verified_dict(self) -> list[list[int]] | None:
+        return None if self.verified_at is None else [list(s) for s in self.verified_at]
+
+    def _grid_dict(self) -> dict[str, Any]:
+        return {axis: {"step": dict(g.step), "out_step": dict(g.out_step)} for axis, g in self.grid.items()}
+
+    def _pair_dict(self, pair: Pair) -> dict[str, Any]:
+        axes: dict[str, Any] = {}
+        for axis in pair.axes:
+            obstacles = pair.obstacles(axis)
+            if obstacles:
+                local = pair.local[axis]
+                axes[axis] = {
+                    "obstacles": [o.to_dict() for o in obstacles],
+                    "local": None if local is None else local.to_dict(),
+                }
+            else:
+                axes[axis] = pair[axis].to_dict()
+        return {"output": pair.output, "input": pair.input, "axes": axes}
+
+    def _pair(self, output: str, input: str) -> Pair:
+        axes = tuple(a for a in self.axes if self._net.size(input, a) is not None)
+        return Pair(output, input, axes, self)
+
+    @property
+    def _net(self) -> Propagation:
+        return self._source.net
+
+    def _obstacles(self, output: str, input: str, axis: str) -> tuple[Obstacle, ...]:
+        via = reach_between(self._net, self._source.output_node(output), input, axis).via
+        return tuple(o for o in self._net.obstacles if o in via)
+
+    def _axis(self, output: str, input: str, axis: str) -> AxisAnalysis:
+        net, node = self._net, self._source.output_node(output)
+        reach = reach_between(net, node, input, axis)
+        size = net.size(input, axis)
+        assert size is not None
+        grid = Grid(net, axis)
+        step = grid.per_step(input)
+        connected = net.size(node, axis) is not None and grid.same(node, input)
+        out_step = grid.per_step(node) if net.size(node, axis) is not None else None
+        context = tile = reach_sides = None
+        fields = (0, 0)
+        before_exact = after_exact = exact = True
+        if reach.reads is not None and out_step is not None:
+            context = context_of(reach.reads, step, out_step)
+            fields = receptive_field(reach.reads)
+            reach_sides = reach_of_one(reach.reads)
+            sure = context_of(reach.sure, step, out_step) if reach.sure is not None else None
+            before_exact = sure is not None and context is not None and sure.before == context.before
+            after_exact = sure is not None and context is not None and sure.after == context.after
+            exact = before_exact and after_exact and (reach.sure is reach.reads or reach.sure == reach.reads)
+        if connected and out_step is not None:
+            found = interior(net, node, axis, Spans.span(0, out_step))
+            tile = self._tile(grid, found, node, input, size)
+        return AxisAnalysis(
+            axis, output, input, size, net.size(node, axis),
+            Fraction(step, out_step) if connected and out_step else None,
+            fields, reach_sides, step, out_step, context, tile, exact, before_exact, after_exact, reach, self._source,
+        )  # fmt: skip
+
+    @staticmethod
+    def _tile(grid: Grid, found: BackwardReads, output: str, input: str, size: int) -> Sides:
+        before, end = grid.interior(found, output)
+        step = grid.per_step(input)
+        return Sides(before * step, size - end * step)
+
+
+@dataclass(frozen=True)
+class Local:
+    """What remains of each pair beside its obstacles."""
+
+    _of: Analysis = field(repr=False, compare=False)
+
+    def __getitem__(self, axis: str) -> LocalAxis | None:
+        """The only output against the only input; None where nothing local remains."""
+        return self.between()[axis]
+
+    def between(self, output: int | str | None = None, input: int | str | None = None) -> LocalPair:
+        """One output against one input, each by index or name; None for the only one."""
+        return self._of.between(output, input).local
+
+    @property
+    def pairs(self) -> tuple[LocalPair, ...]:
+        return tuple(pair.local for pair in self._of.pairs)

@@ -1,0 +1,238 @@
+"""The public entry: a model and its input shapes -> an Analysis."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import lru_cache, partial
+
+import torch
+from torch import nn
+
+from ..errors import InputError, TraceError
+from ..ops.graph import Graph
+from ..ops.layout import chosen
+from ..propagate.forward import propagate
+from ..propagate.values import Propagation
+from ..trace.lowering import Shapes, runnable, trace
+from ..trace.peak_memory import run_memory
+from ..trace.program import Program
+from ..trace.run_memory import MemoryAt, RunMemory
+from ..trace.runnable import Runnable
+from ..trace.stand_in import of_type, stand_in
+from .analysis import Analysis
+from .gc_pause import paused
+from .inputs import asked_axes, module_inputs, parsed, refuse_unbatched
+from .labels import node_names
+from .named import Named
+from .other_sizes import OtherSizes
+from .source import Source
+
+Inputs = Sequence[int] | torch.Tensor | Sequence[Sequence[int]] | Sequence[torch.Tensor]
+TRACES_KEPT = 32
+
+
+def analyze(
+    model: nn.Module | torch.export.ExportedProgram,
+    inputs: Inputs | None = None,
+    *,
+    axes: Sequence[str] | str | None = None,
+    layout: str | Sequence[str | None] | None = None,
+) -> Analysis:
+    """What `model` needs of its inputs, exactly, on each side of each axis.
+
+    inputs: a shape such as (1, 3, 256, 256), a list of shapes, or example tensors (only shape and type are used);
+    batch first, then channels, then one to three spatial axes, unless a layout says otherwise. axes: the axes asked
+    for ("W", or ["H", "W"]), all when absent. layout: a letter per dimension of an input, "NHWC" or "CHW", say; a list
+    where inputs differ. D, H, W and L are axes; N, C and any other letter are dimensions that are none.
+
+    The model is traced in eval mode on a copy; its mode and state stay as they are. No forward pass is run and no
+    weight is read. A program of torch.export is taken as it is; without `inputs`, at the sizes that it was made with.
+    One of fixed size cannot be compared with itself at another: then `size_verified` is False.
+
+    Raises InputError, TraceError, UnknownOperatorError. A net with obstacles raises nothing: it is described.
+    """
+    if isinstance(model, torch.export.ExportedProgram):
+        program = Program(model)
+        shapes = _program_inputs(program, inputs)
+        layouts = chosen(layout, shapes)
+        tracer = _Tracer(lambda at: program.graph(at, layouts), _no_memory, _no_runnable)
+    else:
+        shapes, dtypes = module_inputs(model, inputs)
+        layouts = chosen(layout, shapes)
+        tracer = _Tracer(*_of_module(model, dtypes, layouts))
+    wanted = asked_axes(axes, shapes, layouts)
+    source, verified_at = tracer.source(shapes)
+    if isinstance(model, nn.Module):
+        source = replace(source, typed=partial(_typed, weakref.ref(model), shapes, dtypes, layouts, source))
+    graph = source.net.graph
+    return Analysis(
+        Named({name: graph[name].shape for name in graph.inputs}),
+        Named({shown: graph[node].shape for shown, node in graph.outputs}),
+        wanted,
+        verified_at is not None,
+        verified_at,
+        source,
+    )
+
+
+def _typed(
+    model: Callable[[], nn.Module | None],
+    shapes: Shapes,
+    dtypes: Sequence[torch.dtype],
+    layouts: Sequence[str],
+    source: Source,
+    name: str,
+    calls: Runnable,
+) -> Source:
+    """A net with its weights and its floating inputs in another type. Raises TraceError where it does not run in it.
+
+    calls: those in its own type, whose `source` holds as it is where the calls of the other type are the same.
+    """
+    found = model()
+    if found is None:
+        raise TraceError("the model is gone; keep it as long as it is traced")
+    dtype = getattr(torch, name)
+    other = [dtype if t.is_floating_point else t for t in dtypes]
+    tracer = _Tracer(*_of_module(found, other, layouts, dtype))
+    there = tracer.runnable(shapes)
+    if not there.resamples and [(n, c.target) for n, c in there.calls.items()] == [
+        (n, c.target) for n, c in calls.calls.items()
+    ]:
+        return replace(source, runnable=lambda at: there if at == shapes else tracer.runnable(at))
+    return tracer.source(shapes)[0]
+
+
+def _of_module(
+    model: nn.Module, dtypes: Sequence[torch.dtype], layouts: Sequence[str], weights_as: torch.dtype | None = None
+) -> tuple[Callable[[Shapes], Graph], MemoryAt, Callable[[Shapes], Runnable]]:
+    """Input shapes -> the graph of a copy of `model` there; the memory that it takes there; its calls there."""
+    try:
+        with paused():
+            copied = stand_in(model)
+            if weights_as is not None:
+                copied = of_type(copied, weights_as)
+    except Exception as error:  # deepcopy raises whatever a module's own __deepcopy__ raises
+        raise TraceError(
+            f"{type(model).__name__} cannot be copied ({type(error).__name__}: {error}); overlapcalc traces a "
+            "copy, so that your model stays as it is. Analyse a submodule, or give the class a __deepcopy__"
+        ) from error
+    original = weakref.ref(model)
+    weights = frozenset(p.data_ptr() for p in model.parameters() if p.numel())
+
+    def graph(shapes: Shapes) -> Graph:
+        with evaluating(original()):
+            return trace(copied, shapes, dtypes, weights, layouts)
+
+    def held(shapes: Shapes, dtype: str | None) -> RunMemory:
+        with evaluating(original()):
+            return run_memory(stand_in(copied), shapes, dtypes, None if dtype is None else getattr(torch, dtype))
+
+    def calls(shapes: Shapes) -> Runnable:
+        with evaluating(original()):
+            return runnable(copied, shapes, dtypes, weights)
+
+    return graph, held, calls
+
+
+def _no_runnable(shapes: Shapes) -> Runnable:
+    raise TraceError("a saved program is not run call by call; use the module it was made of")
+
+
+def _no_memory(shapes: Shapes, dtype: str | None) -> RunMemory:
+    raise TraceError("the memory of a saved program is not predicted; plan for the module it was made of")
+
+
+def _program_inputs(program: Program, inputs: Inputs | None) -> Shapes:
+    if inputs is None:
+        return program.shapes()
+    shapes, dtypes = parsed(inputs)
+    names = program.inputs
+    if len(shapes) != len(names):
+        raise InputError(f"the program takes {len(names)} inputs ({', '.join(names)}), {len(shapes)} given")
+    for name, own, given in zip(names, program.dtypes, dtypes, strict=True):
+        if given is not None and given != own:
+            raise InputError(f"input {name} is {own} in the program, {given} given")
+    return shapes
+
+
+class _Tracer:
+    """Traces one net at several sizes, each at most once. lower: input shapes -> its graph there."""
+
+    def __init__(
+        self, lower: Callable[[Shapes], Graph], run_memory: MemoryAt, runnable: Callable[[Shapes], Runnable]
+    ) -> None:
+        self._lower, self.runnable = lower, runnable
+        self._run_memory = lru_cache(maxsize=None)(run_memory)
+        self._failed: dict[Shapes, TraceError] = {}
+        self._keep(self._graph)
+        self.names = lru_cache(maxsize=TRACES_KEPT)(lambda at: node_names(self.graph(at)))
+
+    def _keep(self, graph: Callable[[Shapes], Graph]) -> None:
+        self.graph = lru_cache(maxsize=TRACES_KEPT)(graph)
+        self.plain = lru_cache(maxsize=TRACES_KEPT)(self._plain)
+        self.verified = lru_cache(maxsize=TRACES_KEPT)(self._verified)
+
+    def source(self, shapes: Shapes) -> tuple[Source, Shapes | None]:
+        """The net at this size and the way to others, with the shapes at which it was verified."""
+        net, verified_at = self.verified(shapes)
+
+        def retrace(at: Shapes, verified: bool) -> Propagation:
+            return self.verified(at)[0] if verified else self.plain(at)
+
+        def cut(outputs: tuple[tuple[str, str], ...]) -> tuple[Source, Shapes | None]:
+            return self._up_to(outputs, net.traced).source(shapes)
+
+        return Source(net, retrace, cut, self._run_memory, self.runnable), verified_at
+
+    def _up_to(self, outputs: tuple[tuple[str, str], ...], like: Graph) -> _Tracer:
+        """The tracer of the same net up to other outputs: the whole is traced, the rest dropped, names kept."""
+        part, whole = copy.copy(self), self.graph
+
+        def graph(shapes: Shapes) -> Graph:
+            found = whole(shapes).up_to(outputs, like)
+            if found is None:
+                raise TraceError("the net runs other operators at this image size")
+            return found
+
+        part._keep(graph)
+        return part
+
+    def _graph(self, shapes: Shapes) -> Graph:
+        if shapes in self._failed:
+            raise self._failed[shapes]
+        try:
+            graph = self._lower(shapes)
+        except TraceError as error:
+            at = ", ".join("x".join(map(str, shape)) for shape in shapes)
+            self._failed[shapes] = TraceError(f"at input {at}: {error}")
+            raise self._failed[shapes] from error
+        refuse_unbatched(graph)
+        return graph
+
+    def _plain(self, shapes: Shapes) -> Propagation:
+        """The net as it is at this size, whatever it does at others."""
+        graph = self.graph(shapes)
+        with paused():
+            return propagate(graph, names=self.names(shapes))
+
+    def _verified(self, shapes: Shapes) -> tuple[Propagation, Shapes | None]:
+        """The net at this size with obstacles wherever another size differs, and the shapes of that size."""
+        return OtherSizes(self.plain, self.graph).settled(self.plain(shapes))
+
+
+@contextlib.contextmanager
+def evaluating(model: nn.Module | None) -> Iterator[None]:
+    """The user's model in eval mode for a while: a closure in its copy may still call into it."""
+    modules = list(model.modules()) if model is not None else []
+    modes = [m.training for m in modules]
+    try:
+        for m in modules:
+            m.training = False
+        yield
+    finally:
+        for m, mode in zip(modules, modes, strict=True):
+            m.training = mode

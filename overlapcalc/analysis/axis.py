@@ -1,0 +1,141 @@
+"""The answers for one output against one input along one axis."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+from ..algebra.index_map import Span, Spans
+from ..errors import InputError, ObstacleError
+from ..propagate.backward import sized
+from ..propagate.grid import Grid
+from ..propagate.values import Obstacle, Propagation, Reads, reach_between
+from .measures import Sides
+from .source import Source, output_of
+from .tile_check import Cut, differing_axes
+
+
+@dataclass(frozen=True)
+class AxisAnalysis:
+    """What one output needs of one input along one axis.
+
+    scale: input samples per output sample (None where nothing connects the two). receptive_field: smallest and
+    largest number of samples from first to last read by one output. reach: how far the worst single output reads
+    beyond its own place. step, out_step: the joint grid. context: outputs `[u*out_step, v*out_step)` read
+    `[u*step - before, v*step + after)`; None where they read nothing. tile: what the unmodified net must be fed
+    around an interior block, at the analysed size. exact: the reads are minimal, not only sufficient.
+    """
+
+    axis: str
+    output: str
+    input: str
+    size: int
+    out_size: int | None
+    scale: Fraction | None
+    receptive_field: tuple[int, int]
+    reach: Sides | None
+    step: int
+    out_step: int | None
+    context: Sides | None
+    tile: Sides | None
+    exact: bool
+    exact_before: bool
+    exact_after: bool
+    _reach: Reads = field(repr=False, compare=False)
+    _source: Source = field(repr=False, compare=False)
+
+    def reads(self, start: int, stop: int, *, size: int | None = None) -> Span | None:
+        """The input span from the first to the last sample that outputs `[start, stop)` depend on, or None.
+
+        Without `size`: the law of the interior, for any integers, not clipped. With `size`: exact at the borders
+        too, for an input of that many samples (other axes as analysed; another size than the analysed one costs
+        a trace). Axes are followed one by one: where another axis is so short that some paths find no row to go
+        through, more may be said than is read, never less. Raises InputError for an empty span, or one outside the
+        outputs of that size.
+        """
+        check_span(start, stop)
+        if size is None:
+            return self._reach.reads.reads(start, stop) if self._reach.reads is not None else None
+        net = self._source.at(self.input, self.axis, size, False)
+        output = output_of(net, self.output)
+        _check_inside(start, stop, net.size(output, self.axis), self.output, self.axis)
+        self._clear(net)
+        found = sized(net, output, self.axis, Spans.span(start, stop))
+        reads = found.reads.get(self.input)
+        return reads.hull if reads is not None else None
+
+    def tile_span(self, start: int, stop: int, *, size: int | None = None) -> Span:
+        """The span of input to feed the unmodified net for outputs `[start, stop)`.
+
+        Both ends on the grid, or `stop` the end of the output; `size` as analysed unless given. The tile lies in
+        `[0, size)`, starts on the grid, and its length is congruent to `size` modulo `step`; the net's first output
+        on it is output `tile.start / step * out_step`. Where the net does not run on so short an input, or is another
+        net there (it branches on the size), the tile is longer, if need be all of the axis. Raises InputError off the
+        grid.
+        """
+        check_span(start, stop)
+        size = self.size if size is None else size
+        net = self._source.at(self.input, self.axis, size, True)
+        output = output_of(net, self.output)
+        self._clear(net)
+        length = net.size(output, self.axis)
+        _check_inside(start, stop, length, self.output, self.axis)
+        grid = Grid(net, self.axis)
+        out_step = grid.per_step(output)
+        if start % out_step or (stop % out_step and stop != length):
+            raise InputError(
+                f"outputs [{start}, {stop}) on {self.axis} do not lie on the grid: start and stop must be multiples of "
+                f"{out_step}, or stop the end of the output, {length}"
+            )
+        found = sized(net, output, self.axis, Spans.span(start, stop))
+        first, last = grid.cut(found, output)
+        node = self.input
+        if not grid.same(node, output):
+            return Span(0, size)
+        step, back = grid.per_step(node), 1
+        while first + last > 0 and differing_axes(self._source, net, {self.axis: Cut(first + last, node)}):
+            given = min(last, back)  # too short for a reason of its own: longer by 1, 2, 4... steps
+            last, first, back = last - given, max(0, first - (back - given)), 2 * back
+        return Span(first * step, size - last * step)
+
+    def _clear(self, net: Propagation) -> None:
+        obstacles = reach_between(net, output_of(net, self.output), self.input, self.axis).via
+        if obstacles:
+            raise ObstacleError(no_way(self.output, self.input, self.axis, obstacles))
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "size": self.size,
+            "out_size": self.out_size,
+            "scale": None if self.scale is None else str(self.scale),
+            "receptive_field": list(self.receptive_field),
+            "reach": None if self.reach is None else self.reach.to_dict(),
+            "step": self.step,
+            "out_step": self.out_step,
+            "context": None if self.context is None else self.context.to_dict(),
+            "tile": None if self.tile is None else self.tile.to_dict(),
+            "exact": self.exact,
+            "exact_before": self.exact_before,
+            "exact_after": self.exact_after,
+        }
+
+
+def check_span(start: int, stop: int) -> None:
+    if not isinstance(start, int) or not isinstance(stop, int) or stop <= start:
+        raise InputError(f"outputs [{start}, {stop}): expected whole numbers, start < stop")
+
+
+def _check_inside(start: int, stop: int, length: int | None, output: str, axis: str) -> None:
+    if length is None or start < 0 or stop > length:
+        raise InputError(f"outputs [{start}, {stop}) on {axis}: {output} has samples [0, {length}) at this size")
+
+
+def no_way(output: str, input: str, axis: str, obstacles: Iterable[Obstacle]) -> str:
+    listed = sorted(obstacles)
+    rest = f" (and {len(listed) - 1} more)" if len(listed) > 1 else ""
+    first = listed[0]
+    return f"{output} cannot be computed by blocks of {input} along {axis}: {first}{rest}" + (
+        f"; to change that: {first.help}" if first.help else ""
+    )

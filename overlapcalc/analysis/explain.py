@@ -1,0 +1,184 @@
+"""Why the answer is what it is: what each layer adds to a side of the context, what sets the step and the tile.
+
+The contribution of a layer. Every tensor of the way stands on the joint grid: sample s of a tensor that moves r
+samples while the input moves `step` covers `[s*step/r, (s+1)*step/r)` of the input. On the way from a block of
+outputs `[0, out_step)` back to the first input sample that it reads, a layer contributes by how much its left edge
+moves to the left when the layer's sample is followed to the sample of the operand that it is read from (for the
+last input sample: the right edge, to the right). The way starts at the edge of the block and ends at the edge of
+the extreme input sample, so the contributions sum to `before` (to `after`): the sum telescopes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+from typing import Any
+
+from ..propagate.critical_path import critical_path
+from ..propagate.grid import Grid
+from ..propagate.values import Obstacle, Propagation
+from .attributes import detail, plain
+from .axis import AxisAnalysis
+from .measures import Sides
+from .reasons import Blame, StepReason, TileReason, blame, step_reasons, tile_reasons
+
+BLOCK = "block"
+"""The `op` of the first contribution: from the edge of the block to the output sample that reads the farthest."""
+
+
+@dataclass(frozen=True)
+class Contribution:
+    """What one layer adds to a side: its `sample` reads sample `reads` of `operand`, `adds` input samples farther.
+
+    layer, op, detail, source: as in the table. others: operands of this layer that reach as far. tied: whether
+    another operand or sample does, so that the sum could be shared out differently. The first entry is the block
+    itself (op "block"): its edge sample, and the output sample that reads the farthest.
+    """
+
+    layer: str
+    op: str
+    detail: Mapping[str, Any]
+    source: str
+    sample: int
+    operand: str
+    reads: int
+    adds: Fraction
+    others: tuple[str, ...] = ()
+    tied: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "layer": self.layer,
+            "op": self.op,
+            "detail": plain(self.detail),
+            "source": self.source,
+            "sample": self.sample,
+            "operand": self.operand,
+            "reads": self.reads,
+            "adds": str(self.adds),
+            "others": list(self.others),
+            "tied": self.tied,
+        }
+
+
+@dataclass(frozen=True)
+class SideExplanation:
+    """One side of the context: `total == sum(c.adds for c in contributions)`, from the output back to the input.
+
+    sample: the extreme input sample, read by the block `[0, out_step)`. exact: it is really read; otherwise the
+    total is a bound.
+    """
+
+    side: str
+    total: int
+    exact: bool
+    sample: int
+    contributions: tuple[Contribution, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "side": self.side,
+            "total": self.total,
+            "exact": self.exact,
+            "sample": self.sample,
+            "contributions": [c.to_dict() for c in self.contributions],
+        }
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why one output needs of one input what it needs, along one axis.
+
+    before, after: the sides of the context, None where nothing is read or obstacles stand in the way. step_reasons:
+    the layers that together make the step what it is. tile, tile_reasons: per side, the tensor that must exist.
+    obstacles: with the source line's text and the way from the input.
+    """
+
+    axis: str
+    output: str
+    input: str
+    step: int | None = None
+    out_step: int | None = None
+    before: SideExplanation | None = None
+    after: SideExplanation | None = None
+    step_reasons: tuple[StepReason, ...] = ()
+    tile: Sides | None = None
+    tile_reasons: tuple[TileReason, ...] = ()
+    obstacles: tuple[Blame, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "axis": self.axis,
+            "output": self.output,
+            "input": self.input,
+            "step": self.step,
+            "out_step": self.out_step,
+            "before": None if self.before is None else self.before.to_dict(),
+            "after": None if self.after is None else self.after.to_dict(),
+            "step_reasons": [r.to_dict() for r in self.step_reasons],
+            "tile": None if self.tile is None else self.tile.to_dict(),
+            "tile_reasons": [r.to_dict() for r in self.tile_reasons],
+            "obstacles": [b.to_dict() for b in self.obstacles],
+        }
+
+
+def explain_obstacles(
+    net: Propagation, output: str, input: str, axis: str, obstacles: tuple[Obstacle, ...]
+) -> Explanation:
+    """The explanation of a refusal."""
+    return Explanation(axis, output, input, obstacles=tuple(blame(net, o, (input, axis)) for o in obstacles))
+
+
+def explain_axis(net: Propagation, node: str, answer: AxisAnalysis) -> Explanation:
+    """The explanation of an answer; `node` gives the output."""
+    axis, inp = answer.axis, answer.input
+    before = _side(net, node, answer, after=False)
+    after = _side(net, node, answer, after=True)
+    grid = Grid(net, axis)
+    return Explanation(
+        axis,
+        answer.output,
+        inp,
+        answer.step,
+        answer.out_step,
+        before,
+        after,
+        step_reasons(net, grid, inp, axis),
+        answer.tile,
+        tile_reasons(net, grid, node, inp, axis) if answer.tile is not None else (),
+    )
+
+
+def _side(net: Propagation, node: str, answer: AxisAnalysis, *, after: bool) -> SideExplanation | None:
+    if answer.context is None or answer.out_step is None:
+        return None
+    exact = answer.exact_after if after else answer.exact_before
+    slot = (answer.input, answer.axis)
+    found = critical_path(net, node, slot, range(answer.out_step), after=after, sure=exact)
+    assert found is not None
+    way = found.hops
+    grid = Grid(net, answer.axis)
+    scales = [Fraction(answer.step, grid.per_step(f.node)) for f in way]
+    edges = [(f.sample + after) * scale for f, scale in zip(way, scales, strict=True)]
+    sign = 1 if after else -1
+    start = answer.out_step - 1 if after else 0
+    first = way[0]
+    parts = [
+        Contribution(
+            answer.output, BLOCK, {"size": answer.out_step}, "", start, net.names[first.node], first.sample,
+            sign * (edges[0] - (answer.step if after else 0)), (), found.tied,
+        )
+    ]  # fmt: skip
+    for k, (here, read) in enumerate(pairwise(way)):
+        op, name, operand = net.graph[here.node], net.names[here.node], net.names[read.node]
+        adds = sign * (edges[k + 1] - edges[k])
+        others = tuple(net.names[o] for o in here.others)
+        parts.append(
+            Contribution(
+                name, op.called, detail(op), op.source, here.sample, operand, read.sample, adds, others, here.tied
+            )
+        )
+    total = answer.context.after if after else answer.context.before
+    return SideExplanation("after" if after else "before", total, exact, way[-1].sample, tuple(parts))

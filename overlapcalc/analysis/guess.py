@@ -1,0 +1,65 @@
+"""An input shape for a model that came without one."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from ..errors import InputError
+from ..ops.layout import axes_in, checked, default_layout, with_axes
+from .inputs import forward_arity
+
+SIZES = {1: (4096,), 2: (256, 256), 3: (64, 64, 64)}
+"""Samples per axis of a guessed input."""
+
+
+def guess_inputs(
+    model: nn.Module | torch.export.ExportedProgram, layout: str | None = None
+) -> tuple[tuple[int, ...] | None, str]:
+    """A shape for `analyze`, and a note that says it is a guess. A program knows its own: None, and no note."""
+    if not isinstance(model, nn.Module):
+        return None, ""
+    shape, why = guess_shape(model, layout)
+    return shape, f"input {'x'.join(map(str, shape))} is a guess: {why}; --input sets it"
+
+
+def guess_shape(model: nn.Module, layout: str | None = None) -> tuple[tuple[int, ...], str]:
+    """A shape that the first layer would take, and the words that say where it comes from.
+
+    Raises InputError where the model takes several inputs or has no convolution to look at, and where the layout asks
+    for what a convolution does not tell.
+    """
+    needed, _ = forward_arity(model)
+    if needed > 1:
+        raise InputError(
+            f"{type(model).__name__}.forward takes {needed} inputs; give the shape of each with --input, {needed} "
+            "times, such as --input 1x3x256x256"
+        )
+    for name, module in model.named_modules():
+        kind = type(module).__mro__
+        for n, (conv, transposed) in CONVOLUTIONS.items():
+            if conv in kind or transposed in kind:
+                channels = int(module.in_channels)
+                where = f"layer {name}" if name else type(module).__name__
+                takes = f"{where} takes {channels} channel{'s' if channels > 1 else ''} in {n}-D"
+                return _laid_out(n, channels, layout, takes), takes
+    raise InputError(
+        f"{type(model).__name__} has no convolution to guess an input from; give it with --input 1x3x256x256"
+    )
+
+
+def _laid_out(n: int, channels: int, layout: str | None, takes: str) -> tuple[int, ...]:
+    """One image of so many channels in a layout of N, C and n axes."""
+    letters = default_layout(n + 2) if layout is None else with_axes([checked(layout, layout)])[0]
+    axes = axes_in(letters)
+    if len(axes) != n or set(letters) - {"N", "C", *axes} or ("C" not in letters and channels > 1):
+        raise InputError(f"no input of layout {letters} can be guessed: {takes}; give its shape with --input")
+    sizes = {"N": 1, "C": channels, **dict(zip(axes, SIZES[n], strict=True))}
+    return tuple(sizes[letter] for letter in letters)
+
+
+CONVOLUTIONS = {
+    1: (nn.Conv1d, nn.ConvTranspose1d),
+    2: (nn.Conv2d, nn.ConvTranspose2d),
+    3: (nn.Conv3d, nn.ConvTranspose3d),
+}

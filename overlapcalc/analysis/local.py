@@ -1,0 +1,121 @@
+"""What remains beside the obstacles: the window of a net whose global part is held fixed.
+
+Squeeze-and-excitation, group norm and their like scale and shift a map by figures of the whole image. That is an
+obstacle; but with those figures given (computed once over the whole, say), what is left of the net is local, and
+this is its window.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+import networkx as nx
+
+from ..algebra.index_map import IndexMap, Span
+from ..errors import InputError
+from ..propagate.grid import Grid
+from ..propagate.values import Obstacle, Propagation, Reads, reach_between
+from .axis import check_span
+from .measures import Sides, context_of, reach_of_one, receptive_field
+
+
+@dataclass(frozen=True)
+class LocalAxis:
+    """What one output reads of one input along one axis, everything that comes through an obstacle being fixed.
+
+    The figures mean what they mean in AxisAnalysis. beside: the obstacles. There is no tile: fed a tile, the
+    unmodified net would compute its global part from the tile.
+    """
+
+    axis: str
+    output: str
+    input: str
+    scale: Fraction
+    receptive_field: tuple[int, int]
+    reach: Sides | None
+    step: int
+    out_step: int
+    context: Sides | None
+    exact: bool
+    exact_before: bool
+    exact_after: bool
+    beside: tuple[Obstacle, ...]
+    _reads: IndexMap = field(repr=False, compare=False)
+
+    def reads(self, start: int, stop: int) -> Span | None:
+        """The span from the first to the last sample that the local part of outputs `[start, stop)` reads.
+
+        The law of the interior, for any integers, not clipped. Raises InputError for an empty span.
+        """
+        check_span(start, stop)
+        return self._reads.reads(start, stop)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "scale": str(self.scale),
+            "receptive_field": list(self.receptive_field),
+            "reach": None if self.reach is None else self.reach.to_dict(),
+            "step": self.step,
+            "out_step": self.out_step,
+            "context": None if self.context is None else self.context.to_dict(),
+            "exact": self.exact,
+            "exact_before": self.exact_before,
+            "exact_after": self.exact_after,
+            "beside": sorted({o.layer for o in self.beside}),
+        }
+
+
+@dataclass(frozen=True)
+class LocalPair(Mapping[str, "LocalAxis | None"]):
+    """One output against one input: axis -> LocalAxis, None where nothing local remains."""
+
+    output: str
+    input: str
+    axes: Mapping[str, LocalAxis | None]
+
+    def __getitem__(self, axis: str) -> LocalAxis | None:
+        if axis not in self.axes:
+            raise InputError(
+                f"input {self.input!r} has no axis {axis!r}; analysed axes: {', '.join(self.axes) or 'none'}"
+            )
+        return self.axes[axis]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.axes)
+
+    def __len__(self) -> int:
+        return len(self.axes)
+
+
+def local_axis(net: Propagation, output: str, input: str, axis: str, shown: str) -> LocalAxis | None:
+    """What is left of node `output`, called `shown`, without what comes through obstacles."""
+    reach = reach_between(net, output, input, axis)
+    grid = Grid(net, axis)
+    if reach.reads is None or net.size(output, axis) is None or not grid.same(output, input):
+        return None
+    step, out_step = grid.per_step(input), grid.per_step(output)
+    context = context_of(reach.reads, step, out_step)
+    sure = context_of(reach.sure, step, out_step) if reach.sure is not None and _certain(net, output, reach) else None
+    before = sure is not None and context is not None and sure.before == context.before
+    after = sure is not None and context is not None and sure.after == context.after
+    return LocalAxis(
+        axis, shown, input, Fraction(step, out_step), receptive_field(reach.reads), reach_of_one(reach.reads), step,
+        out_step, context, before and after and reach.sure == reach.reads, before, after,
+        tuple(o for o in net.obstacles if o in reach.via), reach.reads,
+    )  # fmt: skip
+
+
+def _certain(net: Propagation, output: str, reach: Reads) -> bool:
+    """Whether what seems to be read beside obstacles surely is.
+
+    A way that reads nothing along one axis reads nothing at all; behind an obstacle on that axis this is not
+    followed. Where every operator on the way reads something for each of its outputs, the question does not arise.
+    """
+    if not reach.via:
+        return True
+    before = nx.ancestors(net.graph.nodes, output) | {output}
+    paths = (path for name in before for path in net.values[name].paths)
+    return all(all(step.reads.phases) for path in paths for step in path.steps.values())

@@ -1,0 +1,53 @@
+"""What an index map says about an image: context, receptive field, reach."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ..algebra.index_map import IndexMap
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Samples of the input before and after what a block of outputs stands over. Exact and signed."""
+
+    before: int
+    after: int
+
+    @property
+    def total(self) -> int:
+        """before + after: the overlap of neighbours."""
+        return self.before + self.after
+
+    def __iter__(self) -> Iterator[int]:
+        return iter((self.before, self.after))
+
+    def to_dict(self) -> dict[str, int]:
+        return {"before": self.before, "after": self.after, "total": self.total}
+
+
+def context_of(reads: IndexMap, step: int, out_step: int) -> Sides | None:
+    """Of a block of outputs on the grid: before and after `[u*step, v*step)`.
+
+    The first period decides the front and the last one the back, so the number of steps does not matter.
+    """
+    hull = reads.reads(0, out_step)
+    return None if hull is None else Sides(-hull.start, hull.stop - step)
+
+
+def receptive_field(reads: IndexMap) -> tuple[int, int]:
+    """Smallest and largest number of samples from first to last read, over the output phases."""
+    lengths = [p.hull.length if p.hull else 0 for p in reads.phases]
+    return min(lengths), max(lengths)
+
+
+def reach_of_one(reads: IndexMap) -> Sides | None:
+    """How far the worst single output o reads beyond its own place, `[floor(o*scale), ceil((o+1)*scale))`."""
+    before, after = [], []
+    for o in range(reads.period):
+        hull = reads[o].hull
+        if hull is not None:
+            before.append((o * reads.scale).__floor__() - hull.start)
+            after.append(hull.stop - ((o + 1) * reads.scale).__ceil__())
+    return Sides(max(before), max(after)) if before else None

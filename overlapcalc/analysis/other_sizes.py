@@ -1,0 +1,265 @@
+"""A net at one size, held against itself at others: which axes mean the same there, and on which grid.
+
+Tiles are images of other sizes. One other size is enough where nothing differs, if it lies far away: about twice and
+three times as long, by prime numbers of steps, so that a size that is divided and rounded, or taken modulo something,
+gives another number there. Where something differs, each axis is tried for itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from math import log, prod
+from typing import NamedTuple
+
+from ..errors import OverlapcalcError, TraceError
+from ..ops.graph import Graph
+from ..ops.place import constants_at
+from ..propagate.compare import Differing, differences, views_of
+from ..propagate.forward import propagate
+from ..propagate.scaling import grow, samples, skewed, stretch
+from ..propagate.values import Propagation
+from .gc_pause import paused
+
+Shapes = tuple[tuple[int, ...], ...]
+
+MULTIPLES = (1, 2, 4, 8, 16, 32, 64)
+"""How many steps at a time a net grows; the next one where it does not run at the first."""
+PERIODS = (13440, 960, 64, 8)
+"""How many steps larger a net that differs one step larger is traced, to see whether it is periodic after all."""
+MOST_SAMPLES = 1 << 24
+"""No larger trace than this to find a period: constants computed from the size are evaluated for real."""
+MOST_VALUES = 1 << 26
+"""No trace far away where the constants of a net could come to more values than this."""
+FAR = 1024
+"""An axis need not get more than so many samples longer."""
+MOST_SIGHTS = 3
+"""How many times a larger image may show that the views of a net are others than its own size suggests."""
+
+
+class Comparison(NamedTuple):
+    """A net against itself at another size: by how many steps along each axis, its shapes there, what differs (None: it
+    does not run there), and the net with its views as that size shows them."""
+
+    times: Mapping[str, int]
+    larger: Shapes
+    found: Differing | None
+    net: Propagation
+
+
+class OtherSizes:
+    """Compares a net with itself at other sizes. plain, graph: input shapes -> the net as it is there; may raise
+    TraceError."""
+
+    def __init__(self, plain: Callable[[Shapes], Propagation], graph: Callable[[Shapes], Graph]) -> None:
+        self._plain, self._graph = plain, graph
+
+    def settled(self, net: Propagation, sights: int = MOST_SIGHTS) -> tuple[Propagation, Shapes | None]:
+        """The net with obstacles along the axes that mean something else at other sizes, and where that was seen.
+
+        Where it runs only at every so many steps, or means the same only there (it pads to a multiple of 8), the grid
+        is that much coarser, and no obstacle.
+        """
+        again = partial(propagate, net.traced, names=net.names, views=views_of(net, net.traced))
+        for multiple in MULTIPLES:
+            near = dict.fromkeys(_axes(net), multiple)
+            seen = self._looked(net, near)
+            if seen.net is not net and sights:
+                return self.settled(seen.net, sights - 1)
+            if seen.found is None or (multiple > 1 and not seen.found and not self._repeats(net, near)):
+                continue
+            if not seen.found:
+                return (again(coarser=near) if multiple > 1 else net), seen.larger
+            differing = self._blamed(net, seen)
+            if not differing:
+                return (again(coarser=near) if multiple > 1 else net), seen.larger
+            periodic = self._period(net, near, {axis for at in differing.values() for axis in at}, seen)
+            if isinstance(periodic, Propagation) and sights:
+                return self.settled(periodic, sights - 1)
+            if isinstance(periodic, dict):
+                return again(coarser=periodic), seen.larger
+            return again(differing=differing), seen.larger
+        return again(sizes_verified=False), None
+
+    def _looked(self, net: Propagation, near: Mapping[str, int]) -> Comparison:
+        """The net far away; near by, where it does not run far away, or where what differs there is only what lies
+        beyond the image: tiles are no larger than it, so at half the size it must mean the same."""
+        away = far(net, near)
+        there = self._compared(net, away) if away else None
+        if there is not None and there.found is not None and (not there.found or there.net is not net):
+            return there
+        here = self._compared(net, skewed(near))
+        if there is None or there.found is None:
+            return here
+        if here.found == {} and here.net is net and self._smaller(net, near):
+            return here
+        return there
+
+    def _smaller(self, net: Propagation, near: Mapping[str, int]) -> bool:
+        """Whether the net runs, and means the same, at about half and a third of its size."""
+        less = {axis: -n for axis, n in far(net, near, shrink=True).items()}
+        if not all(less.values()):
+            return False
+        return self._compared(net, less).found == {}
+
+    def _compared(self, net: Propagation, times: Mapping[str, int]) -> Comparison:
+        """The net against itself so many steps larger along each axis.
+
+        If all that differs is how views are seen, the larger image shows them (see reshape.View).
+        """
+        larger, moved = grow(net, times)
+        try:
+            large = self._plain(larger)
+        except OverlapcalcError:
+            return Comparison(times, larger, None, net)
+        with paused():
+            found = differences(net, large, moved)
+        views = views_of(large, net.traced) if found else {}
+        if any(net.values[name].view != view for name, view in views.items()):
+            seen = propagate(net.traced, names=net.names, views=views)
+            there = stretch(seen, larger)
+            if there is not None and not differences(seen, large, there):
+                return Comparison(times, larger, {}, seen)
+        return Comparison(times, larger, found, net)
+
+    def _blamed(self, net: Propagation, seen: Comparison) -> Differing:
+        """What differs, each axis grown for itself; and once more on top of all the others.
+
+        Alone is not enough: a net that looks at the smaller side differs only where both grow.
+        """
+        assert seen.found is not None
+        axes = _axes(net)
+        found = {axis for at in seen.found.values() for axis in at}
+        if len(axes) == 1:
+            return seen.found
+        away = seen.times
+        out: Differing = {}
+        for axis in axes:
+            if axis not in found:
+                continue
+            alone = self._compared(net, {axis: away[axis]}).found
+            if alone == {}:
+                alone = self._on_top(net, axis, away)
+            if alone is None:  # it does not run so, or differs only there: what was seen stands against this axis too
+                alone = {name: {axis: at[axis]} for name, at in seen.found.items() if axis in at}
+            for name, texts in alone.items():
+                out.setdefault(name, {}).update(texts)
+        return out
+
+    def _on_top(self, net: Propagation, axis: str, away: Mapping[str, int]) -> Differing | None:
+        """Nothing, if the net also means the same where an axis grows on top of all the others; else None."""
+        others = {a: n for a, n in away.items() if a != axis}
+        try:
+            base = self._plain(grow(net, others)[0])
+        except OverlapcalcError:
+            return None
+        return {} if self._compared(base, {axis: away[axis]}).found == {} else None
+
+    def _repeats(self, net: Propagation, times: Mapping[str, int]) -> bool:
+        """Whether the net means the same once, twice and three times as many steps larger.
+
+        Once is not enough: a branch on `width % 3 == 0` is the same branch at many sizes that are no multiples.
+        """
+        for k in (1, 2, 3):
+            further = {axis: k * steps for axis, steps in times.items()}
+            seen = [self._compared(net, grown) for grown in (skewed(further), further)]
+            if any(c.found != {} or c.net is not net for c in seen):
+                return False
+        return True
+
+    def _unrolled(self, net: Propagation, seen: Comparison) -> bool:
+        """Whether the net has the more operators the larger the image is: a loop over samples, never periodic."""
+        counts = [len(net.graph.order)]
+        for k in (1, 2):
+            larger, _ = grow(net, {axis: k * steps for axis, steps in seen.times.items()})
+            try:
+                counts.append(len(self._graph(larger).order))
+            except TraceError:
+                return False
+            if counts[-1] <= counts[-2]:
+                return False
+        return True
+
+    def _too_large(self, net: Propagation, seen: Comparison, shapes: Shapes) -> bool:
+        """Whether the net, or a constant that it makes, would take too much there, if it goes on growing as it did."""
+        here, there, then = (prod(samples(net.graph, s)) for s in (_shapes(net), seen.larger, shapes))
+        if then > MOST_SAMPLES:
+            return True
+        try:
+            small, large = _most(net.graph), _most(self._graph(seen.larger))
+        except TraceError:
+            return False
+        power = log(large / small) / log(there / here) if 0 < small < large and here < there else 0.0
+        return bool(large * (then / there) ** power > MOST_VALUES)
+
+    def _period(
+        self, net: Propagation, times: Mapping[str, int], axes: set[str], met: Comparison
+    ) -> dict[str, int] | Propagation | None:
+        """The smallest numbers of steps along `axes` after which the net means the same, if there are any; or the net
+        with its views seen otherwise, which has another grid."""
+        if self._unrolled(net, met):
+            return None
+        for most in PERIODS:
+            found = {**times, **dict.fromkeys(axes, most)}
+            larger, _ = grow(net, skewed(found))
+            if self._too_large(net, met, larger):
+                continue
+            seen = [self._compared(net, grown) for grown in (skewed(found), found)]
+            if any(c.found != {} for c in seen):
+                return None
+            if seen[0].net is not net:
+                return seen[0].net
+            for prime in (2, 3, 5, 7):
+                while all(found[a] % prime == 0 for a in axes):
+                    fewer = {**found, **{a: found[a] // prime for a in axes}}
+                    if not self._repeats(net, fewer):
+                        break
+                    found = fewer
+            return found
+        return None
+
+
+def _axes(net: Propagation) -> list[str]:
+    return sorted({axis for _, axis in net.slots})
+
+
+def far(net: Propagation, near: Mapping[str, int], *, shrink: bool = False) -> dict[str, int]:
+    """So many steps that every axis about doubles, the next one trebles, and so on; nothing where the constants of the
+    net might then be too large. Prime multiples of the steps `near`, all different. shrink: about half and two thirds
+    shorter, 0 where an axis has too few steps."""
+    found: dict[str, int] = {}
+    steps = {axis: _steps(net, axis) for axis in near}
+    for i, axis in enumerate(sorted(near)):
+        length, per_step = steps[axis]
+        have = max(1, -(-min(length, FAR) // (per_step * near[axis])))
+        if shrink:
+            found[axis] = max((length - 1) // (per_step * near[axis]) * (i + 1) // (i + 2), 0) * near[axis]
+            continue
+        wanted = have * (i + 1) + 1
+        while not _prime(wanted) or wanted * near[axis] in found.values():
+            wanted += 1
+        found[axis] = wanted * near[axis]
+    if shrink:
+        return found
+    before, after = (prod(samples(net.graph, shapes)) for shapes in (_shapes(net), grow(net, found)[0]))
+    return found if _most(net.graph) * (after / before) ** 2 <= MOST_VALUES else {}
+
+
+def _most(graph: Graph) -> int:
+    """The number of values of the largest constant that the net makes, perhaps from the image's size."""
+    return max((prod(c.shape) for node in graph for _, c in constants_at(node.args) if c.made), default=0)
+
+
+def _shapes(net: Propagation) -> Shapes:
+    return tuple(net.graph[name].shape for name in net.graph.inputs)
+
+
+def _steps(net: Propagation, axis: str) -> tuple[int, int]:
+    """The length of the longest input along an axis, and how many of its samples are a step."""
+    moved = grow(net, {axis: 1})[1]
+    lengths = [(net.size(inp, axis) or 1, moved[inp][axis]) for inp, a in net.slots if a == axis]
+    return max(lengths)
+
+
+def _prime(n: int) -> bool:
+    return n > 1 and all(n % k for k in range(2, int(n**0.5) + 1))

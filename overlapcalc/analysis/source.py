@@ -1,0 +1,78 @@
+"""The net at the analysed size, and at any other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from ..errors import InputError, TraceError
+from ..propagate.grid import Grid
+from ..propagate.values import Propagation
+from ..trace.run_memory import MemoryAt
+
+Retrace = Callable[[tuple[tuple[int, ...], ...], bool], Propagation]
+"""Input shapes -> the net there. With True, compared with a larger trace; with False, as it is at that size."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A propagated net, and the way to others like it.
+
+    cut: the same net up to other outputs, pairs (name shown, node), and the shapes at which it was verified.
+    run_memory: what a run of the whole net holds; it runs on shapes alone. runnable: its calls at these input shapes,
+    to be run one by one (trace/runnable.py). typed: the same net traced in another floating type, "float64" say, at the
+    same shapes, where its calls in its own type are known: constants that it makes in the type of its input are then of
+    that type.
+    """
+
+    net: Propagation
+    retrace: Retrace
+    cut: Callable[[tuple[tuple[str, str], ...]], tuple[Source, tuple[tuple[int, ...], ...] | None]]
+    run_memory: MemoryAt
+    runnable: Callable[[tuple[tuple[int, ...], ...]], Any]
+    typed: Callable[[str, Any], Source] | None = None
+
+    def output_node(self, shown: str) -> str:
+        """The node behind the name of an output."""
+        return output_of(self.net, shown)
+
+    def at(self, input: str, axis: str, size: int, verified: bool) -> Propagation:
+        """The net with another length of one axis: all inputs on the joint grid move along."""
+        now = self.net.size(input, axis)
+        if size == now:
+            return self.net
+        if not isinstance(size, int) or size < 1:
+            raise InputError(f"size={size!r}: expected a number of input samples along {axis}, at least 1")
+        return self.retrace(shapes_at(self.net, input, axis, size), verified)
+
+
+def output_of(net: Propagation, shown: str) -> str:
+    """The node behind the name of an output; at another size it may be another one. Raises TraceError."""
+    found = dict(net.graph.outputs).get(shown)
+    if found is None:
+        names = ", ".join(name for name, _ in net.graph.outputs)
+        raise TraceError(f"there is no output {shown} at this size of the input; the net has {names}")
+    return found
+
+
+def shapes_at(net: Propagation, input: str, axis: str, size: int) -> tuple[tuple[int, ...], ...]:
+    """All input shapes when one input gets another length along an axis."""
+    now = net.size(input, axis)
+    assert now is not None
+    grid = Grid(net, axis)
+    shapes = []
+    for name in net.graph.inputs:
+        shape = list(net.graph[name].shape)
+        d = net.values[name].part_of(axis)
+        if d is not None and (name == input or grid.same(name, input)):
+            more = Fraction((size - now) * grid.per_step(name), grid.per_step(input))
+            if more.denominator != 1 or shape[d] + more < 1:
+                raise InputError(
+                    f"size={size} of {input} along {axis} leaves no whole size for input {name}; analyze the net "
+                    "at the shapes in question instead"
+                )
+            shape[d] += int(more)
+        shapes.append(tuple(shape))
+    return tuple(shapes)

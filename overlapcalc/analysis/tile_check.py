@@ -1,0 +1,60 @@
+"""Is the net on a tile the same net as on the image? What the analysis compares is a larger image, not a smaller."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..errors import OverlapcalcError
+from ..propagate.compare import adopted, differences, views_of
+from ..propagate.forward import propagate
+from ..propagate.grid import Grid
+from ..propagate.values import Propagation
+from .source import Source
+
+
+@dataclass(frozen=True)
+class Cut:
+    """So many steps off one axis, of everything that moves with the tensor `like`."""
+
+    steps: int
+    like: str
+
+
+def shapes_after(net: Propagation, cuts: Mapping[str, Cut]) -> tuple[tuple[int, ...], ...]:
+    """The shapes of the inputs when they lose so many steps along each axis."""
+    shapes = []
+    for name in net.graph.inputs:
+        shape, labels, lost = net.graph[name].shape, net.values[name].labels, samples_lost(net, name, cuts)
+        shapes.append(tuple(n - lost.get(axis, 0) for n, axis in zip(shape, labels, strict=True)))
+    return tuple(shapes)
+
+
+def samples_lost(net: Propagation, name: str, cuts: Mapping[str, Cut]) -> dict[str, int]:
+    """By how many samples that makes a tensor shorter, per axis."""
+    found = {}
+    for axis, cut in cuts.items():
+        grid = Grid(net, axis)
+        if grid.same(name, cut.like):
+            found[axis] = cut.steps * grid.per_step(name)
+    return found
+
+
+def differing_axes(source: Source, net: Propagation, cuts: Mapping[str, Cut]) -> frozenset[str]:
+    """Along which axes the net is another one on inputs that much shorter; all of `cuts` where it does not run.
+
+    Traces the net there, and compares it call by call.
+    """
+    cuts = {axis: cut for axis, cut in cuts.items() if cut.steps}
+    if not cuts:
+        return frozenset()
+    try:
+        small = source.retrace(shapes_after(net, cuts), False)
+    except OverlapcalcError:
+        return frozenset(cuts)
+    small = propagate(adopted(small.traced, net.traced), names=small.names, views=views_of(net, small.traced))
+    moved = {
+        name: samples_lost(net, twin, cuts) for name, twin in zip(small.graph.order, net.graph.order, strict=False)
+    }
+    found = {axis for axes in differences(small, net, moved, refused_in=net).values() for axis in axes}
+    return frozenset(found & set(cuts))

@@ -1,0 +1,221 @@
+"""The public ways to run a net by blocks: `run`, `blocks`, `tiled`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
+
+import torch
+from torch import Tensor, nn
+
+from ..analysis.analyze import analyze, evaluating
+from ..analysis.inputs import own_type
+from ..errors import InputError
+from ..planning.options import Blocks
+from ..planning.plan import Plan
+from . import Block, Machine
+from .apart import check_apart
+from .block import within
+from .fingerprint import Fingerprint, fingerprint
+from .free_memory import free_memory
+from .plan import plan_for, plan_to_run, with_memory
+from .store import Image, check, check_out, type_of
+from .witness import Witness
+
+if TYPE_CHECKING:  # it comes with torch
+    from typing_extensions import Unpack
+
+
+class Options(TypedDict, total=False):
+    """How to run by blocks: the options of `plan`."""
+
+    block: Blocks | None
+    schedule: str | None
+    stream_axis: str | None
+    memory: int | str | None
+    fixed_tile: Blocks | None
+    axes: Sequence[str] | str | None
+    layout: str | Sequence[str | None] | None
+
+
+def run(model: nn.Module, *inputs: Image, out: Any = None, **options: Unpack[Options]) -> Any:
+    """What `model(*inputs)` gives in eval mode, computed block by block.
+
+    options: block, schedule, stream_axis, memory, fixed_tile, axes, layout, as for `plan`. Where neither a block nor a
+    budget is given and the usual blocks would take more than the memory that is free, smaller ones are taken.
+
+    An input may be anything with shape, dtype and slicing instead of a tensor (numpy's memmap, a zarr array): only what
+    a block needs is read. out: where to write, a tensor or such an array for a net with one output, a mapping by name
+    for several; then `out` is returned. It may not lie in the memory, the file or the store of an input, nor two of
+    them in one; a mapped file gets its room on the disk before the first block.
+
+    Returns what the model returns, tensors in the same structure. The model is as it was afterwards; weights are those
+    that it has now. For many images of one size, `tiled` plans only once.
+    Raises what `plan` raises: a net that cannot be run by blocks along these axes is never run.
+    """
+    return tiled(model, **options)(*inputs, out=out)
+
+
+def blocks(model: nn.Module, *inputs: Image, **options: Unpack[Options]) -> Iterator[Block]:
+    """The blocks of `run` one by one: `block.regions["output"]["W"]` is a Span, `block.results["output"]` a tensor.
+
+    Together the regions cover every output exactly once.
+    """
+    return tiled(model, **options).blocks(*inputs)
+
+
+def tiled(model: nn.Module, *shapes: Sequence[int], **options: Unpack[Options]) -> Tiled:
+    """`model` as a module that runs by blocks, planned for inputs of these shapes (see `Tiled`).
+
+    options: those of `run`.
+    """
+    made = Tiled(model, **options)
+    if shapes:
+        made.plan(*shapes)
+    return made
+
+
+class Tiled(nn.Module):
+    """A net that runs by blocks. For inference: it runs in eval mode and without gradients.
+
+    A plan belongs to the shapes of the inputs, batch included. Other shapes get a plan of their own at the first call,
+    which costs some traces; plans are kept. Types and devices are those of the wrapped `model` and of the inputs, and
+    may change between calls (`.to(...)`, `load_state_dict` of the model), and so may whatever else forward can see, at
+    the price of a new plan: the bytes of buffers and other tensors, attributes and what they hold, layers, hooks,
+    functions that are put in place of others, and globals (docs/guard.md says what is not seen).
+    """
+
+    def __init__(self, model: nn.Module, **options: Unpack[Options]) -> None:
+        if not isinstance(model, nn.Module):
+            raise InputError(f"model is a {type(model).__name__}; expected a torch.nn.Module")
+        super().__init__()
+        self.model = model
+        unknown = sorted(set(options) - set(Options.__annotations__))
+        if unknown:
+            raise InputError(f"{unknown[0]!r} is no option; there is {', '.join(Options.__annotations__)}")
+        self._options: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+        self._analysis = {name: self._options.pop(name, None) for name in ("axes", "layout")}
+        self._sized = any(name in self._options for name in ("block", "memory", "fixed_tile"))
+        self._machines: dict[Signature, tuple[Fingerprint | None, Machine]] = {}
+
+    def plan(self, *shapes: Sequence[int], stored: bool = False) -> Plan:
+        """The plan for inputs of these shapes. Raises what `overlapcalc.plan` raises.
+
+        stored: as for `overlapcalc.plan`; a call is planned so when it is given `out`.
+        """
+        machine = self.machine(*shapes, stored=stored)
+        machine.plan = with_memory(machine.source, machine.plan)
+        return machine.plan
+
+    def machine(self, *shapes: Sequence[int], stored: bool = False) -> Machine:
+        """What runs inputs of these shapes."""
+        own = own_type(self.model)
+        return self._machine_for(Signature(tuple((tuple(shape), own) for shape in shapes), stored))
+
+    def _machine_for(self, signature: Signature) -> Machine:
+        """The one that is kept, or a new one where anything that forward can see is another."""
+        now = fingerprint(self.model)
+        then, known = self._machines.pop(signature, (None, None))
+        same = (
+            known is not None and known.model is self.model and then is not None and now is not None and then.same(now)
+        )
+        found = known if known is not None and same else self._made(signature)
+        self._machines[signature] = now, found
+        while len(self._machines) > PLANS_KEPT:
+            del self._machines[next(iter(self._machines))]
+        return found
+
+    def forward(self, *inputs: Image, out: Any = None, after: Callable[[], object] | None = None) -> Any:
+        """What the net gives on the whole, in the structure in which it gives it; or `out`, filled with it.
+
+        after: called after every block.
+        """
+        machine, named = self._prepared(inputs, stored=out is not None)
+        made = machine.plan
+        outputs: dict[str, Any] = _named_out(out, made)
+        for i, store in enumerate(outputs.values()):
+            for image in inputs:
+                check_apart(image, store)
+            for other in list(outputs.values())[:i]:
+                check_apart(other, store, "another output")
+        writers = {name: Witness(store, inputs) for name, store in outputs.items()}
+        with torch.no_grad(), evaluating(self.model):
+            for block in machine.blocks(named):
+                for name, result in block.results.items():
+                    if made.count == 1 and out is None:
+                        outputs[name] = result
+                        continue
+                    if name not in outputs:
+                        outputs[name] = result.new_empty(made.outputs[name])
+                        writers[name] = Witness(outputs[name], ())
+                    writers[name].write(within(made.labels[name], block.regions[name]), result)
+                del block, result
+                if after is not None:
+                    after()
+        return machine.structured(outputs) if out is None else out
+
+    def blocks(self, *inputs: Image) -> Iterator[Block]:
+        """See `overlapcalc.blocks`."""
+        machine, named = self._prepared(inputs)
+        produced = machine.blocks(named)
+        while True:
+            with torch.no_grad(), evaluating(self.model):  # not while the caller looks at a block
+                block = next(produced, None)
+            if block is None:
+                return
+            yield block
+
+    def _prepared(self, inputs: tuple[Image, ...], *, stored: bool = False) -> tuple[Machine, Mapping[str, Image]]:
+        self._check(inputs)
+        machine = self._machine_for(Signature(tuple((tuple(x.shape), type_of(x)) for x in inputs), stored))
+        return machine, dict(zip(machine.plan.inputs, inputs, strict=True))
+
+    def _check(self, inputs: tuple[Image, ...]) -> None:
+        where = next((p.device for p in self.model.parameters()), None)
+        for i, x in enumerate(inputs):
+            check(x, f"input {i}")
+            if where is not None and isinstance(x, Tensor) and x.device != where:
+                raise InputError(f"input {i} is on {x.device}, the model on {where}; move one of them")
+
+    def _made(self, signature: Signature) -> Machine:
+        given: Any = [torch.empty(shape, dtype=dtype, device="meta") for shape, dtype in signature.inputs]
+        analysis = analyze(self.model, given, **self._analysis)
+        free = None if self._sized else free_memory(next((p.device for p in self.model.parameters()), CPU))
+        if free is None:
+            made = plan_to_run(analysis, **self._options, stored=signature.stored)
+        else:
+            made = plan_for(analysis, free, **self._options, stored=signature.stored)
+        if any(name is None for name in made.leaves):
+            raise InputError(
+                f"the net returns {len(made.leaves)} values, of which "
+                f"{sum(name is None for name in made.leaves)} depend on no input; return only what does, or None"
+            )
+        return Machine(self.model, analysis._source, made)
+
+
+PLANS_KEPT = 16
+CPU = torch.device("cpu")
+
+
+class Signature(NamedTuple):
+    """What a plan is for: the shape and the type of every input, and whether outputs are written by slices."""
+
+    inputs: tuple[tuple[tuple[int, ...], torch.dtype], ...]
+    stored: bool
+
+
+def _named_out(out: Any, made: Plan) -> dict[str, Any]:
+    """Where to write each output. Raises InputError."""
+    if out is None:
+        return {}
+    if not isinstance(out, Mapping):
+        if len(made.outputs) > 1:
+            raise InputError(
+                f"out is one {type(out).__name__}; the net gives {', '.join(made.outputs)}: give a mapping"
+            )
+        out = {next(iter(made.outputs)): out}
+    if set(out) != set(made.outputs):
+        raise InputError(f"out has {', '.join(map(str, out))}; the net gives {', '.join(made.outputs)}")
+    for name, store in out.items():
+        check_out(store, name, made.outputs[name])
+    return dict(out)

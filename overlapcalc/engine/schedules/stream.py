@@ -1,0 +1,194 @@
+"""The schedules `trim` and `stream`: every layer computes only what is wanted of it.
+
+`trim` computes each block by itself. `stream` goes along one axis, band by band: every tensor is computed once, and
+of each only those rows are kept that are still to be read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor
+
+from ...algebra.index_map import Span
+from ...algebra.reshape import Factoring
+from ...analysis.named import Named
+from ...ops.graph import Node
+from ...planning.plan import Plan
+from ...planning.strips import BlockSpan
+from ...propagate.regions import Stream, extents_for
+from ...trace.runnable import Runnable
+from ..block import Block, Region, owned, within
+from ..slab import Frame, SlabCall, SlabTensor, extents
+from ..store import Image, read
+from .regions import run_regions, whole
+
+
+def trimmed(frame: Frame, calls: Runnable, plan: Plan, inputs: Mapping[str, Image]) -> Iterator[Block]:
+    """Run every block of a plan by itself. Raises NoSlabError."""
+    for cell in plan.cells():
+        regions = _regions(frame, {axis: extents_for(frame.net, axis, slot.outputs) for axis, slot in cell.items()})
+        given = {name: _taken(frame, plan, x, name, regions) for name, x in inputs.items() if name in regions}
+        yield _block(frame, plan, cell, run_regions(frame, calls, regions, given), given)
+
+
+def streamed(frame: Frame, calls: Runnable, plan: Plan, inputs: Mapping[str, Image], axis: str) -> Iterator[Block]:
+    """Run the blocks of a plan in order along `axis`, for every column of the other axes. Raises NoSlabError."""
+    columns: list[dict[str, BlockSpan]] = [{}]
+    for other, strip in plan.strips.items():
+        if other != axis:
+            columns = [{**column, other: slot} for column in columns for slot in strip.slots]
+    for column in columns:
+        regions = _regions(
+            frame, {other: extents_for(frame.net, other, slot.outputs) for other, slot in column.items()}
+        )
+        band = _Bands(frame, calls, plan, axis, regions, inputs)
+        for slot in plan.strips[axis].slots:
+            yield _block(frame, plan, {**column, axis: slot}, band.next(slot), band.held)
+
+
+class _Bands:
+    """One column on its way: what is held of every tensor."""
+
+    def __init__(
+        self,
+        frame: Frame,
+        calls: Runnable,
+        plan: Plan,
+        axis: str,
+        regions: Mapping[str, Region],
+        inputs: Mapping[str, Image],
+    ) -> None:
+        self._frame, self._calls, self._plan, self._axis, self._regions = frame, calls, plan, axis, regions
+        net = frame.net
+        self._stream = Stream(net, axis)
+        self._outputs = self._stream.outputs
+        self._given = dict.fromkeys(self._outputs.values(), 0)
+        self.held = {name: _whole(frame, name, x) for name, x in inputs.items() if isinstance(x, Tensor)}
+        self._inputs = frozenset(self.held)
+        self._stored = {name: x for name, x in inputs.items() if not isinstance(x, Tensor)}
+
+    def next(self, slot: BlockSpan) -> dict[str, SlabTensor]:
+        """The outputs of the next band."""
+        stream, axis = self._stream, self._axis
+        fresh = stream.next(slot.outputs)
+        found: dict[str, SlabTensor] = {}
+        for node in self._frame.net.graph:
+            if node.name not in self._regions:
+                continue
+            if node.name in fresh and axis in self._regions[node.name]:
+                span = fresh[node.name]
+                if node.name not in self._inputs:
+                    region = {**self._regions[node.name], axis: span}
+                    self._append(node.name, self._made(node, region))
+                stream.done[node.name] = span.stop
+            elif axis not in self._regions[node.name] and node.name not in self.held:
+                self.held[node.name] = self._made(node, self._regions[node.name])
+                continue
+            else:
+                continue
+            if node.name in self._given:
+                self._give(node.name, slot, found)
+            for operand in {*node.operands, node.name} - self._inputs:
+                self._forget(operand)
+        for name in self._given:  # computed further ahead, for others
+            if name not in found:
+                self._give(name, slot, found)
+                self._forget(name)
+        return found
+
+    def _made(self, node: Node, region: Region) -> SlabTensor:
+        if node.name in self._stored:
+            return _taken(self._frame, self._plan, self._stored[node.name], node.name, {node.name: region})
+        call = SlabCall(self._frame, node, self._calls.calls.get(node.name), region, self.held)
+        return SlabTensor(call.result(), region)
+
+    def _give(self, name: str, slot: BlockSpan, found: dict[str, SlabTensor]) -> None:
+        shown = next(shown for shown, node in self._outputs.items() if node == name)
+        span = slot.outputs.get(shown)
+        if span is not None and name in self.held:
+            found[name] = self._cut(name, self.held[name], span)
+            self._given[name] = span.stop
+
+    def _append(self, name: str, new: SlabTensor) -> None:
+        old = self.held.get(name)
+        if old is None:
+            self.held[name] = new
+            return
+        layout, axis = self._frame.value(name).layout, self._axis
+        at = layout.labels.index(axis)
+        region = {**new.region, axis: Span(old.region[axis].start, new.region[axis].stop)}
+        both = torch.cat([_parts(layout, old), _parts(layout, new)], at)
+        self.held[name] = SlabTensor(both.reshape(extents(layout, region)), region)
+
+    def _forget(self, name: str) -> None:
+        """Drop the rows that nobody will read any more."""
+        held = self.held.get(name)
+        if held is None or self._axis not in held.region:
+            return
+        first = self._stream.kept_from(name)
+        if name in self._given and self._given[name] < self._stream.all[name].stop:
+            first = self._given[name] if first is None else min(first, self._given[name])
+        span = held.region[self._axis]
+        if first is None or first >= span.stop:
+            del self.held[name]
+        elif first > span.start:
+            kept = self._cut(name, held, Span(first, span.stop))
+            self.held[name] = SlabTensor(kept.tensor.clone(), kept.region)
+
+    def _cut(self, name: str, held: SlabTensor, span: Span) -> SlabTensor:
+        layout, axis = self._frame.value(name).layout, self._axis
+        at, region = layout.labels.index(axis), {**held.region, axis: span}
+        part = _parts(layout, held).narrow(at, span.start - held.region[axis].start, span.length)
+        return SlabTensor(part.reshape(extents(layout, region)), region)
+
+
+def _parts(layout: Factoring, held: SlabTensor) -> Tensor:
+    sizes = [held.region[p.label].length if p.label in held.region else p.size for p in layout.parts]
+    return held.tensor.reshape(sizes)
+
+
+def _regions(frame: Frame, along: Mapping[str, Mapping[str, Span]]) -> dict[str, Region]:
+    """Per node the region that all axes together want; nodes that one of them does not want are left out."""
+    regions: dict[str, Region] = {}
+    for node in frame.net.graph:
+        region = whole(frame.net, node.name)
+        wanted = True
+        for axis, extents_of in along.items():
+            if axis in region:
+                wanted = wanted and node.name in extents_of
+                region[axis] = extents_of.get(node.name, region[axis])
+        if wanted:
+            regions[node.name] = region
+    return regions
+
+
+def _whole(frame: Frame, name: str, x: Tensor) -> SlabTensor:
+    return SlabTensor(x, whole(frame.net, name))
+
+
+def _taken(frame: Frame, plan: Plan, x: Image, name: str, regions: Mapping[str, Region]) -> SlabTensor:
+    """What is wanted of an input; a tensor is there whole."""
+    if isinstance(x, Tensor):
+        return _whole(frame, name, x)
+    return SlabTensor(read(x, within(plan.labels[name], regions[name]), frame.like.device), regions[name])
+
+
+def _block(
+    frame: Frame,
+    plan: Plan,
+    cell: Mapping[str, BlockSpan],
+    found: Mapping[str, SlabTensor],
+    held: Mapping[str, SlabTensor],
+) -> Block:
+    """What there is of every output, cut to the block. held: what is still to be read, inputs with it."""
+    regions, results = {}, {}
+    for shown, node in frame.net.graph.outputs:
+        labels = plan.labels[shown]
+        region = {axis: slot.outputs[shown] for axis, slot in cell.items() if shown in slot.outputs}
+        if node not in found or any(axis in labels and axis not in region for axis in cell):
+            continue
+        regions[shown] = region
+        results[shown] = found[node].tensor[within(labels, region, found[node].region)]
+    return Block(Named(regions), owned(results, (other.tensor for other in held.values())))

@@ -1,0 +1,200 @@
+"""Files that appear under their name only when they are complete, and take the place of nothing that was not offered.
+
+Every file that overlapcalc writes comes through here. What lies at a place is replaced only where the door allows it,
+and then only by its like: a .npy file by a .npy file, never a directory, a device, a picture. An input never is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO
+
+from ..errors import InputError
+from .workplace import OLD, RESULT, workplace
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What is written. is_one: whether what lies at a path, a regular file unless `folder`, is of this kind."""
+
+    called: str
+    is_one: Callable[[Path], bool]
+    folder: bool = False
+
+
+@dataclass(frozen=True)
+class Door:
+    """How a place was asked for. called: what an error calls it, its path when empty. allows: what the caller may say
+    so that a file that exists is replaced. inputs: files and folders that are read meanwhile."""
+
+    called: str = ""
+    overwrite: bool = False
+    allows: str = "overwrite=True"
+    inputs: tuple[Path, ...] = ()
+
+
+def begins(called: str, *beginnings: bytes) -> Kind:
+    """Files that begin in one of these ways."""
+    longest = max(map(len, beginnings), default=0)
+
+    def is_one(path: Path) -> bool:
+        with path.open("rb") as file:
+            return file.read(longest).startswith(beginnings)
+
+    return Kind(called, is_one)
+
+
+def _is_text(path: Path) -> bool:
+    with path.open("rb") as file:
+        head = file.read(1 << 16)
+    return b"\0" not in head and not head.startswith((b"\x89PNG", b"\xff\xd8\xff", b"%PDF-"))
+
+
+PLAIN = Door()
+TEXT = Kind("a text file", _is_text)
+ANY = begins("a file", b"")
+REWRITTEN = Door(overwrite=True)
+"""For files that are ours by their name and rewritten by design. The lock is one, whatever a merge made of it: ANY."""
+
+
+def write_complete(path: Path, text: str, door: Door = PLAIN, kind: Kind = TEXT) -> None:
+    """Write a file in UTF-8, with the ends of lines that `text` has, or leave what was there. Raises InputError."""
+    complete(path, lambda file: file.write(text.encode()), kind, door)
+
+
+def complete(path: Path, write: Callable[[IO[bytes]], object], kind: Kind, door: Door = PLAIN) -> None:
+    """Put what `write` writes into a file, or leave what was there. Raises InputError, and what `write` raises."""
+    with unfinished(path, kind, door) as made:
+        try:
+            with made.open("wb") as file:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise InputError(f"{door.called or path}: {error.strerror or error}") from error
+
+
+@contextlib.contextmanager
+def unfinished(path: Path, kind: Kind, door: Door = PLAIN) -> Iterator[Path]:
+    """A path to make a file at, or a folder; when all went well, it is `path`. Raises InputError."""
+    place = free_place(path, kind, door)
+    door = replace(door, called=door.called or str(path))
+    with contextlib.ExitStack() as stack:
+        with _said(door):
+            work = stack.enter_context(workplace(place))
+        made = work / f"{RESULT}{path.suffix}"
+        yield made
+        with _said(door):
+            _appear(made, place, kind, door)
+
+
+@contextlib.contextmanager
+def _said(door: Door) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{door.called}: {error.strerror or error}") from error
+
+
+def free_place(path: Path, kind: Kind, door: Door) -> Path:
+    """Where links lead, when something of this kind may be put there. Raises InputError.
+
+    A file or a folder that holds nothing is not lost: it counts as absent.
+    """
+    called = door.called or str(path)
+    try:
+        place = Path(os.path.realpath(path))
+        if not place.parent.is_dir():
+            raise InputError(f"{called}: lies in {place.parent}, which does not exist")
+        for read in door.inputs:
+            if _meet(place, read):
+                raise InputError(f"{called}: it is or lies in {read}, which is read; name another place")
+        there = _there(place)
+        if there is None:
+            return place
+        if kind.folder != stat.S_ISDIR(there.st_mode) or not (kind.folder or stat.S_ISREG(there.st_mode)):
+            raise InputError(f"{called}: {_what(there)} is there, not {kind.called}; name another place")
+        if not (os.listdir(place) if kind.folder else there.st_size):
+            return place
+        if not kind.is_one(place):
+            raise InputError(f"{called}: what is there is not {kind.called}, so it is not replaced; name another place")
+        if not door.overwrite:
+            raise InputError(f"{called}: it exists; name another place, or replace it with {door.allows}")
+        if not there.st_mode & 0o222:
+            raise InputError(f"{called}: it is write-protected; name another place")
+        return place
+    except (OSError, ValueError) as error:  # a name with a zero in it is a ValueError
+        raise InputError(f"{called}: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _there(place: Path) -> os.stat_result | None:
+    try:
+        return os.lstat(place)
+    except FileNotFoundError:
+        return None
+
+
+def _what(there: os.stat_result) -> str:
+    kinds = {stat.S_IFREG: "a file", stat.S_IFDIR: "a directory", stat.S_IFLNK: "a link that leads nowhere"}
+    return kinds.get(stat.S_IFMT(there.st_mode), "a device, a pipe or a socket")
+
+
+def _meet(place: Path, read: Path) -> bool:
+    """Whether one is the other, or lies in it; whatever they are called."""
+    with contextlib.suppress(OSError):
+        if os.path.samefile(place, read):
+            return True
+    there = Path(os.path.realpath(read))
+    return place == there or there in place.parents or place in there.parents
+
+
+def _appear(made: Path, place: Path, kind: Kind, door: Door) -> None:
+    """Rename what was made. What came to lie there meanwhile is looked at again; the result is never thrown away."""
+    try:
+        free_place(place, kind, door)
+        there = _there(place)
+        if kind.folder:
+            _swap_folder(made, place)
+            return
+        if there is not None:
+            with contextlib.suppress(OSError, AttributeError):
+                os.chown(made, there.st_uid, there.st_gid)
+            os.chmod(made, stat.S_IMODE(there.st_mode))
+            os.replace(made, place)
+            return
+        _link(made, place)
+    except (InputError, FileExistsError) as error:
+        aside = place.with_name(f"{place.stem[:50]}{made.parent.name.replace('.', '-')}{place.suffix}")
+        os.rename(made, aside)
+        reason = error if isinstance(error, InputError) else f"{door.called}: something was put there meanwhile"
+        raise InputError(f"{reason}. The result is {aside.name}, beside it") from error
+
+
+def _link(made: Path, place: Path) -> None:
+    """Rename where nothing is; a plain renaming would replace what came that moment."""
+    try:
+        os.link(made, place)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EACCES):
+            raise
+        os.rename(made, place)  # a file system without links
+
+
+def _swap_folder(made: Path, place: Path) -> None:
+    old = made.parent / OLD
+    if place.exists():
+        os.rename(place, old)
+    try:
+        os.rename(made, place)
+    except BaseException:
+        if old.exists():
+            os.rename(old, place)
+        raise

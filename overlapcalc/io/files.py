@@ -1,0 +1,248 @@
+"""Image files and weights: .npy and .zarr by slices, pictures whole. What is written appears when it is complete."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import json
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..errors import InputError
+from .atomic import PLAIN, Door, Kind, begins, free_place, unfinished
+from .npy import NpyFile
+from .space import check_space
+
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+ARRAYS = (".npy", ".zarr")
+EXTRA = "pip install overlapcalc[files]"
+IN_ZARR = re.compile(r"c|(c[./])?\d+([./]\d+)*|zarr\.json|\.z(array|attrs)|.*\.partial")
+"""Names in the directory of an array: its parts, what describes them, and what a killed writer left."""
+
+
+def _is_zarr_array(path: Path) -> bool:
+    """An array and nothing else: a group, or a file that somebody put beside the parts, is more than an array."""
+    description = path / "zarr.json"
+    if description.is_file():
+        with contextlib.suppress(ValueError):
+            if json.loads(description.read_bytes()).get("node_type") != "array":
+                return False
+    elif not (path / ".zarray").is_file():
+        return False
+    return all(
+        IN_ZARR.fullmatch(name) for _, folders, files in os.walk(path, followlinks=False) for name in (*folders, *files)
+    )
+
+
+def _is_picture(path: Path) -> bool:
+    with path.open("rb") as file:
+        head = file.read(16)
+    if head[:4] == b"RIFF":
+        return head[8:12] == b"WEBP"  # not what sounds or moves
+    if head[:2] == b"BM":
+        return head[6:10] == bytes(4)
+    return head.startswith((b"\x89PNG\r\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"))
+
+
+KINDS = {
+    ".npy": begins("a .npy file", b"\x93NUMPY"),
+    ".zarr": Kind("a zarr array", _is_zarr_array, folder=True),
+    **dict.fromkeys(PICTURES, Kind("a picture", _is_picture)),
+}
+"""What is written, by its suffix, and so what may be replaced."""
+
+
+class Typed:
+    """An array as another floating type, converted slice by slice, with so many dimensions put before its own."""
+
+    def __init__(self, array: Any, dtype: torch.dtype, lead: int) -> None:
+        self._array, self._lead, self.dtype = array, lead, dtype
+        self.shape = (*(1,) * self._lead, *array.shape)
+        self._read = array_type(dtype)
+        self._mmap, self.mode = getattr(array, "_mmap", None), getattr(array, "mode", None)  # see engine/store.py
+
+    def __getitem__(self, place: tuple[slice, ...]) -> Any:
+        part = self._array[tuple(place[self._lead :])]
+        return part.astype(self._read).reshape((*(1,) * self._lead, *part.shape))
+
+
+def array_type(dtype: torch.dtype) -> Any:
+    """The type of numpy that holds one of torch: float32 for those that numpy does not have, such as bfloat16."""
+    name = str(dtype).removeprefix("torch.")
+    return _module("numpy").dtype(name if name in ("float16", "float32", "float64") else "float32")
+
+
+def read_image(path: Path, dtype: torch.dtype, dims: int | None = None) -> Any:
+    """What `overlapcalc.run` takes, of a floating type: channels first, a batch of one where the file has none.
+
+    dims: how many dimensions the net's input has; an array may lack the batch, or batch and channels.
+    .npy and .zarr are read by slices. Pictures are read whole; 0 to 255, or to 65535, become 0 to 1. Raises InputError.
+    """
+    if not path.exists():
+        raise InputError(f"--in {path}: there is no such file")
+    name, kind = str(dtype).removeprefix("torch."), path.suffix.lower()
+    if kind not in KINDS:
+        raise InputError(f"--in {path}: expected one of {', '.join((*ARRAYS, *PICTURES))}")
+    try:
+        if kind == ".npy":
+            found = _module("numpy").load(path, mmap_mode="r")
+        elif kind == ".zarr":
+            found = _module("zarr").open(str(path), mode="r")
+        else:
+            return _picture(path).to(dtype)
+    except InputError:
+        raise
+    except Exception as error:  # libraries raise many unrelated types for a bad file
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise InputError(f"--in {path}: it cannot be read as {kind} ({reason})") from error
+    if not hasattr(found, "ndim") or found.dtype.kind != "f":
+        has = getattr(found, "dtype", "none")
+        raise InputError(f"--in {path}: expected an array of floating numbers, it has {has}")
+    if 0 in found.shape:
+        raise InputError(f"--in {path}: an array of shape {tuple(found.shape)}: it holds nothing")
+    lead = 0 if dims is None else max(0, dims - found.ndim)
+    if lead > 2:
+        raise InputError(f"--in {path}: an array of {found.ndim} dimensions; the net takes {dims}")
+    return found if str(found.dtype) == name and not lead else Typed(found, dtype, lead)
+
+
+def _picture(path: Path) -> torch.Tensor:
+    numpy = _module("numpy")
+    with _module("PIL.Image").open(path) as picture:
+        frames = getattr(picture, "n_frames", 1)
+        if frames > 1:
+            raise InputError(f"--in {path}: {frames} pictures in one file; one is read: write a file each, or .npy")
+        wide = picture.mode.startswith("I;16")
+        if picture.mode in ("P", "1", "YCbCr"):
+            picture = picture.convert("L" if picture.mode == "1" else "RGB")
+        elif picture.mode not in ("L", "RGB") and not wide:
+            raise InputError(
+                f"--in {path}: a picture of mode {picture.mode}; RGB, grey of 8 or 16 bits and palettes are read: "
+                "convert it, or write .npy"
+            )
+        values = numpy.array(picture).astype("float32") / (65535 if wide else 255)
+    return torch.from_numpy(values if values.ndim == 3 else values[..., None]).permute(2, 0, 1)[None].contiguous()
+
+
+def check_written(path: Path, door: Door = PLAIN) -> None:
+    """Raises InputError where `written` would refuse this place, whatever is to be written."""
+    free_place(path, _kind_of(path, door), door)
+
+
+@contextlib.contextmanager
+def written(path: Path, shape: tuple[int, ...], dtype: torch.dtype, door: Door = PLAIN) -> Iterator[Any]:
+    """Something that takes slices; when all went well, it is the file `path`. Raises InputError.
+
+    Room on the disk is asked for at once: that of a .npy file is taken, of others only what they need at most is
+    compared with what is free.
+    """
+    kind, door = path.suffix.lower(), replace(door, called=door.called or f"--out {path}")
+    own = array_type(dtype)
+    with unfinished(path, _kind_of(path, door), door) as made, contextlib.ExitStack() as stack:
+        try:
+            if kind == ".npy":
+                file = stack.enter_context(made.open("wb", buffering=0))
+                store: Any = NpyFile(file, shape, own, made.parent.parent, door.called)
+            elif kind == ".zarr":
+                check_space(made.parent.parent, prod(shape) * own.itemsize, door.called, squeezed=True)
+                store = _module("zarr").open(str(made), mode="w", shape=shape, dtype=own)
+            else:
+                _check_picture(path, shape)
+                check_space(made.parent.parent, prod(shape), door.called, squeezed=True)
+                store = _module("numpy").empty(shape, own)
+        except OSError as error:
+            raise InputError(f"{door.called}: {error.strerror or error}") from error
+        yield store
+        try:
+            if kind == ".npy":
+                store.flush()
+            elif kind in PICTURES:
+                _save(store, made)
+        except OSError as error:
+            raise InputError(f"{door.called}: {error.strerror or error}") from error
+
+
+def _kind_of(path: Path, door: Door) -> Kind:
+    kind = KINDS.get(path.suffix.lower())
+    if kind is None:
+        raise InputError(f"{door.called or f'--out {path}'}: expected one of {', '.join((*ARRAYS, *PICTURES))}")
+    return kind
+
+
+def _check_picture(path: Path, shape: tuple[int, ...]) -> None:
+    if len(shape) != 4 or shape[0] != 1 or shape[1] not in (1, 3):
+        raise InputError(
+            f"--out {path}: a picture holds one image of 1 or 3 channels; the net gives {'x'.join(map(str, shape))}; "
+            "write .npy or .zarr"
+        )
+
+
+def _save(values: Any, path: Path) -> None:
+    """0 to 1 become 0 to 255, rounded; what lies beyond is cut off."""
+    numpy = _module("numpy")
+    bytes_ = numpy.clip(numpy.rint(values[0].astype("float32") * 255), 0, 255).astype("uint8").transpose(1, 2, 0)
+    image, packed = _module("PIL.Image"), io.BytesIO()  # Pillow does not notice where a disk takes a part only
+    picture = image.fromarray(bytes_[..., 0] if bytes_.shape[2] == 1 else bytes_)
+    picture.save(packed, image.registered_extensions()[path.suffix.lower()])
+    with path.open("wb") as file:
+        file.write(packed.getbuffer())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def load_weights(model: nn.Module, path: Path) -> None:
+    """Weights from a state_dict, by torch.load with weights_only or by safetensors. Raises InputError."""
+    if not path.is_file():
+        raise InputError(f"--weights {path}: there is no such file")
+    try:
+        if path.suffix == ".safetensors":
+            state: Any = _module("safetensors.torch").load_file(str(path))
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except InputError:
+        raise
+    except Exception as error:  # unpickling raises many unrelated types
+        text = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise InputError(f"--weights {path}: it holds no weights that can be read safely ({text})") from error
+    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
+        state = state["state_dict"]
+    if not isinstance(state, dict):
+        raise InputError(f"--weights {path}: expected a state_dict, it holds a {type(state).__name__}")
+    own = model.state_dict()
+    for key, value in state.items():
+        if not isinstance(key, str):
+            raise InputError(f"--weights {path}: expected a state_dict, it has the key {key!r}")
+        there = own.get(key)
+        if isinstance(value, torch.Tensor) and isinstance(there, torch.Tensor) and _cuts(value, there):
+            raise InputError(
+                f"--weights {path}: {key} is of {value.dtype}, in the model of {there.dtype}: convert it, as whoever "
+                "wrote it meant it"
+            )
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        raise InputError(f"--weights {path}: they do not fit the model: {' '.join(lines[1:3])[:300]}") from error
+
+
+def _cuts(value: torch.Tensor, there: torch.Tensor) -> bool:
+    """Whether torch would copy it without a word, and it would be another one: quantised, or without its phase."""
+    if there.is_floating_point():
+        return not value.is_floating_point()
+    return not there.is_complex() and (value.is_floating_point() or value.is_complex())
+
+
+def _module(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise InputError(f"this needs {name.partition('.')[0]}: {EXTRA}") from error

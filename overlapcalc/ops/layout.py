@@ -1,0 +1,86 @@
+"""Layouts: which dimension of an input is the batch, the channels, an axis. `NCHW`, `NHWC`, `CHW`, `NTCHW`.
+
+A letter per dimension: D, H, W and L are axes, N is the batch, C the channels, and any other capital letter a dimension
+that is no axis either (T for time, say). What is no axis is followed index by index, as channels are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..errors import InputError
+
+AXES = ("D", "H", "W", "L")
+"""The letters of axes, in the order in which they are reported."""
+DEFAULTS = ("", "N", "NC", "NCL", "NCHW", "NCDHW")
+"""The layout of an input that came without one, by its number of dimensions."""
+
+NO_AXES = "XYZ"
+"""Letters for dimensions that would be axes and are none."""
+
+
+def default_layout(ndim: int) -> str:
+    """Batch, channels, then one to three axes. Raises InputError where there is no such layout."""
+    if ndim >= len(DEFAULTS):
+        raise InputError(
+            f"an input of {ndim} dimensions: batch, channels and at most three spatial axes are understood; for more, "
+            'say what they are, as in layout="NTCHW" (--layout NTCHW)'
+        )
+    return DEFAULTS[ndim]
+
+
+def axes_in(layout: str) -> tuple[str, ...]:
+    """The axes of a layout, as they are reported: H before W, whatever their order."""
+    return tuple(axis for axis in AXES if axis in layout)
+
+
+def checked(layout: str, shape: Sequence[object]) -> str:
+    """The layout, if it may be that of an input with so many dimensions. Raises InputError."""
+    where = f"layout {layout!r}"
+    if not isinstance(layout, str) or not layout.isascii() or not layout.isalpha() or not layout.isupper():
+        raise InputError(f"{where}: expected a capital letter per dimension, such as 'NHWC'")
+    twice = sorted({letter for letter in layout if layout.count(letter) > 1})
+    if twice:
+        raise InputError(f"{where}: {', '.join(twice)} stands there more than once; each dimension has its own letter")
+    if len(layout) != len(shape):
+        size = "x".join(map(str, shape))
+        raise InputError(f"{where} has {len(layout)} letters, but the input {size} has {len(shape)} dimensions")
+    return layout
+
+
+def with_axes(layouts: Sequence[str]) -> Sequence[str]:
+    """The layouts of all inputs, if one of them has an axis. Raises InputError."""
+    if not any(map(axes_in, layouts)):
+        raise InputError(f"layout {', '.join(map(repr, layouts))} has no spatial axis; D, H, W and L are axes")
+    return layouts
+
+
+def chosen(layout: str | Sequence[str | None] | None, shapes: Sequence[Sequence[int]]) -> tuple[str, ...]:
+    """The layout of every input, "" where none is given. One layout stands for all inputs. Raises InputError.
+
+    An input of one sample beside an image has no axis: a gain per channel, (1, C, 1, 1), is read whole by every block.
+    """
+    if layout is None or isinstance(layout, str):
+        given: list[str | None] = [layout] * len(shapes)
+    elif isinstance(layout, (list, tuple)):
+        given = [*layout] * (len(shapes) if len(layout) == 1 else 1)
+    else:
+        raise InputError(f"layout={layout!r}: expected letters such as 'NHWC', or a list of them, one per input")
+    if len(given) != len(shapes):
+        raise InputError(f"{len(given)} layouts for {len(shapes)} inputs; give one per input, or one for all of them")
+    for one, shape in zip(given, shapes, strict=True):
+        if one is None:
+            default_layout(len(shape))
+        else:
+            checked(one, shape)
+    found = tuple(one or "" for one in given)
+    letters = [one or default_layout(len(shape)) for one, shape in zip(found, shapes, strict=True)]
+    if any(found):
+        with_axes(letters)
+    small = [not one and set(shape[2:]) == {1} for one, shape in zip(found, shapes, strict=True)]
+    if all(small):
+        return found
+    return tuple(
+        said[:2] + NO_AXES[: len(said) - 2] if one_sample else one
+        for one, said, one_sample in zip(found, letters, small, strict=True)
+    )

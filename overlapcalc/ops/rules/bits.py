@@ -1,0 +1,48 @@
+"""Memory read as numbers of another type: `x.view(torch.int32)`.
+
+A type of the same width reads sample by sample. A wider one takes several neighbours of the last dimension for one
+number, a narrower one makes several numbers of each: whatever the type, the lengths of that dimension say which.
+"""
+
+from __future__ import annotations
+
+from ...algebra.index_map import IndexMap, Span
+from ..call import Call
+from ..law import Law
+from ..registry import rule
+from ..slab import Slab, Tensor, on_slab
+
+NAMES = ("aten::view.dtype", "aten::view_copy.dtype")
+
+
+def _widths(call: Call) -> tuple[int, int]:
+    """How many samples of the last dimension make one output, and how many outputs one sample makes.
+
+    Sizes are multiples of each other: the width of every type of torch is a power of two.
+    """
+    before, after = call.shapes[0][-1], call.shape[-1]
+    return (before // after, 1) if before >= after else (1, after // before)
+
+
+@rule(*NAMES, shown=False)
+def view_as_type(call: Call) -> Law:
+    if not call.shape or 0 in (call.shapes[0][-1], call.shape[-1]):
+        return call.identity()
+    taken, made = _widths(call)
+    reads = IndexMap.window(taken, taken) if taken > 1 else IndexMap.repeat(made)
+    return call.local({-1: reads})
+
+
+@on_slab(*NAMES)
+def view_as_type_on_slab(slab: Slab) -> Tensor:
+    """The numbers of one sample stay together, and those that make one output; the memory must be in order."""
+    n = len(slab.call.shape)
+    out = slab.span(n - 1) if n else None
+    if out is None:
+        return slab.run(self=slab.fetch().contiguous())
+    taken, made = _widths(slab.call)
+    if taken > 1:
+        wanted = Span(out.start * taken, out.stop * taken)
+        return slab.run(self=slab.fetch(0, {n - 1: wanted}).contiguous())
+    result = slab.run(self=slab.fetch().contiguous())
+    return result if made == 1 else slab.kept(result, n - 1, slab.begins(0, n - 1) * made)

@@ -1,0 +1,95 @@
+"""Padding, negative padding (cropping), slices."""
+
+from __future__ import annotations
+
+from ...algebra.index_map import IndexMap
+from ..call import Call
+from ..law import Border, Cause, DimRead, Law, Link, Obstruction, keep
+from ..registry import rule
+from ..slab import Slab, Tensor, on_slab
+
+
+def _padded(call: Call, pad: tuple[int, ...], mode: str) -> Law:
+    """torch lists (before, after) from the last dimension backwards."""
+    n = len(call.shapes[0])
+    dims: dict[int, DimRead] = {}
+    for i in range(len(pad) // 2):
+        d, before, after = n - 1 - i, pad[2 * i], pad[2 * i + 1]
+        border = Border(mode) if mode != "circular" else Border.CONSTANT
+        block = Obstruction(Cause.CIRCULAR, "circular padding joins the two ends of the image")
+        dims[d] = DimRead(
+            d,
+            d,
+            IndexMap.shift(-before),
+            border,
+            block if mode == "circular" and (before or after) else None,
+            least=max(before, after, 0) + 1 if border is Border.REFLECT else max(1, -min(before, 0) - min(after, 0)),
+        )
+    return Law((Link(0, keep(n, but=dims)),))
+
+
+@rule("aten::pad", sizes=("pad",))
+def pad(call: Call) -> Law:
+    return _padded(call, call["pad"], call["mode"] or "constant")
+
+
+@rule("aten::constant_pad_nd", sizes=("pad",))
+def constant_pad(call: Call) -> Law:
+    return _padded(call, call["pad"], "constant")
+
+
+@rule(*(f"aten::reflection_pad{n}d" for n in (1, 2, 3)), sizes=("padding",))
+def reflection_pad(call: Call) -> Law:
+    return _padded(call, call["padding"], "reflect")
+
+
+@rule(*(f"aten::replication_pad{n}d" for n in (1, 2, 3)), sizes=("padding",))
+def replication_pad(call: Call) -> Law:
+    return _padded(call, call["padding"], "replicate")
+
+
+@rule("aten::slice", shown=False, sizes=("start", "end"))
+def slice_(call: Call) -> Law:
+    """Output o reads start + step*o. Where the slice ends shows in the output's size."""
+    d = call.dim()
+    size = call.shapes[0][d]
+    start = int(call["start"] or 0)
+    start = min(max(start + size if start < 0 else start, 0), size)
+    return call.local({d: IndexMap.taps([start], int(call["step"] or 1))})
+
+
+@rule("aten::narrow", shown=False, sizes=("start", "length"))
+def narrow(call: Call) -> Law:
+    d = call.dim()
+    start = int(call["start"])
+    return call.local({d: IndexMap.shift(start + call.shapes[0][d] if start < 0 else start)})
+
+
+FILLS = {"reflection": "reflect", "reflect": "reflect", "replication": "replicate", "replicate": "replicate"}
+
+
+@on_slab("aten::pad", "aten::constant_pad_nd", *(f"aten::{kind}_pad{n}d" for kind in ("reflection", "replication")
+                                              for n in (1, 2, 3)))  # fmt: skip
+def pad_on_slab(slab: Slab) -> Tensor:
+    """What is fetched is padded already."""
+    call = slab.call
+    op, n = call.node.op, len(call.shape)
+    name = "padding" if op.startswith(("aten::reflection", "aten::replication")) else "pad"
+    mode = op.partition("::")[2].partition("_")[0] if name == "padding" else call["mode"] or "constant"
+    pads = [0 if slab.span(n - 1 - i // 2) is not None else p for i, p in enumerate(call[name])]
+    if mode == "circular" or (any(pads) and mode != "constant"):
+        raise slab.none(f"pads by {mode} what is not cut")
+    x = slab.fetch(0, fill=FILLS.get(mode) or float(call["value"] or 0))
+    return slab.run(self=x, **{name: pads}) if any(pads) else x
+
+
+@on_slab("aten::slice", "aten::narrow")
+def slice_on_slab(slab: Slab) -> Tensor:
+    """What is fetched begins where the slice does; every step-th sample of it."""
+    call = slab.call
+    d = call.dim()
+    if slab.span(d) is None:
+        return slab.run()
+    step = int(call["step"] or 1)
+    x = slab.fetch()
+    return x if step == 1 else slab.every(x, d, step)

@@ -1,0 +1,111 @@
+"""Max and average pooling. Adaptive pooling changes its windows with the image and is refused."""
+
+from __future__ import annotations
+
+from ...algebra.index_map import IndexMap, Span
+from ..call import Call
+from ..law import Cause, DimRead, Law, Link, Obstruction, keep
+from ..registry import rule
+from ..slab import Slab, Tensor, Windows, on_slab
+
+
+@rule(
+    *(f"aten::{kind}_pool{n}d" for kind in ("max", "avg") for n in (1, 2, 3)),
+    *(f"aten::max_pool{n}d_with_indices" for n in (1, 2, 3)),
+    sizes=("kernel_size", "stride", "padding"),
+)
+def pool(call: Call) -> Law:
+    """Windows as in a convolution; `ceil_mode` only adds a last window, whose reads are clipped at the border.
+
+    In three dimensions torch refuses an image smaller than the window, however much it is padded.
+    """
+    x = call.shapes[0]
+    n = int(call.node.op.partition("_pool")[2][0])
+    kernel = call.ints("kernel_size", n)
+    stride = call.ints("stride", n) if call["stride"] not in (None, ()) else kernel
+    padding, dilation = call.ints("padding", n), call.ints("dilation", n, 1)
+    first = len(x) - n
+    dims = {
+        first + i: DimRead(
+            first + i,
+            first + i,
+            IndexMap.window(kernel[i], stride[i], padding[i], dilation[i]),
+            least=kernel[i] if n == 3 else 1,
+        )
+        for i in range(n)
+    }
+    link = Link(0, keep(len(x), but=dims))
+    if call.node.result == 0 or call["window"]:  # positions that an unpooling undoes are samples like others
+        return Law((link,))
+    index = Obstruction(Cause.POSITION, "the positions of maxima count from the start of the image")
+    return Law((link,), blocks=tuple((d, index) for d in dims))
+
+
+@rule(*(f"aten::{lead}adaptive_{kind}_pool{n}d" for lead in ("", "_") for kind in ("max", "avg") for n in (1, 2, 3)))
+def adaptive_pool(call: Call) -> Law:
+    x = call.shapes[0]
+    n = int(call.node.op[-2])
+    out = call.ints("output_size", n)
+    dims = {}
+    for i, size in enumerate(out):
+        d = len(x) - n + i
+        said = f"pools {x[d]} samples to {size}, in windows that follow from both numbers"
+        if x[d] % size == 0:
+            said += f" (here what a pooling of kernel and stride {x[d] // size} gives)"
+        block = Obstruction(
+            Cause.GLOBAL if size == 1 else Cause.ADAPTIVE_POOLING, "pools over the whole axis" if size == 1 else said
+        )
+        dims[d] = DimRead(d, d, None, block=block)
+    return Law((Link(0, keep(len(x), but=dims)),))
+
+
+@on_slab(
+    *(f"aten::{kind}_pool{n}d" for kind in ("max", "avg") for n in (1, 2, 3)),
+    *(f"aten::max_pool{n}d_with_indices" for n in (1, 2, 3)),
+)
+def pool_on_slab(slab: Slab) -> Tensor:
+    """Windows over what is fetched, without padding. Averages of whole windows, then what torch divides by instead.
+
+    No sums: in half precision they may be too large where averages are not.
+    """
+    call = slab.call
+    n = int(call.node.op.partition("_pool")[2][0])
+    if call.node.result and not call["window"]:
+        raise slab.none("gives positions of maxima, which count from the start of the image")
+    kernel, padding, dilation = call.ints("kernel_size", n), call.ints("padding", n), call.ints("dilation", n, 1)
+    stride = call.ints("stride", n) if call["stride"] not in (None, ()) else kernel
+    first = len(call.shape) - n
+    spans, left = {}, [0] * n
+    for i in range(n):
+        out = slab.span(first + i)
+        if out is None:
+            raise slab.none("pools along a dimension that is no axis")
+        if slab.is_whole(0, first + i) and not call["ceil_mode"] and not call.node.result:
+            spans[first + i], left[i] = Span(0, call.shapes[0][first + i]), padding[i]
+            continue
+        start = out.start * stride[i] - padding[i]
+        spans[first + i] = Span(start, start + (out.length - 1) * stride[i] + dilation[i] * (kernel[i] - 1) + 1)
+    changes = {"padding": left, "ceil_mode": False}
+    if "max_pool" in call.node.op:
+        found = slab.run(self=slab.fetch(0, spans, fill=-INFINITY), **changes)
+        sizes = tuple(spans[first + i].length for i in range(n))
+        return slab.in_windows(found, Windows(sizes, (0,) * n, stride, kernel)) if call.node.result else found
+    more = {} if n == 1 else {"divisor_override": None}
+    mean = slab.run(self=slab.fetch(0, spans), count_include_pad=True, **more, **changes)
+    for i in range(n):
+        out, size = slab.span(first + i), call.shapes[0][first + i]
+        assert out is not None
+        low, high = (-padding[i], size + padding[i]) if call["count_include_pad"] else (0, size)
+        counts = [_overlap(o * stride[i] - padding[i], kernel[i], low, high) for o in range(*out)]
+        if call["divisor_override"]:
+            counts = [int(call["divisor_override"]) if i == 0 else 1] * out.length
+        if any(count != kernel[i] for count in counts):
+            mean = slab.scaled(mean, first + i, [kernel[i] / count for count in counts])
+    return mean
+
+
+INFINITY = float("inf")
+
+
+def _overlap(start: int, length: int, low: int, high: int) -> int:
+    return max(1, min(start + length, high) - max(start, low))

@@ -1,0 +1,297 @@
+"""Resampling: nearest, linear and cubic, by a factor that the net fixes.
+
+A factor that is a fraction but for rounding has a periodic law; what torch makes of it in float32 and in float64 must
+follow that law at every output. Of any other factor the outputs stand differently from period to period.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import lru_cache, partial
+from math import floor
+
+from ...algebra.index_map import EMPTY, IndexMap, Span, Spans
+from ..call import Call
+from ..graph import Data
+from ..law import Border, Cause, DimRead, Law, Link, Obstruction, keep
+from ..positions import (
+    HALF,
+    STEADY,
+    TYPES,
+    Rounding,
+    Step,
+    centre,
+    cubic,
+    double,
+    exact_centre,
+    nearest_sample,
+    single,
+    tidy,
+    wide_filter,
+)
+from ..registry import rule
+from ..slab import Slab, Tensor, on_slab
+
+TO_A_SIZE = Obstruction(Cause.RESIZE, "resamples to a size; the net runs at no other size, which would show how")
+ONE_COLUMN = Obstruction(
+    Cause.RESIZE, "torch reads the wrong rows where an image is one sample wide behind antialiasing"
+)
+"""*Measured*, torch 2.13: F.interpolate(x[..., :1], scale_factor=(2.0, 1.0), antialias=True) repeats the first row."""
+SUPPORT = {"bilinear": 1, "bicubic": 2, "lanczos": 3}
+
+
+@dataclass(frozen=True)
+class Taps:
+    """What one output reads. noise: of these, what has a weight only because torch rounds."""
+
+    real: Spans
+    noise: Spans = EMPTY
+
+    @property
+    def every(self) -> Spans:
+        return self.real | self.noise
+
+
+TapsOf = Callable[[Step, Fraction, int], Taps]
+
+
+def _step(call: Call, i: int, n: int) -> Step:
+    """Along the i-th of the n dimensions that are resampled."""
+    scales, d = call["scale_factors"], len(call.shape) - n + i
+    if scales is None:
+        one = call[("scales_d", "scales_h", "scales_w")[3 - n + i]] if n > 1 else call["scales"]
+    else:
+        one = scales[i if len(scales) > 1 else 0]
+    return Step(float(one) if one and one > 0 else None, call.shapes[0][d], call.shape[d])
+
+
+# ---- what an output reads ------------------------------------------------------------------------------------------
+
+
+def _nearest_taps(kind: str, step: Step, factor: Fraction, o: int) -> Taps:
+    return Taps(Spans.points([floor((o + HALF if kind == "nearest_exact" else o) * factor)]))
+
+
+def _taps(kind: str, step: Step, factor: Fraction, o: int) -> Taps:
+    """Linear and cubic. Where a step that is too long drifts past a sample, the samples beyond get weights too."""
+    at = exact_centre(factor, o)
+    first = floor(at)
+    around = Spans.span(first, first + 2) if kind == "linear" else Spans.span(first - 1, first + 3)
+    if at != first:
+        return Taps(around)
+    return Taps(Spans.points([first]), around if step.drift > STEADY else EMPTY)
+
+
+def _smooth_taps(reach: int, step: Step, factor: Fraction, o: int) -> Taps:
+    """Antialiasing widens the filter with the factor: taps of non-zero weight around the centre.
+
+    Weights are renormalised at the border, so nothing stands beyond it. The cubic and the Lanczos filter are zero at
+    whole numbers other than 0, all are at their ends; there torch may be left with what it rounded.
+    """
+    wide = max(factor, Fraction(1))
+    at = exact_centre(factor, o)
+    distances = {j: abs(j - at) / wide for j in range(floor(at - reach * wide), floor(at + reach * wide) + 2)}
+    real = [j for j, x in distances.items() if x < reach and (x == 0 or x.denominator > 1)]
+    zero = [j for j, x in distances.items() if 0 < x <= reach and x.denominator == 1]
+    if step.drift == 0 or (factor < 1 and abs(step.drift) <= STEADY):  # the distances in samples are exact
+        inverse = 1 / step.rounded(double) if factor > 1 else 1.0
+        zero = [j for j in zero if wide_filter(reach, float(abs(j - at)) * inverse)]
+    return Taps(Spans.points(real), Spans.points(zero))
+
+
+# ---- laws ----------------------------------------------------------------------------------------------------------
+
+
+def _resampled(call: Call, n: int, kind: str, taps: TapsOf, border: Border) -> Law:
+    """The last n dimensions by `taps(step, factor, output)`."""
+    rank = len(call.shape)
+    dims: dict[int, DimRead] = {}
+    by_size: Obstruction | None = None
+    exact = True
+    for i in range(n):
+        d, step = rank - n + i, _step(call, i, n)
+        block = _block(call, kind, step)
+        if step.fraction is None:
+            dims[d] = DimRead(d, d, None, block=block)
+            continue
+        phases = [taps(step, step.fraction, o) for o in range(step.fraction.denominator)]
+        exact = exact and not any(phase.noise for phase in phases)
+        reads = IndexMap(len(phases), step.fraction.numerator, tuple(phase.every for phase in phases))
+        dims[d] = DimRead(d, d, reads, border, block)
+        if block is None and not step.given:
+            by_size = TO_A_SIZE
+    return Law((Link(0, keep(rank, but=dims), exact=exact),), by_size=by_size)
+
+
+def _block(call: Call, kind: str, step: Step) -> Obstruction | None:
+    """What stands in the way along one dimension at this size."""
+    if call["align_corners"]:
+        return Obstruction(Cause.ALIGN_CORNERS, "align_corners=True places samples by the size of the image")
+    if step.fraction is None:
+        return Obstruction(Cause.FACTOR, _uneven(kind, step))
+    if _copies(kind, step):
+        return Obstruction(
+            Cause.RESIZE,
+            f"resampling by {1 / step.fraction} from {step.size_in} to {step.size_out} copies samples instead",
+        )
+    if kind == "smooth":
+        return None
+    parted = _parted(kind, step, step.fraction)
+    unevenly = f"resampling by {1 / step.fraction} is rounded unevenly: {parted}"
+    return None if parted is None else Obstruction(Cause.FACTOR, unevenly)
+
+
+NEAREST = ("nearest", "nearest_exact")
+
+
+def _copies(kind: str, step: Step) -> bool:
+    """Whether torch takes a short cut that the factor does not: where it happens to give as many samples as it takes,
+    1.1 times 9, say, it copies; nearest doubles where it gives twice as many."""
+    same, twice = step.size_out == step.size_in, step.size_out == 2 * step.size_in
+    return (same and step.fraction != 1) or (kind == "nearest" and twice and step.fraction != HALF)
+
+
+@lru_cache(maxsize=1024)
+def _parted(kind: str, step: Step, factor: Fraction) -> str | None:
+    """Where torch takes another sample than the fraction does; of linear and cubic, the first of those that it weighs.
+
+    Their weights change steadily from sample to sample, so that it is no matter how far float32 is off; but kernels for
+    float64 cut off a position that they round to float32.
+    """
+    if kind not in NEAREST and step.size_in * factor.denominator < LEFT_BY_FLOAT32:
+        return None
+    for name, to in TYPES.items() if kind in NEAREST else [("float64", double)]:
+        rounded = step.rounded(to)
+        for o in range(step.size_out):
+            if kind in NEAREST:
+                taken = nearest_sample(kind, rounded, o, step.size_in, to)
+                meant = min(step.size_in - 1, floor((o + HALF if kind == "nearest_exact" else o) * factor))
+            else:
+                taken, meant = floor(single(centre(rounded, o, to))), floor(exact_centre(factor, o))
+            if taken != meant:
+                return f"in {name} output {o} takes sample {taken}, not {meant}"
+    return None
+
+
+LEFT_BY_FLOAT32 = 1 << 23
+"""Positions of a factor a/b are multiples of 1/2b, and float32 is off by n / 2^24 at most of those below n."""
+
+
+def _uneven(kind: str, step: Step) -> str:
+    """Of a factor that is no fraction: where torch's positions part from those of one that is near."""
+    assert step.given is not None
+    per_output = step.rounded(double)
+    text = f"scale_factor={step.given} is no fraction of whole numbers: torch steps {per_output} samples per output"
+    near = Fraction(step.given).limit_denominator(64)
+    if not near or abs(near - step.given) > 1e-4 * step.given:
+        return text
+    text = f"{text}, not {1 / near} as {near} would"
+    parted = _parted(kind, step, 1 / near) if kind in NEAREST else None
+    if parted is not None:
+        return f"{text}; {parted}"
+    last = step.size_out - 1
+    apart = abs(Fraction(centre(per_output, last, double)) - exact_centre(1 / near, last))
+    return f"{text}; output {last} stands {float(apart):.1e} samples from there"
+
+
+@rule(*(f"aten::_upsample_{kind}2d_aa" for kind in SUPPORT), sizes=("output_size",))
+def smooth(call: Call) -> Law:
+    law = _resampled(call, 2, "smooth", partial(_smooth_taps, _support(call.node.op)), Border.CONSTANT)
+    rows, columns = (_step(call, i, 2) for i in range(2))
+    if columns.size_out > 1 or rows.size_in == rows.size_out:
+        return law
+    here = [replace(dim, block=dim.block or ONE_COLUMN) for dim in law.links[0].dims[-2:]]
+    return replace(law, links=(replace(law.links[0], dims=(*law.links[0].dims[:-2], *here)),))
+
+
+def _support(op: str) -> int:
+    return next(n for kind, n in SUPPORT.items() if kind in op)
+
+
+@rule(
+    *(f"aten::upsample_nearest{n}d" for n in (1, 2, 3)),
+    *(f"aten::_upsample_nearest_exact{n}d" for n in (1, 2, 3)),
+    "aten::upsample_linear1d",
+    "aten::upsample_bilinear2d",
+    "aten::upsample_trilinear3d",
+    "aten::upsample_bicubic2d",
+    sizes=("output_size",),
+)
+def upsample(call: Call) -> Law:
+    kind = _kind(call.node.op)
+    taps = partial(_nearest_taps if kind in NEAREST else _taps, kind)
+    return _resampled(call, int(call.node.op[-2]), kind, taps, Border.REPLICATE)
+
+
+def _kind(op: str) -> str:
+    return "cubic" if "cubic" in op else "linear" if "linear" in op else "nearest_exact" if "exact" in op else "nearest"
+
+
+# ---- on slabs ------------------------------------------------------------------------------------------------------
+
+WeightsOf = Callable[[Step, Fraction, Rounding, int], Mapping[int, float]]
+"""Of an output, its taps with the weights that a kernel of some type gives them."""
+
+
+def _weights(kind: str, step: Step, factor: Fraction, to: Rounding, o: int) -> Mapping[int, float]:
+    """The cubic is Keys' with A = -3/4. Where the centre is a sample's, what torch rounds is left out. Beyond the ends
+    of the image stands its last sample, and one sample has one weight."""
+    taps = _nearest_taps(kind, step, factor, o) if kind in NEAREST else _taps(kind, step, factor, o)
+    first = floor(exact_centre(factor, o))
+    t = min(max(centre(step.rounded(to), o, to) - first, 0.0), 1.0)
+    read = list(taps.real.indices())
+    weights: dict[int, float] = {}
+    for j in read:
+        away = abs(t - (j - first))
+        weight = 1.0 if len(read) == 1 else 1 - away if kind == "linear" else cubic(away, -0.75)
+        inside = min(max(j, 0), step.size_in - 1)
+        weights[inside] = weights.get(inside, 0.0) + weight
+    return {j: tidy(weight) for j, weight in weights.items()}
+
+
+def _smooth_weights(reach: int, size: int, step: Step, factor: Fraction, to: Rounding, o: int) -> Mapping[int, float]:
+    """Of the taps that lie in the image."""
+    rounded = step.rounded(to)
+    at, inverse = to(rounded * (o + 0.5)), to(1 / max(rounded, 1.0))
+    inside = _smooth_taps(reach, step, factor, o).real.clip(0, size)
+    taps = {j: wide_filter(reach, (j - at + 0.5) * inverse) for j in inside.indices()}
+    total = sum(taps.values())
+    return {j: tidy(weight / total) for j, weight in taps.items()}
+
+
+@on_slab(
+    *(f"aten::upsample_nearest{n}d" for n in (1, 2, 3)),
+    *(f"aten::_upsample_nearest_exact{n}d" for n in (1, 2, 3)),
+    "aten::upsample_linear1d",
+    "aten::upsample_bilinear2d",
+    "aten::upsample_trilinear3d",
+    "aten::upsample_bicubic2d",
+)
+def upsample_on_slab(slab: Slab) -> Tensor:
+    """Axis by axis, with the weights of the whole image: at a cut nothing is clamped."""
+    weights = partial(_weights, _kind(slab.call.node.op))
+    return _on_slab(slab, int(slab.call.node.op[-2]), "replicate", lambda size: weights)
+
+
+@on_slab(*(f"aten::_upsample_{kind}2d_aa" for kind in SUPPORT))
+def smooth_on_slab(slab: Slab) -> Tensor:
+    """The same; at the image's own ends the weights are those of the taps that are left."""
+    return _on_slab(slab, 2, 0.0, partial(partial, _smooth_weights, _support(slab.call.node.op)))
+
+
+def _on_slab(slab: Slab, n: int, fill: float | str, weights: Callable[[int], WeightsOf]) -> Tensor:
+    """The last n dimensions, each by `weights(size)`; the whole image by the operator itself."""
+    call, first = slab.call, len(slab.call.shape) - n
+    sizes = dict(enumerate(call.shapes[0][first:], first))
+    if all(slab.is_whole(0, d) for d in sizes):
+        operand = next(name for name, value in call.node.args.items() if isinstance(value, Data))
+        return slab.run(**{operand: slab.fetch(spans={d: Span(0, size) for d, size in sizes.items()})})
+    y = slab.fetch(fill=fill)
+    for d, size in sizes.items():
+        step = _step(call, d - first, n)
+        if step.fraction is None:
+            raise slab.none("resamples by a factor that is no fraction")
+        y = slab.resampled(y, d, slab.begins(0, d), partial(weights(size), step, step.fraction, slab.rounding(y)))
+    return y

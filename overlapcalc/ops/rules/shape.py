@@ -1,0 +1,181 @@
+"""Views and rearrangements of dimensions.
+
+A view says which dimensions hold the same samples in the same order; what that does to an axis depends on what the
+dimensions are made of, which the propagator knows (see reshape.py).
+"""
+
+from __future__ import annotations
+
+from ...algebra.cells import Runs, runs
+from ...algebra.index_map import IndexMap
+from ..call import Call
+from ..law import Cause, DimRead, Law, Link, Obstruction
+from ..registry import rule
+from ..slab import Slab, Tensor, on_slab
+
+
+@rule(
+    "aten::view", "aten::_unsafe_view", "aten::reshape", "aten::_reshape_alias", "aten::view_copy", "aten::ravel",
+    shown=False, sizes=("size", "shape"),
+)  # fmt: skip
+def view(call: Call) -> Law:
+    """Where only the shapes are known, equal dimensions are matched from the right, then runs from the left."""
+    old, new = call.shapes[0], call.shape
+    same = 0
+    while same < min(len(old), len(new)) and old[-1 - same] == new[-1 - same]:
+        same += 1
+    first = runs(old[: len(old) - same], new[: len(new) - same])
+    return _viewed(first + [([len(old) - k], [len(new) - k]) for k in range(same, 0, -1)])
+
+
+@rule("aten::flatten", shown=False)
+def flatten(call: Call) -> Law:
+    n = len(call.shapes[0])
+    first, last = int(call["start_dim"]) % n, int(call["end_dim"]) % n
+    found: Runs = [([d], [d]) for d in range(first)]
+    found.append((list(range(first, last + 1)), [first]))
+    return _viewed(found + [([d], [d - last + first]) for d in range(last + 1, n)])
+
+
+@rule("aten::unflatten", shown=False, sizes=("sizes",))
+def unflatten(call: Call) -> Law:
+    n, d = len(call.shapes[0]), call.dim()
+    more = len(call.shape) - n
+    found: Runs = [([e], [e]) for e in range(d)]
+    found.append(([d], list(range(d, d + more + 1))))
+    return _viewed(found + [([e], [e + more]) for e in range(d + 1, n)])
+
+
+@rule("aten::unsqueeze", shown=False)
+def unsqueeze(call: Call) -> Law:
+    n = len(call.shape)
+    d = int(call["dim"]) % n
+    return _viewed([([], [t]) if t == d else ([t - (t > d)], [t]) for t in range(n)])
+
+
+@rule("aten::squeeze", shown=False)
+def squeeze(call: Call) -> Law:
+    shape = call.shapes[0]
+    gone = {d for d in call.dims() if shape[d] == 1 and call["dim"] != ()}  # an empty list names none
+    kept = [d for d in range(len(shape)) if d not in gone]
+    return _viewed([([d], [kept.index(d)] if d in kept else []) for d in range(len(shape))])
+
+
+def _viewed(runs: Runs) -> Law:
+    return Law((Link(0, (), runs=tuple((tuple(old), tuple(new)) for old, new in runs)),))
+
+
+@rule("aten::permute", "aten::transpose", "aten::t", "aten::movedim", "aten::permute_copy", "aten::swapaxes",
+      "aten::numpy_T", "aten::mT", shown=False)  # fmt: skip
+def permute(call: Call) -> Law:
+    n, op = len(call.shape), call.node.op
+    if op in ("aten::permute", "aten::permute_copy"):
+        order = list(call.dims("dims"))
+    else:
+        order = list(range(n))
+        if op == "aten::movedim":
+            sources, targets = call.dims("source"), call.dims("destination")
+            rest = iter(d for d in range(n) if d not in sources)
+            where = dict(zip(targets, sources, strict=True))
+            order = [where[t] if t in where else next(rest) for t in range(n)]
+        elif op == "aten::numpy_T":
+            order.reverse()
+        else:
+            named = next((pair for pair in (("dim0", "dim1"), ("axis0", "axis1")) if call[pair[0]] is not None), None)
+            a, b = (call.dim(named[0]), call.dim(named[1])) if named else (-2, -1)
+            if n >= 2:
+                order[a], order[b] = order[b], order[a]
+    return Law((Link(0, tuple(DimRead(s, t, IndexMap.identity()) for t, s in enumerate(order))),))
+
+
+@rule("aten::expand", "aten::expand_as", "aten::broadcast_to", shown=False, sizes=("size",))
+def expand(call: Call) -> Law:
+    """`other` gives the shape alone."""
+    at = call.position("self")
+    links = [link for link in call.broadcast(constants=False).links if link.operand == at]
+    return Law(tuple(links), unread=frozenset({"other"}))
+
+
+@rule("aten::repeat", "aten::tile", sizes=("repeats", "dims"))
+def repeat(call: Call) -> Law:
+    """Index i reads i modulo the old length."""
+    n, shape = len(call.shape), call.shapes[0]
+    dims = [DimRead(None, t) for t in range(n - len(shape))]
+    for s, size in enumerate(shape):
+        t = n - len(shape) + s
+        if call.shape[t] == size:
+            dims.append(DimRead(s, t, IndexMap.identity()))
+        else:
+            block = Obstruction(Cause.CONCATENATION, "repeats the image end to end along the axis")
+            dims.append(DimRead(s, t, IndexMap.table([[i % size] for i in range(call.shape[t])]), block=block))
+    return Law((Link(0, tuple(dims)),))
+
+
+@rule("aten::flip", "aten::roll", "aten::rot90", "aten::fliplr", "aten::flipud", shown=False)
+def reorder(call: Call) -> Law:
+    """Flips and rolls of channels are tables; along a spatial axis they tear neighbours apart."""
+    n, op, shape = len(call.shape), call.node.op, call.shapes[0]
+    if op == "aten::rot90":
+        turned = set(call.dims("dims"))
+        block = Obstruction(Cause.REORDER, "rotates the image")
+        return Law((Link(0, tuple(DimRead(d, d, None, block=block) if d in turned
+                                  else DimRead(d, d, IndexMap.identity()) for d in range(n))),))  # fmt: skip
+    if op in ("aten::fliplr", "aten::flipud"):
+        changed = {1 if op == "aten::fliplr" else 0: None}
+    else:
+        shifts = call["shifts"] or ()
+        if op == "aten::roll" and not call["dims"]:
+            return Law((Link(0, tuple(DimRead(d, d, None, block=Obstruction(Cause.REORDER, "rolls the image"))
+                                      for d in range(n))),))  # fmt: skip
+        changed = {d: (shifts[i] if i < len(shifts) else None) for i, d in enumerate(call.dims("dims"))}
+    dims = []
+    for d in range(n):
+        if d not in changed:
+            dims.append(DimRead(d, d, IndexMap.identity()))
+            continue
+        by, size = changed[d], shape[d]
+        table = [[size - 1 - i] if by is None else [(i - by) % size] for i in range(size)]
+        word = "flips" if by is None else "rolls"
+        dims.append(DimRead(d, d, IndexMap.table(table), block=Obstruction(Cause.REORDER, f"{word} the axis")))
+    return Law((Link(0, tuple(dims)),))
+
+
+@rule("aten::repeat_interleave", sizes=("output_size",))
+def repeat_interleave(call: Call) -> Law:
+    """Index i reads i // repeats, as nearest upsampling does. Without a dimension it flattens first."""
+    if call["dim"] is None and len(call.shapes[0]) != 1:
+        block = Obstruction(Cause.RESHAPE, "repeats the samples of a flattened image")
+        dims = tuple(DimRead(s, None, None, block=block) for s in range(len(call.shapes[0])))
+        return Law((Link(0, (*dims, DimRead(None, 0)), exact=False),))
+    return call.local({int(call["dim"] or 0): IndexMap.repeat(int(call["repeats"]))})
+
+
+@on_slab("aten::view", "aten::_unsafe_view", "aten::reshape", "aten::_reshape_alias", "aten::view_copy", "aten::ravel",
+      "aten::flatten", "aten::unflatten", "aten::im2col")  # fmt: skip
+def view_on_slab(slab: Slab) -> Tensor:
+    """The parts of the dimensions are in order; only their sizes are others on a slab."""
+    return slab.fetch().reshape(slab.shape)
+
+
+@on_slab("aten::permute", "aten::permute_copy")
+def permute_on_slab(slab: Slab) -> Tensor:
+    return slab.fetch().permute(slab.call.dims("dims"))
+
+
+@on_slab("aten::expand", "aten::expand_copy")
+def expand_on_slab(slab: Slab) -> Tensor:
+    return slab.fetch().expand(slab.shape)
+
+
+@on_slab("aten::repeat", "aten::tile")
+def repeat_on_slab(slab: Slab) -> Tensor:
+    """What is repeated is no axis, or it would not be cut."""
+    return slab.run()
+
+
+@on_slab("aten::repeat_interleave")
+def repeat_interleave_on_slab(slab: Slab) -> Tensor:
+    d, times = int(slab.call["dim"] or 0) % len(slab.call.shape), int(slab.call["repeats"])
+    if slab.span(d) is None:
+        return slab.run()
+    return slab.resampled(slab.fetch(), d, slab.begins(0, d), lambda o: {o // times: 1.0})

@@ -1,0 +1,266 @@
+"""Analysis -> Plan: which blocks, on which tiles, at what cost. No torch here."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
+from itertools import product
+from math import prod
+
+from ..analysis.analysis import Analysis
+from ..analysis.named import Named
+from ..analysis.source import Source
+from ..analysis.tile_check import Cut, differing_axes, shapes_after
+from ..errors import InputError, TraceError
+from .byte_size import bytes_text
+from .costs import Costs, Left, Work
+from .options import DEFAULT_BLOCK, Blocks, per_axis, refuse_obstacles
+from .plan import Memory, Plan
+from .slabs import slab_plan
+from .strips import BlockSpan, Cutter, Strip, fixed
+
+SCHEDULES = ("crop", "trim", "stream")
+UNLIKELY = 2
+"""A block is not looked at when its share of the image would take so many times the budget."""
+PARTS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64, 96, 128, 192, 256, 384, 512, 1024, 2048, 4096)
+"""Into how many blocks a budget may cut an axis."""
+
+
+def make_plan(
+    analysis: Analysis,
+    *,
+    block: Blocks | None = None,
+    memory: int | None = None,
+    fixed_tile: Blocks | None = None,
+    schedule: str = "crop",
+    stream_axis: str | None = None,
+    stored: bool = False,
+    dtype: str | None = None,
+) -> Plan:
+    """See `overlapcalc.plan`. memory: bytes. Raises InputError, ObstacleError."""
+    if schedule not in SCHEDULES:
+        raise InputError(f"schedule={schedule!r}: there is {', '.join(SCHEDULES)}")
+    if sum(x is not None for x in (block, memory, fixed_tile)) > 1:
+        raise InputError("a block, a memory budget and a fixed tile exclude each other; give one of them")
+    refuse_obstacles(analysis)
+    if schedule != "crop":
+        if fixed_tile is not None:
+            raise InputError(f"tiles of one length are for the schedule crop, not {schedule}")
+        return slab_plan(analysis, block, schedule, stream_axis, stored, dtype)
+    if stream_axis is not None:
+        raise InputError(f"stream_axis={stream_axis!r} is for the schedule stream, not {schedule}")
+    planner = _Planner(analysis, stored, dtype)
+    if memory is not None:
+        return planner.within(memory)
+    if fixed_tile is not None:
+        return planner.of_equal_tiles(per_axis(planner.cutters, fixed_tile, "fixed_tile"))
+    return planner.of(planner.steps(per_axis(planner.cutters, DEFAULT_BLOCK if block is None else block, "block")))
+
+
+class _Planner:
+    def __init__(self, analysis: Analysis, stored: bool, dtype: str | None) -> None:
+        self._source: Source = analysis._source
+        self._net = self._source.net
+        self._stored, self._dtype = stored, dtype
+        self.cutters = {axis: Cutter(self._net, axis) for axis in analysis.axes}
+        self._costs = Costs(self._net)
+        self._labels = {
+            name: self._net.values[node].labels
+            for name, node in [*((n, n) for n in self._net.graph.inputs), *self._net.graph.outputs]
+        }
+
+    # ---- what was asked for -------------------------------------------------------------------------------
+
+    def steps(self, blocks: Mapping[str, int]) -> dict[str, int]:
+        """The same in whole steps; an axis that is not named stays whole."""
+        return {
+            axis: cutter.whole_steps(blocks[axis]) if axis in blocks else cutter.steps
+            for axis, cutter in self.cutters.items()
+        }
+
+    # ---- plans --------------------------------------------------------------------------------------------
+
+    def of(self, steps: Mapping[str, int]) -> Plan:
+        return self._plan(self._settled(steps))
+
+    def of_equal_tiles(self, tiles: Mapping[str, int]) -> Plan:
+        strips = {}
+        for axis, cutter in self.cutters.items():
+            strips[axis] = fixed(cutter, tiles[axis]) if axis in tiles else cutter.strip(cutter.steps)
+        differing = self._differing(strips)
+        if differing:
+            raise InputError(
+                f"no tiles of {dict(tiles)}: the net is another one on them along {', '.join(sorted(differing))}; "
+                "choose larger ones"
+            )
+        return self._plan(strips)
+
+    def within(self, budget: int) -> Plan:
+        """The block sizes with the least work whose memory stays within a budget in bytes. Raises InputError."""
+        least: int | None = None
+        try:
+            whole = self._source.run_memory(self._shapes_of({}), self._dtype)
+            for steps in self._candidates():
+                strips = self._strips(steps, {})
+                if whole.peak * self._share(strips) > UNLIKELY * budget:
+                    continue
+                held = self._memory(strips).total
+                least = held if least is None else min(least, held)
+                if held <= budget:
+                    best = self.of(steps)
+                    if best.memory is not None and best.memory.total <= budget:
+                        return best
+        except TraceError as error:
+            raise InputError(f"the memory of blocks cannot be predicted: {error}; give a block size") from error
+        raise InputError(
+            f"no block of this image fits into {bytes_text(budget)} with the schedule crop: "
+            f"{'the weights' if self._stored else 'the weights and the output of the whole image'} are held throughout"
+            f"{'' if least is None else f', and the least that was found is {bytes_text(least)}'}"
+        )
+
+    def _candidates(self) -> Iterator[dict[str, int]]:
+        """Block sizes from the fewest samples fed on; the smaller of two neighbours may need less memory."""
+        options: dict[str, list[tuple[int, int]]] = {}
+        for axis, cutter in self.cutters.items():
+            sizes = sorted({-(-cutter.steps // n) for n in PARTS if n <= cutter.steps}, reverse=True)
+            options[axis] = [(steps, _fed(cutter.strip(steps))) for steps in sizes]
+        every = [dict(zip(options, chosen, strict=True)) for chosen in product(*options.values())]
+        every.sort(key=lambda c: (prod(fed for _, fed in c.values()), -prod(steps for steps, _ in c.values())))
+        for chosen in every:
+            yield {axis: steps for axis, (steps, _) in chosen.items()}
+
+    def _strips(self, steps: Mapping[str, int], extra: Mapping[str, int]) -> dict[str, Strip]:
+        strips = {}
+        for axis, cutter in self.cutters.items():
+            strip = cutter.strip(steps[axis], extra.get(axis, 0))
+            if all(slot.first + slot.last == 0 for slot in strip.slots):
+                strip = cutter.strip(cutter.steps)  # every tile is the whole axis: one is enough
+            strips[axis] = strip
+        return strips
+
+    def _settled(self, steps: Mapping[str, int]) -> dict[str, Strip]:
+        """Tiles on which the net is the net: longer ones where it does not run, or is another one (see tile_check.py)."""
+        extra = dict.fromkeys(steps, 0)
+        while True:
+            strips = self._strips(steps, extra)
+            differing = self._differing(strips)
+            if not differing:
+                return strips
+            for axis in differing:
+                extra[axis] = 2 * extra[axis] or 1
+
+    def _differing(self, strips: Mapping[str, Strip]) -> frozenset[str]:
+        """The axes along which the net is another one on some tile. Every shape of tile is looked at.
+
+        A trace tells for sure. Where a pass over shapes makes the very calls of a tile that was traced, none is needed.
+        """
+        differing: frozenset[str] = frozenset()
+        known: set[str] = set()
+        for shape in _shapes(strips):
+            trail = self._trail(shape)
+            if trail in known:
+                continue
+            found = differing_axes(self._source, self._net, shape)
+            differing |= found
+            if trail is not None and not found:
+                known.add(trail)
+        return differing
+
+    def _trail(self, cuts: Mapping[str, Cut]) -> str | None:
+        try:
+            return self._source.run_memory(self._shapes_of(cuts), self._dtype).trail
+        except TraceError:
+            return None
+
+    def _plan(self, strips: Mapping[str, Strip]) -> Plan:
+        graph = self._net.graph
+        total, largest = Work(), Work()
+        for cell, times in kinds(strips):
+            one = self._costs.of({axis: Left(slot.first, slot.last, strips[axis].like) for axis, slot in cell.items()})
+            total += one.times(times)
+            largest = max(largest, one, key=lambda work: work.kernel_macs)
+        memory = whole = None
+        try:
+            memory = self._memory(strips)
+            held = self._source.run_memory(self._shapes_of({}), self._dtype)
+            whole = Memory(held.peak, held.weights)
+        except TraceError:
+            pass  # said in the plan: None
+        return Plan(
+            "crop",
+            Named({name: graph[name].shape for name in graph.inputs}),
+            Named({shown: graph[node].shape for shown, node in graph.outputs}),
+            Named(self._labels),
+            dict(strips),
+            total,
+            largest,
+            self._costs.of({}),
+            memory,
+            whole,
+            self._dtype,
+            self._fed_ratio(strips),
+            self._net.traced.leaves,
+            stored=self._stored,
+        )
+
+    def _memory(self, strips: Mapping[str, Strip]) -> Memory:
+        """The output of the whole image unless it is stored, the largest tile, and what the net makes of it."""
+        cuts = {}
+        for axis, strip in strips.items():
+            longest = min(strip.slots, key=lambda slot: slot.first + slot.last)
+            cuts[axis] = Cut(longest.first + longest.last, strip.like)
+        whole = self._source.run_memory(self._shapes_of({}), self._dtype)
+        if not any(cut.steps for cut in cuts.values()):
+            return Memory(whole.inputs + whole.peak, whole.weights)
+        tile = self._source.run_memory(self._shapes_of(cuts), self._dtype)
+        kinds = prod(len({slot.first + slot.last for slot in strip.slots}) for strip in strips.values())
+        outputs = 0 if self._stored else whole.outputs
+        return Memory(outputs + tile.inputs + tile.peak + (kinds - 1) * tile.code, whole.weights)
+
+    def _share(self, strips: Mapping[str, Strip]) -> float:
+        """Of the samples of the image, how many the largest tile has."""
+        share = 1.0
+        for axis, strip in strips.items():
+            size = max(self.cutters[axis].steps, 1)
+            share *= 1 - min(slot.first + slot.last for slot in strip.slots) / size
+        return share
+
+    def _shapes_of(self, cuts: Mapping[str, Cut]) -> tuple[tuple[int, ...], ...]:
+        return shapes_after(self._net, cuts)
+
+    def _fed_ratio(self, strips: Mapping[str, Strip]) -> Fraction:
+        """Samples fed over samples of all inputs."""
+        fed = own = 0
+        for name in self._net.graph.inputs:
+            shape, labels = self._net.graph[name].shape, self._labels[name]
+            fed += prod(
+                sum(slot.tiles[name].length for slot in strips[axis].slots) if axis in strips else n
+                for n, axis in zip(shape, labels, strict=True)
+            )
+            own += prod(shape)
+        return Fraction(fed, own)
+
+
+def _fed(strip: Strip) -> int:
+    return sum(span.length for slot in strip.slots for span in slot.tiles.values())
+
+
+def _shapes(strips: Mapping[str, Strip]) -> list[dict[str, Cut]]:
+    """Every shape of tile that there is, the largest first: a net may look at one axis against another."""
+    lengths = [sorted({slot.first + slot.last for slot in strip.slots}) for strip in strips.values()]
+    return [
+        {axis: Cut(steps, strips[axis].like) for axis, steps in zip(strips, chosen, strict=True)}
+        for chosen in product(*lengths)
+    ]
+
+
+def kinds(strips: Mapping[str, Strip]) -> Iterator[tuple[dict[str, BlockSpan], int]]:
+    """Blocks whose tiles are of different shapes, and how many there are of each."""
+    groups: list[Sequence[tuple[BlockSpan, int]]] = []
+    for strip in strips.values():
+        lengths = Counter(slot.first + slot.last for slot in strip.slots)
+        one = {slot.first + slot.last: slot for slot in strip.slots}
+        groups.append([(one[lost], times) for lost, times in lengths.items()])
+    for chosen in product(*groups):
+        yield dict(zip(strips, (slot for slot, _ in chosen), strict=True)), prod(times for _, times in chosen)

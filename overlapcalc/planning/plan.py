@@ -1,0 +1,130 @@
+"""A plan: an image cut into blocks, and what running it that way costs. From the graph, without a forward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import product
+from math import prod
+from typing import Any
+
+from ..analysis.named import Named
+from .costs import Work
+from .strips import BlockSpan, Strip
+
+SCHEMA_VERSION = 1
+LITTLE = 0.9
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes. activations: what a run makes and holds at its fullest, outputs included, inputs not. weights: parameters
+    and buffers."""
+
+    activations: int
+    weights: int
+
+    @property
+    def total(self) -> int:
+        return self.activations + self.weights
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How an image is run by blocks, and what that costs. Made by `overlapcalc.plan`; frozen.
+
+    inputs, outputs: names and shapes of the whole; labels: which axis each of their dimensions is, "" for none.
+    strips: per axis that is cut, its blocks. work: all blocks together; largest: the most of one block (of a stream,
+    one band); full: the whole image at once. memory, full_memory: at the fullest moment; None where it cannot be
+    predicted. fed: samples fed to the net over the samples of the inputs. leaves: what the net returns. stream_axis:
+    along which a stream goes. stored: memory is that of a run whose inputs are read and outputs written by slices.
+    """
+
+    schedule: str
+    inputs: Named[tuple[int, ...]]
+    outputs: Named[tuple[int, ...]]
+    labels: Named[tuple[str, ...]]
+    strips: Mapping[str, Strip]
+    work: Work
+    largest: Work
+    full: Work
+    memory: Memory | None
+    full_memory: Memory | None
+    dtype: str | None
+    fed: Fraction
+    leaves: tuple[str | None, ...]
+    stream_axis: str | None = None
+    stored: bool = False
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """The axes that are cut."""
+        return tuple(self.strips)
+
+    @property
+    def count(self) -> int:
+        """The number of blocks."""
+        return prod(len(strip.slots) for strip in self.strips.values())
+
+    @property
+    def saves_memory(self) -> bool | None:
+        """Whether blocks take less than nine tenths of what the whole image takes, weights apart; None where it is not
+        known. They do not where layers hold nearly all rows: the net reaches across the image."""
+        if self.memory is None or self.full_memory is None:
+            return None
+        return self.memory.activations < LITTLE * self.full_memory.activations
+
+    def cells(self) -> Iterator[Mapping[str, BlockSpan]]:
+        """Every block as a slot per axis, the last axis fastest."""
+        for slots in product(*(strip.slots for strip in self.strips.values())):
+            yield dict(zip(self.strips, slots, strict=True))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON: enough for another runtime to run the blocks."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "schedule": self.schedule,
+            "stream_axis": self.stream_axis,
+            "dtype": self.dtype,
+            "stored": self.stored,
+            "inputs": {name: self._tensor_dict(name, shape) for name, shape in self.inputs.items()},
+            "outputs": {name: self._tensor_dict(name, shape) for name, shape in self.outputs.items()},
+            "blocks": self.count,
+            "axes": {axis: _strip_dict(strip) for axis, strip in self.strips.items()},
+            "samples_fed_ratio": float(self.fed),
+            "macs": {"blocks": self.work.macs, "largest_block": self.largest.macs, "full": self.full.macs},
+            "kernel_macs": {
+                "blocks": self.work.kernel_macs,
+                "largest_block": self.largest.kernel_macs,
+                "full": self.full.kernel_macs,
+            },
+            "memory": _memory_dict(self.memory),
+            "full_memory": _memory_dict(self.full_memory),
+            "saves_memory": self.saves_memory,
+        }
+
+    def _tensor_dict(self, name: str, shape: tuple[int, ...]) -> dict[str, Any]:
+        return {"shape": list(shape), "axes": list(self.labels[name])}
+
+
+def _memory_dict(memory: Memory | None) -> dict[str, int] | None:
+    return None if memory is None else {"activations": memory.activations, "weights": memory.weights}
+
+
+def _strip_dict(strip: Strip) -> dict[str, Any]:
+    return {
+        "block": strip.block,
+        "slots": [
+            {
+                "outputs": {name: list(span) for name, span in slot.outputs.items()},
+                "reads": {name: None if span is None else list(span) for name, span in slot.reads.items()},
+                "tiles": {name: list(span) for name, span in slot.tiles.items()},
+                "crop": {
+                    name: [span.start - slot.given[name].start, span.stop - slot.given[name].start]
+                    for name, span in slot.outputs.items()
+                },
+            }
+            for slot in strip.slots
+        ],
+    }

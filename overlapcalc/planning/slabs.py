@@ -1,0 +1,142 @@
+"""Analysis -> Plan for the schedules trim and stream, in which every layer computes only what is wanted of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
+from itertools import product
+from math import prod
+
+from ..algebra.index_map import Span
+from ..analysis.analysis import Analysis
+from ..analysis.named import Named
+from ..errors import InputError
+from ..propagate.grid import Grid
+from ..propagate.regions import Extents, Stream, extents_for
+from ..propagate.values import Propagation
+from .costs import Costs, Work
+from .options import DEFAULT_BLOCK, Blocks, per_axis
+from .plan import Plan
+from .strips import Cutter, Strip
+
+DEFAULT_BAND = 32
+"""Rows of a band of a stream: enough to keep kernels busy, few enough to stay in cache."""
+
+
+def slab_plan(
+    analysis: Analysis,
+    block: Blocks | None,
+    schedule: str,
+    stream_axis: str | None,
+    stored: bool,
+    dtype: str | None,
+) -> Plan:
+    """Memory is not in it: that takes the engine (see engine/run.py). Raises InputError."""
+    net = analysis._source.net
+    cutters = {axis: Cutter(net, axis) for axis in analysis.axes}
+    along = _stream_axis(cutters, stream_axis) if schedule == "stream" else None
+    if along is None:
+        if stream_axis is not None:
+            raise InputError(f"stream_axis={stream_axis!r} is for the schedule stream, not {schedule}")
+        sizes = per_axis(cutters, DEFAULT_BLOCK if block is None else block, "block")
+    else:
+        order = sorted(cutters, key=lambda axis: axis != along)
+        band: Blocks = DEFAULT_BAND if block is None else block
+        sizes = per_axis(order, (band,) if isinstance(band, int) else band, "block")  # of one number: the band
+    strips = {axis: cutter.free_strip(sizes.get(axis, WHOLE)) for axis, cutter in cutters.items()}
+    costs = Costs(net)
+    total, largest = Work(), Work()
+    for regions, times in calls(net, strips, along):
+        one = costs.on(regions)
+        total += one.times(times)
+        largest = max(largest, one, key=lambda work: work.kernel_macs)
+    graph = net.graph
+    labels = {name: net.values[node].labels for name, node in [*((n, n) for n in graph.inputs), *graph.outputs]}
+    return Plan(
+        schedule,
+        Named({name: graph[name].shape for name in graph.inputs}),
+        Named({shown: graph[node].shape for shown, node in graph.outputs}),
+        Named(labels),
+        strips,
+        total,
+        largest,
+        costs.of({}),
+        None,
+        None,
+        dtype,
+        _fed(net, strips, labels, along),
+        net.traced.leaves,
+        along,
+        stored,
+    )
+
+
+WHOLE = 1 << 60
+"""A block that is longer than every axis."""
+
+
+def _stream_axis(cutters: Mapping[str, Cutter], wanted: str | None) -> str:
+    if wanted is not None and wanted not in cutters:
+        raise InputError(f"stream_axis={wanted!r}: no such axis is cut here; there is {', '.join(cutters)}")
+    return wanted or max(cutters, key=lambda axis: cutters[axis].steps * cutters[axis].finest)
+
+
+def calls(
+    net: Propagation, strips: Mapping[str, Strip], along: str | None
+) -> Iterator[tuple[dict[str, dict[str, Span]], int]]:
+    """The regions that are computed together, and how many times regions of these sizes are."""
+    groups: list[list[tuple[str, Extents, int]]] = []
+    for axis, strip in strips.items():
+        wanted = (
+            _bands(net, axis, strip)
+            if axis == along
+            else [extents_for(net, axis, slot.outputs) for slot in strip.slots]
+        )
+        grid = Grid(net, axis)
+        kinds: dict[object, Extents] = {}
+        counted: Counter[object] = Counter()
+        for extents in wanted:
+            key = tuple((n, s.length, s.start % grid.per_step(n)) for n, s in sorted(extents.items()))
+            kinds.setdefault(key, extents)
+            counted[key] += 1
+        groups.append([(axis, kinds[key], times) for key, times in counted.items()])
+    for chosen in product(*groups):
+        regions: dict[str, dict[str, Span]] = {}
+        for node in net.graph:
+            here = set(net.values[node.name].rates)
+            if all(axis not in here or node.name in extents for axis, extents, _ in chosen):
+                regions[node.name] = {axis: extents[node.name] for axis, extents, _ in chosen if axis in here}
+                for part in net.values[node.name].layout.parts:
+                    if part.is_axis:
+                        regions[node.name].setdefault(part.label, Span(0, part.size))
+        yield regions, prod(times for _, _, times in chosen)
+
+
+def _bands(net: Propagation, axis: str, strip: Strip) -> Iterator[Extents]:
+    """What every tensor gains with each band of a stream."""
+    stream = Stream(net, axis)
+    for slot in strip.slots:
+        fresh = stream.next(slot.outputs)
+        for name, span in fresh.items():
+            stream.done[name] = span.stop
+        yield fresh
+
+
+def _fed(
+    net: Propagation, strips: Mapping[str, Strip], labels: Mapping[str, tuple[str, ...]], along: str | None
+) -> Fraction:
+    """Samples read over samples of all inputs; a stream reads each sample once per column."""
+    fed = own = 0
+    for name in net.graph.inputs:
+        shape, size = net.graph[name].shape, 1
+        for n, axis in zip(shape, labels[name], strict=True):
+            if axis not in strips:
+                size *= n
+                continue
+            spans = [slot.tiles[name] for slot in strips[axis].slots if name in slot.tiles]
+            once = max((s.stop for s in spans), default=0) - min((s.start for s in spans), default=0)
+            size *= once if axis == along else sum(span.length for span in spans)
+        fed += size
+        own += prod(shape)
+    return Fraction(fed, own)

@@ -1,0 +1,273 @@
+"""An axis cut into blocks: what each gives, what it reads, and the tile that the unmodified net is fed for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+
+from ..algebra.index_map import Span, Spans
+from ..analysis.named import Named
+from ..errors import InputError
+from ..propagate.backward import BackwardReads, sized
+from ..propagate.grid import Grid
+from ..propagate.regions import extents_for
+from ..propagate.values import Propagation
+
+MOST_BLOCKS = 100_000
+"""Along one axis."""
+
+
+@dataclass(frozen=True)
+class BlockSpan:
+    """One block along one axis. Spans are in samples of the tensor that they are of.
+
+    outputs: what it gives. reads: what that depends on; None for nothing. tiles: what the unmodified net is fed.
+    given: what the net gives on that, of which `outputs` is kept. first, last: the steps that the tile leaves out
+    before and after. An output that ends before the block is not in `outputs`.
+    """
+
+    outputs: Named[Span]
+    reads: Named[Span | None]
+    tiles: Named[Span]
+    given: Named[Span]
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
+class Strip:
+    """One axis of an image, cut into slots. block: the length of a slot in samples of the finer of input and output.
+
+    like: a tensor that moves with the slots.
+    """
+
+    axis: str
+    block: int
+    like: str
+    slots: tuple[BlockSpan, ...]
+
+
+class Cutter:
+    """Cuts one axis of a net at one size. Raises InputError where the axis has no joint grid."""
+
+    def __init__(self, net: Propagation, axis: str) -> None:
+        self.net, self.axis, self.grid = net, axis, Grid(net, axis)
+        self.outputs = {shown: node for shown, node in net.graph.outputs if net.size(node, axis) is not None}
+        self.inputs = [name for name in net.graph.inputs if net.size(name, axis) is not None]
+        if not self.outputs:
+            raise InputError(f"no output has the axis {axis}; leave it whole: name the axes to cut (axes=, --axis)")
+        self.like = next(iter(self.outputs.values()))
+        for name in (*self.outputs.values(), *self.inputs):
+            if not self.grid.same(name, self.like):
+                raise InputError(
+                    f"{self._shown(name)} and {self._shown(self.like)} do not move together along {axis}, so there is "
+                    "no joint grid of blocks; run the parts of the net on their own, or leave this axis whole"
+                )
+        self._demand = lru_cache(maxsize=None)(self._demanded)
+
+    @property
+    def finest(self) -> int:
+        """Samples per step of the finer of inputs and outputs."""
+        return max(self.grid.per_step(name) for name in (*self.outputs.values(), *self.inputs))
+
+    @property
+    def steps(self) -> int:
+        """Steps from the start to the end of the longest output."""
+        return max(-(-self._size(node) // self.grid.per_step(node)) for node in self.outputs.values())
+
+    def whole_steps(self, block: int) -> int:
+        """A block of so many samples of the finer side, rounded up to whole steps."""
+        return min(self.steps, -(-block // self.finest))
+
+    def strip(self, steps: int, extra: int = 0) -> Strip:
+        """Blocks of so many steps from the start on; tiles longer by `extra` steps than they need to be."""
+        slots = []
+        self._refuse_many(-(-self.steps // steps))
+        for start in range(0, self.steps, steps):
+            stop = min(start + steps, self.steps)
+            first, last = self.cut(start, stop)
+            given = min(last, extra)
+            slots.append(self.slot(start, stop, max(0, first - (extra - given)), last - given))
+        return Strip(self.axis, steps * self.finest, self.like, tuple(slots))
+
+    def free_strip(self, block: int) -> Strip:
+        """Blocks of so many samples of the finer side, wherever they begin: for schedules without tiles.
+
+        What stands for tiles is what must be there of each input.
+        """
+        slots, nodes = [], dict(self.outputs)
+        ends = {shown: self._size(node) for shown, node in nodes.items()}
+        length = max(-(-n * self.finest // self.grid.per_step(nodes[shown])) for shown, n in ends.items())
+        self._refuse_many(-(-length // block))
+        for start in range(0, length, block):
+            stop = start + block
+            outputs = {}
+            for shown, node in nodes.items():
+                per_step = self.grid.per_step(node)
+                a, b = (min(-(-at * per_step // self.finest), ends[shown]) for at in (start, stop))
+                if a < b:
+                    outputs[shown] = Span(a, b)
+            if not outputs:
+                continue
+            wanted = extents_for(self.net, self.axis, outputs)
+            tiles = {name: wanted.get(name) for name in self.inputs}
+            held = Named({name: span for name, span in tiles.items() if span is not None})
+            slots.append(BlockSpan(Named(outputs), Named(tiles), held, Named(outputs), 0, 0))
+        return Strip(self.axis, min(block, length), self.like, tuple(slots))
+
+    def slot(self, start: int, stop: int, first: int, last: int) -> BlockSpan:
+        """The block of steps `[start, stop)` on a tile that leaves out so many steps before and after."""
+        reads: dict[str, Span | None] = dict.fromkeys(self.inputs)
+        for found in self._demand(start, stop).values():
+            for name, spans in found.reads.items():
+                hull, old = spans.hull, reads.get(name)
+                if hull is not None:
+                    both = (hull,) if old is None else (hull, old)
+                    reads[name] = Span(min(s.start for s in both), max(s.stop for s in both))
+        return BlockSpan(
+            Named(self._spans(start, stop)),
+            Named(reads),
+            Named({name: self._extent(name, first, last) for name in self.inputs}),
+            Named({shown: self._extent(node, first, last) for shown, node in self.outputs.items()}),
+            first,
+            last,
+        )
+
+    def with_sides(self, slot: BlockSpan, before: int, after: int) -> BlockSpan:
+        """The same block on a tile of so many samples of the finest input around it, as far as the image goes.
+
+        Raises InputError where that is off the grid.
+        """
+        start, stop = self._steps_of(slot)
+        finest = max(self.inputs, key=self.grid.per_step)
+        step, size = self.grid.per_step(finest), self._size(finest)
+        if before < 0 or after < 0 or before % step or (size - after) % step != size % step:
+            raise InputError(
+                f"a tile of {before} before and {after} after along {self.axis}: it must start on the grid, and its "
+                f"length be that of the image modulo the step; give multiples of {step}, such as "
+                f"{_neighbours(before, step)} before and {_neighbours(after, step)} after"
+            )
+        whole = size // step
+        first = max(0, start - before // step)
+        last = max(0, whole - stop - after // step)
+        return self.slot(start, stop, first, last)
+
+    def _steps_of(self, slot: BlockSpan) -> tuple[int, int]:
+        """The steps that a block covers."""
+        starts, stops = [], []
+        for shown, span in slot.outputs.items():
+            per_step = self.grid.per_step(self.outputs[shown])
+            starts.append(span.start // per_step)
+            stops.append(-(-span.stop // per_step))
+        return min(starts), max(stops)
+
+    def cut(self, start: int, stop: int) -> tuple[int, int]:
+        """The most steps that a tile for the block `[start, stop)` may leave out before and after."""
+        cuts = [self.grid.cut(found, node) for node, found in self._demand(start, stop).items()]
+        return min(first for first, _ in cuts), min(last for _, last in cuts)
+
+    def _refuse_many(self, blocks: int) -> None:
+        if blocks > MOST_BLOCKS:
+            raise InputError(
+                f"{blocks} blocks along {self.axis}; at most {MOST_BLOCKS} are planned: give a larger block"
+            )
+
+    def _spans(self, start: int, stop: int) -> dict[str, Span]:
+        found = {}
+        for shown, node in self.outputs.items():
+            per_step, size = self.grid.per_step(node), self._size(node)
+            here = start * per_step, size if stop == self.steps else min(stop * per_step, size)
+            if here[0] < here[1]:
+                found[shown] = Span(*here)
+        return found
+
+    def _demanded(self, start: int, stop: int) -> Mapping[str, BackwardReads]:
+        spans = self._spans(start, stop)
+        return {
+            self.outputs[shown]: sized(self.net, self.outputs[shown], self.axis, Spans.span(*span))
+            for shown, span in spans.items()
+        }
+
+    def _extent(self, node: str, first: int, last: int) -> Span:
+        per_step = self.grid.per_step(node)
+        return Span(first * per_step, self._size(node) - last * per_step)
+
+    def _size(self, node: str) -> int:
+        size = self.net.size(node, self.axis)
+        assert size is not None
+        return size
+
+    def _shown(self, node: str) -> str:
+        return next((shown for shown, name in self.outputs.items() if name == node), node)
+
+
+def _neighbours(n: int, step: int) -> str:
+    """The multiples next to a number, itself where it is one: "4 or 6"."""
+    low = max(0, n // step)
+    return f"{low * step}" if n == low * step or n < 0 else f"{low * step} or {(low + 1) * step}"
+
+
+def fixed(cutter: Cutter, tile: int) -> Strip:
+    """Blocks whose tiles are all `tile` samples of the finest input long: those at the border are moved inward.
+
+    Every tile starts on the grid, so its length must be congruent to the image's modulo the step. Raises InputError
+    with the nearest lengths that work.
+    """
+    finest = max(cutter.inputs, key=cutter.grid.per_step)
+    step, size = cutter.grid.per_step(finest), cutter.net.size(finest, cutter.axis)
+    assert size is not None
+    lost, rest = divmod(size - tile, step)
+    if tile <= size and not rest:
+        slots = _tiled(cutter, lost)
+        if slots is not None:
+            return Strip(
+                cutter.axis, max(s.length for slot in slots for s in slot.outputs.values()), cutter.like, slots
+            )
+    raise InputError(f"no tiles of {tile} along {cutter.axis}: " + _why(tile, size, step, _works(cutter, size // step)))
+
+
+def _works(cutter: Cutter, most: int) -> int:
+    """The most steps that equal tiles may be shorter than the image. Longer tiles work where shorter ones do."""
+    low, high = 0, most
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if _tiled(cutter, middle) is not None else (low, middle - 1)
+    return low
+
+
+def _why(tile: int, size: int, step: int, most: int) -> str:
+    shortest = size - most * step
+    if tile > size:
+        return f"the image has {size}; the longest tile is the image itself, the shortest that works {shortest}"
+    near = sorted(
+        {max(shortest, size - -(-(size - tile) // step) * step), max(shortest, size - (size - tile) // step * step)}
+    )
+    listed = " and ".join(map(str, near))
+    if tile < shortest:
+        return f"it is too short for any block with its context; the shortest that works is {shortest}"
+    return f"its length must be that of the image ({size}) modulo {step}; the nearest that work are {listed}"
+
+
+def _tiled(cutter: Cutter, lost: int) -> tuple[BlockSpan, ...] | None:
+    """Blocks from the start on, each as long as its tile allows, all tiles `lost` steps shorter than the image."""
+    slots: list[BlockSpan] = []
+    start = 0
+    while start < cutter.steps:
+        first, last = cutter.cut(start, start + 1)
+        first = min(first, lost)
+        if lost - first > last:
+            return None
+        stop = _furthest(partial(cutter.cut, start), start + 1, cutter.steps, first, lost - first)
+        slots.append(cutter.slot(start, stop, first, lost - first))
+        start = stop
+    return tuple(slots)
+
+
+def _furthest(cut: Callable[[int], Sequence[int]], low: int, high: int, first: int, last: int) -> int:
+    """The furthest stop for which a tile may still leave out so much."""
+    while low < high:
+        middle = (low + high + 1) // 2
+        may = cut(middle)
+        low, high = (middle, high) if may[0] >= first and may[1] >= last else (low, middle - 1)
+    return low

@@ -1,0 +1,107 @@
+"""Backward through the graph: exactly which samples of every tensor a span of outputs needs.
+
+Sets, not hulls, so nothing is lost on the way. With sizes it is exact at the borders (every node clips, clamps or
+mirrors at its own ends); without, it is the law of the interior.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from ..algebra.cells import Field
+from ..algebra.index_map import EMPTY, Span, Spans
+from ..ops.law import Border
+from .values import Propagation, Step
+
+
+@dataclass(frozen=True)
+class BackwardReads:
+    """Along one axis: what is read of each input, and the hull of what must exist of each tensor on the way.
+
+    `exist` counts samples that are made without reading anything (bias only), and the end sample where a
+    reflecting border is crossed: there the real border must be inside the tile. `live`: the paths (node, place)
+    through which anything is read.
+    """
+
+    reads: Mapping[str, Spans]
+    exist: Mapping[str, Span]
+    live: frozenset[tuple[str, int]]
+
+
+def interior(net: Propagation, output: str, axis: str, outputs: Spans) -> BackwardReads:
+    """What `outputs` of node `output` need along `axis`, no border being near."""
+    return _demand(net, output, axis, outputs, sized=False, live=[])
+
+
+def sized(net: Propagation, output: str, axis: str, outputs: Spans) -> BackwardReads:
+    """What `outputs` of node `output` need along `axis` at the traced size, borders included.
+
+    A path that along another axis reads nothing but padding, at this size, reads nothing at all.
+    """
+    live = []
+    for other in net.values[output].rates:
+        length = net.size(output, other)
+        followed = all(other in path.steps for value in net.values.values() for path in value.paths)
+        if other != axis and length is not None and followed:  # behind an obstacle, nothing could be ruled out
+            live.append(_demand(net, output, other, Spans.span(0, length), sized=True, live=[]).live)
+    return _demand(net, output, axis, outputs, sized=True, live=live)
+
+
+def _demand(
+    net: Propagation, output: str, axis: str, outputs: Spans, *, sized: bool, live: list[frozenset[tuple[str, int]]]
+) -> BackwardReads:
+    exist: dict[str, Span] = {}
+    start: Field[Spans] = Field.one(net.values[output].cells.shape, outputs)
+    wanted: dict[str, Field[Spans]] = {output: start}
+    reads: dict[str, Spans] = {}
+    used: set[tuple[str, int]] = set()
+    for name in reversed(net.graph.order):
+        field = wanted.pop(name, None)
+        if field is None:
+            continue
+        total = field.union(_either)
+        hull = total.hull
+        if hull is None:
+            continue
+        exist[name] = _cover(exist.get(name), hull)
+        node = net.graph[name]
+        if node.op == "input":
+            reads[name] = total
+            continue
+        for place, path in enumerate(net.values[name].paths):
+            step = path.steps.get(axis)
+            if step is None or any((name, place) not in paths for paths in live):
+                continue
+            edges: list[int] = []
+            pull = partial(_pull, step, net.size(path.operand, axis) if sized else None, edges)
+            pulled = field.map(pull)
+            if any(pulled.values):
+                used.add((name, place))
+            needed = path.cells.scatter(pulled, _either, EMPTY)
+            for edge in edges:
+                exist[path.operand] = _cover(exist.get(path.operand), Span(edge, edge + 1))
+            old = wanted.get(path.operand)
+            wanted[path.operand] = needed if old is None else old.merge(needed, _either)
+    return BackwardReads(reads, exist, frozenset(used))
+
+
+def _pull(step: Step, size: int | None, edges: list[int], outs: Spans) -> Spans:
+    """What a step reads for `outs`; with a size, of real samples. Notes the end samples of a mirror it crosses."""
+    raw = step.reads.over(outs)
+    if size is None:
+        return raw
+    real, left, right = step.border.fold(raw, size)
+    if step.border is Border.REFLECT:
+        edges.extend([0] if left else [])
+        edges.extend([size - 1] if right else [])
+    return real
+
+
+def _either(a: Spans, b: Spans) -> Spans:
+    return a | b
+
+
+def _cover(a: Span | None, b: Span) -> Span:
+    return b if a is None else Span(min(a.start, b.start), max(a.stop, b.stop))

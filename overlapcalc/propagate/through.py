@@ -1,0 +1,114 @@
+"""What comes through a path: the reads of an operand, as an operator's output has them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from math import prod
+
+from ..algebra.cell_map import CellMap, DimMap
+from ..algebra.cells import Field
+from ..algebra.index_map import IndexMap, Spans
+from ..algebra.reshape import CELL, Factoring
+from ..errors import RuleError
+from ..ops.law import Border, DimRead, Link
+from .values import NOTHING, InputAxis, InputReads, Path, Reads, join_reaches
+
+
+@dataclass(frozen=True)
+class Composer:
+    """Sends reads through paths, cell by cell. known: one object per value, so that channels which read the same are
+    told to do so by identity."""
+
+    slots: tuple[InputAxis, ...]
+    known: dict[InputReads, InputReads] = field(default_factory=dict)
+
+    @property
+    def nothing(self) -> InputReads:
+        return (NOTHING,) * len(self.slots)
+
+    def through(self, path: Path, operand: Field[InputReads]) -> Field[InputReads]:
+        gathered = path.cells.gather(operand, join_reaches, self.nothing)
+
+        def step(reaches: InputReads) -> InputReads:
+            out = self._step(path, reaches)
+            return self.known.setdefault(out, out)
+
+        return gathered.map(step)
+
+    def _step(self, path: Path, reaches: InputReads) -> InputReads:
+        out: list[Reads] = []
+        silent: set[str] = set()
+        loose: set[InputAxis] = set()
+        for slot, reach in zip(self.slots, reaches, strict=True):
+            inp, axis = slot
+            if not reach:
+                out.append(NOTHING)
+            elif axis in path.blocked:
+                out.append(Reads(via=reach.via | {path.blocked[axis]}))
+            elif axis in path.steps and reach.reads is not None:
+                step = path.steps[axis].reads
+                reads = step.hull_after(reach.reads)
+                if reads.empty:
+                    if reach.via:  # what lies behind the obstacle may have been all that was read here
+                        loose.add(slot)
+                    else:
+                        silent.add(inp)
+                    out.append(Reads(via=reach.via))
+                    continue
+                same = reach.sure is reach.reads
+                sure = reads if same else step.hull_after(reach.sure) if reach.sure is not None else None
+                if reach.hidden and step.skips:
+                    loose.add(slot)
+                if not path.exact or (sure is not None and sure.empty):
+                    sure = None
+                out.append(Reads(reads, sure, reach.via, reach.hidden))
+            elif reach.reads is not None:
+                raise RuleError(f"the axis {axis} of {inp} was lost without an obstacle behind {path.operand}")
+            else:
+                out.append(reach)
+        if silent:  # a path that reads nothing along one axis reads nothing at all
+            out = [NOTHING if slot[0] in silent and not r.via else r for slot, r in zip(self.slots, out, strict=True)]
+        for inp, axis in loose:  # rows that a strided operator skips may be the only ones that read these columns
+            out = [
+                replace(r, sure=None) if slot[0] == inp and slot[1] != axis else r
+                for slot, r in zip(self.slots, out, strict=True)
+            ]
+        return tuple(out)
+
+
+def paired(link: Link, operand: Factoring, out: Factoring) -> CellMap:
+    """How the cells of an output depend on those of an operand by one link, both in terms of parts."""
+    place_in, place_out = cell_places(operand.labels), cell_places(out.labels)
+    cells_in, cells_out = operand.cells, out.cells
+    if link.cells == "regroup" and prod(cells_in) == prod(cells_out):
+        return CellMap(cells_in, cells_out, (), flat=True)
+    pairs: list[tuple[int | None, int | None, DimMap]] = []
+    seen: set[int] = set()
+    for dim in link.dims:
+        s = place_in.get(dim.source) if dim.source is not None else None
+        t = place_out.get(dim.target) if dim.target is not None else None
+        if s is None and t is None:
+            continue
+        if t is not None:
+            seen.add(t)
+        n_in = cells_in[s] if s is not None else 1
+        n_out = cells_out[t] if t is not None else 1
+        mixed = link.cells != "dims" or (dim.source is not None and s is None) or (dim.target is not None and t is None)
+        pairs.append((s, t, DimMap(None if mixed else _folded(dim, n_in, n_out), n_in, n_out)))
+    pairs += [(None, t, DimMap(None, 1, n)) for t, n in enumerate(cells_out) if t not in seen]
+    return CellMap(cells_in, cells_out, tuple(pairs))
+
+
+def _folded(dim: DimRead, n_in: int, n_out: int) -> IndexMap | None:
+    """What is read along cells: beyond their ends stands what the border says."""
+    if dim.reads is None or dim.border is Border.CONSTANT:
+        return dim.reads
+    everything = dim.reads.over(Spans.span(0, n_out))
+    if everything.clip(0, n_in) == everything:
+        return dim.reads
+    return IndexMap.table([list(dim.border.fold(dim.reads[o], n_in)[0].indices()) for o in range(n_out)])
+
+
+def cell_places(labels: tuple[str, ...]) -> dict[int, int]:
+    """Part of a tensor -> place among the parts that are cells."""
+    return {d: k for k, d in enumerate(d for d, label in enumerate(labels) if label == CELL)}

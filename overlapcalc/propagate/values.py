@@ -1,0 +1,165 @@
+"""The values of a propagation: what is known of every tensor of a net."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+from ..algebra.cell_map import CellMap
+from ..algebra.cells import Field
+from ..algebra.index_map import IndexMap
+from ..algebra.rates import Rate, RateTies
+from ..algebra.reshape import Factoring, Reshape
+from ..ops.graph import Graph
+from ..ops.law import Border, Law
+
+InputAxis = tuple[str, str]
+"""An input of the net and one of its axes."""
+
+
+@dataclass(frozen=True, order=True)
+class Obstacle:
+    """An operator that makes exact block-wise running impossible on an axis.
+
+    layer: module path. op: operator. axis. cause: one of `Cause`. message: what happens there. source: "file:line"
+    or "". help: what would make it local.
+    """
+
+    layer: str
+    op: str
+    axis: str
+    cause: str
+    message: str
+    source: str = ""
+    help: str = ""
+
+    def to_dict(self) -> dict[str, str]:
+        return asdict(self)
+
+    def __str__(self) -> str:
+        at = f" ({self.source})" if self.source else ""
+        return f"{self.layer}: {self.op} on {self.axis}: {self.message}{at}"
+
+
+@dataclass(frozen=True)
+class Reads:
+    """What a cell reads of one input along one axis.
+
+    reads: hulls per output phase, None for nothing. sure: the part of them known to be real; the reads are exact
+    where both agree. via: obstacles on the way. hidden: phases that read nothing on one branch are covered by
+    another.
+    """
+
+    reads: IndexMap | None = None
+    sure: IndexMap | None = None
+    via: frozenset[Obstacle] = frozenset()
+    hidden: bool = False
+
+    def __bool__(self) -> bool:
+        return self.reads is not None or bool(self.via)
+
+    def __or__(self, other: Reads) -> Reads:
+        if not other or self is other:
+            return self
+        if not self:
+            return other
+        hidden = self.hidden or other.hidden or _holes(self.reads) != _holes(other.reads)
+        reads = _union(self.reads, other.reads)
+        exact = self.sure is self.reads and other.sure is other.reads
+        sure = reads if exact else _union(self.sure, other.sure)
+        return Reads(reads, sure, self.via | other.via, hidden)
+
+
+NOTHING = Reads()
+InputReads = tuple[Reads, ...]
+
+
+def _union(a: IndexMap | None, b: IndexMap | None) -> IndexMap | None:
+    if a is None or b is None:
+        return a if b is None else b
+    if a is b or a == b:
+        return a
+    return (a | b).hulls().reduced()
+
+
+def _holes(reads: IndexMap | None) -> tuple[bool, ...]:
+    if reads is None or all(reads.phases):
+        return ()
+    return tuple(bool(p) for p in reads.phases)
+
+
+def join_reaches(a: InputReads, b: InputReads) -> InputReads:
+    return tuple(x | y for x, y in zip(a, b, strict=True))
+
+
+@dataclass(frozen=True)
+class Step:
+    """One axis of a path: how the output's axis reads the operand's."""
+
+    reads: IndexMap
+    border: Border = Border.CONSTANT
+    least: int = 1
+
+
+@dataclass(frozen=True)
+class Path:
+    """One link of a call, resolved: the operand's node, a step per axis, obstacles per axis, and the cells."""
+
+    operand: str
+    steps: Mapping[str, Step]
+    blocked: Mapping[str, Obstacle]
+    cells: CellMap
+    exact: bool = True
+
+
+NO_LAW = Law(())
+
+
+@dataclass(frozen=True)
+class TensorReads:
+    """What is known of one tensor: what its dimensions are made of, its rate per axis, what its cells read."""
+
+    layout: Factoring
+    rates: Mapping[str, Rate]
+    cells: Field[InputReads]
+    paths: tuple[Path, ...] = ()
+    law: Law = NO_LAW
+    view: Reshape | None = None
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return self.layout.labels
+
+    def part_of(self, axis: str) -> int | None:
+        """Which part of the tensor an axis is."""
+        return self.labels.index(axis) if axis in self.labels else None
+
+
+@dataclass(frozen=True)
+class Propagation:
+    """Every tensor's value, the slots that index `Reaches`, the tied rates, and the obstacles in order.
+
+    traced: the graph as it was given. graph: the same with views taken apart, where they cut or join an axis.
+    """
+
+    traced: Graph
+    graph: Graph
+    slots: tuple[InputAxis, ...]
+    values: Mapping[str, TensorReads]
+    rates: RateTies
+    obstacles: tuple[Obstacle, ...]
+    names: Mapping[str, str]
+
+    def size(self, node: str, axis: str) -> int | None:
+        layout = self.values[node].layout
+        return layout.sizes[layout.labels.index(axis)] if axis in layout.labels else None
+
+
+def joined(net: Propagation, node: str) -> InputReads:
+    """What a tensor reads, all its cells together, one Reach per slot."""
+    return net.values[node].cells.union(join_reaches)
+
+
+def reach_between(net: Propagation, output: str, input: str, axis: str) -> Reads:
+    """What node `output`, all its cells together, reads of an input along an axis."""
+    return dict(zip(net.slots, joined(net, output), strict=True)).get((input, axis), NOTHING)

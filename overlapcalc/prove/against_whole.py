@@ -1,0 +1,163 @@
+"""Proofs 4 and 5: what a schedule gives, against the whole run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_flatten
+
+from ..algebra.index_map import Span
+from ..analysis.named import Named
+from ..analysis.source import Source
+from ..engine import Machine, NoSlabError, WrongTileError
+from ..engine.block import within
+from ..planning.plan import Plan
+from .fillings import same_bits
+from .result import NOT_APPLICABLE, Figures, Proof
+from .twin import Modular, NoTwin, residues, twin_of
+
+TOLERANCE = 1e-12
+"""Of values in float64: max |difference| / max |whole|."""
+
+
+FAILURES = (WrongTileError, RuntimeError, ValueError, IndexError, AssertionError)
+"""What a net raises on a tile that is too short for it, or the engine where it gives something else there."""
+
+
+def said(error: Exception) -> str:
+    """Why the blocks could not be run. Raises it again where memory ran out, which says nothing of the net."""
+    if isinstance(error, torch.OutOfMemoryError):
+        raise error
+    lines = str(error).strip().splitlines() or [""]
+    return str(error) if isinstance(error, WrongTileError) else f"the net fails on a tile: {lines[0]}"
+
+
+def whole(model: nn.Module, plan: Plan, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The outputs of one run on the whole image, by name. On copies: a net may write to its inputs."""
+    with torch.no_grad():
+        leaves = tree_flatten(model(*(x.clone() for x in inputs.values())))[0]
+    named = {name: leaf for name, leaf in zip(plan.leaves, leaves, strict=True) if name}
+    return {name: named[name] for name in plan.outputs}
+
+
+def by_blocks(machine: Machine, inputs: Mapping[str, Tensor], *, poison: float | None = None) -> dict[str, Tensor]:
+    """The same by blocks; what no block gives stays NaN. Raises WrongTileError, NoSlabError."""
+    plan = machine.plan
+    outputs: dict[str, Tensor] = {}
+    with torch.no_grad():
+        for block in machine.blocks(inputs, poison=poison):
+            for name, result in block.results.items():
+                if name not in outputs:
+                    outputs[name] = result.new_full(plan.outputs[name], _unwritten(result))
+                outputs[name][within(plan.labels[name], block.regions[name])] = result
+    return outputs
+
+
+def _unwritten(like: Tensor) -> float:
+    return torch.nan if like.is_floating_point() or like.is_complex() else 0
+
+
+def exact_twin(
+    model: nn.Module, source: Source, plan: Plan, given: Mapping[str, Tensor], device: torch.device
+) -> Proof:
+    """Integers modulo a prime leave no room for rounding: blocks and whole must be bit-identical.
+
+    given: the inputs; those of whole numbers, which may be indices, stay as they are. Of a schedule that runs call by
+    call the whole is run so too: the calls have a twin of their own.
+    """
+    name = "exact twin"
+    inputs = {
+        name: residues(tuple(x.shape), 11 + i, device) if x.is_floating_point() else x
+        for i, (name, x) in enumerate(given.items())
+    }
+    try:
+        twin = twin_of(model)
+        machine = Machine(twin, source, plan)
+        if plan.schedule == "crop":
+            with Modular():
+                full = whole(twin, plan, inputs)
+            with Modular():
+                tiled = by_blocks(machine, inputs)
+        else:
+            everything = Machine(twin, source, at_once(plan))
+            full, tiled = _call_by_call(everything, inputs), _call_by_call(machine, inputs)
+    except (NoTwin, NoSlabError) as error:
+        return Proof(name, NOT_APPLICABLE, str(error))
+    except FAILURES as error:
+        return Proof.of(name, "blocks against the whole in integers", 1, [said(error)])
+    failures = []
+    for output, y in full.items():
+        wrong = int((~same_bits(y, tiled[output])).sum())
+        if wrong:
+            first = _first(plan, output, y, tiled[output])
+            failures.append(f"{wrong} of {y.numel()} samples of {output} differ{first}")
+    return Proof.of(name, f"{plan.count} blocks against the whole in integers modulo a prime", plan.count, failures)
+
+
+def _call_by_call(machine: Machine, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    assert machine.calls is not None  # traced before the mode is on
+    with Modular() as mode:
+        mode.entered("", inputs.values())
+        try:
+            return by_blocks(machine, inputs)
+        finally:
+            mode.left()
+
+
+def at_once(plan: Plan) -> Plan:
+    """The same image in one block, each layer whole."""
+    strips = {}
+    for axis, strip in plan.strips.items():
+        ends = {
+            name: Span(0, n)
+            for name, shape in plan.outputs.items()
+            for n, label in zip(shape, plan.labels[name], strict=True)
+            if label == axis
+        }
+        tiles = {
+            name: Span(0, n)
+            for name, shape in plan.inputs.items()
+            for n, label in zip(shape, plan.labels[name], strict=True)
+            if label == axis
+        }
+        slot = replace(
+            strip.slots[0], outputs=Named(ends), reads=Named(tiles), tiles=Named(tiles), given=Named(ends),
+            first=0, last=0,
+        )  # fmt: skip
+        strips[axis] = replace(strip, slots=(slot,))
+    return replace(plan, schedule="trim", stream_axis=None, strips=strips)
+
+
+def _first(plan: Plan, output: str, y: Tensor, z: Tensor) -> str:
+    """The first place at which they differ."""
+    at = (~same_bits(y, z)).nonzero()[0].tolist()
+    named = [f"{axis} {i}" for i, axis in zip(at, plan.labels[output], strict=True) if axis]
+    return f", the first at {', '.join(named)}" if named else ""
+
+
+def values(figures: Sequence[Figures], precision: Precision, *, bit_exact: bool, refused: str = "") -> Proof:
+    """Blocks against the whole in float64, to a tolerance that kernels of different shapes keep."""
+    if refused:
+        return Proof.of("values", "blocks against the whole", 1, [refused])
+    failures = []
+    for f, allowed, how in precision.judged:
+        if not f.error <= allowed:
+            failures.append(f"in {how} the largest error is {f.error:.2g} of the largest value; {allowed:g} is allowed")
+    own = figures[-1]
+    if bit_exact and own.identical < 1:
+        failures.append(f"in {own.dtype} only {own.identical:.4%} of the samples are bit-identical")
+    what = f"blocks against the whole in {precision.said}"
+    checks = len(figures) + len(precision.judged) - 1
+    return Proof.of("values", what + (f"; bit-identical in {own.dtype}" if bit_exact else ""), checks, failures)
+
+
+@dataclass(frozen=True)
+class Precision:
+    """What the proof of values stands on. judged: figures, the error that is allowed, and in what they were run.
+    said: all of it in words."""
+
+    judged: tuple[tuple[Figures, float, str], ...]
+    said: str

@@ -1,0 +1,196 @@
+"""Proofs 1 and 2: what a block is said to read is all that it reads, and no sample less would do.
+
+The whole net runs on the whole image, so all kernels are the same; only what lies outside the claim is replaced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import torch
+from torch import Tensor, nn
+
+from ..algebra.index_map import Span, Spans
+from ..analysis.analysis import Analysis
+from ..analysis.source import output_of
+from ..engine.block import within
+from ..planning.plan import Plan
+from ..planning.strips import BlockSpan
+from ..propagate.backward import sized
+from ..propagate.values import Propagation
+from .fillings import SHUFFLED, Fillings, only, same_bits
+from .result import Proof
+
+SPREAD = ", with the operands of its comparisons moved"
+Outputs = Mapping[str, Tensor]
+Run = Callable[[Mapping[str, Tensor]], Outputs]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A net as the proofs run it. run: named inputs -> named outputs. livelier: the same with random weights, for what
+    the user's own weights hide. spread: the same with operands moved into the branches that `run` does not enter.
+    net: what is claimed of it in the type in which it runs."""
+
+    analysis: Analysis
+    net: Propagation
+    plan: Plan
+    inputs: Mapping[str, Tensor]
+    run: Run
+    livelier: Run
+    spread: Sequence[Run]
+    fillings: Fillings
+
+
+def dependency(subject: Subject) -> Proof:
+    """Everything outside the claimed reads of a block is replaced: its outputs must stay, bit for bit."""
+    plan, net = subject.plan, subject.net
+    plain, failures, checks = subject.run(subject.inputs), list[str](), 0
+    if not all(bool(y.isfinite().all()) for y in plain.values() if y.is_floating_point()):
+        return Proof("dependency", "not applicable", "the outputs of the net are not finite")
+    runs = [(run, run(subject.inputs)) for run in subject.spread]
+    for cell in corners(plan):
+        for name in plain:
+            region = {axis: slot.outputs[name] for axis, slot in cell.items() if name in slot.outputs}
+            if any(axis in plan.labels[name] and axis not in region for axis in cell):
+                continue
+            kept_of: dict[str, dict[str, Span] | None] = {i: {} for i in subject.inputs}
+            for axis, span in region.items():
+                found = sized(net, output_of(net, name), axis, Spans.span(*span)).reads
+                for i, kept in kept_of.items():
+                    if axis not in plan.labels[i] or kept is None:
+                        continue
+                    hull = found[i].hull if i in found else None
+                    kept_of[i] = None if hull is None else {**kept, axis: hull}
+            for run, before in [(subject.run, plain), *runs]:
+                checks += 1
+                changed = _changes(subject, run, before, name, region, kept_of)
+                if not changed:
+                    continue
+                said = "; ".join(f"{i} {_text(kept)}" for i, kept in kept_of.items())
+                failures.append(
+                    f"{name} {_text(region)} is said to read only {said}, but {changed[0]} of its samples change when "
+                    f"the rest is replaced ({changed[1]}{'' if run is subject.run else SPREAD})"
+                )
+                break
+    what = "blocks at every border and corner and inside, everything outside their reads replaced"
+    flat = _untried(subject.inputs)
+    if flat:
+        what += f"; not in {', '.join(flat)}, whose whole numbers are all the same"
+    return Proof.of("dependency", what, checks, failures)
+
+
+def minimality(subject: Subject) -> Proof:
+    """Without the first or the last sample that a block is said to read, its outputs must change."""
+    plan, net = subject.plan, subject.net
+    failures, checks, bounds = list[str](), 0, 0
+    plain = subject.run(subject.inputs)
+    others: list[tuple[Run, Outputs]] = []
+    flat = _untried(subject.inputs)
+    for pair in subject.analysis.pairs:
+        if pair.input in flat:
+            continue
+        for axis, strip in plan.strips.items():
+            if axis not in pair.axes or axis not in plan.labels[pair.output]:
+                continue
+            sure = pair[axis]
+            for slot in _ends([s for s in strip.slots if pair.output in s.outputs]):
+                region = {axis: slot.outputs[pair.output]}
+                found = sized(net, output_of(net, pair.output), axis, Spans.span(*region[axis])).reads.get(pair.input)
+                hull = found.hull if found is not None else None
+                if hull is None:
+                    continue
+                sides = (
+                    ("first", sure.exact_before, Span(hull.start + 1, hull.stop) if hull.length > 1 else None),
+                    ("last", sure.exact_after, Span(hull.start, hull.stop - 1) if hull.length > 1 else None),
+                )
+                for word, exact, shorter in sides:
+                    if not exact:
+                        bounds += 1
+                        continue
+                    checks += 1
+                    reads: dict[str, dict[str, Span] | None] = {i: {} for i in subject.inputs}
+                    reads[pair.input] = None if shorter is None else {axis: shorter}
+                    if _changes(subject, subject.run, plain, pair.output, region, reads, control=True):
+                        continue
+                    others = others or [(run, run(subject.inputs)) for run in (subject.livelier, *subject.spread)]
+                    if any(
+                        _changes(subject, run, before, pair.output, region, reads, control=True)
+                        for run, before in others
+                    ):
+                        continue
+                    failures.append(
+                        f"{pair.output} {_text(region)} is said to read {pair.input} {axis}{hull}, but nothing changes "
+                        f"without the {word} sample"
+                    )
+    what = "without the first or the last sample of what a block reads, its outputs change"
+    if flat:
+        what += f"; not of {', '.join(flat)}, whose whole numbers are all the same"
+    if bounds:
+        what += f"; {bounds} sides are bounds, not claimed to be minimal"
+    return Proof.of("minimality", what, checks, failures)
+
+
+def _untried(inputs: Mapping[str, Tensor]) -> list[str]:
+    """Inputs that cannot be replaced by other samples of their own: indices that point to one place, say."""
+    return [
+        name for name, x in inputs.items()
+        if not (x.is_floating_point() or x.is_complex()) and bool((x == x.flatten()[0]).all())
+    ]  # fmt: skip
+
+
+def _changes(
+    subject: Subject,
+    run: Run,
+    plain: Outputs,
+    output: str,
+    region: Mapping[str, Span],
+    reads: Mapping[str, Mapping[str, Span] | None],
+    *,
+    control: bool = False,
+) -> tuple[int, str] | None:
+    """How many samples of an output's region change when only `reads` is kept, and with which filling."""
+    here = within(subject.plan.labels[output], region)
+
+    def filled(filling: str) -> Outputs:
+        return run({i: only(x, subject.plan.labels[i], reads[i], filling) for i, x in subject.inputs.items()})
+
+    for filling in subject.fillings.used(control=control):
+        try:
+            found = filled(filling)
+        except (RuntimeError, IndexError, ValueError):
+            filling, found = SHUFFLED, filled(SHUFFLED)
+        changed = int((~same_bits(plain[output][here], found[output][here])).sum())
+        if changed:
+            return changed, filling
+    return None
+
+
+def corners(plan: Plan) -> Iterator[dict[str, BlockSpan]]:
+    """The blocks at each border and corner, and one inside."""
+    for slots in product(*(_ends(strip.slots) for strip in plan.strips.values())):
+        yield dict(zip(plan.strips, slots, strict=True))
+
+
+def _ends(slots: tuple[BlockSpan, ...] | list[BlockSpan]) -> list[BlockSpan]:
+    places = sorted({0, len(slots) // 2, len(slots) - 1} & set(range(len(slots))))
+    return [slots[i] for i in places]
+
+
+def _text(region: Mapping[str, Span] | None) -> str:
+    if region is None:
+        return "nothing"
+    return " ".join(f"{axis}{span}" for axis, span in region.items()) or "everything"
+
+
+def lively(model: nn.Module) -> nn.Module:
+    """Random weights in place, all of a size: what starts at zero, or at a constant, hides what the net reads."""
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for p in model.parameters():
+            if p.is_floating_point():
+                fan = max(1, p.shape[1:].numel()) if p.dim() > 1 else 1
+                p.copy_((torch.randn(p.shape, generator=generator, dtype=torch.float64) * fan**-0.5).to(p))
+    return model

@@ -1,0 +1,213 @@
+"""A net as the proofs run it: in float64, as it is and with its operands moved, whole and by blocks."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache, partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..analysis.source import Source
+from ..engine import Machine
+from ..errors import InputError, OverlapcalcError, TraceError
+from ..planning.plan import Plan
+from ..trace.runnable import type_matters
+from ..trace.stand_in import of_type
+from .against_whole import FAILURES, TOLERANCE, Precision, at_once, by_blocks, said, whole
+from .figures import compared, timed
+from .result import Figures
+from .spread import OtherCallsError, Outputs, Spread, spread_out
+from .watch import WatchedMachine, Watching
+from .widened import Widened, coarsest, rounding_allowed, wide_type
+
+
+@dataclass
+class Nets:
+    """model: the user's. traced: it as traced, in its own type. given: inputs in the type of the figures.
+
+    widened: every cast to a narrower type is kept from being
+    one, because the net runs in float64 in no other way; `check` finds out.
+    """
+
+    model: nn.Module
+    traced: Source
+    plan: Plan
+    given: Mapping[str, Tensor]
+    device: torch.device
+    widened: bool = False
+
+    @cached_property
+    def wide(self) -> nn.Module:
+        return of_type(copy.deepcopy(self.model).eval().to(device=self.device), torch.float64)
+
+    @cached_property
+    def inputs(self) -> dict[str, Tensor]:
+        return {name: x.to(wide_type(x.dtype)) for name, x in self.given.items()}
+
+    @cached_property
+    def source(self) -> Source:
+        """The net as traced in float64."""
+        return self.in_type(torch.float64)
+
+    def in_type(self, dtype: torch.dtype) -> Source:
+        """The net as traced in a type. The trace in its own type does, where types make no difference."""
+        shapes = tuple(self.plan.inputs.values())
+        calls = self.traced.runnable(shapes)
+        same = all(t == dtype for t in calls.types if t.is_floating_point)
+        if same or self.traced.typed is None or not type_matters(calls):
+            return self.traced
+        try:
+            found = self.traced.typed(_name(dtype), calls)
+        except TraceError:
+            return self.traced
+        found = replace(found, runnable=lru_cache(maxsize=None)(found.runnable))
+        if self.plan.schedule != "crop":
+            found.runnable(shapes)  # now, and not under a mode that changes what is traced
+        return found
+
+    @property
+    def traced_in(self) -> torch.dtype:
+        """The type of its own in which the net was traced."""
+        calls = self.traced.runnable(tuple(self.plan.inputs.values()))
+        return coarsest(calls.types) or torch.float64
+
+    @property
+    def cast_up(self) -> bool:
+        """Whether calls run in float64 that could only be traced in a narrower type, whose constants they then have."""
+        return self.widened and self.plan.schedule != "crop" and self.source is self.traced
+
+    def run(
+        self, inputs: Mapping[str, Tensor], *, model: nn.Module | None = None, spread: Spread | None = None
+    ) -> Outputs:
+        """The whole net in float64. spread: watched, or with its operands moved."""
+        model = model or self.wide
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(_widened(self.widened))
+            if spread is not None:
+                names = {module: name for name, module in model.named_modules()}
+                stack.enter_context(Watching(spread, inputs.values(), names))
+            return whole(model, self.plan, inputs)
+
+    def spread(self, inputs: Mapping[str, Tensor]) -> tuple[Spread, ...]:
+        """The net as it is, and with its operands moved where that enters further branches."""
+        return spread_out(lambda spread: self.run(inputs, spread=spread))
+
+    def check(self) -> None:
+        """Find out how the net runs whole in float64. Raises InputError where it does not: there is nothing to compare
+        with then."""
+        try:
+            self.run(self.inputs)
+            return
+        except OverlapcalcError:
+            raise
+        except Exception as error:  # a net raises whatever it likes
+            first = error
+        self.widened = True
+        try:
+            self.run(self.inputs)
+        except OverlapcalcError:
+            raise
+        except Exception as error:
+            text = (str(first).strip().splitlines() or [""])[0]
+            shapes = ", ".join("x".join(map(str, x.shape)) for x in self.inputs.values())
+            raise InputError(f"the net does not run on {shapes} in float64 ({type(first).__name__}: {text})") from error
+
+
+def measured(nets: Nets, own: torch.dtype | None) -> tuple[list[Figures], Precision, str]:
+    """Blocks against the whole in float64 and in the type of the figures, and what the proof of values judges.
+
+    Or why the blocks cannot be run. own: the type of the figures; None leaves the net as it is, types mixed or not.
+    """
+    figures: list[Figures] = []
+    narrow = copy.deepcopy(nets.model).eval().to(device=nets.device)
+    source, kind = nets.traced, nets.traced_in
+    if own is not None:
+        narrow, source, kind = of_type(narrow, own), nets.in_type(own), own
+    precision = Precision((), "float64")
+    try:
+        with _widened(nets.widened):
+            machine = Machine(nets.wide, nets.source, nets.plan)
+            figures.append(_compared("float64", nets.wide, machine, nets.inputs, nets.device))
+        precision = _judged(nets, figures[0])
+        machine = Machine(narrow, source, nets.plan)
+        figures.append(_compared(_name(kind), narrow, machine, nets.given, nets.device))
+    except FAILURES as error:
+        return figures, precision, said(error)
+    return figures, precision, ""
+
+
+def _compared(
+    dtype: str, model: nn.Module, machine: Machine, inputs: Mapping[str, Tensor], device: torch.device
+) -> Figures:
+    full = timed(partial(whole, model, machine.plan, inputs), device)
+    return compared(dtype, full, timed(partial(by_blocks, machine, inputs), device))
+
+
+def _judged(nets: Nets, wide: Figures) -> Precision:
+    """What is judged: the net as it is; in float64 throughout, where it is coarser on the way; moved into branches."""
+    watching = Watching(Spread(), nets.inputs.values())
+    with _widened(nets.widened), watching:
+        whole(nets.wide, nets.plan, nets.inputs)
+    narrowest = coarsest(watching.types) or torch.float64
+    exact = torch.finfo(narrowest).eps <= torch.finfo(torch.float64).eps
+    if exact and nets.cast_up:
+        return Precision(
+            ((wide, rounding_allowed(nets.traced_in), "float64"),),
+            f"float64, error at most {rounding_allowed(nets.traced_in):g}: the constants of its calls are "
+            f"{_name(nets.traced_in)}",
+        )
+    allowed = TOLERANCE if exact else rounding_allowed(narrowest)
+    judged, words = [(wide, allowed, "float64")], f"float64, error at most {allowed:g}"
+    if not exact:
+        words += f", which {_name(narrowest)} on the way can hold ({watching.types[narrowest]})"
+        try:
+            with _widened(True):
+                machine = Machine(nets.wide, nets.source, nets.plan)
+                again = _compared("float64", nets.wide, machine, nets.inputs, nets.device)
+        except TypeError:
+            return Precision(tuple(judged), words)
+        judged.append((again, TOLERANCE, f"float64 in the place of {_name(narrowest)}"))
+        words += f"; at most {TOLERANCE:g} with float64 in its place"
+    with _widened(nets.widened or not exact):
+        moved = _moved(nets)
+    judged += [(f, MOVED_TOLERANCE, "float64, with the operands of its comparisons moved,") for f in moved]
+    if moved:
+        words += f"; at most {MOVED_TOLERANCE:g} with the operands of its comparisons moved"
+    return Precision(tuple(judged), words)
+
+
+def _moved(nets: Nets) -> list[Figures]:
+    """Blocks against the whole, with operands moved into branches that the net as it is does not enter."""
+    by_calls = nets.plan.schedule != "crop"
+    everything = at_once(nets.plan)
+
+    def run(spread: Spread) -> Outputs:
+        if by_calls:
+            return by_blocks(WatchedMachine(nets.wide, nets.source, everything, spread), nets.inputs)
+        with Watching(spread, nets.inputs.values()):
+            return whole(nets.wide, nets.plan, nets.inputs)
+
+    found = []
+    for spread in spread_out(run)[1:]:
+        with contextlib.suppress(OtherCallsError):
+            blocks = by_blocks(WatchedMachine(nets.wide, nets.source, nets.plan, spread), nets.inputs)
+            found.append(compared("float64", (run(spread), 0, 0.0), (blocks, 0, 0.0)))
+    return found
+
+
+MOVED_TOLERANCE = 1e-9
+"""The same where operands are moved: samples beside a threshold of 1e6 have fewer digits than before."""
+
+
+def _widened(on: bool) -> contextlib.AbstractContextManager[object]:
+    found: Any = Widened() if on else contextlib.nullcontext()  # type: ignore[no-untyped-call]
+    return found  # type: ignore[no-any-return]
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

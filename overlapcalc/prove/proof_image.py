@@ -1,0 +1,61 @@
+"""The default proof image: the smallest that has a block at every border and one inside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..algebra.index_map import Spans
+from ..analysis.analysis import Analysis
+from ..analysis.tile_check import Cut, shapes_after
+from ..errors import TraceError
+from ..planning.strips import Cutter
+from ..propagate.backward import interior
+from ..propagate.grid import Grid
+
+LEAST = 8
+"""A block of the proof image has at least so many samples on the finer side."""
+STEPS = (1, 3, 5, 7, 11)
+
+
+def proof_block(analysis: Analysis) -> dict[str, int]:
+    """The smallest whole block of at least LEAST samples, per axis, in samples of the finer side.
+
+    Of an odd number of steps, never a power of two: an operator whose grid is 2, 4 or 8 times what its rule says would
+    look right on blocks that all start on multiples of 8.
+    """
+    found = {}
+    for axis in analysis.axes:
+        cutter = Cutter(analysis._source.net, axis)
+        found[axis] = cutter.finest * next(n for n in STEPS if n * cutter.finest >= LEAST)
+    return found
+
+
+def proof_shapes(analysis: Analysis, block: Mapping[str, int]) -> tuple[tuple[int, ...], ...]:
+    """Input shapes that give three blocks per axis and more, one of them on a tile with no real border.
+
+    Of the residue of the analysed shapes modulo the step. Where the net does not run there, larger ones; where it runs
+    at no other size, the analysed shapes.
+    """
+    net = analysis._source.net
+    wanted: dict[str, int] = {}
+    for axis in analysis.axes:
+        cutter, grid = Cutter(net, axis), Grid(net, axis)
+        steps = cutter.whole_steps(block.get(axis, LEAST))
+        before = after = 0
+        for node in cutter.outputs.values():
+            found = interior(net, node, axis, Spans.span(0, grid.per_step(node)))
+            first, end = grid.interior(found, node)
+            before, after = max(before, first), max(after, cutter.steps - end)
+        wanted[axis] = before + after + 2 + 3 * steps
+    for times in (1, 2, 4, 8):
+        cuts = {}
+        for axis, steps in wanted.items():
+            cutter = Cutter(net, axis)
+            cuts[axis] = Cut(cutter.steps - times * steps, cutter.like)
+        shapes = shapes_after(net, cuts)
+        try:
+            analysis._source.retrace(shapes, False)
+        except TraceError:
+            continue
+        return shapes
+    return tuple(net.graph[name].shape for name in net.graph.inputs)

@@ -1,0 +1,83 @@
+"""Sums, means and what is not a sum but as symmetric as one, over dimensions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from .call import Call
+from .modular import PRIME, key, mixed, mod
+from .registry import twin
+
+
+def dims(call: Call, x: Tensor) -> list[int]:
+    """The dimensions that are reduced; none named means all."""
+    value = call["dim"]
+    if value is None or value == []:
+        return list(range(x.dim()))
+    return [d % max(x.dim(), 1) for d in ([value] if isinstance(value, int) else value)]
+
+
+def _whole(call: Call) -> bool:
+    return not any(t.is_floating_point() for t in call.operands())
+
+
+def _summed(call: Call, x: Tensor) -> Tensor:
+    over = dims(call, x)
+    return mod(x.sum(over, keepdim=bool(call["keepdim"]))) if over else x.clone()
+
+
+@twin("sum", "nansum")
+def total(call: Call) -> Tensor:
+    if _whole(call) and (call["dtype"] is None or not call["dtype"].is_floating_point):
+        result: Tensor = call.replayed(lambda name, v: v)
+        return result
+    return _summed(call, call.tensor("self"))
+
+
+@twin("mean")
+def mean(call: Call) -> Tensor:
+    x = call.tensor("self")
+    count = 1
+    for d in dims(call, x):
+        count *= x.shape[d]
+    if count % PRIME == 0:
+        raise call.refused(f"a mean of {count} samples")
+    return mod(_summed(call, x) * pow(count, -1, PRIME))
+
+
+@twin("std", "var", "prod", "norm", "linalg_vector_norm", "logsumexp")
+def symmetric(call: Call) -> Tensor:
+    """A sum of a map that is not linear: as sensitive as the real one, and blind to the order as well."""
+    x = call.tensor("self")
+    return mixed(key(call.name), _summed(call, mixed(call.key, x)))
+
+
+@twin("var_mean", "std_mean")
+def spread_and_mean(call: Call) -> tuple[Tensor, Tensor]:
+    return symmetric(call), mean(call)
+
+
+@twin("amax", "amin", "argmax", "argmin", "max", "min", "aminmax", "sort", "topk", "kthvalue", "median", "mode",
+      "argsort", "msort", "nanmedian")  # fmt: skip
+def chosen(call: Call) -> Any:
+    """As they are on whole numbers. Two operands and no dimension: the larger sample by sample."""
+    other = call["other"]
+    if isinstance(other, Tensor) and not _whole(call):
+        return mixed(call.key, call.tensor("self"), call.tensor("other"))
+    whole = _whole(call)
+    return call.replayed(lambda name, v: call.residues_of(v) if isinstance(v, Tensor) and not whole else v)
+
+
+@twin("maximum", "minimum", "fmax", "fmin")
+def larger(call: Call) -> Any:
+    return chosen(call)
+
+
+@twin("cumsum")
+def running_total(call: Call) -> Tensor:
+    x = call.tensor("self")
+    if _whole(call):
+        raise call.refused("running totals of whole numbers")
+    return mod(x.cumsum(call["dim"]))

@@ -1,0 +1,79 @@
+"""A row's call in few letters."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ..analysis.analysis import Analysis
+from ..analysis.layers import LayerRow
+from ..ops.layout import DEFAULTS
+
+WORDS = {
+    "conv": "conv", "conv_transpose": "tconv", "max_pool": "max-pool", "avg_pool": "avg-pool",
+    "adaptive_avg_pool": "adaptive avg-pool", "adaptive_max_pool": "adaptive max-pool", "upsample_nearest": "nearest",
+    "upsample_nearest_exact": "nearest-exact", "upsample_linear": "linear", "upsample_bilinear": "bilinear",
+    "upsample_trilinear": "trilinear", "upsample_bicubic": "bicubic", "pixel_shuffle": "pixel-shuffle",
+    "pixel_unshuffle": "pixel-unshuffle", "constant_pad_nd": "pad", "reflection_pad": "reflect pad",
+    "replication_pad": "replicate pad", "max_pool_with_indices": "max-pool", "group_norm": "group norm",
+    "instance_norm": "instance norm",
+}  # fmt: skip
+
+
+def what(row: LayerRow) -> str:
+    """What a row does, in few letters: `tconv k5 s2 p2 op1`."""
+    return call_words(row.op, row.detail)
+
+
+def call_words(op: str, detail: Mapping[str, Any]) -> str:
+    """A call of an operator with its figures, in few letters."""
+    op = re.sub(r"[123]d(?=_|$)", "", op.partition("::")[2].lstrip("_"))
+    word = WORDS.get(op, op)
+    figures = dict(detail)
+    if word in ("cat", "stack"):
+        figures.pop("dim", None)
+    mode = figures.pop("mode", None)
+    return " ".join(str(part) for part in (mode, word, detail_text(figures)) if part)
+
+
+LETTERS: Mapping[str, str] = {
+    "kernel": "k", "stride": "s", "padding": "p", "output_padding": "op", "dilation": "d", "groups": "g",
+    "factor": "x",
+}  # fmt: skip
+
+
+def detail_text(figures: Mapping[str, Any]) -> str:
+    """`k5 s2 p2`: a letter per figure, values per axis joined with x."""
+    parts = []
+    for name, value in figures.items():
+        if name == "masked":
+            parts.append("masked")
+        elif value is True:
+            parts.append(name)
+        else:
+            listed = isinstance(value, (tuple, list))
+            text = ("," if name == "pad" else "x").join(map(_number, value)) if listed else _number(value)
+            parts.append(text if name == "pad" else LETTERS[name] + text if name in LETTERS else f"{name} {text}")
+    return " ".join(parts)
+
+
+def inputs_text(analysis: Analysis) -> str:
+    """`x 1x3x64x64`, with the layout of an input behind it where it is an unusual one."""
+    parts = []
+    for name, shape in analysis.inputs.items():
+        layout = analysis.layouts[name]
+        parts.append(f"{name} {shape_text(shape)}" + ("" if layout in DEFAULTS else f" ({layout})"))
+    return ", ".join(parts)
+
+
+def outputs_text(analysis: Analysis) -> str:
+    return ", ".join(f"{name} {shape_text(shape)}" for name, shape in analysis.outputs.items())
+
+
+def shape_text(shape: Iterable[int]) -> str:
+    return "x".join(map(str, shape))
+
+
+def _number(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

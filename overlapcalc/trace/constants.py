@@ -1,0 +1,185 @@
+"""What is structural about a constant: masks, and how it varies along each dimension.
+
+Masks are structure, weights are not. Constants are evaluated with every parameter replaced by arbitrary non-zero
+numbers and real buffers, so that trained or initial zeros never count and trained values never show.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch.fx import Node as FxNode
+
+from ..ops.graph import Constant
+from .values import ROWS_LIMIT, alive_in, digest_of, rows_of, variation_along
+
+INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+LIST_LIMIT = 1 << 16
+"""Integer vectors up to this length are read as lists of indices."""
+
+
+class Folder:
+    """Evaluates the nodes of an exported graph that depend on no input, each at most once per filling.
+
+    names: placeholder -> what it stands for, for parameters, buffers and constants. state: placeholders of buffers
+    that the forward pass changes.
+    """
+
+    def __init__(
+        self, tensors: dict[str, torch.Tensor], parameters: set[str], names: dict[str, str], state: set[str]
+    ) -> None:
+        self._tensors = tensors  # by placeholder name: buffers and lifted constants
+        self._parameters, self._names, self._state = parameters, names, state
+        self._known: dict[tuple[FxNode, int], Any] = {}
+        self._origin: dict[FxNode, frozenset[str]] = {}
+
+    def origin(self, node: FxNode) -> frozenset[str]:
+        """Which of "parameter", "random" the value comes from; state that changes with every call is random too."""
+        if node not in self._origin:
+            if node.op == "placeholder":
+                kinds = {"parameter": self._parameters, "random": self._state}
+                found = frozenset(kind for kind, names in kinds.items() if node.name in names)
+            else:
+                tags = getattr(node.target, "tags", ())
+                found = frozenset({"random"} if torch.Tag.nondeterministic_seeded in tags else set())
+                found = found.union(*(self.origin(n) for n in looked_at(node)))
+            self._origin[node] = found
+        return self._origin[node]
+
+    def value(self, node: FxNode, filling: int = 0) -> Any:
+        """The value with parameters replaced by the given filling (see `_arbitrary`)."""
+        if "parameter" not in self.origin(node):
+            filling = 0
+        if (node, filling) not in self._known:
+            self._known[node, filling] = self._evaluate(node, filling)
+        return self._known[node, filling]
+
+    def _evaluate(self, node: FxNode, filling: int) -> Any:
+        if node.op == "placeholder":
+            if node.name in self._parameters:
+                return _arbitrary(node.meta.get("val"), self._names.get(node.name, node.name), filling)
+            return self._tensors[node.name]
+        if node.op == "get_attr":
+            return self._tensors[str(node.target)]
+        seen = looked_at(node)
+
+        def fetch(n: FxNode) -> Any:
+            if n not in seen:  # only the shape and type are looked at
+                return torch.zeros((), dtype=n.meta["val"].dtype).expand(n.meta["val"].shape)
+            return self.value(n, filling)
+
+        args = torch.fx.map_arg(node.args, fetch)
+        kwargs = dict(torch.fx.map_arg(node.kwargs, fetch))
+        if "device" in kwargs:
+            kwargs["device"] = torch.device("cpu")
+        target: Callable[..., Any] = node.target  # type: ignore[assignment]
+        return target(*args, **kwargs)
+
+    def constant(self, node: FxNode, role: str) -> Constant:
+        """The constant that `node` gives. role: "weight" of a convolution, "plain" where only the shape counts,
+        "matrix" for a factor of a matrix product, or "operand" where the values may meet an axis."""
+        return replace(self._constant(node, role), made=node.op == "call_function")
+
+    def _constant(self, node: FxNode, role: str) -> Constant:
+        shape = tuple(int(n) for n in node.meta["val"].shape)
+        origin = self.origin(node)
+        if "random" in origin:
+            return Constant(shape, random=True)
+        direct = self._names.get(node.name, "") if node.op == "placeholder" else ""
+        if direct and (role == "plain" or node.name in self._parameters):
+            return Constant(shape, tuple(0 if n == 1 else None for n in shape), digest=direct)
+        value = self.value(node)
+        if not isinstance(value, torch.Tensor):
+            return Constant(shape)
+        variation = tuple(variation_along(value, d) for d in range(len(shape)))
+        digest = digest_of(value, variation)
+        if role == "weight":
+            return self._weight(node, shape, digest)
+        pattern, uneven = self._pattern(node) if role == "matrix" else (None, False)
+        if role == "plain" or "parameter" in origin:
+            return Constant(shape, variation, uneven=uneven, digest=digest, pattern=pattern)
+        indices = None
+        if value.dtype in INTEGERS and len(shape) == 1 and value.numel() <= LIST_LIMIT:
+            indices = tuple(int(i) for i in value.tolist())
+        alive, product = alive_in(value, variation)
+        rows = rows_of(value, variation)
+        return Constant(
+            shape, variation, uneven=uneven, digest=digest, indices=indices, alive=alive, product=product, rows=rows,
+            pattern=pattern,
+        )  # fmt: skip
+
+    def _weight(self, node: FxNode, shape: tuple[int, ...], digest: str) -> Constant:
+        """A tap is masked for good when no filling makes it real; where channels disagree, taps are a bound."""
+        real = self._real(node).flatten(0, 1)
+        some, every = real.any(dim=0), real.all(dim=0)
+        if bool(every.all()):
+            return Constant(shape, digest=digest)
+        taps = tuple(tuple(int(i) for i in at) for at in some.nonzero().tolist())
+        return Constant(shape, taps=taps, uneven=not bool((some == every).all()), digest=digest)
+
+    def _real(self, node: FxNode) -> torch.Tensor:
+        """Where some filling makes the value other than zero."""
+        real: torch.Tensor = self.value(node) != 0
+        if "parameter" in self.origin(node):
+            for filling in range(1, FILLINGS):
+                if bool(real.all()):
+                    break
+                real = real | (self.value(node, filling) != 0)
+        return real
+
+    def _pattern(self, node: FxNode) -> tuple[tuple[tuple[int, ...], ...] | None, bool]:
+        """See Constant.pattern; and whether the matrices of a stack differ."""
+        real = self._real(node)
+        if real.dim() < 2 or bool(real.all()) or real.numel() > ROWS_LIMIT:
+            return None, bool(real.numel() > ROWS_LIMIT) and not bool(real.all())
+        stack = real.flatten(0, -3) if real.dim() > 2 else real[None]
+        some = stack.any(dim=0)
+        columns = tuple(tuple(int(i) for i in row.nonzero().flatten().tolist()) for row in some)
+        return columns, not bool((stack == some).all())
+
+
+def looked_at(node: FxNode) -> list[FxNode]:
+    """The operands whose values count: operators that make a tensor like another one look at its shape and type."""
+    schema = getattr(node.target, "_schema", None)
+    if schema is None or schema.name.partition("::")[2] not in SHAPE_ONLY:
+        return node.all_input_nodes
+    return [n for n in node.all_input_nodes if n is not node.args[0]]
+
+
+SHAPE_ONLY = frozenset(
+    {
+        "fill",
+        "zero",
+        "zeros_like",
+        "ones_like",
+        "full_like",
+        "empty_like",
+        "new_zeros",
+        "new_ones",
+        "new_full",
+        "new_empty",
+    }
+    | {"rand_like", "randn_like", "randint_like"}
+)
+
+
+FILLINGS = 6
+"""How many sets of made-up weights may show a tap to be real."""
+
+
+def _arbitrary(fake: Any, name: str, filling: int) -> torch.Tensor:
+    """Non-zero, all different, reproducible, other values for every name: positive, negative, then of both signs."""
+    shape, dtype = tuple(int(n) for n in fake.shape), fake.dtype
+    if not (dtype.is_floating_point or dtype.is_complex):
+        return torch.ones(shape, dtype=dtype)
+    generator = torch.Generator().manual_seed(zlib.crc32(f"{filling}{name}".encode()))
+    values = torch.rand(shape, generator=generator, dtype=torch.float64).add_(0.5)
+    if filling == 1:
+        values.neg_()
+    elif filling > 1:
+        values.mul_(torch.rand(shape, generator=generator, dtype=torch.float64).sub_(0.5).sign_()).mul_(filling - 1)
+    return values.to(dtype)

@@ -1,0 +1,319 @@
+"""nn.Module -> layer graph, through torch.export."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import operator
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+from math import prod
+from typing import Any
+
+import torch
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.fx import Node as FxNode
+from torch.fx.experimental.symbolic_shapes import ShapeEnv
+
+from ..errors import TraceError
+from ..ops.graph import Data, Graph, Node
+from .constants import Folder, looked_at
+from .export import export
+from .naming import operator_name
+from .places import at, layer_of, located, source_of
+from .runnable import Fixed, Invocation, Runnable
+from .unpool import paired
+
+Shapes = tuple[tuple[int, ...], ...]
+
+MOST_REAL = 1 << 28
+WEIGHTED = re.compile(r"^aten::_?(conv|convolution)")
+MATRIX_PRODUCTS = frozenset(
+    f"aten::{name}" for name in ("linear", "matmul", "bmm", "mm", "addmm", "baddbmm", "mv", "einsum")
+)
+PLAIN = frozenset({"weight", "bias", "running_mean", "running_var", "running_inv_std"})
+"""Arguments whose values never decide what is read (the weights of norms and linear layers)."""
+
+
+def trace(
+    model: nn.Module,
+    shapes: Shapes,
+    dtypes: Sequence[torch.dtype],
+    weights: frozenset[int] = frozenset(),
+    layouts: Sequence[str] = (),
+) -> Graph:
+    """The layer graph of a stand-in (see stand_in.py) at these input shapes.
+
+    No forward pass runs and no weight is read: torch.export works on shapes alone, and the example inputs are
+    memory that nobody looks at. weights: addresses of the original's parameters, which a closure in the model may still
+    hold; they are no constants either. layouts: one per input, "" where none was given. Raises TraceError.
+    """
+    return _lowering(model, shapes, dtypes, weights).graph(layouts)
+
+
+def runnable(
+    model: nn.Module, shapes: Shapes, dtypes: Sequence[torch.dtype], weights: frozenset[int] = frozenset()
+) -> Runnable:
+    """The same program, to be run call by call; the nodes have the names that `trace` gives them."""
+    lowering = _lowering(model, shapes, dtypes, weights)
+    lowering.graph()
+    return lowering.runnable()
+
+
+def _lowering(model: nn.Module, shapes: Shapes, dtypes: Sequence[torch.dtype], weights: frozenset[int]) -> Lowering:
+    inputs = _examples(shapes, dtypes)
+    program, copy = export(model, inputs)
+    leaves = {name: type(m).__name__ for name, m in copy.named_modules() if not list(m.children())}
+    kept = {name for name, _ in copy.named_parameters()} | set(_was_parameter(copy))
+    return Lowering(program, program.graph, leaves, kept, weights)
+
+
+def _examples(shapes: Shapes, dtypes: Sequence[torch.dtype]) -> tuple[torch.Tensor, ...]:
+    """Tensors of these shapes that hold no data; fake ones where even the address space would not do."""
+    mode: Any = contextlib.nullcontext()
+    if sum(prod(shape) for shape in shapes) > MOST_REAL:
+        mode = FakeTensorMode(allow_non_fake_inputs=True, shape_env=ShapeEnv())
+    with mode:
+        return tuple(torch.empty(s, dtype=d) for s, d in zip(shapes, dtypes, strict=True))
+
+
+KEPT_OUTSIDE = (
+    "the net keeps a tensor outside of the module (a cache, a global) that was made while it was traced, and is none; "
+    "empty that cache and call the net once on an image before it is analysed"
+)
+SAME = frozenset(
+    f"aten::{name}" for name in ("clone", "contiguous", "alias", "detach", "lift_fresh_copy", "lift_fresh")
+)
+"""Operators that give what they are given. Whether torch needs a copy for a view depends on the size of the image."""
+
+
+class Lowering:
+    """One exported program on its way to a Graph.
+
+
+    fx: its graph, every size a number. modules: path -> class of the modules without children. weights: names of
+    buffers that stand for parameters. originals: addresses of parameters that constants may be.
+    """
+
+    def __init__(
+        self,
+        program: Any,
+        fx: torch.fx.Graph,
+        modules: Mapping[str, str],
+        weights: Collection[str] = (),
+        originals: frozenset[int] = frozenset(),
+    ) -> None:
+        self.program, self.fx, self.modules = program, fx, modules
+        signature = program.graph_signature
+        self.user_inputs = [n for n in signature.user_inputs if isinstance(n, str)]
+        names = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
+        parameters = set(signature.inputs_to_parameters)
+        tensors: dict[str, torch.Tensor] = {}
+        for name, target in signature.inputs_to_buffers.items():
+            if target in weights:
+                parameters.add(name)
+            else:
+                tensors[name] = _state(program, target)
+        lifted = signature.inputs_to_lifted_tensor_constants
+        known = originals | _live_parameters() if lifted else originals
+        for name, target in lifted.items():
+            value = program.constants[target]
+            if isinstance(value, FakeTensor):
+                raise TraceError(KEPT_OUTSIDE)
+            if isinstance(value, torch.Tensor) and value.numel() and value.data_ptr() in known:
+                parameters.add(name)
+                names[name] = name
+            else:
+                tensors[name] = _on_cpu(value)
+        changed = set(signature.buffers_to_mutate.values())
+        state = {name for name, target in signature.inputs_to_buffers.items() if target in changed} - parameters
+        self.folder = Folder(tensors, parameters, names, state)
+        self.data: set[FxNode] = set()
+        self.same: dict[FxNode, FxNode] = {}
+        self.calls: dict[str, Invocation] = {}
+        self.places: dict[str, str | torch.Tensor] = {
+            **signature.inputs_to_parameters,
+            **signature.inputs_to_buffers,
+            **{name: program.constants[target] for name, target in lifted.items()},
+        }
+
+    def graph(self, layouts: Sequence[str] = ()) -> Graph:
+        said = iter(layouts)
+        nodes: list[Node] = []
+        outputs: list[tuple[str, str]] = []
+        leaves: tuple[str | None, ...] = ()
+        for fx in self.fx.nodes:
+            with located(fx):
+                if fx.op == "placeholder":
+                    self._input(fx, nodes, said)
+                elif fx.op == "output":
+                    outputs, leaves = self._outputs(fx)
+                elif fx.op == "call_function":
+                    self._call(fx, nodes)
+        if not outputs:
+            raise TraceError("no output of the net depends on its input; is this the right module?")
+        return replace(Graph.of(paired(nodes, [node for _, node in outputs]), outputs), leaves=leaves)
+
+    def _input(self, fx: FxNode, nodes: list[Node], layouts: Iterator[str]) -> None:
+        if fx.name in self.user_inputs and isinstance(fx.meta.get("val"), torch.Tensor):
+            self.data.add(fx)
+            nodes.append(Node(fx.name, "input", {}, _shape(fx), layer=fx.name, layout=next(layouts, "")))
+
+    def _outputs(self, fx: FxNode) -> tuple[list[tuple[str, str]], tuple[str | None, ...]]:
+        """The user's outputs that depend on the input, named by their place; and all that the net returns."""
+        from torch.export.graph_signature import OutputKind
+
+        flat = list(fx.args[0]) if isinstance(fx.args[0], (list, tuple)) else [fx.args[0]]
+        specs = self.program.graph_signature.output_specs
+        given = [value for value, spec in zip(flat, specs, strict=True) if spec.kind is OutputKind.USER_OUTPUT]
+        found = [isinstance(value, FxNode) and value in self.data for value in given]
+        names = iter(["output"] if sum(found) == 1 else [f"output{i}" for i in range(sum(found))])
+        leaves = tuple(
+            next(names) if is_data else "" if value is None else None
+            for value, is_data in zip(given, found, strict=True)
+        )
+        outputs = [
+            (shown, self.same.get(value, value).name)
+            for shown, value in zip(leaves, given, strict=True)
+            if shown and isinstance(value, FxNode)
+        ]
+        return outputs, leaves
+
+    def _call(self, fx: FxNode, nodes: list[Node]) -> None:
+        if not any(n in self.data for n in fx.all_input_nodes):
+            return
+        call, result = fx, 0
+        if fx.target is operator.getitem:
+            assert isinstance(fx.args[0], FxNode)
+            call, result = fx.args[0], int(fx.args[1])  # type: ignore[arg-type]
+        elif not any(n in self.data for n in looked_at(fx)) or fx.meta.get("val") is None:
+            return  # a constant of the same shape; an assertion
+        self.data.add(fx)
+        if fx.op == "call_function" and operator_name(fx.target) in SAME and fx.args[0] in self.data:
+            operand = fx.args[0]
+            assert isinstance(operand, FxNode)
+            self.same[fx] = self.same.get(operand, operand)
+        elif isinstance(fx.meta["val"], torch.Tensor):
+            nodes.append(self._node(call, fx, result))
+            if getattr(call.target, "_schema", None) is not None:
+                self.calls[fx.name] = self._invocation(call, None if call is fx else result, fx.meta["val"].dtype)
+
+    def runnable(self) -> Runnable:
+        """The calls of the graph, after `graph` was asked for."""
+        fakes = {fx.name: fx.meta["val"] for fx in self.fx.nodes if fx.op == "placeholder"}
+        weights = {
+            place: (tuple(fakes[name].shape), fakes[name].dtype)
+            for name, place in self.places.items()
+            if isinstance(place, str)
+        }
+        types = [fakes[name].dtype for name in self.user_inputs if isinstance(fakes[name], torch.Tensor)]
+        return Runnable(self.calls, self.places, self.program.call_spec.out_spec, weights, types)
+
+    def _invocation(self, call: FxNode, result: int | None, dtype: torch.dtype) -> Invocation:
+        """Operands that are data are None: the layer graph says what they are."""
+
+        def value(v: Any) -> Any:
+            if isinstance(v, FxNode):
+                return None if v in self.data else Fixed(v)
+            return [value(one) for one in v] if isinstance(v, (list, tuple)) else v
+
+        return Invocation(call.target, {name: value(v) for name, v in _by_name(call)}, result, dtype)
+
+    def _node(self, call: FxNode, fx: FxNode, result: int) -> Node:
+        layer, name = layer_of(call), operator_name(call.target)
+        tags = getattr(call.target, "tags", ())
+        aten = name.startswith(("aten::", "prims::"))
+        return Node(
+            fx.name,
+            name,
+            self._arguments(call, name),
+            _shape(fx),
+            result,
+            layer,
+            self.modules.get(layer, "") if layer else "",
+            source_of(call),
+            aten and torch.Tag.pointwise in tags and torch.Tag.nondeterministic_seeded not in tags,
+            truth=fx.meta["val"].dtype is torch.bool,
+        )
+
+    def _arguments(self, call: FxNode, name: str) -> dict[str, Any]:
+        """Arguments by name, trailing defaults filled in from the schema, tensors as Data or Constant."""
+        schema = getattr(call.target, "_schema", None)
+        if schema is None:  # a higher-order operator, for which there is no rule
+            known = [self.same.get(n, n) for n in call.all_input_nodes if n in self.data]
+            return {str(i): Data(n.name) for i, n in enumerate(known)}
+        weighted = bool(WEIGHTED.match(name))
+        out: dict[str, Any] = {}
+        for argument, value in _by_name(call):
+            role = "plain" if argument in PLAIN else "operand"
+            if name in MATRIX_PRODUCTS:
+                role = "matrix"
+            out[argument] = self._argument(value, "weight" if weighted and argument == "weight" else role)
+        return out
+
+    def _argument(self, value: Any, role: str) -> Any:
+        if isinstance(value, FxNode):
+            fake = value.meta.get("val")
+            if value in self.data:
+                if not isinstance(fake, torch.Tensor):
+                    raise TraceError(f"a number is read out of the data (item(), say){at(value)}; keep it a tensor")
+                return Data(self.same.get(value, value).name)
+            if not isinstance(fake, torch.Tensor):
+                raise TraceError(f"{value.name} is a size that is known only at run time{at(value)}")
+            return self.folder.constant(value, role)
+        if isinstance(value, (list, tuple)):
+            return tuple(self._argument(v, role) for v in value)
+        if isinstance(value, (torch.dtype, torch.device, torch.layout, torch.memory_format)):
+            return str(value)
+        if isinstance(value, (torch.SymInt, torch.SymFloat, torch.SymBool)):
+            raise TraceError(f"{value} is a size that is known only at run time")
+        return value
+
+
+def _live_parameters() -> frozenset[int]:
+    """Addresses of all parameters there are: a lifted constant may be one that a closure or a list holds."""
+    return frozenset(p.data_ptr() for p in gc.get_objects() if type(p) is nn.Parameter and p.numel())
+
+
+def _was_parameter(model: nn.Module) -> list[str]:
+    """Names of buffers that stand for parameters (see stand_in.unmask)."""
+    return [
+        f"{prefix}.{name}" if prefix else name
+        for prefix, module in model.named_modules()
+        for name in getattr(module, "_overlapcalc_weights", ())
+    ]
+
+
+def _by_name(call: FxNode) -> Iterator[tuple[str, Any]]:
+    """Every argument of the operator's schema, defaults filled in."""
+    for i, argument in enumerate(call.target._schema.arguments):  # type: ignore[union-attr]
+        if i < len(call.args):
+            yield argument.name, call.args[i]
+        elif argument.name in call.kwargs:
+            yield argument.name, call.kwargs[argument.name]
+        else:
+            yield argument.name, argument.default_value if argument.has_default_value() else None
+
+
+def _state(program: Any, target: str) -> torch.Tensor:
+    found: torch.Tensor | None = program.state_dict.get(target)
+    if found is None:
+        found = program.constants[target]
+    assert isinstance(found, torch.Tensor)
+    here: torch.Tensor = _on_cpu(found)
+    return here
+
+
+def _on_cpu(value: Any) -> Any:
+    """A program keeps its tensors where it was made."""
+    elsewhere = isinstance(value, torch.Tensor) and value.device.type not in ("cpu", "meta")
+    return value.detach().cpu() if elsewhere else value
+
+
+def _shape(fx: FxNode) -> tuple[int, ...]:
+    shape = fx.meta["val"].shape
+    if not all(isinstance(n, int) for n in shape):
+        raise TraceError(f"the shape {tuple(shape)} of {fx.name} depends on the data{at(fx)}")
+    return tuple(int(n) for n in shape)

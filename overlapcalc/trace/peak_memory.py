@@ -1,0 +1,107 @@
+"""How much memory a net takes at its fullest, without running it: a pass over shapes alone, as in export."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_iter
+
+from ..errors import TraceError
+from .export import quiet
+from .kernel_memory import bytes_in, code, while_running
+from .lowering import Shapes
+from .places import reason
+from .run_memory import RunMemory
+
+
+class MemoryMeter(TorchDispatchMode):
+    """Sums up what operators give for as long as somebody holds it. peak: the most at any time, in bytes; live: without
+    code.
+
+    known: tensors that do not count. kernels: count what kernels need for themselves too. trail: the calls made, with
+    every number in their arguments and which tensors they are made on; sizes of tensors are not in it. strange: a call
+    was made on a tensor of unknown values, so that the trail does not say it all.
+    """
+
+    def __init__(self, known: Sequence[Tensor], *, kernels: bool) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._kernels = kernels
+        self._known = {t.untyped_storage()._cdata for t in known}
+        self._live: dict[int, tuple[StorageWeakRef, int]] = {}
+        self.peak = self.live = 0
+        self.code: dict[Any, int] = {}
+        self.trail: list[Any] = []
+        self.strange = False
+        self._places: dict[int, tuple[weakref.ref[Tensor], Any]] = {
+            id(t): (weakref.ref(t), i) for i, t in enumerate(known)
+        }
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        before = sum(size for ref, size in self._live.values() if not ref.expired())  # type: ignore[no-untyped-call,misc]
+        result = func(*args, **(kwargs or {}))
+        workspace = while_running(func, args, result) if self._kernels else 0
+        made = code(func, args) if self._kernels else None
+        if made is not None:
+            self.code[made[0]] = made[1]
+        self.trail.append((str(func), *map(self._told, tree_iter((args, kwargs or {})))))
+        for i, t in enumerate(tree_iter(result)):
+            if isinstance(t, Tensor):
+                self._places[id(t)] = weakref.ref(t), (len(self.trail), i)
+                storage = t.untyped_storage()
+                ref = StorageWeakRef(storage)  # type: ignore[no-untyped-call]
+                if ref.cdata not in self._known:
+                    self._live[ref.cdata] = ref, storage.nbytes()
+        self._live = {key: held for key, held in self._live.items() if not held[0].expired()}  # type: ignore[no-untyped-call]
+        now = sum(size for _, size in self._live.values())
+        live = max(before + workspace, now)
+        self.live = max(self.live, live)
+        self.peak = max(self.peak, live + sum(self.code.values()))
+        return result
+
+    def _told(self, value: Any) -> Any:
+        if isinstance(value, Tensor):
+            known, place = self._places.get(id(value), (None, None))
+            self.strange = self.strange or known is None or known() is not value
+            return "tensor", place
+        return value if isinstance(value, (int, float, bool, str, type(None))) else str(value)
+
+
+def run_memory(model: nn.Module, shapes: Shapes, dtypes: Sequence[torch.dtype], dtype: torch.dtype | None) -> RunMemory:
+    """What a run of a stand-in on inputs of these shapes holds.
+
+    dtype: what floating weights and inputs are taken to be. Raises TraceError.
+    """
+    mode: Any = FakeTensorMode(allow_non_fake_inputs=True)
+
+    def cast(t: torch.dtype) -> torch.dtype:
+        return dtype if dtype is not None and t.is_floating_point else t
+
+    try:
+        with quiet(), torch.no_grad(), mode:
+            inputs = [torch.empty(s, dtype=cast(d)) for s, d in zip(shapes, dtypes, strict=True)]
+            own = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+            state = {name: torch.empty(t.shape, dtype=cast(t.dtype)) for name, t in own.items()}
+            held = MemoryMeter([*inputs, *state.values()], kernels=True)
+            with held:
+                result = torch.func.functional_call(model, state, tuple(inputs))
+            held.trail.append([held._told(leaf) for leaf in tree_iter(result)])
+            outputs = {t.untyped_storage()._cdata: bytes_in(t) for t in tree_iter(result) if isinstance(t, Tensor)}
+            del result
+    except Exception as error:  # torch raises many unrelated types here
+        raise TraceError(reason(error).replace("torch.export fails", "a pass over shapes fails", 1)) from error
+    weights, given = sum(map(bytes_in, state.values())), sum(map(bytes_in, inputs))
+    return RunMemory(
+        held.peak,
+        weights,
+        given,
+        sum(outputs.values()),
+        sum(held.code.values()),
+        None if held.strange else repr(held.trail),
+    )

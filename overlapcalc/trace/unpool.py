@@ -1,0 +1,70 @@
+"""Max-unpooling belongs to a max-pooling: together they are local, though each counts positions in the whole image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from ..ops.graph import Data, Node
+
+
+def paired(nodes: Iterable[Node], outputs: Iterable[str]) -> list[Node]:
+    """The nodes, with every unpooling told of the pooling that its positions come from, and that pooling of it.
+
+    An unpooling learns the windows of the pooling where it puts samples back into a tensor of the size that was pooled.
+    Positions that nothing but such unpoolings reads are then samples like others; else it reads the pooled values
+    instead, which come from the same windows.
+    """
+    out = list(nodes)
+    known = {node.name: node for node in out}
+    windows: dict[str, Windows] = {}
+    for place, node in enumerate(out):
+        found = _windows(node, known)
+        if found is not None:
+            out[place] = replace(node, args={**node.args, "window": found})
+            windows[node.name] = found
+    kept = set(outputs)
+    for place, node in enumerate(out):
+        if not (_is_pooling(node) and node.result == 1):
+            continue
+        readers = [n for n in out if node.name in n.operands]
+        if node.name not in kept and readers and all(n.name in windows for n in readers):
+            out[place] = replace(node, args={**node.args, "window": windows[readers[0].name]})
+            continue
+        values = next((n for n in out if n.args == node.args and n.op == node.op and n.result == 0), None)
+        for i, n in enumerate(out):
+            if n.name in windows and node.name in n.operands:
+                instead = {"window": None} if values is None else {"indices": Data(values.name), "apart": True}
+                out[i] = replace(n, args={**n.args, **instead})
+    return out
+
+
+Windows = tuple[tuple[int, int, int], ...]
+"""Kernel, stride and padding per axis."""
+
+
+def _windows(node: Node, known: Mapping[str, Node]) -> Windows | None:
+    """Those of the pooling that an unpooling undoes; None where it is no unpooling, or undoes none."""
+    if not node.op.startswith("aten::max_unpool") or not isinstance(node.args["indices"], Data):
+        return None
+    positions = known[node.args["indices"].node]
+    if not _is_pooling(positions):
+        return None
+    pooled = known[positions.args["self"].node]
+    if pooled.shape[2:] != node.shape[2:] or set(_ints(positions, "dilation", 1)) != {1}:
+        return None
+    kernel = _ints(positions, "kernel_size", 1)
+    stride = _ints(positions, "stride", 1) if positions.args["stride"] else kernel
+    return tuple(zip(kernel, stride, _ints(positions, "padding", 0), strict=True))
+
+
+def _is_pooling(node: Node) -> bool:
+    return node.op.startswith("aten::max_pool") and node.op.endswith("_with_indices")
+
+
+def _ints(node: Node, name: str, default: int) -> tuple[int, ...]:
+    """An argument as one int per spatial axis."""
+    value = node.args.get(name)
+    n = len(node.shape) - 2
+    values = value if isinstance(value, tuple) else (value,) if isinstance(value, int) else ()
+    return tuple(values) * n if len(values) == 1 else tuple(values) or (default,) * n
