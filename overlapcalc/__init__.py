@@ -1,6 +1,7 @@
 """overlapcalc: how much context each block of an image needs so that a CNN can run block by block, exactly."""
 
-from .algebra.index_map import IndexMap, Span
+from .algebra.index_map import IndexMap
+from .algebra.spans import Span
 from .analysis.analysis import Analysis, AxisGrid, Pair
 from .analysis.analyze import analyze
 from .analysis.axis import AxisAnalysis

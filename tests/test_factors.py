@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 import overlapcalc as oc
 from overlapcalc.engine import Machine
-from overlapcalc.engine.slab import SlabCall
+from overlapcalc.engine.slab.call import SlabCall
 from overlapcalc.ops.call import Call
 from overlapcalc.ops.graph import Data, Node
 from overlapcalc.ops.law import DimRead

@@ -18,7 +18,8 @@ import torch.nn.functional as F
 from torch import nn
 
 import overlapcalc as oc
-from overlapcalc.algebra.index_map import IndexMap, Spans
+from overlapcalc.algebra.index_map import IndexMap
+from overlapcalc.algebra.spans import Spans
 from overlapcalc.ops.law import DimRead, Law, Link, keep
 from overlapcalc.ops.registry import find, kept
 

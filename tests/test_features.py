@@ -21,7 +21,7 @@ from test_truths import ResidualStride, UNet, g_a
 from torch import nn
 
 import overlapcalc as oc
-from overlapcalc.algebra.index_map import Spans
+from overlapcalc.algebra.spans import Spans
 from overlapcalc.cli import main
 from overlapcalc.propagate.backward import interior
 

@@ -531,3 +531,41 @@ def test_a_long_read_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ca
     (tmp_path / "a").write_text("one")
     Digests(tmp_path / "kept").announce([str(tmp_path / "a")])
     assert "reading 1 files" in capsys.readouterr().err
+
+
+def test_what_comes_from_standard_input_is_not_kept(made: Installed):
+    made.helper("def kernel():\n    open(0, closefd=False).close()\n    return 3\n")
+    assert made.holds()
+    assert not made.kept()
+
+
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="this system has no time zones to set")
+def test_another_time_zone_is_another_answer(made: Installed, monkeypatch: pytest.MonkeyPatch):
+    made.helper("import time\ndef kernel():\n    return 3 if time.strftime('%Z') == 'UTC' else 5\n")
+    try:
+        for zone, holds in (("UTC", True), ("XYZ-9", False)):
+            monkeypatch.setenv("TZ", zone)
+            time.tzset()
+            assert made.holds() is holds
+            assert made.kept()
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def test_a_project_that_asks_for_the_time_is_not_kept(made: Installed):
+    made.helper("def kernel():\n    return 3\n")
+    made.write("net.py", "import time\nNOW = time.strftime('%H')\n" + NET)
+    assert made.holds()
+    assert not made.kept()
+
+
+def test_git_sees_what_else_lies_where_outcomes_are_kept(made: Installed):
+    made.helper("def kernel():\n    return 3\n")
+    place = made.root / "there"
+    place.mkdir()
+    for directory, ignored in ((place, False), (made.root / "new", True)):
+        made.anew()
+        assert check(made.root / "pyproject.toml", cache_dir=directory).holds
+        assert (directory / ".gitignore").exists() is ignored
+        assert len(list(directory.iterdir())) > 1

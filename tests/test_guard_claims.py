@@ -383,3 +383,15 @@ def test_causal_along_one_axis(project: Project):
     assert holds(project, masked, "causal = ['H']")
     assert not holds(project, masked, "causal = ['W']")
     assert not holds(project, masked, "causal = true")
+
+
+def test_a_pad_of_its_own_holds_back_the_layer_behind_it(project: Project):
+    """Only the last layer looks ahead: what the pad holds back is none of the first one's."""
+    layers = "        self.c, self.d = nn.Conv1d(1, 1, 7), nn.Conv1d(1, 1, 3, padding=1)\n"
+    source = causal_net("return self.d(self.c(F.pad(x, (6, 0))))", layers)
+    failure = judged(project, source, "causal = true", input='"1x1x24"').judgements[0].failures[0]
+    assert (failure.layer, failure.help) == ("d", "pad 2 before it and nothing after")
+    assert "adds 1 of the context of 1 after" in failure.why
+    cut = causal_net("return self.c(F.pad(x, (5, 0)))", "        self.c = nn.Conv1d(1, 1, 7)\n")
+    failure = judged(project, cut, "causal = true", input='"1x1x24"').judgements[0].failures[0]
+    assert (failure.layer, failure.help) == ("c", "1 more samples of padding before it, and as many less behind")

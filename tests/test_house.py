@@ -27,7 +27,7 @@ TORCH_FREE = {"version", "errors", "algebra", "ops", "propagate", "planning", "r
 TORCH_FREE_MODULES = {"analysis": {"analyze", "inputs", "guess"}}
 """Folders of which all but these modules are free of torch."""
 ONLY_IN = {
-    "rich": {"report", "cli"},
+    "rich": {"report", "cli", "guard"},
     "networkx": {"ops", "propagate", "analysis"},
     "pytest": {"guard"},
     "hypothesis": {"testing"},

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from overlapcalc.algebra.index_map import EMPTY, IndexMap, Span, Spans
+from overlapcalc.algebra.index_map import IndexMap
+from overlapcalc.algebra.spans import EMPTY, Span, Spans
 from overlapcalc.ops.law import Border
 
 SETS = st.sets(st.integers(-6, 6), max_size=5)

@@ -382,3 +382,15 @@ def test_what_counts_as_a_picture(tmp_path, head, picture):
     else:
         with pytest.raises(oc.InputError, match="not a picture"):
             free_place(tmp_path / "a.png", KINDS[".png"], Door(overwrite=True))
+
+
+def test_a_report_replaces_no_source(tmp_path):
+    (tmp_path / "m.py").write_text("from torch import nn\nnet = nn.Conv2d(3, 3, 3)\n")
+    (tmp_path / "parts.py").write_text("K = 3\n")
+    (tmp_path / "any.lock").write_text("{}\n")
+    for name in ("parts.py", "any.lock"):
+        before = (tmp_path / name).read_text()
+        done = run("analyze", f"{tmp_path / 'm.py'}:net", "--output", str(tmp_path / name), "--overwrite")
+        assert done.returncode == 2
+        assert "is not a report" in done.stderr
+        assert (tmp_path / name).read_text() == before

@@ -233,3 +233,31 @@ def test_labels_that_are_all_the_same_are_no_samples():
     v = oc.verify(Labelled(), [x, labels], axes="H", layout=layout)
     assert v.proved
     assert not v.not_reached
+
+
+def parity(x: Tensor) -> Tensor:
+    """Bits of the samples: nets with them have no twin."""
+    return (((x * 10).long() & 1) != 0).to(x.dtype)
+
+
+def pooled(x: Tensor) -> Tensor:
+    return F.avg_pool2d(x.nan_to_num(), 3, 1, 1)
+
+
+HIDDEN_BEHIND = {
+    "amax": lambda net, x: parity(x) + torch.stack([x + 1e5, pooled(x)], 1).amax(1),
+    "max": lambda net, x: parity(x) + torch.stack([x + 1e5, pooled(x)], 1).max(1)[0],
+    "softmax": lambda net, x: parity(x) + (torch.stack([x + 1e4, pooled(x)], 1).softmax(1) * torch.stack([x, pooled(x)], 1)).sum(1),
+    "topk": lambda net, x: parity(x) + torch.stack([x + 1e3, pooled(x)], 1).topk(1, 1)[0][:, 0],
+}  # fmt: skip
+"""What is chosen is never the pooled samples, unless each choice is made to come out both ways."""
+
+
+@pytest.mark.parametrize("name", HIDDEN_BEHIND)
+def test_choices_come_out_both_ways(name):
+    net = Does(HIDDEN_BEHIND[name]).double().eval()
+    right = oc.verify(net, (1, 3, 18, 20), block=9)
+    assert right.proved
+    assert not right.not_reached
+    with blind("aten::avg_pool2d"):
+        assert not oc.verify(net, (1, 3, 18, 20), block=9).proved

@@ -102,3 +102,35 @@ def test_a_npy_file_by_slices(tmp_path, shape, dtype):
     with pytest.raises(ValueError, match="values of shape"), written(tmp_path / "b.npy", shape, dtype) as store:
         store[tuple(slice(None) for _ in shape)] = wanted[..., :0]
     assert not (tmp_path / "b.npy").exists()
+
+
+@pytest.mark.parametrize("kind", [np.float16, torch.float16])
+def test_numbers_beyond_the_range_of_a_type_are_refused(kind):
+    out = np.zeros((1, 1, 8, 8), kind) if kind is np.float16 else torch.zeros(1, 1, 8, 8, dtype=kind)
+    x = torch.full((1, 1, 8, 8), 2.0)
+    assert oc.run(Times(3e4), x, block=4, out=out) is out
+    with pytest.raises(oc.InputError, match=r"70000\.0, which there is inf: a wider type holds it"):
+        oc.run(Times(3.5e4), x, block=4, out=out)
+
+
+def test_whole_numbers_that_a_type_does_not_have_are_refused():
+    x = torch.full((1, 1, 8, 8), 2**24)
+    out = np.zeros((1, 1, 8, 8), np.float32)
+    oc.run(Times(1), x, block=4, out=out)
+    with pytest.raises(oc.InputError, match="16777217, which there is 16777216"):
+        oc.run(Times(1, 1), x, block=4, out=out)
+
+
+class Times(nn.Module):
+    def __init__(self, by: float, plus: int = 0) -> None:
+        super().__init__()
+        self.by, self.plus = by, plus
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * self.by + self.plus
+
+
+def test_nested_tensors_are_refused():
+    nested = torch.nested.nested_tensor([torch.zeros(1, 8, 8)])
+    with pytest.raises(oc.InputError, match="that is nested"):
+        oc.run(net(), nested, block=4)

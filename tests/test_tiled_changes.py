@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import contextvars
+import ctypes
+import enum
+import string
+import threading
 import types
+import weakref
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,8 +22,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 import overlapcalc as oc
-from overlapcalc import running
 from overlapcalc.engine.fingerprint import Fingerprint, fingerprint
+from overlapcalc.engine.run import Tiled
 
 IMAGE = torch.linspace(-1, 1, 64).sin().reshape(1, 1, 64)
 FACTOR = 1.0
@@ -25,6 +31,26 @@ TAPS = {"kernel": torch.ones(1, 1, 3)}
 SETTINGS = types.SimpleNamespace(factor=1.0)
 PLACE = types.ModuleType("place")
 PLACE.factor = 1.0  # type: ignore[attr-defined]
+
+
+class Meta(type):
+    factor = 1
+
+
+class Made(metaclass=Meta):
+    pass
+
+
+class Level(enum.Enum):
+    LOW = 1
+
+
+Level.LOW.factor = 1  # type: ignore[attr-defined]
+IN_CONTEXT = contextvars.ContextVar("IN_CONTEXT", default=1)
+PER_THREAD = threading.local()
+PER_THREAD.factor = 1
+NUMBER = ctypes.c_int(1)
+string.factors = [1]  # type: ignore[attr-defined]
 
 
 @dataclass
@@ -64,6 +90,9 @@ class Net(nn.Module):
         self.options, self.slots = Options(), Slots()
         self.shift = lambda y: y
         self.made = types.SimpleNamespace(bias=0.0)
+        self.weak, self.proxy = weakref.ref(self.slots), weakref.proxy(self.options)
+        self.parent = weakref.ref(self)
+        self.get, self.item = self.table.get, self.dilations.__getitem__
 
     def forward(self, x: Tensor) -> Tensor:
         return self.function(self, self.inner(self.conv(x)))
@@ -153,6 +182,11 @@ CHANGES: dict[str, tuple[Callable[[Any, Tensor], Tensor], Callable[[Any], object
     "the forward of a layer": (lambda n, y: y, lambda n: setattr(n.inner, "forward", lambda x: x * 3)),
     "the method of a net": (lambda n, y: n.extra(y), lambda n: setattr(n, "extra", types.MethodType(lambda self, y: moved(y), n))),
     "a parametrization": (lambda n, y: y, lambda n: parametrize.register_parametrization(n.conv, "weight", Doubled())),
+    "through a weak reference": (lambda n, y: dilated(y, n.weak().dilation), lambda n: setattr(n.slots, "dilation", 2)),
+    "through a weak proxy": (lambda n, y: dilated(y, n.proxy.dilation), lambda n: setattr(n.options, "dilation", 2)),
+    "of a weak parent": (lambda n, y: y * getattr(n.parent(), "k", 1), lambda n: setattr(n, "k", 4)),
+    "through a bound method of a dict": (lambda n, y: dilated(y, n.get("dilation")), lambda n: n.table.update(dilation=2)),
+    "through a bound method of a list": (lambda n, y: dilated(y, n.item(0)), lambda n: n.dilations.__setitem__(0, 2)),
     "weights": (lambda n, y: y, lambda n: n.conv.weight.data.mul_(2)),
 }  # fmt: skip
 PATCHES: dict[str, tuple[Callable[[Any, Tensor], Tensor], Callable[[pytest.MonkeyPatch], object]]] = {
@@ -167,6 +201,11 @@ PATCHES: dict[str, tuple[Callable[[Any, Tensor], Tensor], Callable[[pytest.Monke
     "a tensor in a global": (lambda n, y: convolved(y, TAPS["kernel"]), lambda m: m.setitem(TAPS, "kernel", torch.zeros(1, 1, 3))),
     "an object in a global": (lambda n, y: y * SETTINGS.factor, lambda m: m.setattr(SETTINGS, "factor", 2.0)),
     "a value of another module": (lambda n, y: y * PLACE.factor, lambda m: m.setattr(PLACE, "factor", 2.0)),
+    "an attribute of a metaclass": (lambda n, y: y * Made.factor, lambda m: m.setattr(Meta, "factor", 2)),
+    "an attribute of a member of an enumeration": (lambda n, y: y * Level.LOW.factor, lambda m: m.setattr(Level.LOW, "factor", 2)),
+    "a variable of a thread": (lambda n, y: y * PER_THREAD.factor, lambda m: m.setattr(PER_THREAD, "factor", 2)),
+    "a number of C": (lambda n, y: y * NUMBER.value, lambda m: m.setattr(NUMBER, "value", 2)),
+    "a list in a module of Python": (lambda n, y: y * string.factors[0], lambda m: m.setitem(string.factors, 0, 2)),
     "a tensor in a closure": (closure(HELD), lambda m: m.setattr(HELD, "data", torch.zeros(1, 1, 3))),
 }  # fmt: skip
 
@@ -177,7 +216,7 @@ def whole(net: nn.Module) -> Tensor:
     return result
 
 
-def tiled(net: nn.Module, schedule: str = "trim") -> running.Tiled:
+def tiled(net: nn.Module, schedule: str = "trim") -> Tiled:
     made = oc.tiled(net, block=16, schedule=schedule)
     assert torch.allclose(made(IMAGE), whole(net), atol=1e-6)
     return made
@@ -254,7 +293,7 @@ def test_what_is_no_change_costs_no_plan(monkeypatch):
     """Modes, weights, attributes that are set to what they were, and buffers that are copied."""
     net = Net(lambda n, y: convolved(y, n.taps))
     made = tiled(net)
-    monkeypatch.setattr(running, "analyze", lambda *a, **k: pytest.fail("it is planned again"))
+    monkeypatch.setattr("overlapcalc.engine.run.analyze", lambda *a, **k: pytest.fail("it is planned again"))
     net.train()
     net.conv.weight.data.mul_(2)
     net.table = {"dilation": 1, "deep": [{"taps": torch.ones(1, 1, 3)}]}
@@ -281,3 +320,14 @@ def test_cycles_and_shared_parts_have_an_end():
     assert first is not None
     assert again is not None
     assert first.same(again)
+
+
+def test_a_variable_of_the_context_is_seen():
+    net = Net(lambda n, y: y * IN_CONTEXT.get())
+    made, before = tiled(net), whole(net)
+    token = IN_CONTEXT.set(3)
+    try:
+        assert torch.allclose(made(IMAGE), whole(net), atol=1e-6)
+        assert not torch.allclose(whole(net), before)
+    finally:
+        IN_CONTEXT.reset(token)

@@ -100,12 +100,12 @@ def test_schedules_of_calls_are_proved(name, schedule):
 @pytest.mark.parametrize(("before", "after"), [(1, 0), (0, 1)])
 def test_a_slab_one_sample_short_is_refuted(monkeypatch, schedule, before, after):
     """What is wanted of the first layer's operand, one sample less on a side where the image goes on."""
-    from overlapcalc import extent
+    from overlapcalc.propagate import regions
 
     torch.manual_seed(2)
     model, shape = nn.Sequential(conv(3, 4), nn.ReLU(), conv(4, 3)), (1, 3, 24, 40)
     assert oc.verify(model, shape, block=9, schedule=schedule).proved
-    right = extent.real_reads
+    right = regions.real_reads
 
     def short(net: Any, operand: str, step: Any, axis: str, span: Any) -> Any:
         read = right(net, operand, step, axis, span)
@@ -115,7 +115,7 @@ def test_a_slab_one_sample_short_is_refuted(monkeypatch, schedule, before, after
         first, last = read.start + before * (read.start > 0), read.stop - after * (read.stop < size)
         return type(read)(first, last)
 
-    monkeypatch.setattr(extent, "real_reads", short)
+    monkeypatch.setattr(regions, "real_reads", short)
     v = oc.verify(model, shape, block={"H": 9}, schedule=schedule)
     assert not v.proved
     assert v["poisoned borders"].status == v["values"].status == "refuted"
@@ -357,3 +357,9 @@ def test_random_nets_are_proved(seed, schedule):
             continue
         assert v.proved, (net.module, [(p.name, p.failures) for p in v.proofs])
         proved += 1
+
+
+@pytest.mark.parametrize("tile", [None, (0, 0)])
+def test_a_single_block_proves_nothing(tile):
+    with pytest.raises(oc.InputError, match=r"one block takes the whole image \(1x3x24x24\)"):
+        oc.verify(conv(3, 4), (1, 3, 24, 24), block=64, tile=tile)

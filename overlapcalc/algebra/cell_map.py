@@ -9,7 +9,8 @@ from itertools import product
 from typing import TypeVar
 
 from .cells import Field
-from .index_map import IndexMap, Spans
+from .index_map import IndexMap
+from .spans import Spans
 
 T = TypeVar("T")
 

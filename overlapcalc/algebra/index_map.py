@@ -7,115 +7,13 @@ Everything else in overlapcalc is composition (`outer @ inner`) and union (`a | 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from math import gcd, lcm
 
-Pair = tuple[int, int]
-
-
-@dataclass(frozen=True, order=True)
-class Span:
-    """The integers `start <= i < stop`, at least one. "Nothing" is `None`, never an empty span.
-
-    >>> Span(-1, 3).length
-    4
-    """
-
-    start: int
-    stop: int
-
-    def __post_init__(self) -> None:
-        if self.stop <= self.start:
-            raise ValueError(f"Span({self.start}, {self.stop}) holds nothing; use None for nothing")
-
-    @property
-    def length(self) -> int:
-        return self.stop - self.start
-
-    def __iter__(self) -> Iterator[int]:
-        """Unpacks as `start, stop = span`."""
-        return iter((self.start, self.stop))
-
-    def __contains__(self, index: object) -> bool:
-        return isinstance(index, int) and self.start <= index < self.stop
-
-    def shift(self, by: int) -> Span:
-        return Span(self.start + by, self.stop + by)
-
-    def __str__(self) -> str:
-        return f"[{self.start}, {self.stop})"
-
-
-@dataclass(frozen=True)
-class Spans:
-    """A set of integers as sorted, disjoint, non-touching half-open pairs; `Spans()` is the empty set.
-
-    The pairs are plain tuples because nets make many of them.
-    """
-
-    parts: tuple[Pair, ...] = ()
-
-    @staticmethod
-    def of(parts: Iterable[Pair]) -> Spans:
-        """The union of any half-open pairs; pairs that hold nothing are dropped."""
-        todo = sorted(p for p in parts if p[0] < p[1])
-        if len(todo) <= 1:
-            return Spans(tuple(todo))
-        out: list[Pair] = []
-        start, stop = todo[0]
-        for a, b in todo[1:]:
-            if a > stop:
-                out.append((start, stop))
-                start, stop = a, b
-            elif b > stop:
-                stop = b
-        out.append((start, stop))
-        return Spans(tuple(out))
-
-    @staticmethod
-    def span(start: int, stop: int) -> Spans:
-        return Spans(((start, stop),) if start < stop else ())
-
-    @staticmethod
-    def points(indices: Iterable[int]) -> Spans:
-        return Spans.of((i, i + 1) for i in indices)
-
-    def __bool__(self) -> bool:
-        return bool(self.parts)
-
-    def __contains__(self, index: int) -> bool:
-        return any(a <= index < b for a, b in self.parts)
-
-    def __or__(self, other: Spans) -> Spans:
-        if not other.parts or self.parts == other.parts:
-            return self
-        if not self.parts:
-            return other
-        return Spans.of(self.parts + other.parts)
-
-    def indices(self) -> Iterator[int]:
-        for a, b in self.parts:
-            yield from range(a, b)
-
-    def shift(self, by: int) -> Spans:
-        return Spans(tuple((a + by, b + by) for a, b in self.parts)) if by else self
-
-    def clip(self, start: int, stop: int) -> Spans:
-        """The intersection with `[start, stop)`."""
-        if not self.parts or (start <= self.parts[0][0] and self.parts[-1][1] <= stop):
-            return self
-        cut = ((max(a, start), min(b, stop)) for a, b in self.parts)
-        return Spans(tuple(p for p in cut if p[0] < p[1]))
-
-    @property
-    def hull(self) -> Span | None:
-        return Span(self.parts[0][0], self.parts[-1][1]) if self.parts else None
-
-
-EMPTY = Spans()
+from .spans import EMPTY, Pair, Span, Spans
 
 
 @dataclass(frozen=True, eq=False)

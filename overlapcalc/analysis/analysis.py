@@ -8,7 +8,7 @@ from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
-from ..algebra.index_map import Spans
+from ..algebra.spans import Spans
 from ..errors import InputError, ObstacleError
 from ..propagate.backward import BackwardReads, interior
 from ..propagate.grid import Grid

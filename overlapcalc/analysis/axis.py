@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-from ..algebra.index_map import Span, Spans
+from ..algebra.spans import Span, Spans
 from ..errors import InputError, ObstacleError
 from ..propagate.backward import sized
 from ..propagate.grid import Grid

@@ -14,7 +14,8 @@ from typing import Any
 
 import networkx as nx
 
-from ..algebra.index_map import IndexMap, Span
+from ..algebra.index_map import IndexMap
+from ..algebra.spans import Span
 from ..errors import InputError
 from ..propagate.grid import Grid
 from ..propagate.values import Obstacle, Propagation, Reads, reach_between

@@ -9,7 +9,7 @@ from fractions import Fraction
 from math import gcd, lcm
 from typing import Any
 
-from ..algebra.index_map import Spans
+from ..algebra.spans import Spans
 from ..ops.graph import Node
 from ..propagate.backward import interior
 from ..propagate.grid import Grid

@@ -1,8 +1,7 @@
 """Running by blocks: schedules over plans."""
 
 from .block import Block
-from .errors import WrongTileError
+from .errors import NoSlabError, WrongTileError
 from .machine import Machine
-from .slab import NoSlabError
 
 __all__ = ["Block", "Machine", "NoSlabError", "WrongTileError"]

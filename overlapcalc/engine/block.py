@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..algebra.index_map import Span
+from ..algebra.spans import Span
 from ..analysis.named import Named
 
 Region = Mapping[str, Span]

@@ -11,12 +11,10 @@ import array
 import ctypes
 import hashlib
 import operator
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
-from functools import cache, partial
-from pathlib import PurePath
-from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from functools import partial
+from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 import torch
@@ -25,17 +23,26 @@ from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import _disable_current_modes
 
 from .code import installed, library, names_in
+from .kinds import (
+    ATOMS,
+    CODE,
+    FILLED,
+    OF_CLASSES,
+    OF_MODULES,
+    PLAIN,
+    PROXIES,
+    SEQUENCES,
+    behind,
+    held_by,
+    namespaces,
+    opaque,
+    referent,
+)
 
 MOST_VALUES = 200_000
 """More than this is not walked: the net counts as changed, so that it is traced anew at every call."""
 SMALL = 256
 """Bytes up to which a tensor stands for itself; longer ones are hashed."""
-PLAIN = (bool, int, str, bytes, complex, type(None), type(Ellipsis), torch.dtype, torch.device, torch.Size,
-         torch.layout, torch.memory_format, range, slice, PurePath)  # fmt: skip
-OPAQUE = frozenset({"torch", "logging", "threading", "_thread", "concurrent", "multiprocessing", "asyncio", "weakref",
-                    "builtins", "io", "_io", "socket", "ctypes", "_ctypes", "inspect", "abc"})  # fmt: skip
-"""Packages whose objects say nothing of a net: what logs, waits, writes, or is torch's own."""
-SEQUENCES = (list, tuple, deque)
 
 
 class TooMuchError(Exception):
@@ -91,7 +98,7 @@ class _Walk:
         self.values += [torch.get_autocast_dtype("cpu")] if self.values[-1] else []
         if torch.cuda.is_available():
             self.values += [torch.is_autocast_enabled("cuda"), torch.get_autocast_dtype("cuda")]
-        for names, space in _namespaces():
+        for names, space in namespaces():
             self.things += map(space.get, names)
         for name, hooks in vars(nn.modules.module).items():
             if name.startswith("_global_"):
@@ -107,7 +114,7 @@ class _Walk:
 
     def value(self, value: Any) -> None:
         kind = type(value)
-        if kind in _ATOMS or isinstance(value, PLAIN):
+        if kind in ATOMS or isinstance(value, PLAIN):
             self.values += (kind, value)
         elif kind is float:
             self.values.append(value.hex())
@@ -115,6 +122,10 @@ class _Walk:
             self._compound(value, kind)
 
     def _compound(self, value: Any, kind: type) -> None:
+        if kind in PROXIES:
+            self.values.append(kind)
+            value = referent(value)
+            kind = type(value)
         known = self._met.setdefault(id(value), (len(self._met), value))
         if len(self._met) + len(self.values) > MOST_VALUES:
             raise TooMuchError
@@ -152,7 +163,7 @@ class _Walk:
                 for name, p in value.items():
                     self.values.append(name)
                     self._parameter(p)
-            elif key != "training" and (key not in _OF_MODULES or value):
+            elif key != "training" and (key not in OF_MODULES or value):
                 self.values.append(key)
                 self.value(value)
 
@@ -213,7 +224,7 @@ class _Walk:
     def _named(self, name: str, value: Any, names: tuple[str, ...], follow: bool) -> None:
         self.values.append(name)
         if not isinstance(value, ModuleType):
-            self.value(value) if follow or not isinstance(value, _CODE) else self.things.append(value)
+            self.value(value) if follow or not isinstance(value, CODE) else self.things.append(value)
             return
         key = id(value), id(names)
         if key in self._spaces:
@@ -223,7 +234,9 @@ class _Walk:
         for inner in names:
             if inner in inside:
                 known = library(value.__name__)
-                if known and not isinstance(inside[inner], ModuleType):
+                if known and type(inside[inner]) in FILLED and len(inside[inner]) <= SMALL:
+                    self.value(inside[inner])  # a list, say, which anybody may fill
+                elif known and not isinstance(inside[inner], ModuleType):
                     self.things.append(inside[inner])
                 elif not known:
                     self._named(inner, inside[inner], names, follow)
@@ -231,15 +244,17 @@ class _Walk:
     def _class(self, kind: type) -> None:
         """The class itself, and what it and its bases define, once."""
         self.things.append(kind)
+        if type(kind) is not type and not library(type(kind).__module__):
+            self._class(type(kind))
         for base in kind.__mro__:
             if id(base) in self._classes or base.__module__ == "builtins":
                 continue
             self._classes[id(base)] = base
             whole = not library(base.__module__)
             for name, value in list(vars(base).items()):
-                if whole and name not in _OF_CLASSES:
+                if whole and name not in OF_CLASSES:
                     self._member(value)
-                elif not whole and isinstance(value, _CODE):
+                elif not whole and isinstance(value, CODE):
                     self.things.append(value)
 
     def _member(self, value: Any) -> None:
@@ -262,44 +277,18 @@ class _Walk:
         if isinstance(value, (bytearray, array.array)):
             self.values += (kind, bytes(value))
             return
-        if isinstance(value, Enum) or _opaque(kind.__module__):
+        if isinstance(value, Enum) or opaque(kind.__module__):
             self.things.append(value)
+            for name, item in behind(value):
+                self.values.append(name)
+                self.value(item)
+            if isinstance(value, Enum):
+                self._class(kind)
             return
         self._class(kind)
-        held = list(_held(value))
+        held = list(held_by(value))
         if not held:
             self.things.append(value)
         for name, item in held:
             self.values.append(name)
             self.value(item)
-
-
-_ATOMS = frozenset(PLAIN)
-_CODE = (FunctionType, BuiltinFunctionType, staticmethod, classmethod, property, type)
-_OF_MODULES = frozenset(vars(nn.Module()))
-_OF_CLASSES = frozenset({"__dict__", "__weakref__", "__doc__", "__module__", "__annotations__", "__abstractmethods__",
-                         "_abc_impl", "__slots__", "__parameters__", "__orig_bases__"})  # fmt: skip
-
-
-def _held(value: Any) -> Iterator[tuple[str, Any]]:
-    yield from getattr(value, "__dict__", {}).items()
-    for base in type(value).__mro__:
-        slots = vars(base).get("__slots__", ())
-        for name in (slots,) if isinstance(slots, str) else slots:
-            if name not in ("__dict__", "__weakref__") and hasattr(value, name):
-                yield name, getattr(value, name)
-
-
-@cache
-def _opaque(module: str) -> bool:
-    """Whether objects of a module count by being the same, whatever they hold."""
-    return module.partition(".")[0] in OPAQUE
-
-
-@cache
-def _namespaces() -> tuple[tuple[tuple[str, ...], Any], ...]:
-    """Torch's functions, which anybody may put others in place of."""
-    places: tuple[Any, ...] = (torch, nn.functional, torch._C.TensorBase, torch.special, torch.fft, torch.linalg)
-    found = [(tuple(n for n, v in vars(place).items() if callable(v)), vars(place)) for place in places]
-    inherited = dict.fromkeys([*vars(Tensor), *vars(torch._C.TensorBase)])  # where one of a base may be hidden
-    return (*found, (tuple(inherited), vars(Tensor)))

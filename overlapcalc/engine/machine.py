@@ -16,7 +16,7 @@ from ..trace.runnable import Constants, Runnable
 from .block import Block
 from .schedules.crop import cropped
 from .schedules.stream import streamed, trimmed
-from .slab import Frame
+from .slab.frame import Frame
 from .store import Image, type_of
 
 

@@ -58,8 +58,9 @@ def check(image: object, what: str) -> None:
         raise InputError(
             f"{what} is a {type(image).__name__}; expected a tensor, or an array with shape, dtype and slicing"
         )
-    if isinstance(image, Tensor) and image.layout is not torch.strided:
-        raise InputError(f"{what} is a tensor of layout {image.layout}; expected a dense one: see Tensor.to_dense()")
+    if isinstance(image, Tensor) and (image.layout is not torch.strided or image.is_nested):
+        form = "that is nested" if image.is_nested else f"of layout {image.layout}"
+        raise InputError(f"{what} is a tensor {form}; expected a dense one: see Tensor.to_dense()")
     if hasattr(image, "mask") and hasattr(image, "fill_value") and hasattr(image, "filled"):
         raise InputError(f"{what} is a masked array, and a net knows no masks; say what stands there: see filled()")
     shape: Any = image.shape  # type: ignore[attr-defined]
@@ -190,6 +191,7 @@ def _check_holds(store: Any, result: Tensor) -> None:
         raise InputError(
             f"out holds {store.dtype}; the net gives {result.dtype}, which that would cut to {SAID[there]}"
         )
+    _check_range(store.dtype, result)
     if there == _level(result.dtype) == 1 and result.numel() and str(store.dtype) not in str(result.dtype):
         least, most = _bounds(store.dtype)
         lowest, highest = int(result.to(torch.int64).min()), int(result.to(torch.int64).max())
@@ -198,6 +200,25 @@ def _check_holds(store: Any, result: Tensor) -> None:
                 f"out holds {store.dtype}, from {least} to {most}; the net gives {lowest} to {highest}: a wider type "
                 "holds it"
             )
+
+
+def _check_range(dtype: Any, result: Tensor) -> None:
+    """Raises InputError where a floating type there does not reach to a number, or has no such whole number. That it
+    has fewer digits is what was asked for."""
+    kind = dtype if isinstance(dtype, torch.dtype) else _torch_type(dtype)
+    if kind is None or kind == result.dtype or not (kind.is_floating_point or kind.is_complex) or not result.numel():
+        return
+    there = result.to(kind)
+    if result.is_floating_point() or result.is_complex():
+        beyond = result.isfinite() & ~there.isfinite()
+    else:
+        beyond = there.to(torch.complex128 if kind.is_complex else torch.float64) != result.to(torch.float64)
+        beyond = beyond | (there.real if kind.is_complex else there).to(torch.int64).ne(result.to(torch.int64))
+    if bool(beyond.any()):
+        raise InputError(
+            f"out holds {dtype}; the net gives {result[beyond][0].item()!r}, which there is "
+            f"{there[beyond][0].item()!r}: a wider type holds it"
+        )
 
 
 def _level_of(dtype: Any, what: str) -> int:

@@ -17,8 +17,8 @@ from ..planning.strips import BlockSpan, Strip
 from ..propagate.grid import Grid
 from ..propagate.regions import Stream, extents_for
 from ..propagate.values import Propagation
-from ..trace.export import quiet
 from ..trace.peak_memory import MemoryMeter
+from ..trace.quiet import quiet
 from .block import Block, within
 from .machine import Machine
 

@@ -33,6 +33,7 @@ DIGESTS = "digests"
 SETTINGS = (
     "TORCH", "PYTORCH", "ATEN", "OMP_", "GOMP", "KMP_", "MKL", "ONEDNN", "DNNL", "OPENBLAS", "NPY_", "NUMPY", "CUDA",
     "CUBLAS", "CUDNN", "HIP_", "ROCM", "XPU", "LD_", "DYLD_", "PYTHON", "LC_", "LANG", "HF_", "TRANSFORMERS_",
+    "TZ",
 )  # fmt: skip
 """How variables begin that libraries ask for when they are loaded, before anybody watches."""
 

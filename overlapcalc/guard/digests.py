@@ -183,11 +183,11 @@ def digest_of_text(text: str) -> str:
 
 
 def write_text(file: Path, text: str) -> None:
-    """Write a file that appears when it is complete, in a directory that git does not see."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    ignore = file.parent / ".gitignore"
-    if not ignore.exists():
-        ignore.write_text("*\n", encoding="utf-8")
+    """Write a file that appears when it is complete. Git does not see a directory that is made for it; one that was
+    there may hold more than ours."""
+    if not file.parent.is_dir():
+        file.parent.mkdir(parents=True)
+        (file.parent / ".gitignore").write_text("*\n", encoding="utf-8")
     handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=".")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as out:

@@ -33,6 +33,8 @@ UNPINNED = tuple(
         "safetensors", "h5py", "imread", "read_image", "read_file", "jit.load", "jit import", "ctypes", "load_library",
         "BaseSettings", "omegaconf", "hydra", "getcwd", ".cwd()", "chdir", "posix.", "from posix", "dir_fd", "mtime",
         "shared_memory", "cffi", "dbm", "shelve", "sysconf", "orig_argv", "stdin",
+        "strftime", "localtime", "gmtime", "ctime", "tzname", "zoneinfo", "perf_counter", "monotonic", "process_time",
+        "disk_usage", "getloadavg", "urandom", "secrets", "uuid", "os.read(", "fileno", "getpid",
     )
 )  # fmt: skip
 """What a source says that asks for what no open file holds, or opens one past Python. Most of it is watched, too."""

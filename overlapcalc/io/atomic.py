@@ -50,14 +50,22 @@ def begins(called: str, *beginnings: bytes) -> Kind:
     return Kind(called, is_one)
 
 
-def _is_text(path: Path) -> bool:
+SOURCES = frozenset(
+    {".py", ".pyi", ".pyx", ".ipynb", ".toml", ".lock", ".cfg", ".ini", ".yaml", ".yml", ".sh", ".c", ".cpp"}
+)
+"""Text that somebody wrote by hand, or that is read: no report."""
+
+
+def _is_report(path: Path) -> bool:
+    if path.suffix.lower() in SOURCES:
+        return False
     with path.open("rb") as file:
         head = file.read(1 << 16)
     return b"\0" not in head and not head.startswith((b"\x89PNG", b"\xff\xd8\xff", b"%PDF-"))
 
 
 PLAIN = Door()
-TEXT = Kind("a text file", _is_text)
+TEXT = Kind("a report", _is_report)
 ANY = begins("a file", b"")
 REWRITTEN = Door(overwrite=True)
 """For files that are ours by their name and rewritten by design. The lock is one, whatever a merge made of it: ANY."""

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from ..errors import InputError
-from ..trace.export import quiet
+from ..trace.quiet import quiet
 
 SPEC = re.compile(r"(?P<file>.*\.pt2)(?::(?P<inner>.*))?")
 

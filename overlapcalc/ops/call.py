@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..algebra.index_map import EMPTY, IndexMap, Spans
+from ..algebra.index_map import IndexMap
+from ..algebra.spans import EMPTY, Spans
 from ..errors import RuleError
 from .graph import Constant, Data, Node, data_in
 from .law import Border, Cause, DimRead, Law, Link, Obstruction, Place, keep

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from math import prod
 from typing import TypeVar
 
-from ..algebra.index_map import IndexMap, Span
+from ..algebra.index_map import IndexMap
+from ..algebra.spans import Span
 from .call import Call
 from .law import DimRead, Law
 

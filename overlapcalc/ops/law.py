@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from ..algebra.index_map import EMPTY, IndexMap, Pair, Spans
+from ..algebra.index_map import IndexMap
+from ..algebra.spans import EMPTY, Pair, Spans
 
 
 class Border(str, Enum):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from ..algebra.index_map import Span
+from ..algebra.spans import Span
 from .call import Call
 from .positions import Rounding
 

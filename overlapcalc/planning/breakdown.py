@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from ..algebra.index_map import Span
+from ..algebra.spans import Span
 from ..propagate.regions import Stream, extents_for
 from ..propagate.values import Propagation
 from .costs import Costs, Left

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import prod
 
-from ..algebra.index_map import Span
+from ..algebra.spans import Span
 from ..ops import Call, find
 from ..ops.cost import counts, kernel_macs, needed_macs, slab_macs
 from ..propagate.grid import Grid

@@ -140,7 +140,7 @@ class _Planner:
         return strips
 
     def _settled(self, steps: Mapping[str, int]) -> dict[str, Strip]:
-        """Tiles on which the net is the net: longer ones where it does not run, or is another one (see tile_check.py)."""
+        """Tiles on which the net is the net: longer where it does not run or is another one (see tile_check.py)."""
         extra = dict.fromkeys(steps, 0)
         while True:
             strips = self._strips(steps, extra)

@@ -8,7 +8,7 @@ from fractions import Fraction
 from itertools import product
 from math import prod
 
-from ..algebra.index_map import Span
+from ..algebra.spans import Span
 from ..analysis.analysis import Analysis
 from ..analysis.named import Named
 from ..errors import InputError

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 
-from ..algebra.index_map import Span, Spans
+from ..algebra.spans import Span, Spans
 from ..analysis.named import Named
 from ..errors import InputError
 from ..propagate.backward import BackwardReads, sized

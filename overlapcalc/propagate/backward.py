@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from ..algebra.cells import Field
-from ..algebra.index_map import EMPTY, Span, Spans
+from ..algebra.spans import EMPTY, Span, Spans
 from ..ops.law import Border
 from .values import Propagation, Step
 

@@ -1,28 +1,26 @@
 """Graph -> Propagation: what every tensor of a net reads of every input, axis by axis.
 
-Forward through the graph. A tensor's value is one Reach per (input, axis), kept per cell (channels); an operator's
-rule is resolved into paths, one per operand link, each with an index map per axis and a pairing of the cells.
+Forward through the graph. A tensor's value is one Reads per (input, axis), kept per cell (channels); an operator's
+rule is resolved into paths, one per operand link, each with an index map per axis and a map of the cells.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ..algebra.cells import Field
 from ..algebra.index_map import IndexMap
-from ..algebra.rates import Rate, RateTies
-from ..algebra.reshape import CELL, LOST, Factoring, Part, Reshape, Run, view
+from ..algebra.reshape import CELL, Factoring, Part, Reshape, Run, view
 from ..errors import RuleError, UnknownOperatorError, foreseen
 from ..ops import Call, find, steps_before
-from ..ops.graph import STEP_OF, Data, Graph, Node, constants_in
-from ..ops.law import HELP, Cause, DimRead, Law, Link, Obstruction
+from ..ops.graph import STEP_OF, Data, Graph, Node
+from ..ops.law import DimRead, Law, Link, Obstruction
 from ..ops.place import linked, settled
 from ..ops.rules.pointwise import broadcast
-from ..ops.view_steps import STEPS
-from .through import Composer, cell_places, paired
-from .values import NOTHING, InputAxis, InputReads, Obstacle, Path, Propagation, Reads, Step, TensorReads, join_reaches
-from .views import ELSEWHERE, JOINT_OUTPUT, out_parts, spelled, spelled_law, stages
+from .resolve import Resolver, at_this_size
+from .values import NOTHING, Propagation, Reads, TensorReads
+from .views import JOINT_OUTPUT, out_parts, spelled, spelled_law, stages
 
 
 def propagate(
@@ -65,32 +63,8 @@ def _unknown_message(nodes: list[Node], names: Mapping[str, str]) -> str:
     return "\n".join(lines)
 
 
-class _Run:
-    """The state of one forward pass."""
-
-    def __init__(
-        self,
-        graph: Graph,
-        names: Mapping[str, str],
-        differing: Mapping[str, Mapping[str, str]],
-        sizes_verified: bool,
-        views: Mapping[str, Reshape],
-    ) -> None:
-        self.views = views
-        self.graph, self.names, self.differing, self.sizes_verified = graph, dict(names), differing, sizes_verified
-        self.nodes: list[Node] = []
-        self.truths: set[str] = set()
-        self.shapes: dict[str, tuple[int, ...]] = {}
-        self.slots: tuple[InputAxis, ...] = tuple(
-            (name, axis) for name in graph.inputs for axis in graph[name].axes if axis != CELL
-        )
-        self.composer = Composer(self.slots)
-        self.values: dict[str, TensorReads] = {}
-        self.rates = RateTies()
-        self.obstacles: list[Obstacle] = []
-        self.unknown: list[Node] = []
-        self.drawn: set[str] = set()
-        self.misplaced: dict[str, Obstruction] = {}  # per axis of the node at hand
+class _Run(Resolver):
+    """One forward pass, node by node."""
 
     def visit(self, node: Node) -> None:
         if node.op == "input":
@@ -159,7 +133,7 @@ class _Run:
         one = Reads(IndexMap.identity(), IndexMap.identity())
         reaches = tuple(one if slot[0] == node.name else NOTHING for slot in self.slots)
         texts = self.differing.get(node.name, {})  # the net gives this input back at one size, and not at another
-        here = {axis: self._obstacle(node, axis, _at_this_size(text)) for axis, text in texts.items()}
+        here = {axis: self._obstacle(node, axis, at_this_size(text)) for axis, text in texts.items()}
         return TensorReads(layout, rates, Field.one(layout.cells, self._behind(reaches, here)))
 
     def coarsen(self, times: Mapping[str, int]) -> None:
@@ -218,25 +192,6 @@ class _Run:
             return Law(tuple(links))
         return None
 
-    def _call(self, node: Node) -> Call:
-        """The call as its rule sees it: steps of views see the parts of their operand."""
-        parts = node.op in STEPS
-        shapes = tuple(self.values[o].layout.sizes if parts else self.shapes[o] for o in node.operands)
-        return Call(node, shapes, tuple(o in self.truths for o in node.operands))
-
-    def _obstacle(self, node: Node, axis: str, block: Obstruction) -> Obstacle:
-        obstacle = Obstacle(
-            self.names.get(node.name, node.layer or node.name),
-            node.called,
-            axis,
-            block.cause.value,
-            block.message,
-            node.source,
-            HELP[block.cause],
-        )
-        self.obstacles.append(obstacle)
-        return obstacle
-
     # ---- one call -----------------------------------------------------------------------------------------
 
     def _apply(self, node: Node, law: Law) -> TensorReads:
@@ -257,38 +212,6 @@ class _Run:
         self.misplaced.update(astray)
         return self._connect(node, replace(spelled_law(law, out), links=tuple(links)), out, labels)
 
-    def _connect(self, node: Node, law: Law, layout: Factoring, labels: tuple[str, ...] | None = None) -> TensorReads:
-        """What a node reads by a law in terms of parts. labels: what the parts are; when absent, what links bring."""
-        links = [link for link in law.links if self._wanted(node, link)]
-        labels = self._labels(node, links, layout) if labels is None else labels
-        layout = Factoring(tuple(map(Part, layout.sizes, labels)), layout.widths)
-        rates: dict[str, Rate] = {}
-        paths = [self._path(node, link, layout, rates, law) for link in links]
-        for label in labels:
-            if label not in (CELL, LOST) and label not in rates:  # every way to it is blocked
-                rates[label] = self.rates.component()
-        for rate in rates.values():
-            self.rates.whole(rate)
-        for d, period in law.period:
-            if labels[d] in rates:
-                self.rates.whole(rates[labels[d]], period)
-        cells = Field.one(layout.cells, self.composer.nothing)
-        for path in paths:
-            cells = cells.merge(self.composer.through(path, self.values[path.operand].cells), join_reaches)
-        here = self._own_obstacles(node, law, labels, rates)
-        if here:
-            cells = cells.map(lambda reaches: self._behind(reaches, here))
-        return TensorReads(layout, rates, cells, tuple(paths), law)
-
-    def _wanted(self, node: Node, link: Link) -> bool:
-        if not (link.only_if_even or link.only_if_uneven):
-            return True
-        value = self.values[node.operands[link.operand]]
-        places = cell_places(value.labels)
-        mixed = {dim.source for dim in link.dims if dim.target is None or dim.reads != IndexMap.identity()}
-        even = not any(value.cells.varies(place) for d, place in places.items() if d in mixed)
-        return even if link.only_if_even else not even
-
     def _check(self, node: Node, link: Link) -> None:
         """A rule must account for every dimension of its operand once, or an axis could vanish unnoticed."""
         shape = self.shapes[node.operands[link.operand]]
@@ -301,117 +224,4 @@ class _Run:
                 f"{len(node.shape)} must stand exactly once"
             )
 
-    def _labels(self, node: Node, links: Sequence[Link], layout: Factoring) -> tuple[str, ...]:
-        """What each output part is: an axis where any link keeps one, lost where one is torn up."""
-        found: list[str] = []
-        for t, size in enumerate(layout.sizes):
-            best = CELL
-            for link in links:
-                operand = self.values[node.operands[link.operand]]
-                for dim in link.dims:
-                    if dim.target != t or dim.source is None:
-                        continue
-                    label = operand.labels[dim.source]
-                    if label == CELL:
-                        continue
-                    kept = label != LOST and dim.reads is not None and dim.block is None
-                    if kept and label not in found and best in (CELL, LOST):
-                        best = label
-                    elif best == CELL and size > 1:
-                        best = LOST
-            found.append(best)
-        return tuple(found)
-
-    def _path(self, node: Node, link: Link, layout: Factoring, rates: dict[str, Rate], law: Law) -> Path:
-        operand_name = node.operands[link.operand]
-        operand = self.values[operand_name]
-        labels = layout.labels
-        steps: dict[str, Step] = {}
-        blocked: dict[str, Obstacle] = {}
-        differing = self.differing.get(node.name, {})
-
-        def block(axis: str, why: Obstruction) -> None:
-            if axis not in blocked:
-                blocked[axis] = self._obstacle(node, axis, why)
-
-        for dim in link.dims:
-            source = operand.labels[dim.source] if dim.source is not None else CELL
-            target = labels[dim.target] if dim.target is not None else CELL
-            if source not in (CELL, LOST):
-                if dim.block is not None:
-                    block(source, dim.block)
-                elif dim.reads is None:
-                    block(source, Obstruction(Cause.GLOBAL, "reads the whole axis"))
-                elif target != source:
-                    block(source, Obstruction(Cause.AXES_MIXED, "lays the axis across another one"))
-                elif law.by_size and not self.sizes_verified:
-                    block(source, law.by_size)
-                elif source in differing:
-                    block(source, _at_this_size(differing[source]))
-                else:
-                    steps[source] = Step(dim.reads, dim.border, dim.least)
-            elif dim.source is not None and source == CELL and target not in (CELL, LOST):
-                known = any(o.axis == target for r in operand.cells.union(join_reaches) for o in r.via)
-                if operand.layout.sizes[dim.source] > 1 and not known:
-                    self.misplaced[target] = ELSEWHERE
-        for axis in list(steps):
-            self._rate(node, link, axis, steps, rates, block)
-        return Path(operand_name, steps, blocked, paired(link, operand.layout, layout), link.exact)
-
-    def _rate(
-        self,
-        node: Node,
-        link: Link,
-        axis: str,
-        steps: dict[str, Step],
-        rates: dict[str, Rate],
-        block: Callable[[str, Obstruction], None],
-    ) -> None:
-        operand = self.values[node.operands[link.operand]]
-        component, samples = operand.rates[axis]
-        rate = (component, samples / steps[axis].reads.scale)
-        if axis not in rates:
-            rates[axis] = rate
-        elif not self.rates.tie(rates[axis], rate):
-            mine, other = self.rates.root(rate)[1], self.rates.root(rates[axis])[1]
-            block(
-                axis,
-                Obstruction(Cause.SCALE_MISMATCH, f"branches meet at scales {1 / other} and {1 / mine}"),
-            )
-            del steps[axis]
-            return
-        self.rates.whole(rate, steps[axis].reads.period)
-
     # ---- reaches ------------------------------------------------------------------------------------------
-
-    def _own_obstacles(
-        self, node: Node, law: Law, labels: tuple[str, ...], rates: Mapping[str, Rate]
-    ) -> dict[str, Obstacle]:
-        """What stands in the way of every input: absolute positions, randomness."""
-        here = {axis: self._obstacle(node, axis, why) for axis, why in self.misplaced.items()}
-        self.misplaced = {}
-        drawn = any(value.random for value in constants_in(node.args.values()))
-        drawn = drawn or any(why.cause is Cause.RANDOM for _, why in law.blocks)
-        drawn = drawn or any(operand in self.drawn for operand in node.operands)
-        if drawn and not rates:  # drawn without an axis to stand on: it counts where it meets one
-            self.drawn.add(node.name)
-        elif drawn:
-            why = Obstruction(Cause.RANDOM, "uses values that are drawn at random or change with every call")
-            here = {axis: self._obstacle(node, axis, why) for axis in self._axes(node, rates)}
-        for d, why in law.blocks:
-            if labels[d] not in (CELL, LOST) and labels[d] not in here:
-                here[labels[d]] = self._obstacle(node, labels[d], why)
-        return here
-
-    def _axes(self, node: Node, rates: Mapping[str, Rate]) -> set[str]:
-        return set(rates).union(*(self.values[o].rates for o in node.operands))
-
-    def _behind(self, reaches: InputReads, here: Mapping[str, Obstacle]) -> InputReads:
-        return tuple(
-            replace(r, via=r.via | {here[axis]}) if r and axis in here else r
-            for (_, axis), r in zip(self.slots, reaches, strict=True)
-        )
-
-
-def _at_this_size(text: str) -> Obstruction:
-    return Obstruction(Cause.SIZE_DEPENDENT, f"holds at this size only: {text}")

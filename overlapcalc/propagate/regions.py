@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from ..algebra.index_map import Span, Spans
+from ..algebra.spans import Span, Spans
 from .values import Propagation, Step
 
 Extents = dict[str, Span]

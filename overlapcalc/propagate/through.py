@@ -7,8 +7,9 @@ from math import prod
 
 from ..algebra.cell_map import CellMap, DimMap
 from ..algebra.cells import Field
-from ..algebra.index_map import IndexMap, Spans
+from ..algebra.index_map import IndexMap
 from ..algebra.reshape import CELL, Factoring
+from ..algebra.spans import Spans
 from ..errors import RuleError
 from ..ops.law import Border, DimRead, Link
 from .values import NOTHING, InputAxis, InputReads, Path, Reads, join_reaches

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten
 
-from ..algebra.index_map import Span
+from ..algebra.spans import Span
 from ..analysis.named import Named
 from ..analysis.source import Source
 from ..engine import Machine, NoSlabError, WrongTileError

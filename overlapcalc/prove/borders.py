@@ -15,7 +15,7 @@ from ..analysis.source import Source
 from ..engine.block import within
 from ..engine.machine import Machine
 from ..engine.schedules.regions import run_regions, whole
-from ..engine.slab import Region, SlabTensor
+from ..engine.slab.frame import Region, SlabTensor
 from ..errors import OverlapcalcError
 from ..planning.plan import Plan
 from ..planning.strips import BlockSpan

@@ -12,7 +12,7 @@ from itertools import product
 import torch
 from torch import Tensor, nn
 
-from ..algebra.index_map import Span, Spans
+from ..algebra.spans import Span, Spans
 from ..analysis.analysis import Analysis
 from ..analysis.source import output_of
 from ..engine.block import within

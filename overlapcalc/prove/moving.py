@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .questions import CHOICE, LEVELS, LOGIC, OPAQUE, PLACES, STEPS, Question, Values
+from .questions import CHOICE, FIRST, LEVELS, LOGIC, OPAQUE, PLACES, STEPS, Question, Values
 
 MOST = 1 << 16
 """So many samples of an operand are looked at to find where to move it."""
@@ -21,11 +21,13 @@ SHARE = 16
 
 @dataclass(frozen=True)
 class Change:
-    """x -> scale * x + offset; how: "move" the operand, or what is asked instead where no move would do."""
+    """x -> scale * x + offset; how: "move" the operand, or what is asked instead where no move would do. each: what is
+    taken off at each index of a dimension."""
 
     how: str
     scale: float = 1.0
     offset: float = 0.0
+    each: tuple[float, ...] = ()
 
     def moved(self, x: Tensor) -> Tensor:
         if x.is_floating_point():
@@ -94,6 +96,8 @@ def changed(change: Change | None, call: AskedCall) -> tuple[Any, Callable[[], T
         return found, lambda: found.to(torch.int64)
     if change.how == "wrap":
         new: Tensor = (x * int(change.scale) + int(change.offset)).remainder(asks.size)
+    elif change.how == "level":
+        new = _levelled(x, asks.dim, change.each)
     elif change.how == "turn":
         new = x ^ (values[_reference(call)] > change.offset)
     else:
@@ -124,6 +128,13 @@ def _reference(call: AskedCall) -> str:
     return next((name for name in names if call.values[name].is_floating_point()), "")
 
 
+def _levelled(x: Tensor, dim: int, each: tuple[float, ...]) -> Tensor:
+    if x.shape[dim] != len(each):
+        return x  # an axis of the image
+    off = torch.tensor(each, dtype=x.dtype, device=x.device)
+    return x - off.reshape([-1 if d == dim % x.dim() else 1 for d in range(x.dim())])
+
+
 # ---- where to move ----------------------------------------------------------------------------------------------
 
 
@@ -135,6 +146,10 @@ def settled(call: AskedCall, draw: random.Random) -> Change | None:
         reference = _reference(call)
         samples = _sorted(call.values[reference]) if reference else None
         return None if samples is None else Change("turn", offset=_between(samples, draw.uniform(0.4, 0.6)))
+    if asks.kind == FIRST:
+        rows = x.detach().movedim(asks.dim, 0).flatten(1).to(torch.float64)
+        means = rows.nan_to_num().mean(1)
+        return Change("level", each=tuple(means.tolist())) if rows.shape[0] <= MOST else None
     if asks.kind == LOGIC:
         other = call.values["other" if asks.operand == "self" else "self"]
         for how, combine in COMBINED.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..algebra.index_map import Spans
+from ..algebra.spans import Spans
 from ..analysis.analysis import Analysis
 from ..analysis.tile_check import Cut, shapes_after
 from ..errors import TraceError

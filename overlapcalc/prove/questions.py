@@ -16,6 +16,7 @@ Values = Mapping[str, Any]
 """The arguments of a call by name."""
 
 LEVELS, STEPS, PLACES, CHOICE, LOGIC, OPAQUE = "levels", "steps", "places", "choice", "logic", "opaque"
+FIRST = "first"
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,8 @@ class Question:
 
     LEVELS: which of `levels` lie below it, numbers or constant tensors; against: the operand of data that it is
     compared with instead. STEPS: which multiple of `unit` it is rounded to, or (`wraps`) taken off. PLACES: which of
-    `size` rows is looked up. CHOICE: which of two operands is taken. LOGIC: a combination of yes and no.
+    `size` rows is looked up. CHOICE: which of two operands is taken. LOGIC: a combination of yes and no. FIRST: which
+    index along dimension `dim` is the largest there (the smallest, by `least`).
     OPAQUE: an operator of somebody's own, which may ask anything.
     ways: the answers 0, 1... in words; none where the result itself is the answer, one of `size` where that is known.
     needed: the answers that a proof should meet, all when empty.
@@ -40,6 +42,8 @@ class Question:
     size: int = 0
     item: int | None = None
     needed: tuple[int, ...] = ()
+    dim: int = 0
+    least: bool = False
 
     def of(self, values: Values) -> Tensor:
         """The operand asked about."""
@@ -62,6 +66,8 @@ class Question:
             return x.to(torch.int64)
         if self.kind == PLACES:
             return x.remainder(self.size)
+        if self.kind == FIRST:
+            return x.argmin(self.dim) if self.least else x.argmax(self.dim)
         if self.wraps:
             return (x.to(torch.float64) / self.unit).floor()
         if self.kind == LEVELS and len(self.ways) > 2:
@@ -74,6 +80,8 @@ class Question:
 
     def asked_for(self) -> int:
         """How many different answers a proof should meet."""
+        if self.kind == FIRST:
+            return 2
         return len(self.needed) or len(self.ways) or min(self.size or 3, 8)
 
 
@@ -133,11 +141,24 @@ def _larger(op: str, values: Values, data: Set[str]) -> Question | None:
     if op == "heaviside":
         return Question(LEVELS, "self", ("at most 0", "above 0"), (0.0,))
     if values.get(other) is None:
-        return None  # the largest along a dimension
+        return _first(op, values, data) if values.get("dim") is not None else None
     ways = ("the smaller", "the larger")
     if other in data:
         return Question(LEVELS, mine, ways, against=other)
     return Question(LEVELS, mine, ways, (values[other],))
+
+
+@_asks("amax", "amin", "argmax", "argmin", "aminmax", "topk", "sort", "argsort", "msort", "kthvalue", "median",
+       "nanmedian", "mode", "softmax", "_softmax", "log_softmax", "_log_softmax", "logsumexp", "cummax", "cummin",
+       "logcumsumexp")  # fmt: skip
+def _first(op: str, values: Values, data: Set[str]) -> Question | None:
+    """Which of several counts most: of what is behind the others nothing may reach the result."""
+    x, dim = values["self"], values.get("dim", 0 if op == "msort" else None)
+    if isinstance(dim, (list, tuple)):
+        dim = dim[0] if len(dim) == 1 else None
+    if dim is None or not _floating(x) or not x.dim() or x.shape[dim] < 2 or x.numel() == x.shape[dim]:
+        return None
+    return Question(FIRST, "self", dim=dim, least=op in ("amin", "argmin", "min", "cummin"))
 
 
 @_asks("relu", "sign", "sgn", "threshold")

@@ -61,7 +61,7 @@ def verify(
     The proofs (see docs/mathematics.md): "dependency" and "minimality" of what the analysis says that blocks read;
     "borders", "exact twin" and "values" of the schedule. The model is copied; yours is never touched.
 
-    Raises what `plan` raises, and InputError where the device is not there.
+    Raises what `plan` raises, and InputError where the device is not there or a single block takes the whole image.
     """
     where = device_of(device)
     if plan is not None and tile is not None:
@@ -84,6 +84,12 @@ def verify(
             plan = with_tiles(analysis, plan, tile)
     elif plan.inputs != analysis.inputs:
         raise InputError(f"the plan is for inputs {dict(plan.inputs)}, not {dict(analysis.inputs)}")
+    if plan.count == 1:
+        image = ", ".join("x".join(map(str, shape)) for shape in plan.inputs.values())
+        raise InputError(
+            f"one block takes the whole image ({image}), so there is nothing to prove; give smaller blocks "
+            "or a larger image"
+        )
     source = replace(analysis._source, runnable=lru_cache(maxsize=None)(analysis._source.runnable))
     own = floating_type(dtype)
     named = _tensors(given, plan, [own or kind for kind in source.runnable(tuple(plan.inputs.values())).types], where)
@@ -140,7 +146,7 @@ def device_of(device: torch.device | str) -> torch.device:
     if found.type not in ("cpu", "cuda"):
         raise InputError(f"device {device}: nets are proved on cpu and cuda")
     if found.type == "cuda" and not torch.cuda.is_available():
-        raise InputError("device cuda: torch finds no CUDA device here, so nothing can be proved on one")
+        raise InputError("device cuda: torch finds no CUDA device here")
     return found
 
 

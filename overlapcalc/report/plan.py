@@ -9,7 +9,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ..algebra.index_map import Span
+from ..algebra.spans import Span
 from ..planning.byte_size import bytes_text
 from ..planning.plan import Plan
 from ..planning.strips import BlockSpan, Strip

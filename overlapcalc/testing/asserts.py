@@ -9,14 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..algebra.index_map import Span
 from ..analysis.analysis import Analysis
 from ..analysis.analyze import Inputs, analyze
-from ..analysis.axis import AxisAnalysis
 from ..engine import Machine
 from ..errors import InputError
 from ..guard.claims import Setting, Subject
-from ..ops.registry import find
 from ..planning.crop import make_plan
 from ..planning.options import Blocks
 from ..planning.plan import Plan
@@ -24,18 +21,14 @@ from ..prove.against_whole import FAILURES, TOLERANCE, by_blocks, exact_twin, sa
 from ..prove.fillings import same_bits
 from ..prove.kernel_settings import exact_kernels
 from ..prove.result import REFUTED
-from ..report.explain import tile_text
 from .claimed import Limit, ScaleLimit, SidedLimit, SizeVerified, broken, claims_of
-from .oracle import BruteForce, Dependency
+from .messages import behind, called, differing, disagreement, parts_of
+from .oracle import BruteForce
 from .weights import positive
 
-PARTS = 3
-"""Into so many blocks an axis is cut when no block is given: one at each border and one inside."""
 SHORT = 4
 """With fewer rows than this, some of the paths that a column is read by may have no row to go through. Axes are
 followed one by one, so `reads` with a size may then say more than is read, and is compared as a bound."""
-MOST_OUTPUTS = 64
-"""So many outputs of an axis are asked for one by one, evenly spread where there are more."""
 
 
 def assert_blocking_free(
@@ -87,7 +80,7 @@ def assert_blocking_free(
             raise InputError(f"{argument}={value!r} is for max_macs_ratio and max_memory, of which none is claimed")
     analysis = analyze(model, shape, axes=axes, layout=layout)
     subject = Subject(model, analysis, layout, Setting(block=block, schedule=schedule))
-    text = broken(claims, subject, f"{_called(model, analysis)}: what was claimed does not hold.")
+    text = broken(claims, subject, f"{called(model, analysis)}: what was claimed does not hold.")
     if text:
         raise AssertionError(text)
     return analysis
@@ -121,11 +114,11 @@ def assert_same_by_blocks(
     if not dtype.is_floating_point:
         raise InputError(f"dtype={dtype}: expected a floating type such as torch.float64")
     analysis = analyze(model, given, axes=axes, layout=layout)
-    where = _called(model, analysis)
+    where = called(model, analysis)
     text = broken(claims_of(), Subject(model, analysis, layout, Setting()), f"{where} cannot be run by blocks.")
     if text:
         raise AssertionError(text)
-    sizes = _parts(analysis) if block is None else block
+    sizes = parts_of(analysis) if block is None else block
     plan = make_plan(analysis, block=sizes, schedule=schedule, stream_axis=stream_axis)
     if plan.count < least_blocks:
         raise InputError(
@@ -145,7 +138,7 @@ def assert_same_by_blocks(
         except FAILURES as error:
             wrong = [said(error)]
         else:
-            wrong = [text for name, y in full.items() for text in _differing(plan, name, y, tiled[name], tolerance)]
+            wrong = [text for name, y in full.items() for text in differing(plan, name, y, tiled[name], tolerance)]
         if twin and not wrong:
             wide, where_at = copy.deepcopy(model).eval().to(dtype=torch.float64), next(iter(images.values())).device
             proof = exact_twin(wide, analysis._source, plan, images, where_at)
@@ -153,7 +146,7 @@ def assert_same_by_blocks(
     if wrong:
         cut = " x ".join(f"{strip.block} along {axis}" for axis, strip in plan.strips.items())
         title = f"{where} by {plan.count} blocks ({cut}, schedule {schedule}) is not what it is on the whole image:"
-        raise AssertionError("\n".join([title, *(f"    {text}" for text in wrong), *_behind(analysis)]))
+        raise AssertionError("\n".join([title, *(f"    {text}" for text in wrong), *behind(analysis)]))
     return plan
 
 
@@ -193,10 +186,10 @@ def assert_reads(
             )  # fmt: skip
             rows = zip(analysis.outputs[pair.output], labels, strict=True)
             short = any(n < SHORT for n, label in rows if label and label != axis)
-            wrong = _disagreement(w, truth, short)
+            wrong = disagreement(w, truth, short)
             if wrong:
-                where = f"{_called(model, analysis)}, {pair.output} against {pair.input}, {axis}"
-                raise AssertionError("\n".join([f"{where}: {wrong}", *_behind(analysis)]))
+                where = f"{called(model, analysis)}, {pair.output} against {pair.input}, {axis}"
+                raise AssertionError("\n".join([f"{where}: {wrong}", *behind(analysis)]))
     return analysis
 
 
@@ -212,106 +205,3 @@ def _images(x: Tensor | Sequence[Tensor]) -> list[Tensor]:
         if not bool(image.isfinite().all()):
             raise InputError("x holds NaN or infinity, which hide what differs; give finite values")
     return given
-
-
-def _called(model: object, analysis: Analysis) -> str:
-    shapes = ", ".join("x".join(map(str, shape)) for shape in analysis.inputs.values())
-    return f"{type(model).__name__} at {shapes}"
-
-
-def _parts(analysis: Analysis) -> dict[str, int]:
-    """A third of the finer of inputs and outputs, per axis."""
-    found = {}
-    for axis in analysis.axes:
-        nodes = [*analysis.inputs, *(node for _, node in analysis._net.graph.outputs)]
-        sizes = [analysis._net.size(node, axis) for node in nodes]
-        found[axis] = -(-max(n for n in sizes if n is not None) // PARTS)
-    return found
-
-
-def _differing(plan: Plan, name: str, y: Tensor, z: Tensor, tolerance: float) -> list[str]:
-    """How an output by blocks differs from the whole, if it does: how much, where first, in which block."""
-    y, z = (t if t.is_floating_point() or t.is_complex() else t.to(torch.float64) for t in (y, z))
-    apart = (y - z).abs()
-    largest = y[y.isfinite()].abs().max() if bool(y.isfinite().any()) else torch.tensor(0.0)
-    wrong = ~same_bits(y, z) & ~(apart <= tolerance * largest)
-    if not bool(wrong.any()):
-        return []
-    error = float((apart[wrong].nan_to_num(torch.inf).max() / largest).nan_to_num(torch.inf))
-    index = wrong.nonzero()[0].tolist()
-    at = {axis: i for i, axis in zip(index, plan.labels[name], strict=True) if axis}
-    here = ", ".join(f"{axis} {i}" for axis, i in at.items())
-    text = (
-        f"{int(wrong.sum())} of {y.numel()} samples of {name} differ by more than {tolerance:g} of the largest value, "
-        f"by {error:.2g} at most, the first at {here}"
-    )
-    block, tiles = [], []
-    for axis, strip in plan.strips.items():
-        slot = next((s for s in strip.slots if name in s.outputs and at[axis] in s.outputs[name]), None)
-        if slot is not None:
-            block.append(f"{axis} {slot.outputs[name]}")
-            tiles += [f"{axis} {span} of {inp}" for inp, span in slot.tiles.items()]
-    return [text, f"there is the block {', '.join(block)}, on the tile {', '.join(tiles)}"]
-
-
-def _disagreement(w: AxisAnalysis, truth: BruteForce, short: bool) -> str:
-    """The first span of outputs that reads something else than the analysis says, or nothing."""
-    n = truth.out_size
-    ones = range(n) if n <= MOST_OUTPUTS else [k * (n - 1) // (MOST_OUTPUTS - 1) for k in range(MOST_OUTPUTS)]
-    spans = [*((o, o + 1) for o in ones), (0, n), (0, -(-n // 2)), (n // 2, n)]
-    for start, stop in spans:
-        read = w.reads(start, stop, size=truth.size)
-        text = _against(read, truth.of(start, stop), w.exact and not short)
-        if text:
-            return f"at size {truth.size}, outputs [{start}, {stop}) {text}"
-    if w.tile is None or w.out_step is None:
-        return ""
-    for u in range(n // w.out_step):
-        if u * w.step < w.tile.before or (u + 1) * w.step + w.tile.after > truth.size:
-            continue  # not an interior block: a border of the image may spoil the tile
-        first, last = u * w.out_step, (u + 1) * w.out_step
-        if w.context is not None:
-            block = Span(u * w.step - w.context.before, (u + 1) * w.step + w.context.after)
-            text = _against(block, truth.of(first, last), w.exact and not short)
-            if text:
-                return f"inside, by their context {tuple(w.context)}, outputs [{first}, {last}) {text}"
-        for start, stop in [(first, last), *((o, o + 1) for o in range(first, last))]:
-            text = _against(w.reads(start, stop), truth.of(start, stop), w.exact and not short)
-            if text:
-                return f"inside, outputs [{start}, {stop}) {text}"
-    return ""
-
-
-def _against(read: Span | None, found: Dependency, exact: bool) -> str:
-    """What is wrong: too little is always, too much only where the analysis says that it is exact."""
-    said = f"are said to read {read or 'nothing'}"
-    missing = [i for i in found.certain if read is None or i not in read]
-    if missing:
-        return f"{said}, but change with sample {missing[0]}"
-    extra = read is not None and (found.widest is None or read.start < found.widest[0] or read.stop > found.widest[1])
-    if exact and extra:
-        real = "nothing" if found.widest is None else f"[{found.widest[0]}, {found.widest[1]})"
-        return f"{said}, but nothing beyond {real} reaches them"
-    return ""
-
-
-def _behind(analysis: Analysis) -> list[str]:
-    """What stands behind the answer, and what to do about it: rules of one's own are the first suspects."""
-    lines = []
-    for pair in analysis.pairs:
-        for axis in pair.axes:
-            e = pair.explain(axis)
-            lines += [f"    {axis}: {tile_text(r, e.step or 1)}" for r in e.tile_reasons]
-    own = []
-    for node in analysis._net.traced:
-        rule = find(node.op)
-        if rule is not None and not rule.law.__module__.startswith("overlapcalc."):
-            own.append(f"{node.op} in {node.layer or 'the net'} ({rule.law.__module__}.{rule.law.__name__})")
-    if own:
-        lines.append(f"Rules of yours on the way: {', '.join(dict.fromkeys(own))}. Check these first.")
-    else:
-        lines.append(
-            "What would help: overlapcalc.testing.assert_reads on parts of the net finds the layer. A net that does "
-            "something else when it is traced must be changed; otherwise this is a defect of overlapcalc."
-        )
-    return lines

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from ..errors import InputError
+from .layer_recipes import obstacle
 from .nets import Net
-from .recipes import FAMILIES, Kinds, obstacle, sequence, up_to, with_all, yours
+from .recipes import FAMILIES, Kinds, sequence, up_to, with_all, yours
 
 LEAST = {1: 32, 2: 16, 3: 8}
 """Per number of axes, the samples a side on which every drawn net runs."""

@@ -1,20 +1,22 @@
 """What is structural about a constant: masks, and how it varies along each dimension.
 
-Masks are structure, weights are not. Constants are evaluated with every parameter replaced by arbitrary non-zero
-numbers and real buffers, so that trained or initial zeros never count and trained values never show.
+Masks are structure, weights are not. Constants are evaluated with every parameter replaced by arbitrary numbers (see
+generic.py) and real buffers, so that trained or initial zeros never count and trained values never show.
 """
 
 from __future__ import annotations
 
-import zlib
+import operator
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch.fx import Node as FxNode
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 
 from ..ops.graph import Constant
+from .generic import FILLINGS, MOSTS, dependent, is_smooth, made_up, parameter
 from .values import ROWS_LIMIT, alive_in, digest_of, rows_of, variation_along
 
 INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
@@ -35,6 +37,8 @@ class Folder:
         self._tensors = tensors  # by placeholder name: buffers and lifted constants
         self._parameters, self._names, self._state = parameters, names, state
         self._known: dict[tuple[FxNode, int], Any] = {}
+        self._dependent: dict[FxNode, torch.Tensor] = {}
+        self._most = MOSTS[0]
         self._origin: dict[FxNode, frozenset[str]] = {}
 
     def origin(self, node: FxNode) -> frozenset[str]:
@@ -51,7 +55,18 @@ class Folder:
         return self._origin[node]
 
     def value(self, node: FxNode, filling: int = 0) -> Any:
-        """The value with parameters replaced by the given filling (see `_arbitrary`)."""
+        """The value with parameters replaced by the given filling (see generic.py)."""
+        while True:
+            try:
+                return self._value(node, filling)
+            except Exception:
+                rest = [most for most in MOSTS if most < self._most]
+                if not rest or "parameter" not in self.origin(node):
+                    raise
+                self._most = rest[0]  # made-up whole numbers may be indices
+                self._known = {key: v for key, v in self._known.items() if "parameter" not in self.origin(key[0])}
+
+    def _value(self, node: FxNode, filling: int) -> Any:
         if "parameter" not in self.origin(node):
             filling = 0
         if (node, filling) not in self._known:
@@ -61,7 +76,9 @@ class Folder:
     def _evaluate(self, node: FxNode, filling: int) -> Any:
         if node.op == "placeholder":
             if node.name in self._parameters:
-                return _arbitrary(node.meta.get("val"), self._names.get(node.name, node.name), filling)
+                fake: Any = node.meta.get("val")
+                shape = tuple(int(n) for n in fake.shape)
+                return parameter(shape, fake.dtype, self._names.get(node.name, node.name), filling, self._most)
             return self._tensors[node.name]
         if node.op == "get_attr":
             return self._tensors[str(node.target)]
@@ -70,14 +87,45 @@ class Folder:
         def fetch(n: FxNode) -> Any:
             if n not in seen:  # only the shape and type are looked at
                 return torch.zeros((), dtype=n.meta["val"].dtype).expand(n.meta["val"].shape)
-            return self.value(n, filling)
+            return self._value(n, filling)
 
         args = torch.fx.map_arg(node.args, fetch)
         kwargs = dict(torch.fx.map_arg(node.kwargs, fetch))
         if "device" in kwargs:
             kwargs["device"] = torch.device("cpu")
         target: Callable[..., Any] = node.target  # type: ignore[assignment]
-        return target(*args, **kwargs)
+        result = target(*args, **kwargs)
+        if "parameter" not in self.origin(node) or target is operator.getitem:
+            return result
+        return self._whatever(node, tree_leaves((args, kwargs)), result, filling)
+
+    def _whatever(self, node: FxNode, given: list[Any], result: Any, filling: int) -> Any:
+        """The result, with made-up values in all places where it may be another one for other parameters, and these
+        fillings would not show it (see generic.py)."""
+        places = {n: self._depends(n) for n in looked_at(node) if "parameter" in self.origin(n)}
+        touched = [self._value(n, filling) for n, where in places.items() if bool(where.any())]
+        if not touched or is_smooth(node.target, touched, result):
+            return result
+        if isinstance(result, torch.Tensor) and torch.Tag.pointwise in getattr(node.target, "tags", ()):
+            where = torch.zeros((), dtype=torch.bool)
+            for one in places.values():
+                where = where | one
+            return torch.where(where, made_up(node.target, given, result, filling, self._most), result)
+        leaves, structure = tree_flatten(result)
+        made = [
+            made_up(node.target, given, leaf, filling, self._most, item) if isinstance(leaf, torch.Tensor) else leaf
+            for item, leaf in enumerate(leaves)
+        ]
+        return tree_unflatten(made, structure)
+
+    def _depends(self, node: FxNode) -> torch.Tensor:
+        """Where the value of a node depends on parameters."""
+        if node not in self._dependent:
+            values = [self._value(node, filling) for filling in range(3)]
+            plain = [v if isinstance(v, torch.Tensor) else torch.tensor(True) for v in values]
+            unlike = not all(isinstance(v, torch.Tensor) for v in values)
+            self._dependent[node] = plain[0] if unlike else dependent(plain)
+        return self._dependent[node]
 
     def constant(self, node: FxNode, role: str) -> Constant:
         """The constant that `node` gives. role: "weight" of a convolution, "plain" where only the shape counts,
@@ -165,21 +213,3 @@ SHAPE_ONLY = frozenset(
     }
     | {"rand_like", "randn_like", "randint_like"}
 )
-
-
-FILLINGS = 6
-"""How many sets of made-up weights may show a tap to be real."""
-
-
-def _arbitrary(fake: Any, name: str, filling: int) -> torch.Tensor:
-    """Non-zero, all different, reproducible, other values for every name: positive, negative, then of both signs."""
-    shape, dtype = tuple(int(n) for n in fake.shape), fake.dtype
-    if not (dtype.is_floating_point or dtype.is_complex):
-        return torch.ones(shape, dtype=dtype)
-    generator = torch.Generator().manual_seed(zlib.crc32(f"{filling}{name}".encode()))
-    values = torch.rand(shape, generator=generator, dtype=torch.float64).add_(0.5)
-    if filling == 1:
-        values.neg_()
-    elif filling > 1:
-        values.mul_(torch.rand(shape, generator=generator, dtype=torch.float64).sub_(0.5).sign_()).mul_(filling - 1)
-    return values.to(dtype)

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
 import operator
-import warnings
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import _disable_current_modes
 
 from ..errors import TraceError
 from ..ops import find
@@ -22,6 +17,7 @@ from .functionalize import made_functional, made_open, without_dropout
 from .memory import SharedMemoryError
 from .naming import operator_name
 from .places import reason
+from .quiet import quiet
 from .stand_in import shared_tensors, stand_in, unmask
 
 ExportedProgram = Any
@@ -157,25 +153,3 @@ class _DataAsAlias(TorchFunctionMode):
             args[0].detach().copy_(args[1])
             return None
         return func(*args, **(kwargs or {}))
-
-
-LOGGERS = ("torch", "torch.export", "torch._dynamo", "torch.fx", "torch._export", "torch.__trace")
-"""The last one logs every tensor that is traced, at a level of its own, and pytest would show it of a failing test."""
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Export logs tracebacks and warns about everything; what matters comes back as one TraceError."""
-    loggers = [logging.getLogger(name) for name in LOGGERS]
-    levels = [log.level for log in loggers]
-    sink = io.StringIO()
-    try:
-        for log in loggers:
-            log.setLevel(logging.CRITICAL + 1)
-        with warnings.catch_warnings(), contextlib.redirect_stdout(sink), contextlib.redirect_stderr(sink):
-            warnings.simplefilter("ignore")
-            with _disable_current_modes():  # a caller that counts operations is not to count these
-                yield
-    finally:
-        for log, level in zip(loggers, levels, strict=True):
-            log.setLevel(level)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import operator
-import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from math import prod
@@ -21,6 +19,17 @@ from ..errors import TraceError
 from ..ops.graph import Data, Graph, Node
 from .constants import Folder, looked_at
 from .export import export
+from .fx import (
+    MATRIX_PRODUCTS,
+    PLAIN,
+    WEIGHTED,
+    arguments_by_name,
+    live_parameters,
+    on_cpu,
+    shape_of,
+    state_of,
+    were_parameters,
+)
 from .naming import operator_name
 from .places import at, layer_of, located, source_of
 from .runnable import Fixed, Invocation, Runnable
@@ -29,12 +38,6 @@ from .unpool import paired
 Shapes = tuple[tuple[int, ...], ...]
 
 MOST_REAL = 1 << 28
-WEIGHTED = re.compile(r"^aten::_?(conv|convolution)")
-MATRIX_PRODUCTS = frozenset(
-    f"aten::{name}" for name in ("linear", "matmul", "bmm", "mm", "addmm", "baddbmm", "mv", "einsum")
-)
-PLAIN = frozenset({"weight", "bias", "running_mean", "running_var", "running_inv_std"})
-"""Arguments whose values never decide what is read (the weights of norms and linear layers)."""
 
 
 def trace(
@@ -66,7 +69,7 @@ def _lowering(model: nn.Module, shapes: Shapes, dtypes: Sequence[torch.dtype], w
     inputs = _examples(shapes, dtypes)
     program, copy = export(model, inputs)
     leaves = {name: type(m).__name__ for name, m in copy.named_modules() if not list(m.children())}
-    kept = {name for name, _ in copy.named_parameters()} | set(_was_parameter(copy))
+    kept = {name for name, _ in copy.named_parameters()} | set(were_parameters(copy))
     return Lowering(program, program.graph, leaves, kept, weights)
 
 
@@ -76,7 +79,11 @@ def _examples(shapes: Shapes, dtypes: Sequence[torch.dtype]) -> tuple[torch.Tens
     if sum(prod(shape) for shape in shapes) > MOST_REAL:
         mode = FakeTensorMode(allow_non_fake_inputs=True, shape_env=ShapeEnv())
     with mode:
-        return tuple(torch.empty(s, dtype=d) for s, d in zip(shapes, dtypes, strict=True))
+        try:
+            return tuple(torch.empty(s, dtype=d) for s, d in zip(shapes, dtypes, strict=True))
+        except RuntimeError as error:
+            text = ", ".join("x".join(map(str, shape)) for shape in shapes)
+            raise TraceError(f"inputs of {text} are more than torch can hold: {error}") from error
 
 
 KEPT_OUTSIDE = (
@@ -115,9 +122,9 @@ class Lowering:
             if target in weights:
                 parameters.add(name)
             else:
-                tensors[name] = _state(program, target)
+                tensors[name] = state_of(program, target)
         lifted = signature.inputs_to_lifted_tensor_constants
-        known = originals | _live_parameters() if lifted else originals
+        known = originals | live_parameters() if lifted else originals
         for name, target in lifted.items():
             value = program.constants[target]
             if isinstance(value, FakeTensor):
@@ -126,7 +133,7 @@ class Lowering:
                 parameters.add(name)
                 names[name] = name
             else:
-                tensors[name] = _on_cpu(value)
+                tensors[name] = on_cpu(value)
         changed = set(signature.buffers_to_mutate.values())
         state = {name for name, target in signature.inputs_to_buffers.items() if target in changed} - parameters
         self.folder = Folder(tensors, parameters, names, state)
@@ -159,7 +166,7 @@ class Lowering:
     def _input(self, fx: FxNode, nodes: list[Node], layouts: Iterator[str]) -> None:
         if fx.name in self.user_inputs and isinstance(fx.meta.get("val"), torch.Tensor):
             self.data.add(fx)
-            nodes.append(Node(fx.name, "input", {}, _shape(fx), layer=fx.name, layout=next(layouts, "")))
+            nodes.append(Node(fx.name, "input", {}, shape_of(fx), layer=fx.name, layout=next(layouts, "")))
 
     def _outputs(self, fx: FxNode) -> tuple[list[tuple[str, str]], tuple[str | None, ...]]:
         """The user's outputs that depend on the input, named by their place; and all that the net returns."""
@@ -219,7 +226,7 @@ class Lowering:
                 return None if v in self.data else Fixed(v)
             return [value(one) for one in v] if isinstance(v, (list, tuple)) else v
 
-        return Invocation(call.target, {name: value(v) for name, v in _by_name(call)}, result, dtype)
+        return Invocation(call.target, {name: value(v) for name, v in arguments_by_name(call)}, result, dtype)
 
     def _node(self, call: FxNode, fx: FxNode, result: int) -> Node:
         layer, name = layer_of(call), operator_name(call.target)
@@ -229,7 +236,7 @@ class Lowering:
             fx.name,
             name,
             self._arguments(call, name),
-            _shape(fx),
+            shape_of(fx),
             result,
             layer,
             self.modules.get(layer, "") if layer else "",
@@ -246,7 +253,7 @@ class Lowering:
             return {str(i): Data(n.name) for i, n in enumerate(known)}
         weighted = bool(WEIGHTED.match(name))
         out: dict[str, Any] = {}
-        for argument, value in _by_name(call):
+        for argument, value in arguments_by_name(call):
             role = "plain" if argument in PLAIN else "operand"
             if name in MATRIX_PRODUCTS:
                 role = "matrix"
@@ -270,50 +277,3 @@ class Lowering:
         if isinstance(value, (torch.SymInt, torch.SymFloat, torch.SymBool)):
             raise TraceError(f"{value} is a size that is known only at run time")
         return value
-
-
-def _live_parameters() -> frozenset[int]:
-    """Addresses of all parameters there are: a lifted constant may be one that a closure or a list holds."""
-    return frozenset(p.data_ptr() for p in gc.get_objects() if type(p) is nn.Parameter and p.numel())
-
-
-def _was_parameter(model: nn.Module) -> list[str]:
-    """Names of buffers that stand for parameters (see stand_in.unmask)."""
-    return [
-        f"{prefix}.{name}" if prefix else name
-        for prefix, module in model.named_modules()
-        for name in getattr(module, "_overlapcalc_weights", ())
-    ]
-
-
-def _by_name(call: FxNode) -> Iterator[tuple[str, Any]]:
-    """Every argument of the operator's schema, defaults filled in."""
-    for i, argument in enumerate(call.target._schema.arguments):  # type: ignore[union-attr]
-        if i < len(call.args):
-            yield argument.name, call.args[i]
-        elif argument.name in call.kwargs:
-            yield argument.name, call.kwargs[argument.name]
-        else:
-            yield argument.name, argument.default_value if argument.has_default_value() else None
-
-
-def _state(program: Any, target: str) -> torch.Tensor:
-    found: torch.Tensor | None = program.state_dict.get(target)
-    if found is None:
-        found = program.constants[target]
-    assert isinstance(found, torch.Tensor)
-    here: torch.Tensor = _on_cpu(found)
-    return here
-
-
-def _on_cpu(value: Any) -> Any:
-    """A program keeps its tensors where it was made."""
-    elsewhere = isinstance(value, torch.Tensor) and value.device.type not in ("cpu", "meta")
-    return value.detach().cpu() if elsewhere else value
-
-
-def _shape(fx: FxNode) -> tuple[int, ...]:
-    shape = fx.meta["val"].shape
-    if not all(isinstance(n, int) for n in shape):
-        raise TraceError(f"the shape {tuple(shape)} of {fx.name} depends on the data{at(fx)}")
-    return tuple(int(n) for n in shape)

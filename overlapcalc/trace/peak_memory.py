@@ -14,10 +14,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
 from ..errors import TraceError
-from .export import quiet
 from .kernel_memory import bytes_in, code, while_running
 from .lowering import Shapes
 from .places import reason
+from .quiet import quiet
 from .run_memory import RunMemory
 
 
@@ -95,7 +95,7 @@ def run_memory(model: nn.Module, shapes: Shapes, dtypes: Sequence[torch.dtype], 
             outputs = {t.untyped_storage()._cdata: bytes_in(t) for t in tree_iter(result) if isinstance(t, Tensor)}
             del result
     except Exception as error:  # torch raises many unrelated types here
-        raise TraceError(reason(error).replace("torch.export fails", "a pass over shapes fails", 1)) from error
+        raise TraceError(reason(error, f"a pass over shapes fails with {type(error).__name__}")) from error
     weights, given = sum(map(bytes_in, state.values())), sum(map(bytes_in, inputs))
     return RunMemory(
         held.peak,

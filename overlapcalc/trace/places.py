@@ -63,7 +63,8 @@ def reason(error: BaseException, doing: str = "", *, own_line: bool = True) -> s
     skip = ("from user code", "Set TORCH", "Traceback", "File ", "The following call", "To print", "For more")
     lines = [line.strip() for line in text.splitlines()]
     kept = [line for line in lines if line and not line.startswith(skip) and set(line) - set("^~ ")]
-    doing = doing or f"torch.export fails with {type(error).__name__}"
+    who = "forward" if _where(error) else "torch.export"  # the last frame says whose code it was
+    doing = doing or f"{who} fails with {type(error).__name__}"
     first = str(error) if isinstance(error, OverlapcalcError) else f"{doing}: {kept[0] if kept else ''}"
     if "data-dependent" in text or "GuardOnDataDependent" in type(error).__name__:
         first = "an `if` or a shape depends on the data; analyse the submodule before it, or write it as torch.where"

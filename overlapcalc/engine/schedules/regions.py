@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ...algebra.index_map import Span
+from ...algebra.spans import Span
 from ...propagate.values import Propagation
 from ...trace.runnable import Runnable
-from ..slab import Frame, Region, SlabCall, SlabTensor
+from ..slab.call import SlabCall
+from ..slab.frame import Frame, Region, SlabTensor
 
 Regions = Mapping[str, Region]
 """Node -> where it is wanted. A node that is not named is not computed."""

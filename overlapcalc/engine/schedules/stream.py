@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor
 
-from ...algebra.index_map import Span
 from ...algebra.reshape import Factoring
+from ...algebra.spans import Span
 from ...analysis.named import Named
 from ...ops.graph import Node
 from ...planning.plan import Plan
@@ -20,7 +20,8 @@ from ...planning.strips import BlockSpan
 from ...propagate.regions import Stream, extents_for
 from ...trace.runnable import Runnable
 from ..block import Block, Region, owned, within
-from ..slab import Frame, SlabCall, SlabTensor, extents
+from ..slab.call import SlabCall
+from ..slab.frame import Frame, SlabTensor, extents
 from ..store import Image, read
 from .regions import run_regions, whole
 

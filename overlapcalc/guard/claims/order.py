@@ -9,12 +9,13 @@ same is asked of the net one sample and `step - 1` samples larger, where it runs
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
-from ...algebra.index_map import IndexMap, Span, Spans
+from ...algebra.index_map import IndexMap
+from ...algebra.spans import Span, Spans
 from ...analysis.analysis import Pair
 from ...analysis.axis import AxisAnalysis
 from ...analysis.explain import Contribution
@@ -116,20 +117,40 @@ def _past_its_place(reads: Iterator[tuple[int, Span | None]], scale: Fraction) -
 def _blamed(failure: Failure, pair: Pair, axis: str) -> Failure:
     """With the layer that makes the outputs look ahead inside of an image."""
     explained, found = pair.explain(axis), pair[axis]
-    layers = [c for c in adding(explained.after.contributions) if c.adds > 0] if explained.after is not None else []
+    way = adding(explained.after.contributions) if explained.after is not None else []
+    ahead = _uncompensated([c.adds for c in way])
+    layers = [c for c, adds in zip(way, ahead, strict=True) if adds > 0]
     if not (found.exact or (found.exact_after and found.context is not None and found.context.after > 0)):
         failure = replace(failure, value=f"{failure.value} (an upper bound)")
     if layers:
-        worst = max(layers, key=lambda c: c.adds)
+        most = max(ahead)
+        worst = way[ahead.index(most)]
         assert explained.after is not None
         law, help = _law(worst)
-        why = f"{law}adds {worst.adds} of the context of {explained.after.total} after"
-        return replace(failure, layer=worst.layer, why=why, source=worst.source, path=steps_of(layers), help=help)
+        if most < worst.adds:  # something else on the way, a pad say, holds back a part of it
+            law, help = "", f"{most} more samples of padding before it, and as many less behind"
+        why = f"{law}adds {most} of the context of {explained.after.total} after"
+        return replace(failure, layer=worst.layer, why=why, source=worst.source, path=steps_of(way), help=help)
     steps = [r for r in explained.step_reasons if r.layer]  # it looks ahead within a block of the grid
     if steps:
         why = f"gives {steps[0].outputs} of its samples per {steps[0].multiple} of the input at a time"
         return replace(failure, layer=steps[0].layer, why=why, source=steps[0].source)
     return failure
+
+
+def _uncompensated(adds: Sequence[Fraction]) -> list[Fraction]:
+    """What each layer adds, without what others take back: a pad before a convolution, or a cut behind it.
+
+    adds: from the output back to the input. What is taken back counts against the next layers towards the output, and
+    what then is left of it against those towards the input.
+    """
+    found = list(adds)
+    for i in reversed(range(len(found))):
+        for k in (*reversed(range(i)), *range(i + 1, len(found))):
+            if found[i] < 0 < found[k]:
+                back = min(-found[i], found[k])
+                found[i], found[k] = found[i] + back, found[k] - back
+    return found
 
 
 def _law(layer: Contribution) -> tuple[str, str]:

@@ -6,7 +6,8 @@ number, a narrower one makes several numbers of each: whatever the type, the len
 
 from __future__ import annotations
 
-from ...algebra.index_map import IndexMap, Span
+from ...algebra.index_map import IndexMap
+from ...algebra.spans import Span
 from ..call import Call
 from ..law import Law
 from ..registry import rule

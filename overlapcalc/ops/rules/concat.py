@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ...algebra.index_map import EMPTY, IndexMap, Span, Spans
+from ...algebra.index_map import IndexMap
+from ...algebra.spans import EMPTY, Span, Spans
 from ..call import Call
 from ..graph import Constant
 from ..law import Cause, DimRead, Law, Link, Obstruction, Place, keep

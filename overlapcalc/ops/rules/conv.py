@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from math import gcd, prod
 
-from ...algebra.index_map import IndexMap, Span
+from ...algebra.index_map import IndexMap
+from ...algebra.spans import Span
 from ..call import Call
 from ..cost import kernel, slab_kernel
 from ..law import DimRead, Law, Link, Place, channel_blocks, whole

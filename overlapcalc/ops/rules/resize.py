@@ -12,7 +12,8 @@ from fractions import Fraction
 from functools import lru_cache, partial
 from math import floor
 
-from ...algebra.index_map import EMPTY, IndexMap, Span, Spans
+from ...algebra.index_map import IndexMap
+from ...algebra.spans import EMPTY, Span, Spans
 from ..call import Call
 from ..graph import Data
 from ..law import Border, Cause, DimRead, Law, Link, Obstruction, keep

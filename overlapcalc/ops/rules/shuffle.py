@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from itertools import product
 
-from ...algebra.index_map import EMPTY, IndexMap, Span, Spans
+from ...algebra.index_map import IndexMap
+from ...algebra.spans import EMPTY, Span, Spans
 from ..call import Call
 from ..law import DimRead, Law, Link, keep
 from ..registry import rule

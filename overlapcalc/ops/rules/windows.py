@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from math import prod
 
-from ...algebra.index_map import IndexMap, Span
+from ...algebra.index_map import IndexMap
+from ...algebra.spans import Span
 from ..call import Call
 from ..law import Cause, DimRead, Law, Link, Obstruction, keep
 from ..registry import Step, rule, steps

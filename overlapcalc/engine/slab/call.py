@@ -1,0 +1,222 @@
+"""A call on a slab, as its family asks for it (see ops/slab.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import product
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...algebra.index_map import IndexMap
+from ...algebra.spans import Span
+from ...errors import OverlapcalcError
+from ...ops import find
+from ...ops.graph import Constant, Data
+from ...ops.place import At, place_of
+from ...ops.positions import Rounding, double, single
+from ...ops.slab import Phase, Windows, run_of
+from ...trace.runnable import Fixed
+from .fetch import Reader
+from .frame import extents
+from .phases import phase_kernel
+from .taps import gathering
+from .windows import corners, places_in
+
+
+class SlabCall(Reader):
+    """See ops/slab.py."""
+
+    # ---- what families ask for ----------------------------------------------------------------------------
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return extents(self.layout, self.region)
+
+    def span(self, dim: int) -> Span | None:
+        places = self.layout.places(dim)
+        label = self.layout.labels[places[0]] if len(places) == 1 else ""
+        return self.region.get(label)
+
+    def constant(self, argument: str, item: int | None = None, spans: Mapping[int, Span] | None = None) -> Tensor:
+        assert self.invocation is not None
+        template = self.invocation.values[argument]
+        value: Tensor = self.frame.constants.value((template if item is None else template[item]).node)
+        for d, span in (spans or {}).items():
+            value = value.narrow(d, span.start, span.length)
+        n = len(self.layout.widths)
+        return self._sliced(value, {s: n - value.dim() + s for s in range(value.dim()) if s not in (spans or {})})
+
+    def run(self, /, **changes: Any) -> Tensor:
+        if self.invocation is None:
+            raise self.none("is a step of another operator")
+        values = {}
+        taken = iter(range(len(self.node.operands)))
+        for name, template in self.invocation.values.items():
+            values[name] = self._filled((name, None), self.node.args.get(name), template, taken, name in changes)
+        if values.get("device") is not None:
+            values["device"] = self.frame.constants.device
+        return self.invocation({**values, **changes})
+
+    def typed(self, x: Tensor) -> Tensor:
+        assert self.invocation is not None
+        traced, wanted = self.frame.constants.runnable.types, self.invocation.dtype
+        own = wanted in traced and wanted.is_floating_point and self.frame.like.is_floating_point()
+        return x.to(self.frame.like.dtype if own else wanted)  # a net may run in another type than it was traced in
+
+    def by_phases(self, x: Tensor, begins: Sequence[int], phases: Sequence[Sequence[Phase]]) -> Tensor:
+        n, first = len(phases), x.dim() - len(phases)
+        strides = [len(dim) for dim in phases]
+        starts, counts = [], []  # the periods that the region touches
+        for d, s in enumerate(strides, first):
+            span = self.span(d)
+            assert span is not None
+            starts.append(span.start // s)
+            counts.append(-(-span.stop // s) - span.start // s)
+        made: Tensor | None = None
+        for rs in product(*map(range, strides)):
+            part, chosen = x, [dim[r] for dim, r in zip(phases, rs, strict=True)]
+            for i, phase in enumerate(chosen):
+                reach = phase.dilation * (len(phase.taps) - 1)
+                part = part.narrow(first + i, starts[i] + phase.begins - begins[i], counts[i] + reach)
+            y = self._convolved(part, rs, chosen)
+            if made is None:
+                made = y.new_empty(*y.shape[:first], *(c * s for c, s in zip(counts, strides, strict=True)))
+            every = tuple(slice(r, None, s) for r, s in zip(rs, strides, strict=True))
+            made[(slice(None),) * first + every] = y
+            del y
+        assert made is not None
+        for i in range(n):
+            made = self.kept(made, first + i, starts[i] * strides[i])
+        return made
+
+    def kept(self, result: Tensor, dim: int, begins: int) -> Tensor:
+        span = self.span(dim)
+        assert span is not None
+        return result.narrow(dim, span.start - begins, span.length)
+
+    def rounding(self, x: Tensor) -> Rounding:
+        return double if x.dtype == torch.float64 else single
+
+    def resampled(self, x: Tensor, dim: int, begins: int, taps: Callable[[int], Mapping[int, float]]) -> Tensor:
+        span = self.span(dim)
+        if span is None:
+            raise self.none("resamples a dimension that is no axis")
+        key = self.node.name, dim, span, begins, x.dtype
+        if key not in self.frame.taps:
+            self.frame.taps[key] = gathering(taps, span, begins)
+        y: Tensor | None = None
+        for index, weights in self.frame.taps[key]:
+            one = x.index_select(dim, index.to(x.device))
+            if weights is not None:
+                if not x.is_floating_point():
+                    raise self.none("weighs whole numbers, in a way of its own")
+                one = one * weights.to(x).reshape([-1 if d == dim else 1 for d in range(x.dim())])
+            y = one if y is None else y + one
+        assert y is not None
+        return y
+
+    def in_windows(self, positions: Tensor, windows: Windows) -> Tensor:
+        places = places_in(windows)
+        table = positions.new_zeros(max(places) + 1)
+        table[places] = torch.arange(len(places), device=table.device)
+        return table.take(positions - corners(windows, positions))
+
+    def in_rows(self, places: Tensor, windows: Windows) -> Tensor:
+        places = places.to(torch.int64)  # what stands for what nothing is read of may be no number of a place
+        return torch.tensor(places_in(windows), device=places.device).take(places) + corners(windows, places)
+
+    def every(self, x: Tensor, dim: int, step: int) -> Tensor:
+        return x[(slice(None),) * dim + (slice(None, None, step),)]
+
+    def scaled(self, x: Tensor, dim: int, factors: Sequence[float]) -> Tensor:
+        column = torch.tensor(factors, dtype=x.dtype, device=x.device)
+        return x * column.reshape([-1 if d == dim else 1 for d in range(x.dim())])
+
+    # ---- inside -------------------------------------------------------------------------------------------
+
+    def _convolved(self, x: Tensor, rs: tuple[int, ...], chosen: Sequence[Phase]) -> Tensor:
+        """One phase of a transposed convolution."""
+        assert self.invocation is not None
+        n, groups = len(chosen), int(self.call["groups"] or 1)
+        weight, bias = (self._own(self.invocation.values[name]) for name in ("weight", "bias"))
+        key = self.node.name, rs
+        if key not in self.frame.kernels:
+            self.frame.kernels[key] = phase_kernel(weight, [phase.taps for phase in chosen], groups)
+        kernel, dilation = self.frame.kernels[key], [phase.dilation for phase in chosen]
+        found: Tensor = torch.ops.aten.convolution.default(
+            x, kernel, bias, [1] * n, [0] * n, dilation, False, [0] * n, groups
+        )
+        return found
+
+    def _own(self, template: Any) -> Tensor | None:
+        """An argument that is a constant, whole."""
+        return None if template is None else self.frame.constants.value(template.node)
+
+    def _filled(self, at: At, argument: Any, template: Any, taken: Any, changed: bool) -> Any:
+        if isinstance(argument, Data):
+            operand = next(taken)
+            return None if changed else self.fetch(operand)
+        if isinstance(template, Fixed):
+            if changed:
+                return None
+            value = self.frame.constants.value(template.node)
+            placed = isinstance(argument, Constant) and isinstance(value, Tensor)
+            return self._laid(value, at) if placed else value
+        if isinstance(template, (list, tuple)) and isinstance(argument, (list, tuple)):
+            items = enumerate(zip(argument, template, strict=True))
+            return [self._filled((at[0], i), a, t, taken, changed) for i, (a, t) in items]
+        return template
+
+    def _laid(self, value: Tensor, at: At) -> Tensor:
+        """The region of a constant operand, by where its rule says that it lies."""
+        place = place_of(self.frame.value(self.node.name).law, at)
+        return value if place is None else self._sliced(value, dict(place.targets))
+
+    def _sliced(self, value: Tensor, targets: Mapping[int, int]) -> Tensor:
+        """A constant whose dimension s lies along dimension `targets[s]` of the output: its region."""
+        for s, d in targets.items():
+            places = self.layout.places(d)
+            cut = [i for i in places if self.layout.labels[i] in self.region]
+            whole = prod(self.layout.sizes[i] for i in places)
+            if not cut or value.shape[s] == 1:
+                continue
+            if value.shape[s] != whole:
+                raise self.none("has a constant that is longer or shorter than its axis")
+            shape = value.shape
+            parts = value.reshape(*shape[:s], *(self.layout.sizes[i] for i in places), *shape[s + 1 :])
+            for k, i in enumerate(places):
+                if i in cut:
+                    span = self.region[self.layout.labels[i]]
+                    parts = parts.narrow(s + k, span.start, span.length)
+            value = parts.reshape(*shape[:s], prod(parts.shape[s : s + len(places)]), *shape[s + 1 :])
+        return value
+
+    def plain(self) -> Tensor:
+        """The operator as it stands, where it reads index by index along every axis."""
+        rule = find(self.node.op)
+        if rule is not None and rule.sizes:
+            raise self.none("has arguments that are sizes")
+        value = self.frame.value(self.node.name)
+        for path in value.paths:
+            for label, step in path.steps.items():
+                if label in self.region and step.reads != IndexMap.identity():
+                    raise self.none(f"moves samples along {label}")
+        return self.run()
+
+    def result(self) -> Tensor:
+        """The region of the output. Raises NoSlabError."""
+        function = run_of(self.node.op)
+        try:
+            found: Tensor = self.plain() if function is None else function(self)
+        except (torch.OutOfMemoryError, MemoryError, OverlapcalcError, AssertionError):
+            raise
+        except Exception as error:
+            raise self.none(
+                f"fails on a part of the image ({(str(error).splitlines() or [type(error).__name__])[0]})"
+            ) from error
+        if tuple(found.shape) != self.shape:
+            raise self.none(f"gives {tuple(found.shape)} on a part of the image where {self.shape} is wanted")
+        return found

@@ -1,0 +1,69 @@
+"""What the calls of one run share, and regions of tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any
+
+from torch import Tensor
+
+from ...algebra.reshape import Factoring
+from ...algebra.spans import Span
+from ...propagate.values import Propagation, TensorReads
+from ...trace.runnable import Constants
+
+Region = Mapping[str, Span]
+Gathering = Sequence[tuple[Tensor, "Tensor | None"]]
+"""Per tap, which sample each output takes and with what weight; None where all are 1."""
+
+
+@dataclass(frozen=True)
+class SlabTensor:
+    """A tensor that holds a region of a node's output; `region` has all its axes."""
+
+    tensor: Tensor
+    region: Region
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What all calls of one run share.
+
+    like: an input without samples, for its type and device. poison: what stands for samples of the image that no slab
+    holds, NaN say; None where it is an error to want one. taps: of resampling, kernels: of phases, each found once.
+    """
+
+    net: Propagation
+    constants: Constants
+    like: Tensor
+    poison: float | None
+    taps: dict[Any, Gathering] = field(default_factory=dict, repr=False)
+    kernels: dict[Any, Tensor] = field(default_factory=dict, repr=False)
+
+    def value(self, node: str) -> TensorReads:
+        return self.net.values[node]
+
+
+FAR = 1 << 40
+"""A position beyond every image."""
+
+
+def extents(layout: Factoring, region: Region) -> tuple[int, ...]:
+    """The sizes of the dimensions of a region of a tensor."""
+    return tuple(prod(extent(layout, i, region) for i in layout.places(d)) for d in range(len(layout.widths)))
+
+
+def extent(layout: Factoring, part: int, region: Region) -> int:
+    span = region.get(layout.labels[part])
+    return layout.sizes[part] if span is None else span.length
+
+
+def dims_of(layout: Factoring) -> tuple[int, ...]:
+    return extents(layout, {})
+
+
+def label_of(layout: Factoring, dim: int) -> str:
+    places = layout.places(dim)
+    return layout.labels[places[0]] if len(places) == 1 else ""

@@ -1,0 +1,34 @@
+"""Positions of samples in windows, as pooling counts them: within the image, and within a window."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+from math import prod
+
+import torch
+from torch import Tensor
+
+from ...ops.slab import Windows
+
+
+def _rows(sizes: Sequence[int]) -> list[int]:
+    """How far apart neighbours along each dimension stand, row by row."""
+    return [prod(sizes[i + 1 :]) for i in range(len(sizes))]
+
+
+def places_in(windows: Windows) -> list[int]:
+    """Where the samples of a window stand from its first one on."""
+    rows = _rows(windows.sizes)
+    every = product(*(range(k) for k in windows.kernels))
+    return [sum(t * row for t, row in zip(at, rows, strict=True)) for at in every]
+
+
+def corners(windows: Windows, like: Tensor) -> Tensor:
+    """Where the first sample of each window stands."""
+    found, n = torch.zeros((), dtype=torch.int64, device=like.device), len(windows.sizes)
+    for i, row in enumerate(_rows(windows.sizes)):
+        count = like.shape[like.dim() - n + i]
+        along = torch.arange(count, device=like.device) * windows.strides[i] + windows.begins[i]
+        found = found + (along * row).reshape([-1 if j == i else 1 for j in range(n)])
+    return found

@@ -1,0 +1,69 @@
+"""Questions to a program of torch.export: its state, its parameters, the arguments and shapes of its calls."""
+
+from __future__ import annotations
+
+import gc
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import nn
+from torch.fx import Node as FxNode
+
+from ..errors import TraceError
+from .places import at
+
+WEIGHTED = re.compile(r"^aten::_?(conv|convolution)")
+MATRIX_PRODUCTS = frozenset(
+    f"aten::{name}" for name in ("linear", "matmul", "bmm", "mm", "addmm", "baddbmm", "mv", "einsum")
+)
+PLAIN = frozenset({"weight", "bias", "running_mean", "running_var", "running_inv_std"})
+"""Arguments whose values never decide what is read (the weights of norms and linear layers)."""
+
+
+def live_parameters() -> frozenset[int]:
+    """Addresses of all parameters there are: a lifted constant may be one that a closure or a list holds."""
+    return frozenset(p.data_ptr() for p in gc.get_objects() if type(p) is nn.Parameter and p.numel())
+
+
+def were_parameters(model: nn.Module) -> list[str]:
+    """Names of buffers that stand for parameters (see stand_in.unmask)."""
+    return [
+        f"{prefix}.{name}" if prefix else name
+        for prefix, module in model.named_modules()
+        for name in getattr(module, "_overlapcalc_weights", ())
+    ]
+
+
+def arguments_by_name(call: FxNode) -> Iterator[tuple[str, Any]]:
+    """Every argument of the operator's schema, defaults filled in."""
+    for i, argument in enumerate(call.target._schema.arguments):  # type: ignore[union-attr]
+        if i < len(call.args):
+            yield argument.name, call.args[i]
+        elif argument.name in call.kwargs:
+            yield argument.name, call.kwargs[argument.name]
+        else:
+            yield argument.name, argument.default_value if argument.has_default_value() else None
+
+
+def state_of(program: Any, target: str) -> torch.Tensor:
+    found: torch.Tensor | None = program.state_dict.get(target)
+    if found is None:
+        found = program.constants[target]
+    assert isinstance(found, torch.Tensor)
+    here: torch.Tensor = on_cpu(found)
+    return here
+
+
+def on_cpu(value: Any) -> Any:
+    """A program keeps its tensors where it was made."""
+    elsewhere = isinstance(value, torch.Tensor) and value.device.type not in ("cpu", "meta")
+    return value.detach().cpu() if elsewhere else value
+
+
+def shape_of(fx: FxNode) -> tuple[int, ...]:
+    shape = fx.meta["val"].shape
+    if not all(isinstance(n, int) for n in shape):
+        raise TraceError(f"the shape {tuple(shape)} of {fx.name} depends on the data{at(fx)}")
+    return tuple(int(n) for n in shape)

@@ -1,0 +1,56 @@
+"""Several threads that analyse at once, and what they leave behind."""
+
+from __future__ import annotations
+
+import sys
+import threading
+
+from torch import Tensor, nn
+from torch.export import exported_program
+
+import overlapcalc as oc
+
+TABLE = "_collect_all_valid_cia_ops"
+
+
+def test_threads_wait_for_each_other():
+    before, streams = getattr(exported_program, TABLE, None), (sys.stdout, sys.stderr)
+    wrong: list[BaseException] = []
+    found: list[oc.Analysis] = []
+
+    def work(i: int) -> None:
+        try:
+            found.append(oc.analyze(nn.Sequential(nn.Conv2d(3, 3, 3 + 2 * i), Doubled()), (1, 3, 24 + i, 24)))
+        except BaseException as error:
+            wrong.append(error)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+    assert sorted(a["W"].context.before for a in found) == [0, 0, 0]
+    assert sorted(a["W"].context.after for a in found) == [2, 4, 6]
+    assert (sys.stdout, sys.stderr) == streams
+    assert getattr(exported_program, TABLE, None) is before
+
+
+class Doubled(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.clone().mul_(2).add_(1)
+
+
+def test_others_may_print_while_a_net_is_traced(capsys):
+    class Waits(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            print("of the net")
+            thread = threading.Thread(target=print, args=("of another thread",))
+            thread.start()
+            thread.join()
+            return x * 2
+
+    oc.analyze(Waits(), (1, 3, 8, 8))
+    said = capsys.readouterr().out
+    assert "of another thread" in said
+    assert "of the net" not in said
