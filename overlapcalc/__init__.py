@@ -1,34 +1,75 @@
-"""overlapcalc: how much context each block of an image needs so that a CNN can run block by block, exactly."""
+"""overlapcalc: how much context each block of an image needs so that a CNN can run block by block, exactly.
 
-from .algebra.index_map import IndexMap
-from .algebra.spans import Span
-from .analysis.analysis import Analysis, AxisGrid, Pair
-from .analysis.analyze import analyze
-from .analysis.axis import AxisAnalysis
-from .analysis.explain import Contribution, Explanation
-from .analysis.local import LocalAxis
-from .analysis.measures import Sides
-from .engine import Block, NoSlabError, WrongTileError
-from .engine.plan import plan
-from .engine.run import Tiled, blocks, run, tiled
-from .errors import (
-    AmbiguousPair,
-    InputError,
-    ObstacleError,
-    OverlapcalcError,
-    RuleError,
-    TraceError,
-    UnforeseenError,
-    UnknownOperatorError,
-)
-from .guard import Check, Checked, check, lock
-from .ops import rule, unregister
-from .planning.costs import Work
-from .planning.plan import Memory, Plan
-from .propagate.values import Obstacle
-from .prove import Figures, Proof, Verification
-from .prove.verify import verify
+Names are imported when they are asked for: most need torch, and `--help` or a check that finds nothing changed do not.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from .version import __version__
+
+if TYPE_CHECKING:
+    from .algebra.index_map import IndexMap
+    from .algebra.spans import Span
+    from .analysis.analysis import Analysis, AxisGrid, Pair
+    from .analysis.analyze import analyze
+    from .analysis.axis import AxisAnalysis
+    from .analysis.explain import Contribution, Explanation
+    from .analysis.local import LocalAxis
+    from .analysis.measures import Sides
+    from .engine import Block, NoSlabError, WrongTileError
+    from .engine.plan import plan
+    from .engine.run import Tiled, blocks, run, tiled
+    from .errors import (
+        AmbiguousPair,
+        InputError,
+        ObstacleError,
+        OverlapcalcError,
+        RuleError,
+        TraceError,
+        UnforeseenError,
+        UnknownOperatorError,
+    )
+    from .guard import Check, Checked, check, lock
+    from .ops import rule, unregister
+    from .planning.costs import Work
+    from .planning.plan import Memory, Plan
+    from .propagate.values import Obstacle
+    from .prove import Figures, Proof, Verification
+    from .prove.verify import verify
+
+_HOMES = {
+    ".algebra.index_map": ("IndexMap",),
+    ".algebra.spans": ("Span",),
+    ".analysis.analysis": ("Analysis", "AxisGrid", "Pair"),
+    ".analysis.analyze": ("analyze",),
+    ".analysis.axis": ("AxisAnalysis",),
+    ".analysis.explain": ("Contribution", "Explanation"),
+    ".analysis.local": ("LocalAxis",),
+    ".analysis.measures": ("Sides",),
+    ".engine": ("Block", "NoSlabError", "WrongTileError"),
+    ".engine.plan": ("plan",),
+    ".engine.run": ("Tiled", "blocks", "run", "tiled"),
+    ".errors": (
+        "AmbiguousPair",
+        "InputError",
+        "ObstacleError",
+        "OverlapcalcError",
+        "RuleError",
+        "TraceError",
+        "UnforeseenError",
+        "UnknownOperatorError",
+    ),
+    ".guard": ("Check", "Checked", "check", "lock"),
+    ".ops": ("rule", "unregister"),
+    ".planning.costs": ("Work",),
+    ".planning.plan": ("Memory", "Plan"),
+    ".propagate.values": ("Obstacle",),
+    ".prove": ("Figures", "Proof", "Verification"),
+    ".prove.verify": ("verify",),
+}
+"""Module -> the public names that it defines."""
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "AmbiguousPair",
@@ -74,6 +115,14 @@ __all__ = [
     "unregister",
     "verify",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(import_module(_HOME_OF[name], __name__), name)
+    globals()[name] = found
+    return found
 
 
 def __dir__() -> list[str]:

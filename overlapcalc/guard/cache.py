@@ -16,18 +16,16 @@ import sys
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from ..analysis.gc_pause import paused
 from .digests import Digests, digest_of, digest_of_text, write_text
-from .hearing import watching
-from .isolation import PACKAGE, installed
 from .pins import Pins, still
-from .reads import Seen
+from .places import PACKAGE, installed
 
-__all__ = ["NAME", "Cache", "Seen", "question_of", "surroundings", "watching"]
+if TYPE_CHECKING:
+    from .reads import Seen
+
 NAME = ".overlapcalc_cache"
 DIGESTS = "digests"
 SETTINGS = (
@@ -131,13 +129,22 @@ def surroundings() -> Mapping[str, Any]:
     return {
         "overlapcalc": own.hexdigest(),
         "python": [sys.version, sys.flags.optimize],
-        "machine": [sys.platform, platform.machine(), torch.cuda.is_available(), *_processor()],
+        "machine": [sys.platform, platform.machine(), *_processor()],
         "installed": hashlib.sha256("\n".join(found).encode()).hexdigest(),
     }
 
 
 def _processor() -> list[Any]:
-    return [torch.backends.cpu.get_cpu_capability(), os.cpu_count(), torch.get_num_threads()]
+    """What torch chooses its kernels by, asked without it: the features of the processor, how many threads there may
+    be, devices."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    features = next((line for line in lines if line.startswith(("flags", "Features"))), platform.processor())
+    torch = sys.modules.get("torch")
+    threads = torch.get_num_threads() if torch is not None else "as torch chooses"
+    return [digest_of_text(features), os.cpu_count(), threads, sorted(map(str, Path("/dev").glob("nvidia[0-9]*")))]
 
 
 def question_of(root: Path, table: Mapping[str, Any]) -> Any:

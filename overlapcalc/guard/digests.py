@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from .isolation import installed
+from .places import installed
 
 Mark = tuple[int, int, int, int, int]
 """Device, inode, size, and both times in nanoseconds: equal marks mean equal bytes."""

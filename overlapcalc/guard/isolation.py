@@ -11,19 +11,15 @@ import importlib
 import linecache
 import os
 import sys
-import sysconfig
 import warnings
 from collections.abc import Iterator
-from functools import cache
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import torch
 
 from ..ops.registry import kept
-
-PACKAGE = Path(__file__).resolve().parent.parent
+from .places import installed
 
 
 @contextlib.contextmanager
@@ -121,18 +117,3 @@ def _forget_operators(module: ModuleType) -> None:
         destroy = getattr(library, "_destroy", None)  # without it the next model is refused by torch, by name
         if destroy is not None:
             destroy()
-
-
-@cache
-def installed(place: str) -> bool:
-    """Whether a file belongs to Python, to a package that was installed, or to us."""
-    file = Path(os.path.abspath(place))
-    if {"site-packages", "dist-packages"} & set(file.parts):
-        return True
-    return any(file.is_relative_to(root) or file.resolve().is_relative_to(root) for root in _ROOTS)
-
-
-_ROOTS = (
-    PACKAGE,
-    *(Path(sysconfig.get_paths()[name]).absolute() for name in ("stdlib", "platstdlib", "purelib", "platlib")),
-)

@@ -21,7 +21,7 @@ import stat
 from collections.abc import Iterable, Mapping
 
 from .digests import Digests, absolute, digest_of
-from .isolation import installed
+from .places import installed
 
 Pins = dict[str, dict[str, str]]
 """Kind -> name -> what it was."""

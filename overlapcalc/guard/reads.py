@@ -18,9 +18,9 @@ from . import natives
 from .bytecode import other_bytecode, source_of
 from .callers import INSTALLED, PROJECT, kind_of
 from .digests import TICK, Digests, Mark, changed_at
-from .isolation import installed
 from .marks import START, mark_at, open_files, young
 from .pins import Pins, pinned
+from .places import installed
 from .quiet import unheard
 
 UNPINNED = tuple(

@@ -8,8 +8,6 @@ from fractions import Fraction
 from typing import Any
 
 from ...analysis.analysis import Analysis
-from ...analysis.analyze import analyze
-from ...engine.plan import plan
 from ...errors import InputError
 from ...planning.breakdown import Spent, fullest, spent
 from ...planning.byte_size import bytes_of, bytes_text
@@ -26,6 +24,8 @@ class Cost(Claim):
         blocked = [failure for place in subject.places() for failure in in_the_way(subject, *place)]
         if blocked:
             return Judgement(self.key, self.limit, "no plan", tuple(blocked))
+        from ...engine.plan import plan  # loads torch
+
         found = _at_image(subject)
         made = plan(found, block=subject.setting.block, schedule=subject.setting.schedule)
         return self.of(subject, found, made)
@@ -39,6 +39,8 @@ def _at_image(subject: Subject) -> Analysis:
     if setting.image is not None:
         shapes = shapes_for_image(found, setting.image)
         if shapes != tuple(found.inputs.values()):
+            from ...analysis.analyze import analyze  # loads torch
+
             found = analyze(subject.model, shapes, axes=found.axes, layout=subject.layout)
     return found
 

@@ -5,12 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
-
 from ...errors import InputError
-from ...prove.proof_image import proof_block, proof_shapes
-from ...prove.result import PROVED, REFUTED
-from ...prove.verify import device_of, verify
 from ..judgement import Failure, Judgement
 from .claim import Claim, Subject, WrongValue, claim, in_the_way
 
@@ -22,6 +17,12 @@ class Proved(Claim):
     device: str
 
     def judge(self, subject: Subject) -> Judgement:
+        from torch import nn  # all of these load it
+
+        from ...prove.proof_image import proof_block, proof_shapes
+        from ...prove.result import PROVED, REFUTED
+        from ...prove.verify import device_of, verify
+
         blocked = [failure for place in subject.places() for failure in in_the_way(subject, *place)]
         if blocked:
             return Judgement(self.key, self.limit, "nothing to prove", tuple(blocked))

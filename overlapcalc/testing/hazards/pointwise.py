@@ -150,7 +150,7 @@ def bitwise(net: Any, x: Tensor) -> Tensor:
 @hazard("constants", "left", "right")
 def integers(net: Any, x: Tensor) -> Tensor:
     a, b = net.put("left", (x * 8).long(), "index", 16), net.put("right", (x * 5).long(), "index", 16)
-    return (torch.gcd(a, b) + a // (b + 1)).to(x.dtype)
+    return (torch.gcd(a, b) + a // (b.abs() + 1)).to(x.dtype)
 
 
 @hazard("constants", "slope")
