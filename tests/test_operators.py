@@ -10,6 +10,10 @@ from nets import Do
 from torch import nn
 
 import overlapcalc as oc
+from overlapcalc.ops import registry
+from overlapcalc.ops.cost import kernel
+from overlapcalc.ops.slab import on_slab
+from overlapcalc.prove.twin.registry import twin
 
 
 class Codebook(nn.Module):
@@ -219,3 +223,44 @@ def test_vectors_of_a_net_of_one_size():
 
     a = oc.analyze(torch.export.export(Weighed(), (torch.rand(1, 3, 8, 8),)))
     assert [tuple(a[axis].context) for axis in a.axes] == [(0, 0), (1, 1)]
+
+
+def test_nothing_is_said_of_an_operator_twice():
+    ours, theirs = registry.known_of("aten::conv2d"), (lambda *_: None)
+    says = {
+        "rule": lambda: oc.rule("aten::conv2d")(theirs),
+        "slab": lambda: on_slab(torch.ops.aten.conv2d)(theirs),
+        "kernel": lambda: kernel("aten::conv2d")(theirs),
+        "twin": lambda: twin("conv2d")(theirs),
+    }
+    for what, say in says.items():
+        assert getattr(ours, what) is not None
+        with pytest.raises(oc.RuleError, match=f"aten::conv2d: already has {registry.SAID[what]}"):
+            say()
+    assert registry.known_of("aten::conv2d") is ours
+
+
+def test_one_scope_undoes_all_that_is_said_inside():
+    def said(*_: object) -> None: ...
+
+    with registry.kept():
+        for say in (oc.rule, on_slab, kernel):
+            say("mylib::said")(said)
+        twin("said")(said)
+        oc.unregister("aten::conv2d")
+        assert registry.known_of("mylib::said").slab is said
+        assert registry.find("aten::conv2d") is None
+    assert registry.known_of("mylib::said") == registry.known_of("aten::said") == registry.NOTHING
+    assert registry.find("aten::conv2d") is not None
+
+
+def test_what_our_modules_say_when_they_are_imported_stays():
+    def said(*_: object) -> None: ...
+
+    said.__module__ = "overlapcalc.anything"
+    with registry.kept():
+        with registry.kept():
+            kernel("mylib::ours")(said)
+        assert registry.known_of("mylib::ours").kernel is said
+        registry._OPERATORS.pop("mylib::ours")
+    assert registry.known_of("mylib::ours") == registry.NOTHING

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -12,7 +13,7 @@ from nets import Do
 from torch import Tensor, nn
 
 import overlapcalc as oc
-from overlapcalc.ops import slab
+from overlapcalc.ops import registry
 
 
 def ends_of_constants(x: Tensor) -> Tensor:
@@ -166,7 +167,8 @@ def test_a_twin_of_unpooling() -> None:
 
 
 def test_what_has_no_slab_is_refused_by_name_and_crop_runs_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(slab._RUNS, "aten::col2im")
+    unknown = replace(registry.known_of("aten::col2im"), slab=None)
+    monkeypatch.setitem(registry._OPERATORS, "aten::col2im", unknown)
     model, x = net(overlap_added), torch.randn(1, 2, 24, 30, dtype=torch.float64)
     for schedule in ("trim", "stream"):
         with pytest.raises(oc.NoSlabError, match=r"col2im has arguments that are sizes.*the schedule crop runs"):

@@ -10,14 +10,12 @@ from ..algebra.index_map import IndexMap
 from ..algebra.spans import Span
 from .call import Call
 from .law import DimRead, Law
+from .registry import known_of, say
 
 KernelFunction = Callable[[Call], int]
 SlabKernelFunction = Callable[[Call, "Sequence[Span | None]", "tuple[int, ...]"], "int | None"]
 K = TypeVar("K", bound=KernelFunction)
 S = TypeVar("S", bound=SlabKernelFunction)
-_KERNELS: dict[str, KernelFunction] = {}
-_SLAB_KERNELS: dict[str, SlabKernelFunction] = {}
-_DENSE: set[str] = set()
 
 
 def kernel(*ops: str, dense: bool = False) -> Callable[[K], K]:
@@ -28,9 +26,7 @@ def kernel(*ops: str, dense: bool = False) -> Callable[[K], K]:
     """
 
     def register(function: K) -> K:
-        _KERNELS.update(dict.fromkeys(ops, function))
-        if dense:
-            _DENSE.update(ops)
+        say("kernel", ops, function, dense=dense)
         return function
 
     return register
@@ -44,7 +40,7 @@ def slab_kernel(*ops: str) -> Callable[[S], S]:
     """
 
     def register(function: S) -> S:
-        _SLAB_KERNELS.update(dict.fromkeys(ops, function))
+        say("slab_kernel", ops, function)
         return function
 
     return register
@@ -52,20 +48,20 @@ def slab_kernel(*ops: str) -> Callable[[S], S]:
 
 def kernel_macs(call: Call) -> int:
     """What the kernel of this call carries out; 0 for operators that are no products."""
-    found = _KERNELS.get(call.node.op)
+    found = known_of(call.node.op).kernel
     return 0 if found is None or not call.shapes else found(call)
 
 
 def slab_macs(whole: Call, slab: Call, spans: Sequence[Span | None]) -> int:
     """What the kernels for a region carry out; slab: the call that reads just what the region does."""
-    found = _SLAB_KERNELS.get(slab.node.op)
+    found = known_of(slab.node.op).slab_kernel
     made = None if found is None else found(whole, spans, slab.shape)
     return kernel_macs(slab) if made is None else made
 
 
 def counts(op: str) -> bool:
     """Whether an operator's multiply-accumulates are counted."""
-    return op in _KERNELS
+    return known_of(op).kernel is not None
 
 
 def needed_macs(call: Call, law: Law, starts: tuple[int, ...]) -> int:
@@ -73,7 +69,7 @@ def needed_macs(call: Call, law: Law, starts: tuple[int, ...]) -> int:
 
     starts: the index in the whole image of the first sample along each dimension of the output.
     """
-    if call.node.op in _DENSE:
+    if known_of(call.node.op).dense:
         return kernel_macs(call)
     operand = next((k for k in (call.position("input"), call.position("self"), 0) if k is not None), 0)
     total = 0

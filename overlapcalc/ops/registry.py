@@ -1,10 +1,11 @@
-"""Which rule speaks for which operator. A second rule for the same operator is refused."""
+"""All that is known of each operator, in one table: its law, the steps before it, how it runs on a slab, what it costs,
+its twin. Whatever is said of an operator twice is refused, and one scope undoes what was said inside."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from ..errors import RuleError
@@ -38,8 +39,57 @@ class Step:
 
 StepsFunction = Callable[[Call], list[Step]]
 
-_RULES: dict[str, Rule] = {}
-_STEPS: dict[str, StepsFunction] = {}
+
+@dataclass(frozen=True)
+class Operator:
+    """What is known of one operator, None where nothing is.
+
+    steps: what comes before it. slab: how it runs on a slab (slab.py). kernel, slab_kernel, dense: what its kernels
+    carry out (cost.py). twin: how it is computed in integers modulo a prime (prove/twin fills it, for it needs torch).
+    """
+
+    rule: Rule | None = None
+    steps: StepsFunction | None = None
+    slab: Callable[[Any], Any] | None = None
+    kernel: Callable[[Call], int] | None = None
+    slab_kernel: Callable[..., int | None] | None = None
+    dense: bool = False
+    twin: Callable[[Any], Any] | None = None
+
+
+_OPERATORS: dict[str, Operator] = {}
+NOTHING = Operator()
+OURS = f"{__name__.partition('.')[0]}."
+SAID = {
+    "rule": "a rule",
+    "steps": "steps before it",
+    "slab": "a way to run on a slab",
+    "kernel": "a cost",
+    "slab_kernel": "a cost on a slab",
+    "twin": "a twin",
+}
+
+
+def known_of(op: str) -> Operator:
+    """What is known of an operator, by its qualified name."""
+    return _OPERATORS.get(op, NOTHING)
+
+
+def _home(said: Any) -> str:
+    """The module of what is said of an operator."""
+    return str(getattr(getattr(said, "law", said), "__module__", ""))
+
+
+def say(what: str, names: Iterable[str], value: Any, **more: Any) -> None:
+    """Say something of operators: a field of Operator. Raises RuleError where one of them has that already."""
+    names = list(names)
+    for name in names:
+        there = getattr(known_of(name), what)
+        if there is not None:
+            way = "; unregister it first" if what == "rule" else ""
+            raise RuleError(f"{name}: already has {SAID[what]} ({_home(there)}){way}")
+    for name in names:
+        _OPERATORS[name] = replace(known_of(name), **{what: value}, **more)
 
 
 def rule(*ops: str | Callable[..., object], shown: bool = True, sizes: tuple[str, ...] = ()) -> Callable[[R], R]:
@@ -56,12 +106,7 @@ def rule(*ops: str | Callable[..., object], shown: bool = True, sizes: tuple[str
     """
 
     def register(function: R) -> R:
-        names = [op_name(op) for op in ops]
-        for name in names:
-            if name in _RULES:
-                raise RuleError(f"{name}: already has a rule ({_RULES[name].law.__module__}); unregister it first")
-        for name in names:
-            _RULES[name] = Rule(function, shown, frozenset(sizes))
+        say("rule", map(op_name, ops), Rule(function, shown, frozenset(sizes)))
         return function
 
     return register
@@ -71,37 +116,45 @@ def steps(op: str) -> Callable[[StepsFunction], StepsFunction]:
     """Register what comes before an operator, whose rule then speaks of the last step as its only operand."""
 
     def register(function: StepsFunction) -> StepsFunction:
-        _STEPS[op] = function
+        say("steps", [op], function)
         return function
 
     return register
 
 
 def steps_before(op: str) -> StepsFunction | None:
-    return _STEPS.get(op)
+    return known_of(op).steps
 
 
 def unregister(op: str | Callable[..., object]) -> None:
     """Forget the rule of an operator. Raises RuleError when it has none."""
-    if _RULES.pop(op_name(op), None) is None:
-        raise RuleError(f"{op_name(op)}: has no rule to unregister")
+    name = op_name(op)
+    if known_of(name).rule is None:
+        raise RuleError(f"{name}: has no rule to unregister")
+    _OPERATORS[name] = replace(known_of(name), rule=None)
 
 
 @contextlib.contextmanager
 def kept() -> Iterator[None]:
-    """Rules that are registered or forgotten inside are as they were afterwards."""
-    rules, befores = dict(_RULES), dict(_STEPS)
+    """Whatever is said of operators inside, or forgotten, is undone afterwards; but what modules of ours say when they
+    are imported, once, stays said."""
+    before = dict(_OPERATORS)
     try:
         yield
     finally:
-        for now, then in ((_RULES, rules), (_STEPS, befores)):
-            now.clear()
-            now.update(then)  # type: ignore[arg-type]
+        after = dict(_OPERATORS)
+        _OPERATORS.clear()
+        _OPERATORS.update(before)
+        for name, now in after.items():
+            for what in SAID:
+                value = getattr(now, what)
+                if value is not None and getattr(known_of(name), what) is None and _home(value).startswith(OURS):
+                    _OPERATORS[name] = replace(known_of(name), **{what: value})
 
 
 def find(op: str) -> Rule | None:
     """The rule of an operator. `slice_copy` and its like are what `slice` is where views are not allowed."""
-    return _RULES.get(op) or _RULES.get(op.removesuffix("_copy"))
+    return known_of(op).rule or known_of(op.removesuffix("_copy")).rule
 
 
 def op_name(op: str | Callable[..., object]) -> str:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 from ..algebra.spans import Span
 from .call import Call
 from .positions import Rounding
+from .registry import known_of, op_name, say
 
 Tensor = Any
 """A tensor of torch. Rules do not import it."""
@@ -118,18 +119,17 @@ class Slab(Protocol):
 
 SlabFunction = Callable[[Any], Tensor]
 S = TypeVar("S", bound=SlabFunction)
-_RUNS: dict[str, SlabFunction] = {}
 
 
-def on_slab(*ops: str) -> Callable[[S], S]:
-    """Register how operators run on a slab."""
+def on_slab(*ops: str | Callable[..., object]) -> Callable[[S], S]:
+    """Register how operators, named as for `rule`, run on a slab. Raises RuleError for one that says so already."""
 
     def register(function: S) -> S:
-        _RUNS.update(dict.fromkeys(ops, function))
+        say("slab", map(op_name, ops), function)
         return function
 
     return register
 
 
 def run_of(op: str) -> SlabFunction | None:
-    return _RUNS.get(op) or _RUNS.get(op.removesuffix("_copy"))
+    return known_of(op).slab or known_of(op.removesuffix("_copy")).slab

@@ -16,7 +16,7 @@ from ...errors import InputError, NoTwin
 from .call import Call, bound, tensors, written
 from .modular import are_residues, of_tensor
 from .pointwise import UNTAGGED, pointwise
-from .registry import TABLE
+from .registry import twin_of_op
 from .storages import Storages, whole_memory
 
 EMPTY = frozenset({"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided", "empty_permuted"})
@@ -118,7 +118,7 @@ class Modular(TorchDispatchMode):  # type: ignore[no-untyped-call]
             raise NoTwin(f"{func}: an operator that runs parts of the net has no exact twin; use the other proofs")
         layer = self._layers[-1] if self._layers else ""
         call = bound(func, args, kwargs or {}, self._is_data, layer)
-        if torch.Tag.nondeterministic_seeded in func.tags and call.name not in TABLE:
+        if torch.Tag.nondeterministic_seeded in func.tags and twin_of_op(call.name) is None:
             raise call.refused("draws at random")
         if call.name in FACTORIES or not any(self._is_data(t) for t in tensors(list(call.values.values()))):
             return self._on_constants(call, args, kwargs or {})
@@ -127,7 +127,7 @@ class Modular(TorchDispatchMode):  # type: ignore[no-untyped-call]
             raise call.refused("reads the memory as other numbers")
         if (over and call.name in VIEWS_IN_PLACE) or (not over and _is_view(func)):
             return func(*args, **(kwargs or {}))
-        compute = TABLE.get(call.name)
+        compute = twin_of_op(call.name)
         if compute is None and (torch.Tag.pointwise in func.tags or call.name in UNTAGGED):
             compute = pointwise
         if compute is None:

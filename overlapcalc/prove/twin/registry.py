@@ -1,24 +1,27 @@
-"""Which function computes which operator's twin. One table, filled by the families."""
+"""Which function computes which operator's twin: in the one table of operators, filled by the families."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
+from ...ops.registry import known_of, say
 from .call import Call
 
 Compute = Callable[[Call], Any]
-TABLE: dict[str, Compute] = {}
 
 
 def twin(*names: str) -> Callable[[Compute], Compute]:
-    """Register the twin of ATen operators, by their functional names and for all their overloads."""
+    """Register the twin of ATen operators, by their functional names and for all their overloads. Raises RuleError for
+    one that has a twin already."""
 
     def register(compute: Compute) -> Compute:
-        for name in names:
-            if name in TABLE:
-                raise ValueError(f"aten::{name} has a twin already")
-            TABLE[name] = compute
+        say("twin", (f"aten::{name}" for name in names), compute)
         return compute
 
     return register
+
+
+def twin_of_op(name: str) -> Compute | None:
+    """The twin of an ATen operator, by its functional name."""
+    return known_of(f"aten::{name}").twin
