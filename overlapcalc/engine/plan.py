@@ -11,7 +11,7 @@ from torch import nn
 from ..analysis.analysis import Analysis
 from ..analysis.analyze import Inputs, analyze
 from ..analysis.source import Source
-from ..errors import InputError
+from ..errors import InputError, TraceError
 from ..planning.byte_size import bytes_of, bytes_text
 from ..planning.crop import SCHEDULES, make_plan
 from ..planning.options import Blocks
@@ -158,6 +158,7 @@ class _Planner:
 
         most: no longer bands of a stream than this.
         """
+        self._refuse_too_little(budget)
         found: list[Plan] = []
         refused: list[InputError | NoSlabError] = []
         schedules = SCHEDULES if self._schedule is None else (self._schedule,)
@@ -171,6 +172,19 @@ class _Planner:
         if not found:
             raise InputError("; ".join(f"{name}: {error}" for name, error in zip(schedules, refused, strict=True)))
         return min(found, key=lambda made: (made.work.kernel_macs, made.memory.total if made.memory else 0))
+
+    def _refuse_too_little(self, budget: int) -> None:
+        """What every block needs is known before any is tried. Raises InputError."""
+        try:
+            whole = self._analysis._source.run_memory(tuple(self._analysis.inputs.values()), self._dtype)
+        except TraceError:
+            return
+        least = whole.weights + (0 if self._stored else whole.outputs)
+        if budget < least:
+            held = "the weights" if self._stored else "the weights and the output of the whole image"
+            raise InputError(
+                f"no block of this image fits into {bytes_text(budget)}: {held} take {bytes_text(least)} throughout"
+            )
 
     def _fitting(self, budget: int, schedule: str, most: int | None) -> Plan:
         """The longest blocks of a schedule that fit; memory grows with their length."""
