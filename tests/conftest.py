@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import pytest
 from guarded import Project
+
+import overlapcalc.engine.run
+import overlapcalc.prove.verify  # noqa: F401 - what all tests need, once
+
+gc.collect()
+gc.freeze()  # some million objects of torch, which else are looked through again and again: a fifth of the time
+gc.set_threshold(20_000, 50, 50)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import io
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from math import prod
 from pathlib import Path
@@ -230,8 +230,28 @@ def load_weights(model: nn.Module, path: Path) -> None:
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        raise InputError(f"--weights {path}: they do not fit the model: {' '.join(lines[1:3])[:300]}") from error
+        raise InputError(f"--weights {path}: they do not fit the model: {_misfit(own, state, error)}") from error
+
+
+def _misfit(own: Mapping[str, Any], state: Mapping[str, Any], error: Exception) -> str:
+    """What is missing, unknown, or of another shape: how many, and the first of each kind."""
+    other = [
+        f"{key} {_shape(state[key])}, here {_shape(own[key])}"
+        for key in own
+        if key in state and _shape(state[key]) != _shape(own[key])
+    ]
+    kinds = (
+        ("missing", [key for key in own if key not in state]),
+        ("unknown to it", [key for key in state if key not in own]),
+        ("of another shape", other),
+    )
+    said = [f"{len(k)} {what} ({', '.join(k[:3])}{', ...' if len(k) > 3 else ''})" for what, k in kinds if k]
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return ", ".join(said) or " ".join(lines[1:3])[:300]
+
+
+def _shape(value: Any) -> str:
+    return "x".join(map(str, getattr(value, "shape", ()))) or "of no shape"
 
 
 def _cuts(value: torch.Tensor, there: torch.Tensor) -> bool:
