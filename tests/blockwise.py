@@ -39,12 +39,15 @@ def net(function) -> nn.Module:  # type: ignore[no-untyped-def]
     return Do(function.__name__, function).eval()
 
 
-class _Along(Tiled):
-    """Runs along one axis by an analysis that is there already."""
+def by(analysis: oc.Analysis, model: nn.Module, *x: Tensor, **options: Any) -> Any:
+    """What `run` gives, by an analysis that is there already: what runs cost in tests is most of all to analyse."""
+    return _Given(analysis, model, **options)(*x)
 
-    def __init__(self, analysis: oc.Analysis, model: nn.Module, axis: str, **options: Any) -> None:
+
+class _Given(Tiled):
+    def __init__(self, analysis: oc.Analysis, model: nn.Module, **options: Any) -> None:
         super().__init__(model, **options)
-        self._found = replace(analysis, axes=(axis,))
+        self._found = analysis
 
     def _made(self, signature: Signature) -> Machine:
         return Machine(self.model, self._found._source, plan_to_run(self._found, **self._options))
@@ -69,7 +72,7 @@ def never_wrong(model: nn.Module, shape: tuple[int, ...], block: int = 5, tolera
         ran = 0
         for schedule in SCHEDULES:
             try:
-                got = _Along(found, model, axis, block={axis: block}, schedule=schedule)(x).double()
+                got = by(replace(found, axes=(axis,)), model, x, block={axis: block}, schedule=schedule).double()
             except oc.OverlapcalcError:
                 continue
             ran += 1

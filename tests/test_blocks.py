@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from agreement import draw_shape
+from blockwise import by
 from nets import Net, healthy
 from torch import Tensor, nn
 
@@ -17,6 +19,7 @@ import overlapcalc as oc
 from examples.codec import Codec
 from examples.superres import SuperResolver
 from examples.unet import UNet
+from overlapcalc.planning.crop import make_plan
 
 TOLERANCE = 1e-12
 SCHEDULES = ("crop", "trim", "stream")
@@ -82,16 +85,17 @@ def test_each_layer_computes_only_what_is_wanted(name, schedule):
     with torch.no_grad():
         whole = model.eval()(x)
     axes = ["L"] if len(shape) == 3 else ["H", "W"] if len(shape) == 4 else ["D", "H", "W"]
+    found = oc.analyze(model, x)
     for block in (13, 1000):
-        assert apart(whole, oc.run(model, x, block={axes[-1]: block}, schedule=schedule)) <= TOLERANCE
+        assert apart(whole, by(found, model, x, block={axes[-1]: block}, schedule=schedule)) <= TOLERANCE
     assert apart(whole, oc.run(model, x, block=11, schedule=schedule)) <= TOLERANCE
     if schedule == "stream":
         for axis in axes[-1:]:
-            made = oc.plan(model, x, schedule="stream", stream_axis=axis, block=7)
+            made = make_plan(found, schedule="stream", stream_axis=axis, block=7)
             assert made.work.macs <= made.full.macs
-            assert apart(whole, oc.run(model, x, schedule="stream", stream_axis=axis, block=7)) <= TOLERANCE
+            assert apart(whole, by(found, model, x, schedule="stream", stream_axis=axis, block=7)) <= TOLERANCE
         sizes = {axis: 6 + i for i, axis in enumerate(axes)}
-        assert apart(whole, oc.run(model, x, schedule="stream", block=sizes)) <= TOLERANCE
+        assert apart(whole, by(found, model, x, schedule="stream", block=sizes)) <= TOLERANCE
 
 
 @pytest.mark.parametrize("block", [9, 32])
@@ -102,8 +106,10 @@ def test_blocks_give_what_the_whole_gives(name, block):
     model, x = make().double(), image(*shape)
     with torch.no_grad():
         whole = model.eval()(x)
-    for axes in (None, *(["H", "W"] if len(shape) == 4 and block == 9 else [])):
-        assert apart(whole, oc.run(model, x, block=block if axes is None else 1, axes=axes)) <= TOLERANCE
+    found = oc.analyze(model, x)
+    assert apart(whole, by(found, model, x, block=block)) <= TOLERANCE
+    for axis in ["H", "W"] if len(shape) == 4 and block == 9 else []:
+        assert apart(whole, by(replace(found, axes=(axis,)), model, x, block=1)) <= TOLERANCE
 
 
 @pytest.mark.parametrize("seed", range(24))
@@ -120,12 +126,13 @@ def test_random_nets(seed):
         if whole.isfinite().all() and 0 < whole.numel() <= 20_000:
             break
     axes = rng.choice([None, "W", "H"]) if net.n == 2 else None
-    if not oc.analyze(model, x, axes=axes).blocking_free:
+    found = oc.analyze(model, x, axes=axes)
+    if not found.blocking_free:
         with pytest.raises(oc.ObstacleError):
             oc.run(model, x, axes=axes)
         return
     for schedule in SCHEDULES:
-        z = oc.run(model, x, block=rng.randint(1, 40), axes=axes, schedule=schedule)
+        z = by(found, model, x, block=rng.randint(1, 40), schedule=schedule)
         assert apart(whole, z) <= TOLERANCE, (schedule, net.module)
 
 
