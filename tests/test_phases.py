@@ -44,7 +44,7 @@ def between_convolutions(draw: st.DrawFn) -> tuple[nn.Module, Tensor]:
     return net, x
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(between_convolutions(), st.sampled_from(["trim", "stream"]), st.integers(2, 9))
 def test_any_of_them_gives_what_the_whole_gives_at_the_cost_that_was_planned(
     made: tuple[nn.Module, Tensor], schedule: str, block: int
