@@ -361,7 +361,7 @@ def test_an_output_in_the_package_of_the_model(tmp_path):
     assert "context" in (tmp_path / "ourpackage" / "report.txt").read_text()
     done = run(*given, "ourpackage/small.py", cwd=tmp_path)
     assert done.returncode == 2
-    assert "is read" in done.stderr
+    assert "is not a report" in done.stderr
     assert "torch.nn" in (tmp_path / "ourpackage" / "small.py").read_text()
 
 

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from nets import Net
 
-SEEDS, BATCH = 300, 10
+SEEDS, BATCH = 50, 10
 
 
 @pytest.mark.parametrize("first", range(0, SEEDS, BATCH))

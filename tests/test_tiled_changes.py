@@ -50,7 +50,7 @@ IN_CONTEXT = contextvars.ContextVar("IN_CONTEXT", default=1)
 PER_THREAD = threading.local()
 PER_THREAD.factor = 1
 NUMBER = ctypes.c_int(1)
-string.factors = [1]  # type: ignore[attr-defined]
+string.factors = {"by": 1}  # type: ignore[attr-defined]
 
 
 @dataclass
@@ -60,7 +60,7 @@ class Options:
 
 
 class Slots:
-    __slots__ = ("dilation",)
+    __slots__ = ("__weakref__", "dilation")
 
     def __init__(self) -> None:
         self.dilation = 1
@@ -205,7 +205,7 @@ PATCHES: dict[str, tuple[Callable[[Any, Tensor], Tensor], Callable[[pytest.Monke
     "an attribute of a member of an enumeration": (lambda n, y: y * Level.LOW.factor, lambda m: m.setattr(Level.LOW, "factor", 2)),
     "a variable of a thread": (lambda n, y: y * PER_THREAD.factor, lambda m: m.setattr(PER_THREAD, "factor", 2)),
     "a number of C": (lambda n, y: y * NUMBER.value, lambda m: m.setattr(NUMBER, "value", 2)),
-    "a list in a module of Python": (lambda n, y: y * string.factors[0], lambda m: m.setitem(string.factors, 0, 2)),
+    "a dict in a module of Python": (lambda n, y: y * string.factors["by"], lambda m: m.setitem(string.factors, "by", 2)),
     "a tensor in a closure": (closure(HELD), lambda m: m.setattr(HELD, "data", torch.zeros(1, 1, 3))),
 }  # fmt: skip
 
@@ -297,6 +297,7 @@ def test_what_is_no_change_costs_no_plan(monkeypatch):
     net.train()
     net.conv.weight.data.mul_(2)
     net.table = {"dilation": 1, "deep": [{"taps": torch.ones(1, 1, 3)}]}
+    net.get = net.table.get
     net.taps = net.taps.clone()
     result = made(IMAGE)
     assert net.training

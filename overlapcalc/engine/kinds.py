@@ -52,14 +52,19 @@ def referent(proxy: Any) -> Any:
         return None
 
 
+def bound(value: Any) -> bool:
+    """Whether it is a method of Python's own, bound to an object: every look at one makes another."""
+    methods = isinstance(value, (BuiltinFunctionType, MethodWrapperType))
+    return methods and not isinstance(value.__self__, (ModuleType, type(None)))
+
+
 def behind(value: Any) -> Iterator[tuple[str, Any]]:
     """What can be read through an object that else counts by being the same: a reference, a bound method, a variable
     of a context or a thread, a number of C, what hangs on a member of an enumeration."""
     if isinstance(value, ReferenceType):
         yield "()", value()
-    elif isinstance(value, (BuiltinFunctionType, MethodWrapperType)):
-        if not isinstance(value.__self__, (ModuleType, type(None))):
-            yield "__self__", value.__self__
+    elif bound(value):
+        yield "__self__", value.__self__
     elif isinstance(value, ContextVar):
         yield "get", value.get(None)
     elif isinstance(value, (threading.local, Enum)):

@@ -53,14 +53,15 @@ def _torch_type(kind: Any) -> torch.dtype | None:
 
 def check(image: object, what: str) -> None:
     """Raises InputError for what is neither a tensor nor can be sliced."""
+    if isinstance(image, Tensor) and image.is_nested:  # which may have no shape
+        raise InputError(f"{what} is a tensor that is nested; expected a dense one, see torch.nested")
     missing = [name for name in ("shape", "dtype", "__getitem__") if not hasattr(image, name)]
     if not isinstance(image, Tensor) and missing:
         raise InputError(
             f"{what} is a {type(image).__name__}; expected a tensor, or an array with shape, dtype and slicing"
         )
-    if isinstance(image, Tensor) and (image.layout is not torch.strided or image.is_nested):
-        form = "that is nested" if image.is_nested else f"of layout {image.layout}"
-        raise InputError(f"{what} is a tensor {form}; expected a dense one: see Tensor.to_dense()")
+    if isinstance(image, Tensor) and image.layout is not torch.strided:
+        raise InputError(f"{what} is a tensor of layout {image.layout}; expected a dense one: see Tensor.to_dense()")
     if hasattr(image, "mask") and hasattr(image, "fill_value") and hasattr(image, "filled"):
         raise InputError(f"{what} is a masked array, and a net knows no masks; say what stands there: see filled()")
     shape: Any = image.shape  # type: ignore[attr-defined]
