@@ -150,7 +150,7 @@ def growth(make: Callable[[int], nn.Module], short: int, long: int) -> dict[str,
 
 def beside_tracing(model: nn.Module) -> dict[str, float]:
     """Seconds of one analysis with all its figures: traced (export and lowering), and all the rest."""
-    door = importlib.import_module("overlapcalc.analyze")
+    door = importlib.import_module("overlapcalc.analysis.analyze")
     trace, spent, traces = door.trace, 0.0, 0
 
     def timed(*args: Any, **kwargs: Any) -> Any:

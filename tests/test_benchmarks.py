@@ -344,7 +344,7 @@ def test_results_name_no_place_of_this_machine():
 
 
 def test_speed_is_measured_beside_tracing():
-    door = importlib.import_module("overlapcalc.analyze")
+    door = importlib.import_module("overlapcalc.analysis.analyze")
     trace = door.trace
     found = growth(CHAINS["u-net"], 7, 28)
     assert door.trace is trace

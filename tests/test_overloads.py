@@ -16,7 +16,7 @@ import overlapcalc as oc
 from overlapcalc.ops import find, full_name, op_name
 from overlapcalc.ops.call import Call
 from overlapcalc.ops.overloads import SPOKEN_FOR
-from overlapcalc.ops.registry import _RULES
+from overlapcalc.ops.registry import _OPERATORS
 from overlapcalc.ops.rules.pointwise import broadcast, untagged
 from overlapcalc.trace.naming import operator_name
 
@@ -161,7 +161,7 @@ def constants_in(function: Any, seen: set[Any]) -> Iterator[str]:
 
 def unread(name: str, schema: Any) -> set[str]:
     """Arguments, other than tensors, that a rule neither looks at nor may ignore."""
-    rule = _RULES[name]
+    rule = _OPERATORS[name].rule
     read = set(constants_in(rule.law, set())) | set(rule.sizes)
     return {
         a.name for a in schema.arguments
@@ -171,7 +171,7 @@ def unread(name: str, schema: Any) -> set[str]:
 
 def pairs() -> list[tuple[str, Any]]:
     found = []
-    for name in sorted(n for n in _RULES if n.startswith("aten::") and "." not in n):
+    for name in sorted(n for n, known in _OPERATORS.items() if known.rule and n.startswith("aten::") and "." not in n):
         found += [(name, schema) for schema in schemas(name) if full_name(name, schema.overload_name) == name]
     return found
 
@@ -181,7 +181,7 @@ def test_a_rule_looks_at_every_argument_of_the_overloads_that_it_speaks_for():
     blind = {
         f"{name}.{schema.overload_name}": unread(name, schema) - set(ACCOUNTED.get(name.partition("::")[2], "").split())
         for name, schema in pairs()
-        if _RULES[name].law not in by_value
+        if _OPERATORS[name].rule.law not in by_value
     }
     assert {key: left for key, left in blind.items() if left} == {}
     assert len(pairs()) > 250
@@ -230,7 +230,7 @@ def test_a_blind_rule_would_be_seen():
 def test_every_other_overload_has_a_name_of_its_own():
     """And that name has no rule, unless one was written for it."""
     refused = set()
-    for name in {n.partition(".")[0] for n in _RULES if n.startswith("aten::")}:
+    for name in {n.partition(".")[0] for n, known in _OPERATORS.items() if known.rule and n.startswith("aten::")}:
         for schema in schemas(name):
             full = full_name(name, schema.overload_name)
             if full != name and find(full) is None:

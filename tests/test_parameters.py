@@ -57,6 +57,10 @@ KERNELS = {
     "masked, then cut": (lambda p: F.relu(p * MASK), wide(), 1),
     "masked, then rounded": (lambda p: torch.round(p * MASK).clamp(-128, 127), wide(), 1),
     "standardized": (lambda p: (p - p.mean()) / (p.std() + 1e-5), wide(), 2),
+    "bell": (lambda p: torch.exp(-((100 * p) ** 2)), wide(1e-3), 2),
+    "bell, then masked": (lambda p: torch.exp(-((100 * p) ** 2)) * MASK, wide(1e-3), 1),
+    "hot softmax": (lambda p: (p * 3e4).flatten(1).softmax(1).reshape(p.shape), wide(1e-5), 2),
+    "saturated": (lambda p: 1 - torch.sigmoid(p * 1e3), wide(1e-3), 2),
     "its own difference": (lambda p: (F.relu(p) - F.relu(p.clone())) + MASK, wide(), 1),
 }
 """How a kernel is made, of what, and the context that all values of the parameter need."""
@@ -133,6 +137,9 @@ TABLES = {
     "truth": (lambda p: p, LINE > 0),
     "number": (lambda p: p, (LINE * 10).long()),
     "sorted": (lambda p: p.sort(dim=-1)[0], LINE),
+    "logarithm": (lambda p: torch.log(p + 20), LINE),
+    "logarithm of what is negative for small ones": (lambda p: torch.log(p - 20), LINE + 60),
+    "root of it": (lambda p: torch.sqrt(p - 20), LINE + 60),
 }
 
 

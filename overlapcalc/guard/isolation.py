@@ -117,3 +117,8 @@ def _forget_operators(module: ModuleType) -> None:
         destroy = getattr(library, "_destroy", None)  # without it the next model is refused by torch, by name
         if destroy is not None:
             destroy()
+        for everyone, own in (("_defs", "_op_defs"), ("_impls", "_op_impls")):
+            known, names = getattr(torch.library, everyone, None), getattr(library, own, None)
+            if isinstance(known, set) and isinstance(names, set):
+                known -= names
+                names.clear()  # or, whenever it is collected, it takes away what the next one of its name has made
