@@ -160,7 +160,7 @@ def test_a_cache_that_tracing_filled_is_said():
 
     x = image(1, 1, 20, 20)
     with pytest.raises(oc.OverlapcalcError, match="call the net once on an image before"):
-        oc.run(Cached(), x, block=8)
+        oc.run(Cached(), x, block={"W": 16})
     kept.clear()
     whole = Cached()(x)
     for schedule in ("crop", "trim", "stream"):

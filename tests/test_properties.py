@@ -25,7 +25,7 @@ def test_seeded_nets(first):
     assert refused <= 1
 
 
-@settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=20, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_nets_of_hypothesis(data):
     net = Net(lambda low, high: data.draw(st.integers(low, high)))
