@@ -393,3 +393,8 @@ def test_reads_at_a_size_where_nodes_have_other_names(analysed, size):
     for o in range(size - 1):
         said = w.reads(o, o + 1, size=size)
         assert (None if said is None else (said.start, said.stop)) == truth.hull(o, o + 1)
+
+
+def test_an_input_that_torch_cannot_hold_is_refused():
+    with pytest.raises(oc.TraceError, match="inputs of 1x3x4000000000x4000000000 are more than torch can hold"):
+        oc.analyze(nn.Conv2d(3, 3, 3), (1, 3, 4_000_000_000, 4_000_000_000))

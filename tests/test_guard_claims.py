@@ -394,4 +394,4 @@ def test_a_pad_of_its_own_holds_back_the_layer_behind_it(project: Project):
     assert "adds 1 of the context of 1 after" in failure.why
     cut = causal_net("return self.c(F.pad(x, (5, 0)))", "        self.c = nn.Conv1d(1, 1, 7)\n")
     failure = judged(project, cut, "causal = true", input='"1x1x24"').judgements[0].failures[0]
-    assert (failure.layer, failure.help) == ("c", "1 more samples of padding before it, and as many less behind")
+    assert (failure.layer, failure.help) == ("c", "pad 1 more before it, and as much less behind")

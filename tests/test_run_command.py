@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 from test_cli import run
+from torch import nn
 
 import overlapcalc as oc
 from examples.superres import SuperResolver
 from examples.unet import UNet
-from overlapcalc.io.files import read_image
+from overlapcalc.io.files import load_weights, read_image
 
 pytest.importorskip("PIL")
 MODEL = "examples/unet.py:UNet"
@@ -131,3 +132,14 @@ def test_an_obstacle_is_refused(tmp_path):
     )
     assert done.returncode == 3
     assert not (tmp_path / "out.npy").exists()
+
+
+def test_weights_that_do_not_fit_are_counted(tmp_path):
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 3, 3))
+    state = {"0.weight": torch.zeros(4, 3, 5, 5), "0.bias": torch.zeros(4), "2.weight": torch.zeros(1)}
+    torch.save(state, tmp_path / "other.pt")
+    with pytest.raises(oc.InputError) as refused:
+        load_weights(model, tmp_path / "other.pt")
+    said = str(refused.value)
+    assert "2 missing (1.weight, 1.bias), 1 unknown to it (2.weight)" in said
+    assert "1 of another shape (0.weight 4x3x5x5, here 4x3x3x3)" in said

@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .values import digest_of
+
 FILLINGS = 6
 """How many sets of made-up parameters may show a value to be real."""
 MOSTS = (97, 6, 1)
@@ -105,7 +107,7 @@ def made_up(target: Any, given: Sequence[Any], result: Tensor, filling: int, mos
         share = (mixed * 43758.5453).remainder(1.0).expand(result.shape)
     else:
         for operand in operands:
-            seed = zlib.crc32(_number(operand).contiguous().numpy().tobytes(), seed)
+            seed = zlib.crc32(digest_of(operand, (None,) * operand.dim()).encode(), seed)
         share = torch.rand(result.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     if not (result.is_floating_point() or result.is_complex()):
         return _whole(share, result.dtype, filling, most)

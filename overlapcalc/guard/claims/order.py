@@ -128,7 +128,10 @@ def _blamed(failure: Failure, pair: Pair, axis: str) -> Failure:
         assert explained.after is not None
         law, help = _law(worst)
         if most < worst.adds:  # something else on the way, a pad say, holds back a part of it
-            law, help = "", f"{most} more samples of padding before it, and as many less behind"
+            law, help = (
+                "",
+                f"pad {most} more before it, and as much less behind",
+            )
         why = f"{law}adds {most} of the context of {explained.after.total} after"
         return replace(failure, layer=worst.layer, why=why, source=worst.source, path=steps_of(way), help=help)
     steps = [r for r in explained.step_reasons if r.layer]  # it looks ahead within a block of the grid
