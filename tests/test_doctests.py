@@ -15,8 +15,8 @@ from torch import nn
 import overlapcalc as oc
 from overlapcalc.ops import registry
 
-NAMES = {"oc": oc, "torch": torch, "nn": nn}
-"""What an example may use beside the names of its module."""
+NAMES = {"oc": oc, "torch": torch, "nn": nn, "__name__": "example"}
+"""What an example may use besides the names of its module. Its own name, so that rules it registers are not ours."""
 
 
 def modules() -> Iterator[str]:

@@ -1,4 +1,7 @@
-"""The layer graph, and what each operator reads, runs and costs. Never torch. Importing it registers all rules."""
+"""The layer graph, and what each operator reads, how it runs and what it costs. Never imports torch.
+
+Importing this package registers all rules.
+"""
 
 from . import rules, view_steps
 from .call import Call
