@@ -43,7 +43,7 @@ FAR = 1 << 62
 
 
 def detail(node: Node) -> dict[str, Any]:
-    """The figures of a call, under plain names; values that are torch's defaults are left out."""
+    """The figures of a call, under plain names; torch's default values are left out."""
     out: dict[str, Any] = {}
     if node.op in (CUT, JOIN):
         return {node.op.partition("::")[2]: node.args["piece"]}
@@ -67,7 +67,11 @@ def detail(node: Node) -> dict[str, Any]:
 
 
 def _short(value: Any) -> Any:
-    """One number for a list of equal ones."""
+    """One number instead of a list of equal ones.
+
+    >>> _short((2, 2)), _short((3, 5))
+    (2, (3, 5))
+    """
     if isinstance(value, tuple):
         if len(value) and all(isinstance(v, (int, float)) and v == value[0] for v in value):
             return value[0]
