@@ -1,7 +1,7 @@
-"""What a net needs as plain figures: what a lock holds.
+"""What a net needs, as plain figures: the content of a lock.
 
-Only what the architecture says: no weights, no lines, no versions, no paths of files, no names of variables. Inputs and
-outputs go by their place, layers by their module's path.
+Only what follows from the architecture: no weights, no lines, no versions, no file paths, no variable names. Inputs and
+outputs are numbered, layers go by their module's path.
 """
 
 from __future__ import annotations
@@ -26,8 +26,13 @@ Place = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class Requirements:
-    """net: figures of the whole. places: figures of an output against an input along an axis. layers: module path ->
-    operator and its figures, for the layers that are rows of the table."""
+    """net: figures of the whole net. places: figures of an output against an input along an axis. layers: module path
+    -> operator and its figures, for the layers that are rows of the table.
+
+    >>> found = needs_of(oc.analyze(nn.Conv1d(3, 8, 5, padding=2), (1, 3, 32)))
+    >>> found.places["output", "input", "L"]["context.before"]
+    2
+    """
 
     net: Mapping[str, Figure]
     places: Mapping[Place, Mapping[str, Figure]]
@@ -90,9 +95,9 @@ def _rows(analysis: Analysis) -> list[tuple[LayerRow, Node]]:
 
 
 def _names(analysis: Analysis) -> dict[str, str]:
-    """What a lock calls each row: its module's path, with the operator's word where the module has several.
+    """What a lock calls each row: its module's path, followed by the operator's word where the module has several.
 
-    As in the table, but for operators that versions of torch call otherwise.
+    As in the table, except for operators whose name depends on the version of torch.
     """
     seen: Counter[str] = Counter()
     names = {}
@@ -106,7 +111,7 @@ def _names(analysis: Analysis) -> dict[str, str]:
 
 
 def _word(node: Node) -> str:
-    """`conv2d` of `aten::conv2d` and of `aten::convolution`: the same call, whatever a version of torch makes of it."""
+    """`conv2d` for both `aten::conv2d` and `aten::convolution`: one call, by whichever name a version of torch has."""
     word = short_op(node).removesuffix("_copy").removesuffix("_with_indices")
     weight = node.args.get("weight")
     if word == "convolution" and isinstance(weight, Constant):
@@ -144,7 +149,7 @@ def _detail(row: LayerRow) -> dict[str, Any]:
 
 
 def _number(value: Any) -> Any:
-    """A whole number is written as one: versions of torch differ in whether a factor is 2 or 2.0."""
+    """A whole number is written as an integer: versions of torch differ in whether a factor is 2 or 2.0."""
     if isinstance(value, list):
         return [_number(v) for v in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value
