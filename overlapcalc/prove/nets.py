@@ -28,10 +28,10 @@ from .widened import Widened, coarsest, rounding_allowed, wide_type
 
 @dataclass
 class Nets:
-    """model: the user's. traced: it as traced, in its own type. given: inputs in the type of the figures.
+    """model: the user's. traced: the same as traced, in its own type. given: inputs in the type of the figures.
 
-    widened: every cast to a narrower type is kept from being
-    one, because the net runs in float64 in no other way; `check` finds out.
+    widened: casts to narrower types are suppressed, because the net does not run in float64 otherwise; `check` finds
+    that out.
     """
 
     model: nn.Module
@@ -55,7 +55,7 @@ class Nets:
         return self.in_type(torch.float64)
 
     def in_type(self, dtype: torch.dtype) -> Source:
-        """The net as traced in a type. The trace in its own type does, where types make no difference."""
+        """The net as traced in a type. The trace in its own type is enough where types make no difference."""
         shapes = tuple(self.plan.inputs.values())
         calls = self.traced.runnable(shapes)
         same = all(t == dtype for t in calls.types if t.is_floating_point)
@@ -67,18 +67,18 @@ class Nets:
             return self.traced
         found = replace(found, runnable=lru_cache(maxsize=None)(found.runnable))
         if self.plan.schedule != "crop":
-            found.runnable(shapes)  # now, and not under a mode that changes what is traced
+            found.runnable(shapes)  # now, rather than under a mode that changes what is traced
         return found
 
     @property
     def traced_in(self) -> torch.dtype:
-        """The type of its own in which the net was traced."""
+        """The net's own type, in which it was traced."""
         calls = self.traced.runnable(tuple(self.plan.inputs.values()))
         return coarsest(calls.types) or torch.float64
 
     @property
     def cast_up(self) -> bool:
-        """Whether calls run in float64 that could only be traced in a narrower type, whose constants they then have."""
+        """Whether calls that could only be traced in a narrower type, and have its constants, run in float64."""
         return self.widened and self.plan.schedule != "crop" and self.source is self.traced
 
     def run(
@@ -98,8 +98,8 @@ class Nets:
         return spread_out(lambda spread: self.run(inputs, spread=spread))
 
     def check(self) -> None:
-        """Find out how the net runs whole in float64. Raises InputError where it does not: there is nothing to compare
-        with then."""
+        """Find out how the whole net runs in float64. Raises InputError where it does not: then there is nothing to
+        compare with."""
         try:
             self.run(self.inputs)
             return
@@ -119,9 +119,10 @@ class Nets:
 
 
 def measured(nets: Nets, own: torch.dtype | None) -> tuple[list[Figures], Precision, str]:
-    """Blocks against the whole in float64 and in the type of the figures, and what the proof of values judges.
+    """Blocks against the whole in float64 and in the type of the figures, and what the proof of values judges; or why
+    the blocks cannot be run.
 
-    Or why the blocks cannot be run. own: the type of the figures; None leaves the net as it is, types mixed or not.
+    own: the type of the figures; None leaves the net as it is, with mixed types or not.
     """
     figures: list[Figures] = []
     narrow = copy.deepcopy(nets.model).eval().to(device=nets.device)
@@ -149,7 +150,7 @@ def _compared(
 
 
 def _judged(nets: Nets, wide: Figures) -> Precision:
-    """What is judged: the net as it is; in float64 throughout, where it is coarser on the way; moved into branches."""
+    """What is judged: the net as it is; in float64 throughout, if it is coarser on the way; moved into branches."""
     watching = Watching(Spread(), nets.inputs.values())
     with _widened(nets.widened), watching:
         whole(nets.wide, nets.plan, nets.inputs)
@@ -201,7 +202,7 @@ def _moved(nets: Nets) -> list[Figures]:
 
 
 MOVED_TOLERANCE = 1e-9
-"""The same where operands are moved: samples beside a threshold of 1e6 have fewer digits than before."""
+"""The tolerance where operands are moved: samples near a threshold of 1e6 have fewer digits than before."""
 
 
 def _widened(on: bool) -> contextlib.AbstractContextManager[object]:

@@ -50,18 +50,22 @@ def verify(
     axes: Sequence[str] | str | None = None,
     layout: str | Sequence[str | None] | None = None,
 ) -> Verification:
-    """Prove, by running it, that `model` gives by blocks what it gives on the whole image.
+    """Prove, by running it, that `model` gives the same by blocks as on the whole image.
 
     inputs: shapes, or tensors whose values are used for the figures; without them the smallest image that has a block
-    at every border and one inside. block, schedule, axes, layout: as for `plan`. tile: instead of the tile that the
-    analysis finds, so many samples (before, after) around each block: "is my overlap of 32 enough?". plan: a plan to
-    prove as it is. dtype: the type for the figures, the model's own when absent. bit_exact: they must be bit-identical
-    in that type too.
+    at every border and one inside. block, schedule, axes, layout: as for `plan`. tile: this many samples (before,
+    after) around each block, instead of the tile that the analysis finds: "is my overlap of 32 enough?". plan: a plan
+    to prove as it is. dtype: the type for the figures, the model's own when absent. bit_exact: they must be
+    bit-identical in that type too.
 
-    The proofs (see docs/mathematics.md): "dependency" and "minimality" of what the analysis says that blocks read;
-    "borders", "exact twin" and "values" of the schedule. The model is copied; yours is never touched.
+    The proofs: "dependency" and "minimality" of what the analysis says that blocks read; "poisoned borders",
+    "exact twin" and "values" of the schedule. The model is copied; yours is never touched.
 
-    Raises what `plan` raises, and InputError where the device is not there or a single block takes the whole image.
+    Raises what `plan` raises, and InputError where the device is missing or a single block covers the whole image.
+
+    >>> v = oc.verify(nn.Conv1d(1, 1, 3, padding=1), (1, 1, 32), block=8)
+    >>> v.proved, [proof.name for proof in v.proofs]
+    (True, ['dependency', 'minimality', 'poisoned borders', 'exact twin', 'values'])
     """
     where = device_of(device)
     if plan is not None and tile is not None:
@@ -97,7 +101,7 @@ def verify(
     with torch.no_grad(), exact_kernels():
         nets.check()
         single = {}
-        for name, x in nets.inputs.items():  # kernels for batches may mix images, which says nothing of the net
+        for name, x in nets.inputs.items():  # kernels for batches may mix images, which says nothing about the net
             batch = analysis.layouts[name].find("N")
             single[name] = x if batch < 0 else x.narrow(batch, 0, 1)
         spread = nets.spread(single)
@@ -120,7 +124,7 @@ def _subject(
     axes: Sequence[str] | str | None,
     layout: str | Sequence[str | None] | None,
 ) -> tuple[Analysis, Inputs]:
-    """The analysis at the size of the proof, and the inputs there: shapes or tensors."""
+    """The analysis at the size of the proof, and the inputs of that size: shapes or tensors."""
     given: Any = inputs if inputs is not None else guess_inputs(model, layout if isinstance(layout, str) else None)[0]
     analysis = analyze(model, given, axes=axes, layout=layout)
     refuse_obstacles(analysis)
@@ -133,7 +137,7 @@ def _subject(
 
 
 def _default_block(analysis: Analysis, schedule: str) -> Blocks:
-    """Blocks of the proof: the smallest whole ones; for schedules of calls, one of no particular length."""
+    """The blocks of the proof: the smallest on the grid; for trim and stream, of an arbitrary length."""
     found = proof_block(analysis)
     return found if schedule == "crop" else max(5, min(found.values()) - 1)
 
@@ -151,7 +155,7 @@ def device_of(device: torch.device | str) -> torch.device:
 
 
 def _tensors(given: Any, plan: Plan, kinds: Sequence[torch.dtype], where: torch.device) -> dict[str, Tensor]:
-    """The inputs of the runs, in these types, one each: the tensors given, or normal noise."""
+    """The inputs of the runs, one for each of these types: the given tensors, or normal noise."""
     listed = [given] if isinstance(given, Tensor) else list(given)
     found: dict[str, Tensor] = {}
     for i, (name, shape) in enumerate(plan.inputs.items()):
@@ -175,7 +179,7 @@ def _claims(nets: Nets, analysis: Analysis, single: Mapping[str, Tensor], spread
 
 
 def _borders(model: nn.Module, source: Source, plan: Plan, inputs: Mapping[str, Tensor], where: torch.device) -> Proof:
-    """Proof 3, in the type in which it was traced."""
+    """Proof 3, in the type in which the net was traced."""
     own = copy.deepcopy(model).eval().to(device=where)
     calls = source.runnable(tuple(plan.inputs.values()))
     kinds = dict(zip(source.net.graph.inputs, calls.types, strict=True))
@@ -186,7 +190,7 @@ def _borders(model: nn.Module, source: Source, plan: Plan, inputs: Mapping[str, 
 
 
 def with_tiles(analysis: Analysis, plan: Plan, tile: Tile) -> Plan:
-    """The same blocks on tiles of the caller's: so many samples (before, after) around each, less at the borders.
+    """The same blocks on the caller's own tiles: `tile` samples (before, after) around each, less at the borders.
 
     Raises InputError where such tiles would not start on the grid.
     """

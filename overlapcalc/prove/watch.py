@@ -1,4 +1,4 @@
-"""Runs of a net under watch: whole and on tiles as the user wrote it, or call by call."""
+"""Watched runs of a net: whole and on tiles as the user wrote it, or call by call."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from .twin.storages import Storages
 
 
 class Watching(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """One run of a net. Its questions are numbered in the order in which they are asked of data.
+    """One run of a net. Its questions about data are numbered in order.
 
-    inputs: the tensors that it is given. names: layer -> path, to say where. types: of floating data, and where each
-    was seen first.
+    inputs: the tensors that it is given. names: layer -> path, to say where. types: those of floating data, and where
+    each was seen first.
     """
 
     def __init__(self, spread: Spread, inputs: Iterable[Tensor], names: Mapping[nn.Module, str] | None = None) -> None:
@@ -79,7 +79,7 @@ class Watching(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return t.layout == torch.strided and bool(self._storages.holds_data(t))
 
     def _place(self, op: str) -> Place:
-        """The innermost layer whose forward is running, and the innermost line that is the user's."""
+        """The innermost layer whose forward is running, and the innermost line of the user's code."""
         frame, layer, source = sys._getframe(1), "", ""
         while frame is not None and not layer:
             file = frame.f_code.co_filename
@@ -119,7 +119,7 @@ class WatchedMachine(Machine):
 
 
 def watched(calls: Runnable, source: Source, spread: Spread) -> Runnable:
-    """The same calls under watch, known by their nodes."""
+    """The same calls, watched, and identified by their nodes."""
     graph = source.net.graph
     found = {}
     for name, made in calls.calls.items():

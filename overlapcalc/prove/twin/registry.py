@@ -1,4 +1,4 @@
-"""Which function computes which operator's twin: in the one table of operators, filled by the families."""
+"""Which function computes which operator's twin: an entry of the one table of operators, filled by the families."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Compute = Callable[[Call], Any]
 
 def twin(*names: str) -> Callable[[Compute], Compute]:
     """Register the twin of ATen operators, by their functional names and for all their overloads. Raises RuleError for
-    one that has a twin already."""
+    one that already has a twin."""
 
     def register(compute: Compute) -> Compute:
         say("twin", (f"aten::{name}" for name in names), compute)
