@@ -1,6 +1,11 @@
 """overlapcalc: how much context each block of an image needs so that a CNN can run block by block, exactly.
 
-Names are imported when they are asked for: most need torch, and `--help` or a check that finds nothing changed do not.
+Names are imported when they are first used: most need torch, while `--help` and a check that finds nothing changed
+must not load it.
+
+>>> w = oc.analyze(nn.Conv2d(3, 8, 5, padding=2), (1, 3, 32, 32))["W"]
+>>> w.context, w.tile
+(Sides(before=2, after=2), Sides(before=2, after=2))
 """
 
 from importlib import import_module
@@ -126,5 +131,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """The public names; submodules are no part of the contract."""
+    """The public names; submodules are not part of the contract."""
     return sorted(__all__)

@@ -122,7 +122,7 @@ def _verify(arguments: argparse.Namespace) -> int:
 
 
 def _at_image(subject: Any, arguments: argparse.Namespace) -> Any:
-    """The analysis at the size of the image that was asked for."""
+    """The analysis at the size of the requested image."""
     from ..analysis.analyze import analyze
     from ..planning.image_size import parsed_image, shapes_for_image
 
@@ -141,7 +141,11 @@ def block_argument(command: argparse.ArgumentParser) -> None:
 
 
 def lengths(text: str) -> int | dict[str, int]:
-    """`256`, or `H=32,W=512`."""
+    """Block lengths: `256`, or `H=32,W=512`.
+
+    >>> lengths("256"), lengths("H=32,W=512")
+    (256, {'H': 32, 'W': 512})
+    """
     if "=" not in text:
         return count(text)
     parts = [part.partition("=") for part in text.split(",")]

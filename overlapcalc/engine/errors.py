@@ -1,4 +1,4 @@
-"""What stops a run by blocks."""
+"""Errors that stop a run by blocks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`plan`: how a net would be run by blocks, by a block size, a budget of memory, or the memory that is free."""
+"""`plan`: how a net would be run by blocks, given a block size, a memory budget, or the memory that is free."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from . import NoSlabError
 from .weigh import weighed
 
 BANDS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048)
-"""Blocks of trim and stream that are tried for a budget."""
+"""Block lengths of trim and stream that are tried for a budget."""
 PART = 0.8
-"""Of the memory that is free, as much is used."""
+"""The share of the free memory that is used."""
 
 
 def plan(
@@ -42,18 +42,22 @@ def plan(
 ) -> Plan:
     """How to run `model` by blocks on inputs of these shapes, and what that costs against running it whole.
 
-    inputs, axes, layout: as for `analyze`; a model may be an Analysis instead. block: the length of a block in samples
-    of the finer of input and output, rounded up to whole outputs (256 when nothing is asked for, bands of 32 for a
-    stream): for all axes; or {"W": 256}, then the other axes stay whole; or one per axis in their order, None for a
-    whole one. Of a stream it is that of a band, along the stream, and the other axes stay whole unless they are given a
-    length. memory: a budget such as "2GiB" instead, weights included: the blocks with the least work that fit.
+    inputs, axes, layout: as for `analyze`; the model may also be an Analysis. block: the length of a block in samples
+    of the finer of input and output, rounded up to whole outputs (256 when absent, bands of 32 for a stream): one for
+    all axes; or {"W": 256}, and the other axes stay whole; or one per axis in their order, None for a whole one. For a
+    stream a single number is the length of a band along the stream, and the other axes stay whole. memory: instead, a
+    budget such as "2GiB", weights included: the blocks with the least work that fit.
     fixed_tile: tiles of one length in samples of the input, those at the border moved inward. schedule: "crop", "trim"
-    or "stream" (docs/mathematics.md); when absent crop, with a budget the one with the least work. stream_axis: along
-    which a stream goes, the longest axis when absent. stored: inputs and outputs are arrays that are read and written
-    by slices, files say, so neither is held whole. dtype: the floating type to predict memory for.
+    or "stream" (docs/mathematics.md); when absent crop, or with a budget the one with the least work. stream_axis: the
+    axis along which a stream goes, the longest when absent. stored: inputs and outputs are arrays that are read and
+    written by slices, such as files, so neither is held whole. dtype: the floating type to predict memory for.
 
     No forward pass is run. Raises InputError, TraceError, UnknownOperatorError; ObstacleError where the net cannot be
     run by blocks along these axes; NoSlabError where an operator has no way to run with trim or stream.
+
+    >>> plan = oc.plan(nn.Conv2d(3, 8, 5, padding=2), (1, 3, 64, 96), block=32)
+    >>> plan.count, plan.schedule, plan.strips["W"].slots[1].tiles["input"]
+    (6, 'crop', Span(start=30, stop=66))
     """
     if not isinstance(model, Analysis):
         model = analyze(model, inputs, axes=axes, layout=layout)
@@ -69,13 +73,13 @@ def plan_to_run(
     fixed_tile: Blocks | None = None,
     **options: Any,
 ) -> Plan:
-    """The same, of an analysis, but without the memory of trim and stream where no budget asks for it: to know that
-    takes a run on shapes. Other options and what it raises: see `plan`."""
+    """The same for an analysis, but without the memory of trim and stream unless there is a budget, because predicting
+    it takes a run on shapes. For other options and errors, see `plan`."""
     return _planned(analysis, block, memory, fixed_tile, options, weigh=False)
 
 
 def with_memory(source: Source, made: Plan) -> Plan:
-    """The plan with its memory in it, where that can be predicted. Raises NoSlabError."""
+    """The plan with its memory, where that can be predicted. Raises NoSlabError."""
     return made if made.schedule == "crop" or made.memory is not None else weighed(source, made, None)
 
 
@@ -101,16 +105,16 @@ def _planner(
     stored: bool = False,
     dtype: torch.dtype | str | None = None,
 ) -> _Planner:
-    """Where only the axis of a stream is given, a stream is meant."""
+    """The planner for these options. If only the axis of a stream is given, a stream is meant."""
     return _Planner(analysis, schedule or (None if stream_axis is None else "stream"), stream_axis, stored, dtype)
 
 
 def plan_for(
     model: Analysis, free: int, *, schedule: str | None = None, stream_axis: str | None = None, stored: bool = False
 ) -> Plan:
-    """The plan of nothing asked for; where that takes too much of the memory that is free, one that does not.
+    """The default plan; if that takes too much of the free memory, one that does not.
 
-    free: bytes, weights not among them. Raises what `plan` raises.
+    free: bytes, not counting weights. Raises what `plan` raises.
     """
     usual = plan(model, schedule=schedule, stream_axis=stream_axis, stored=stored)
     if usual.memory is None or usual.memory.activations <= PART * free:
@@ -123,7 +127,7 @@ def plan_for(
 
 
 class _Planner:
-    """What stays the same while blocks are tried."""
+    """Everything that stays the same while blocks are tried."""
 
     def __init__(
         self,
@@ -145,7 +149,7 @@ class _Planner:
         schedule: str | None = None,
         weigh: bool = True,
     ) -> Plan:
-        """The plan of these blocks. weigh: with the memory of trim and stream in it."""
+        """The plan for these blocks. weigh: include the memory of trim and stream."""
         schedule = schedule or self._schedule or "crop"
         made = make_plan(
             self._analysis, block=block, fixed_tile=fixed_tile, schedule=schedule, stream_axis=self._stream_axis,
@@ -154,9 +158,9 @@ class _Planner:
         return made if schedule == "crop" or not weigh else weighed(self._analysis._source, made, self._floating)
 
     def within(self, budget: int, *, most: int | None = None) -> Plan:
-        """Of all schedules that fit into a budget, the one with the least work. Raises InputError.
+        """The plan with the least work, over all schedules that fit into a budget. Raises InputError.
 
-        most: no longer bands of a stream than this.
+        most: the longest band of a stream.
         """
         self._refuse_too_little(budget)
         found: list[Plan] = []
@@ -174,7 +178,7 @@ class _Planner:
         return min(found, key=lambda made: (made.work.kernel_macs, made.memory.total if made.memory else 0))
 
     def _refuse_too_little(self, budget: int) -> None:
-        """What every block needs is known before any is tried. Raises InputError."""
+        """Raises InputError if the budget is below what every block needs, before any is tried."""
         try:
             whole = self._analysis._source.run_memory(tuple(self._analysis.inputs.values()), self._dtype)
         except TraceError:
@@ -213,7 +217,7 @@ class _Planner:
 
 
 def floating_type(dtype: torch.dtype | str | None) -> torch.dtype | None:
-    """A floating type of torch by its name. Raises InputError."""
+    """A floating type of torch, by name or as it is. Raises InputError."""
     if dtype is None:
         return None
     found = getattr(torch, str(dtype).removeprefix("torch."), None)

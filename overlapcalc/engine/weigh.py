@@ -1,4 +1,4 @@
-"""What a schedule holds at its fullest: the same engine on shapes alone."""
+"""What a schedule holds at its fullest moment: the same engine on shapes alone."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from .block import Block, within
 from .machine import Machine
 
 FEW, MOST = 24, 96
-"""So many bands of a stream are looked at, at least and at most, and of other blocks at most: by then what is held
-goes in circles."""
+"""At least and at most this many bands of a stream are run, and at most this many other blocks: by then what is held
+repeats."""
 
 
 def weighed(source: Source, plan: Plan, dtype: torch.dtype | None) -> Plan:
-    """A plan of calls with its memory, and that of the whole run, in it; None where they are not known."""
+    """A plan for trim or stream, with its memory and that of the whole run; None where they are not known."""
     try:
         whole = source.run_memory(tuple(plan.inputs.values()), plan.dtype)
         held = _held(Machine(None, source, plan), dtype)
@@ -55,13 +55,13 @@ def _held(machine: Machine, dtype: torch.dtype | None) -> int:
                     if not plan.stored:
                         _put(block, plan, outputs)
                     del block  # as a run does, before the next one is made
-    return held.live + sum(held.code.values())  # a block like the fullest may come after all kernels were made
+    return held.live + sum(held.code.values())  # a block like the fullest may come after all kernels were compiled
 
 
 def _telling(net: Propagation, plan: Plan) -> Iterator[tuple[Plan, int]]:
-    """Parts of a plan that hold as much as all of it, and how many blocks of each are to be looked at.
+    """Parts of a plan that together hold as much as all of it, and how many blocks of each to run.
 
-    Blocks whose tensors have the same sizes hold the same; those at the ends also hold what stands beyond the image.
+    Blocks whose tensors have equal sizes hold the same; those at the ends also hold what lies beyond the image.
     """
     along = plan.stream_axis
     strips = {axis: strip if axis == along else _kinds(net, strip) for axis, strip in plan.strips.items()}
@@ -88,8 +88,8 @@ def _kinds(net: Propagation, strip: Strip) -> Strip:
 
 
 def _bands(net: Propagation, strip: Strip) -> int:
-    """How many bands of a stream are to be looked at: up to the last one in which some tensor gains or holds more than
-    in any band before."""
+    """How many bands of a stream to run: up to the last one in which some tensor gains or holds more than in any band
+    before."""
     stream = Stream(net, strip.axis)
     most: dict[tuple[str, str], int] = {}
     last = FEW
@@ -114,7 +114,7 @@ def _put(block: Block, plan: Plan, outputs: dict[str, Tensor]) -> None:
 
 
 class _Stored:
-    """An image that is not in memory: what is read of it is copied."""
+    """An image that is not in memory: reading from it copies."""
 
     def __init__(self, image: Tensor) -> None:
         self._image = image

@@ -22,9 +22,9 @@ from .strips import BlockSpan, Cutter, Strip, fixed
 
 SCHEDULES = ("crop", "trim", "stream")
 UNLIKELY = 2
-"""A block is not looked at when its share of the image would take so many times the budget."""
+"""A block is not tried if its share of the whole image's memory is more than this many times the budget."""
 PARTS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64, 96, 128, 192, 256, 384, 512, 1024, 2048, 4096)
-"""Into how many blocks a budget may cut an axis."""
+"""The numbers of blocks into which a budget may cut an axis."""
 
 
 def make_plan(
@@ -70,10 +70,10 @@ class _Planner:
             for name, node in [*((n, n) for n in self._net.graph.inputs), *self._net.graph.outputs]
         }
 
-    # ---- what was asked for -------------------------------------------------------------------------------
+    # ---- options ------------------------------------------------------------------------------------------
 
     def steps(self, blocks: Mapping[str, int]) -> dict[str, int]:
-        """The same in whole steps; an axis that is not named stays whole."""
+        """Block sizes in whole steps; an axis that is not named stays whole."""
         return {
             axis: cutter.whole_steps(blocks[axis]) if axis in blocks else cutter.steps
             for axis, cutter in self.cutters.items()
@@ -97,7 +97,7 @@ class _Planner:
         return self._plan(strips)
 
     def within(self, budget: int) -> Plan:
-        """The block sizes with the least work whose memory stays within a budget in bytes. Raises InputError."""
+        """The plan with the least work whose memory stays within a budget in bytes. Raises InputError."""
         least: int | None = None
         try:
             whole = self._source.run_memory(self._shapes_of({}), self._dtype)
@@ -120,7 +120,7 @@ class _Planner:
         )
 
     def _candidates(self) -> Iterator[dict[str, int]]:
-        """Block sizes from the fewest samples fed on; the smaller of two neighbours may need less memory."""
+        """Block sizes by samples fed, the fewest first; the smaller of two neighbours may need less memory."""
         options: dict[str, list[tuple[int, int]]] = {}
         for axis, cutter in self.cutters.items():
             sizes = sorted({-(-cutter.steps // n) for n in PARTS if n <= cutter.steps}, reverse=True)
@@ -140,7 +140,7 @@ class _Planner:
         return strips
 
     def _settled(self, steps: Mapping[str, int]) -> dict[str, Strip]:
-        """Tiles on which the net is the net: longer where it does not run or is another one (see tile_check.py)."""
+        """Tiles on which the net is the same: longer where it does not run or is another one (see tile_check.py)."""
         extra = dict.fromkeys(steps, 0)
         while True:
             strips = self._strips(steps, extra)
@@ -151,9 +151,10 @@ class _Planner:
                 extra[axis] = 2 * extra[axis] or 1
 
     def _differing(self, strips: Mapping[str, Strip]) -> frozenset[str]:
-        """The axes along which the net is another one on some tile. Every shape of tile is looked at.
+        """The axes along which the net is another one on some tile. Every shape of tile is checked.
 
-        A trace tells for sure. Where a pass over shapes makes the very calls of a tile that was traced, none is needed.
+        A trace tells for certain. Where a pass over shapes makes the same calls as a tile that was traced, none is
+        needed.
         """
         differing: frozenset[str] = frozenset()
         known: set[str] = set()
@@ -186,7 +187,7 @@ class _Planner:
             held = self._source.run_memory(self._shapes_of({}), self._dtype)
             whole = Memory(held.peak, held.weights)
         except TraceError:
-            pass  # said in the plan: None
+            pass  # the plan then says None
         return Plan(
             "crop",
             Named({name: graph[name].shape for name in graph.inputs}),
@@ -205,7 +206,7 @@ class _Planner:
         )
 
     def _memory(self, strips: Mapping[str, Strip]) -> Memory:
-        """The output of the whole image unless it is stored, the largest tile, and what the net makes of it."""
+        """The output of the whole image unless it is stored, the largest tile, and what the net computes from it."""
         cuts = {}
         for axis, strip in strips.items():
             longest = min(strip.slots, key=lambda slot: slot.first + slot.last)
@@ -219,7 +220,7 @@ class _Planner:
         return Memory(outputs + tile.inputs + tile.peak + (kinds - 1) * tile.code, whole.weights)
 
     def _share(self, strips: Mapping[str, Strip]) -> float:
-        """Of the samples of the image, how many the largest tile has."""
+        """The largest tile's share of the samples of the image."""
         share = 1.0
         for axis, strip in strips.items():
             size = max(self.cutters[axis].steps, 1)
@@ -247,7 +248,7 @@ def _fed(strip: Strip) -> int:
 
 
 def _shapes(strips: Mapping[str, Strip]) -> list[dict[str, Cut]]:
-    """Every shape of tile that there is, the largest first: a net may look at one axis against another."""
+    """Every shape of tile, the largest first: a net may compare one axis with another."""
     lengths = [sorted({slot.first + slot.last for slot in strip.slots}) for strip in strips.values()]
     return [
         {axis: Cut(steps, strips[axis].like) for axis, steps in zip(strips, chosen, strict=True)}
@@ -256,7 +257,7 @@ def _shapes(strips: Mapping[str, Strip]) -> list[dict[str, Cut]]:
 
 
 def kinds(strips: Mapping[str, Strip]) -> Iterator[tuple[dict[str, BlockSpan], int]]:
-    """Blocks whose tiles are of different shapes, and how many there are of each."""
+    """One block for each shape of tile, and how many there are of it."""
     groups: list[Sequence[tuple[BlockSpan, int]]] = []
     for strip in strips.values():
         lengths = Counter(slot.first + slot.last for slot in strip.slots)

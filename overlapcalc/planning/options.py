@@ -1,4 +1,4 @@
-"""What is asked of a plan: block sizes, axes without obstacles."""
+"""The options of a plan: block sizes, axes without obstacles."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from ..errors import InputError, ObstacleError
 
 DEFAULT_BLOCK = 256
 Blocks = int | Sequence[int | None] | Mapping[str, int]
-"""The same length for all axes; one per axis in their order, None for a whole one; or by name, others whole."""
+"""One length for all axes; one per axis in their order, None for a whole one; or by name, the others whole."""
 
 
 def refuse_obstacles(analysis: Analysis) -> None:
-    """Raises ObstacleError that names the first obstacle between any output and any input."""
+    """Raises ObstacleError, with the first obstacle between any output and any input, if there is one."""
     for pair in analysis.pairs:
         for axis in pair.axes:
             found = pair.obstacles(axis)
@@ -25,7 +25,11 @@ def refuse_obstacles(analysis: Analysis) -> None:
 
 
 def per_axis(axes: Iterable[str], sizes: Blocks, what: str) -> dict[str, int]:
-    """A length for every axis that is cut, of the axes that may be. Raises InputError."""
+    """The length for each axis that is cut, out of `axes`. Raises InputError.
+
+    >>> per_axis("HW", 256, "block"), per_axis("HW", {"W": 512}, "block"), per_axis("HW", (32, None), "block")
+    ({'H': 256, 'W': 256}, {'W': 512}, {'H': 32})
+    """
     order = list(axes)
     known = ", ".join(order)
     if isinstance(sizes, Mapping):
@@ -43,7 +47,7 @@ def per_axis(axes: Iterable[str], sizes: Blocks, what: str) -> dict[str, int]:
 
 
 def _length(n: object, where: str) -> int:
-    """Numbers of numpy count as well. Raises InputError."""
+    """A length; integers of numpy are accepted as well. Raises InputError."""
     try:
         length = 0 if isinstance(n, bool) else index(n)  # type: ignore[arg-type]
     except TypeError:

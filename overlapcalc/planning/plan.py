@@ -1,4 +1,4 @@
-"""A plan: an image cut into blocks, and what running it that way costs. From the graph, without a forward pass."""
+"""A plan: an image cut into blocks, and the cost of running it that way. From the graph, without a forward pass."""
 
 from __future__ import annotations
 
@@ -19,8 +19,12 @@ LITTLE = 0.9
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes. activations: what a run makes and holds at its fullest, outputs included, inputs not. weights: parameters
-    and buffers."""
+    """Bytes. activations: what a run creates and holds at its fullest moment, with outputs, without inputs. weights:
+    parameters and buffers.
+
+    >>> Memory(activations=222368, weights=4768).total
+    227136
+    """
 
     activations: int
     weights: int
@@ -32,13 +36,18 @@ class Memory:
 
 @dataclass(frozen=True)
 class Plan:
-    """How an image is run by blocks, and what that costs. Made by `overlapcalc.plan`; frozen.
+    """How an image is run by blocks, and what that costs: the frozen result of `overlapcalc.plan`.
 
-    inputs, outputs: names and shapes of the whole; labels: which axis each of their dimensions is, "" for none.
-    strips: per axis that is cut, its blocks. work: all blocks together; largest: the most of one block (of a stream,
-    one band); full: the whole image at once. memory, full_memory: at the fullest moment; None where it cannot be
-    predicted. fed: samples fed to the net over the samples of the inputs. leaves: what the net returns. stream_axis:
-    along which a stream goes. stored: memory is that of a run whose inputs are read and outputs written by slices.
+    inputs, outputs: names and shapes of the whole; labels: the axis of each of their dimensions, "" for none.
+    strips: for each axis that is cut, its blocks. work: that of all blocks together; largest: the most of one block
+    (for a stream, one band); full: that of the whole image at once. memory, full_memory: at the fullest moment; None
+    where it cannot be predicted. fed: samples fed to the net over the samples of the inputs. leaves: what the net
+    returns. stream_axis: the axis along which a stream goes. stored: memory is that of a run whose inputs are read and
+    outputs written by slices.
+
+    >>> plan = oc.plan(nn.Conv1d(3, 8, 5, padding=2), (1, 3, 64), block=16)
+    >>> plan.count, plan.strips["L"].slots[1].tiles["input"], plan.work.macs == plan.full.macs
+    (4, Span(start=14, stop=34), False)
     """
 
     schedule: str
@@ -69,14 +78,14 @@ class Plan:
 
     @property
     def saves_memory(self) -> bool | None:
-        """Whether blocks take less than nine tenths of what the whole image takes, weights apart; None where it is not
-        known. They do not where layers hold nearly all rows: the net reaches across the image."""
+        """Whether blocks take less than nine tenths of what the whole image takes, not counting weights; None where
+        that is not known. They do not where layers hold nearly all rows: the net reaches across the image."""
         if self.memory is None or self.full_memory is None:
             return None
         return self.memory.activations < LITTLE * self.full_memory.activations
 
     def cells(self) -> Iterator[Mapping[str, BlockSpan]]:
-        """Every block as a slot per axis, the last axis fastest."""
+        """Every block, as a slot per axis; the last axis varies fastest."""
         for slots in product(*(strip.slots for strip in self.strips.values())):
             yield dict(zip(self.strips, slots, strict=True))
 

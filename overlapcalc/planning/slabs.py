@@ -1,4 +1,4 @@
-"""Analysis -> Plan for the schedules trim and stream, in which every layer computes only what is wanted of it."""
+"""Analysis -> Plan for the schedules trim and stream, in which every layer computes only what is needed of it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def slab_plan(
     stored: bool,
     dtype: str | None,
 ) -> Plan:
-    """Memory is not in it: that takes the engine (see engine/run.py). Raises InputError."""
+    """A plan without its memory, which needs the engine (see engine/run.py). Raises InputError."""
     net = analysis._source.net
     cutters = {axis: Cutter(net, axis) for axis in analysis.axes}
     along = _stream_axis(cutters, stream_axis) if schedule == "stream" else None
@@ -73,7 +73,7 @@ def slab_plan(
 
 
 WHOLE = 1 << 60
-"""A block that is longer than every axis."""
+"""A block longer than any axis."""
 
 
 def _stream_axis(cutters: Mapping[str, Cutter], wanted: str | None) -> str:
@@ -85,7 +85,7 @@ def _stream_axis(cutters: Mapping[str, Cutter], wanted: str | None) -> str:
 def calls(
     net: Propagation, strips: Mapping[str, Strip], along: str | None
 ) -> Iterator[tuple[dict[str, dict[str, Span]], int]]:
-    """The regions that are computed together, and how many times regions of these sizes are."""
+    """The regions that are computed together, and how many times regions of these sizes occur."""
     groups: list[list[tuple[str, Extents, int]]] = []
     for axis, strip in strips.items():
         wanted = (
@@ -114,7 +114,7 @@ def calls(
 
 
 def _bands(net: Propagation, axis: str, strip: Strip) -> Iterator[Extents]:
-    """What every tensor gains with each band of a stream."""
+    """The rows that every tensor gains with each band of a stream."""
     stream = Stream(net, axis)
     for slot in strip.slots:
         fresh = stream.next(slot.outputs)

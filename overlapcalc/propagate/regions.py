@@ -1,7 +1,7 @@
 """Which part of every tensor a region of the outputs needs, when each operator computes one span per axis.
 
-A demand (backward.py) is a set of samples; what is computed is a span. So hulls go backward here, from what is computed
-to what must be there for it.
+What is read (backward.py) is a set of samples; what is computed is a span. So hulls go backward here, from what is
+computed to what that needs.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def extents_for(net: Propagation, axis: str, outputs: Mapping[str, Span]) -> Ext
 
 
 def real_reads(net: Propagation, operand: str, step: Step | None, axis: str, span: Span) -> Span | None:
-    """The hull of the samples of an operand that a span reads, borders folded back into the image."""
+    """The hull of the samples of an operand that a span reads, with borders folded back into the image."""
     size = net.size(operand, axis)
     if step is None or size is None:
         return None

@@ -1,4 +1,4 @@
-"""The schedule `crop`: the unmodified net on a tile, of which the middle is kept. The definition of "tile"."""
+"""The schedule `crop`: the unmodified net on a tile, with the middle of its output kept. The definition of "tile"."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def cropped(
     """Run `net` on the tile of every block, in order. Raises WrongTileError.
 
     watched: the module behind `net`. Where the first tile leaves a trace in it, that tile is run again: a net that
-    gives something else the second time counts or remembers, and is refused.
+    returns something else the second time counts or remembers, and is refused.
     """
     for i, cell in enumerate(plan.cells()):
         before = marks(watched) if watched is not None and not i and plan.count > 1 else None
@@ -56,7 +56,7 @@ def cropped(
 def run_tile(
     net: Net, plan: Plan, inputs: Mapping[str, Image], cell: Mapping[str, BlockSpan], device: torch.device
 ) -> list[Tensor]:
-    """What the net gives on the tile of a block: its outputs, each of the size that the plan says."""
+    """The net's outputs on the tile of a block, each of the size that the plan says."""
     tiles = []
     for name, x in inputs.items():
         region = {axis: slot.tiles[name] for axis, slot in cell.items() if name in slot.tiles}
@@ -66,7 +66,7 @@ def run_tile(
         leaves = tree_flatten(net(*tiles))[0]
     except (OverlapcalcError, torch.OutOfMemoryError, MemoryError):
         raise
-    except NotImplementedError as error:  # a kernel is missing, which no trace on shapes shows
+    except NotImplementedError as error:  # a missing kernel, which no trace on shapes shows
         types = ", ".join(str(tile.dtype) for tile in tiles)
         raise InputError(f"the net does not run on {types}: {str(error).splitlines()[0]}; convert the input") from error
     except Exception as error:
@@ -89,7 +89,7 @@ def run_tile(
 
 
 def packed(tile: Tensor, *, like: Tensor) -> Tensor:
-    """A tile as a tensor of its own, its dimensions in memory in the order of the image's.
+    """A tile as a tensor of its own, with the image's memory order.
 
     Always a copy: a net may write to its input, and the next tile reads some of the same samples.
     """

@@ -1,4 +1,4 @@
-"""Running a net on regions: every tensor only where it is wanted, call by call, freed after its last use."""
+"""Running a net on regions: every tensor only where it is needed, call by call, freed after its last use."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..slab.call import SlabCall
 from ..slab.frame import Frame, Region, SlabTensor
 
 Regions = Mapping[str, Region]
-"""Node -> where it is wanted. A node that is not named is not computed."""
+"""Node -> the region that is needed. A node that is not named is not computed."""
 
 
 def run_regions(
@@ -19,7 +19,7 @@ def run_regions(
 ) -> dict[str, SlabTensor]:
     """The outputs of the net on their regions. Raises NoSlabError.
 
-    inputs: what there is of each input; the region wanted of one must lie inside it.
+    inputs: the available part of each input, which must contain the needed region.
     """
     graph = frame.net.graph
     wanted = [node for node in graph if node.name in regions]
@@ -46,6 +46,6 @@ def run_regions(
 
 
 def whole(net: Propagation, node: str) -> dict[str, Span]:
-    """All of a tensor."""
+    """The region that is all of a tensor."""
     layout = net.values[node].layout
     return {part.label: Span(0, part.size) for part in layout.parts if part.is_axis}
