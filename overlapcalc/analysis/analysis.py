@@ -18,7 +18,7 @@ from .explain import Explanation, explain_axis, explain_obstacles
 from .features import frontier
 from .gc_pause import paused
 from .layers import LayerRow, layer_rows
-from .local import LocalAxis, LocalPair, local_axis
+from .local import Local, LocalPair, local_axis
 from .measures import Sides, context_of, reach_of_one, receptive_field
 from .named import Named, choose
 from .source import Source
@@ -124,6 +124,10 @@ class Analysis:
 
         A net whose global part only scales or shifts a feature map (squeeze-and-excitation, group norm) cannot run by
         blocks as it is; with the global part held fixed, this is its window.
+
+        >>> net = nn.Sequential(nn.Conv1d(3, 8, 3, padding=1), nn.GroupNorm(2, 8))
+        >>> oc.analyze(net, (1, 3, 32)).local["L"].context
+        Sides(before=1, after=1)
         """
         return Local(self)
 
@@ -133,6 +137,10 @@ class Analysis:
 
         The net itself where there are no obstacles; no outputs where every path begins with one. The grid is that of
         this part alone.
+
+        >>> net = nn.Sequential(nn.Conv1d(3, 8, 3, padding=1), nn.AdaptiveAvgPool1d(1))
+        >>> oc.analyze(net, (1, 3, 32)).features.outputs
+        {'0': (1, 8, 32)}
         """
         if self.blocking_free or not self.outputs:
             return self
@@ -153,7 +161,11 @@ class Analysis:
 
     @cached_property
     def obstacles(self) -> tuple[Obstacle, ...]:
-        """All obstacles between any output and any input on the requested axes, in order of execution."""
+        """All obstacles between any output and any input on the requested axes, in order of execution.
+
+        >>> [(o.layer, o.cause) for o in oc.analyze(nn.AdaptiveAvgPool1d(1), (1, 3, 32)).obstacles]
+        [('adaptive_avg_pool1d', 'adaptive-pooling')]
+        """
         found = {o for pair in self.pairs for axis in pair.axes for o in pair.obstacles(axis)}
         return tuple(o for o in self._net.obstacles if o in found)
 
@@ -278,22 +290,3 @@ class Analysis:
         before, end = grid.interior(found, output)
         step = grid.per_step(input)
         return Sides(before * step, size - end * step)
-
-
-@dataclass(frozen=True)
-class Local:
-    """What remains of each pair beside its obstacles."""
-
-    _of: Analysis = field(repr=False, compare=False)
-
-    def __getitem__(self, axis: str) -> LocalAxis | None:
-        """The only output against the only input; None where nothing local remains."""
-        return self.between()[axis]
-
-    def between(self, output: int | str | None = None, input: int | str | None = None) -> LocalPair:
-        """One output against one input, each by index or name; None means the only one."""
-        return self._of.between(output, input).local
-
-    @property
-    def pairs(self) -> tuple[LocalPair, ...]:
-        return tuple(pair.local for pair in self._of.pairs)

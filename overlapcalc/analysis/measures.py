@@ -13,8 +13,8 @@ class Sides:
     """Samples of the input before and after a block's own place. Exact and signed: a crop by 3 has context -3, 3.
 
     >>> before, after = Sides(11, 10)
-    >>> before, after, Sides(11, 10).total
-    (11, 10, 21)
+    >>> before, after
+    (11, 10)
     """
 
     before: int
@@ -22,7 +22,11 @@ class Sides:
 
     @property
     def total(self) -> int:
-        """before + after: the overlap of neighbours."""
+        """before + after: the overlap of neighbours.
+
+        >>> Sides(11, 10).total
+        21
+        """
         return self.before + self.after
 
     def __iter__(self) -> Iterator[int]:

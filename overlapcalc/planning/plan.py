@@ -39,7 +39,7 @@ class Plan:
     """How an image is run by blocks, and what that costs: the frozen result of `overlapcalc.plan`.
 
     inputs, outputs: names and shapes of the whole; labels: the axis of each of their dimensions, "" for none.
-    strips: for each axis that is cut, its blocks. work: that of all blocks together; largest: the most of one block
+    strips: for each axis, its blocks. work: that of all blocks together; largest: the most of one block
     (for a stream, one band); full: that of the whole image at once. memory, full_memory: at the fullest moment; None
     where it cannot be predicted. fed: samples fed to the net over the samples of the inputs. leaves: what the net
     returns. stream_axis: the axis along which a stream goes. stored: memory is that of a run whose inputs are read and
@@ -68,7 +68,12 @@ class Plan:
 
     @property
     def axes(self) -> tuple[str, ...]:
-        """The axes that are cut."""
+        """The axes along which the plan has blocks, even if only one.
+
+        >>> plan = oc.plan(nn.Conv2d(1, 1, 3, padding=1), (1, 1, 16, 64), block={"W": 16})  # H stays whole
+        >>> {axis: len(plan.strips[axis].slots) for axis in plan.axes}
+        {'H': 1, 'W': 4}
+        """
         return tuple(self.strips)
 
     @property
@@ -85,7 +90,12 @@ class Plan:
         return self.memory.activations < LITTLE * self.full_memory.activations
 
     def cells(self) -> Iterator[Mapping[str, BlockSpan]]:
-        """Every block, as a slot per axis; the last axis varies fastest."""
+        """Every block, as a slot per axis; the last axis varies fastest.
+
+        >>> plan = oc.plan(nn.Conv1d(1, 1, 3, padding=1), (1, 1, 32), block=16)
+        >>> [str(slots["L"].tiles["input"]) for slots in plan.cells()]
+        ['[0, 17)', '[15, 32)']
+        """
         for slots in product(*(strip.slots for strip in self.strips.values())):
             yield dict(zip(self.strips, slots, strict=True))
 
