@@ -75,7 +75,7 @@ def _check(arguments: argparse.Namespace) -> int:
         "github": check_annotations,
     }
     write(found, render_check, texts, arguments, "")
-    free = arguments.format == "text" or arguments.output  # no format for machines stands there
+    free = arguments.format == "text" or arguments.output  # no machine format goes to standard output
     if os.environ.get("GITHUB_ACTIONS") == "true" and free:
         sys.stdout.write(check_annotations(found))
     return found.code
