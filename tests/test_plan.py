@@ -21,7 +21,8 @@ from examples.superres import SuperResolver
 from examples.unet import UNet
 from overlapcalc.engine import free_memory as free_module
 from overlapcalc.planning.byte_size import bytes_of, bytes_text
-from overlapcalc.planning.image_size import parsed_image, shapes_for_image
+from overlapcalc.planning.image_shapes import shapes_for_image
+from overlapcalc.planning.image_size import parsed_image
 from overlapcalc.report import render_plan
 from overlapcalc.trace.peak_memory import MemoryMeter
 

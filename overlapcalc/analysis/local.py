@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-import networkx as nx
-
 from ..algebra.index_map import IndexMap
 from ..algebra.spans import Span
 from ..errors import InputError
@@ -117,6 +115,6 @@ def _certain(net: Propagation, output: str, reach: Reads) -> bool:
     """
     if not reach.via:
         return True
-    before = nx.ancestors(net.graph.nodes, output) | {output}
+    before = net.graph.before(output) | {output}
     paths = (path for name in before for path in net.values[name].paths)
     return all(all(step.reads.phases) for path in paths for step in path.steps.values())

@@ -13,9 +13,10 @@ from ..analysis.analyze import Inputs, analyze
 from ..analysis.source import Source
 from ..errors import InputError, TraceError
 from ..planning.byte_size import bytes_of, bytes_text
-from ..planning.crop import SCHEDULES, make_plan
+from ..planning.crop import make_plan
 from ..planning.options import Blocks
 from ..planning.plan import Plan
+from ..planning.schedules import SCHEDULES
 from ..planning.slabs import DEFAULT_BAND
 from . import NoSlabError
 from .weigh import weighed

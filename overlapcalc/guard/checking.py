@@ -117,9 +117,9 @@ def _outcome(model: GuardedModel, config: Config, store: cache.Cache | None) -> 
     if kept is not None:
         with contextlib.suppress(KeyError, TypeError, AttributeError, ValueError):
             return _of_dict(model, config, kept)
-    from .hearing import watching  # only now is torch needed
     from .isolation import isolated
     from .judging import found_of
+    from .watch.hearing import watching  # only now is torch needed
 
     with watching(config.root) as seen, isolated():
         found = found_of(model, config)

@@ -12,8 +12,8 @@ from typing import Any
 
 from ..errors import InputError
 from ..ops.layout import AXES
-from ..planning.crop import SCHEDULES
 from ..planning.image_size import parsed_image
+from ..planning.schedules import SCHEDULES
 from .claims import KINDS, Claim, Setting, WrongValue
 from .toml import read_toml
 

@@ -19,8 +19,8 @@ from ..io.spec import load
 from .claims import Subject
 from .config import Config, GuardedModel
 from .judgement import Judgement
+from .needs import needs_of
 from .places import installed
-from .requirements import needs_of
 from .result import Checked
 
 

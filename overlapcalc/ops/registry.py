@@ -58,6 +58,7 @@ class Operator:
 
 
 _OPERATORS: dict[str, Operator] = {}
+_complete = False
 NOTHING = Operator()
 OURS = f"{__name__.partition('.')[0]}."
 SAID = {
@@ -70,8 +71,18 @@ SAID = {
 }
 
 
+def _load() -> None:
+    """Import our own rules before the first question or registration, so that a project's come after them."""
+    global _complete
+    if not _complete:
+        from . import rules, view_steps  # noqa: F401 - they register themselves
+
+        _complete = True
+
+
 def known_of(op: str) -> Operator:
     """What is known of an operator, by its qualified name."""
+    _load()
     return _OPERATORS.get(op, NOTHING)
 
 
@@ -138,6 +149,7 @@ def unregister(op: str | Callable[..., object]) -> None:
 def kept() -> Iterator[None]:
     """Whatever is said of operators inside, or forgotten, is undone afterwards; but what modules of ours say when they
     are imported, once, stays said."""
+    _load()
     before = dict(_OPERATORS)
     try:
         yield

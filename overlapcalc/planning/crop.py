@@ -17,10 +17,10 @@ from .byte_size import bytes_text
 from .costs import Costs, Left, Work
 from .options import DEFAULT_BLOCK, Blocks, per_axis, refuse_obstacles
 from .plan import Memory, Plan
+from .schedules import SCHEDULES
 from .slabs import slab_plan
 from .strips import BlockSpan, Cutter, Strip, fixed
 
-SCHEDULES = ("crop", "trim", "stream")
 UNLIKELY = 2
 """A block is not looked at when its share of the image would take so many times the budget."""
 PARTS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64, 96, 128, 192, 256, 384, 512, 1024, 2048, 4096)

@@ -81,7 +81,7 @@ def _where_met(net: Propagation, name: str, axis: str) -> list[str]:
         if axis in _axes(net, at):
             met.append(at)
             continue
-        further = [n for n in net.graph.nodes.successors(at) if n not in seen]
+        further = [n for n in net.graph.readers(at) if n not in seen]
         seen.update(further)
         todo += further
     return met

@@ -13,14 +13,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..analysis.gc_pause import paused
+from ...analysis.gc_pause import paused
+from ..digests import TICK, Digests, Mark, changed_at
+from ..pins import Pins, pinned
+from ..places import installed
 from . import natives
 from .bytecode import other_bytecode, source_of
 from .callers import INSTALLED, PROJECT, kind_of
-from .digests import TICK, Digests, Mark, changed_at
 from .marks import START, mark_at, open_files, young
-from .pins import Pins, pinned
-from .places import installed
 from .quiet import unheard
 
 UNPINNED = tuple(

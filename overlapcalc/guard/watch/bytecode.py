@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 
-from .digests import Mark, mark_of
+from ..digests import Mark, mark_of
 
 
 def source_of(place: str) -> str:

@@ -1,4 +1,4 @@
-"""`causal`: no output reads what comes after it, at the borders either.
+"""Where a net looks ahead: which outputs read what comes after them.
 
 Output o of scale s stands over the input samples `[floor(o*s), ceil((o+1)*s))`. Along an axis a net is causal where no
 output reads a sample behind its own place. The law of the interior says so, phase by phase, for all but the outputs
@@ -10,45 +10,24 @@ same is asked of the net one sample and `step - 1` samples larger, where it runs
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
-from typing import Any
 
-from ...algebra.index_map import IndexMap
-from ...algebra.spans import Span, Spans
-from ...analysis.analysis import Pair
-from ...analysis.axis import AxisAnalysis
-from ...analysis.explain import Contribution
-from ...analysis.source import output_of
-from ...errors import InputError, TraceError
-from ...ops.layout import AXES
-from ...propagate.backward import interior, sized
-from ...propagate.grid import Grid
-from ...propagate.values import Propagation, reach_between
-from ..judgement import Failure, Judgement
-from .claim import Claim, Subject, WrongValue, adding, claim, in_the_way, obstructed, steps_of
+from ..algebra.index_map import IndexMap
+from ..algebra.spans import Span, Spans
+from ..analysis.analysis import Pair
+from ..analysis.axis import AxisAnalysis
+from ..analysis.explain import Contribution
+from ..analysis.source import output_of
+from ..errors import InputError, TraceError
+from ..propagate.backward import interior, sized
+from ..propagate.grid import Grid
+from ..propagate.values import Propagation, reach_between
+from .claims.claim import Subject, adding, obstructed, steps_of
+from .judgement import Failure
 
 
-@dataclass(frozen=True)
-class Causal(Claim):
-    """axes: of which it is claimed; all where there is none."""
-
-    axes: tuple[str, ...]
-
-    def judge(self, subject: Subject) -> Judgement:
-        wanted = self.axes or subject.analysis.axes
-        for axis in wanted:
-            if axis not in subject.analysis.axes:
-                known = ", ".join(subject.analysis.axes)
-                raise InputError(f"{self.key} names the axis {axis}; this model is analysed along {known}")
-        failures: list[Failure] = []
-        for pair, axis in subject.places():
-            if axis in wanted:
-                failures += in_the_way(subject, pair, axis) or _looking_ahead(subject, pair, axis)
-        return Judgement(self.key, self.limit, "no" if failures else f"yes, along {', '.join(wanted)}", tuple(failures))
-
-
-def _looking_ahead(subject: Subject, pair: Pair, axis: str) -> Iterator[Failure]:
+def looking_ahead(subject: Subject, pair: Pair, axis: str) -> Iterator[Failure]:
     """The failure of one pair along one axis, at the first size that shows one."""
     found, where = pair[axis], subject.where(pair, axis)
     sizes = [found.size] + ([found.size + 1, found.size + found.step - 1] if found.step > 1 else [])
@@ -173,12 +152,3 @@ def _law(layer: Contribution) -> tuple[str, str]:
 
 
 FIGURES = (("kernel", None), ("stride", 1), ("dilation", 1), ("padding", 0))
-
-
-@claim("causal", 'true, or a list of axes such as ["L"]; without the key nothing is claimed')
-def causal(key: str, value: Any) -> Claim:
-    if value is True:
-        return Causal(key, "true", ())
-    if not isinstance(value, list) or not value or not all(axis in AXES for axis in value):
-        raise WrongValue
-    return Causal(key, ", ".join(value), tuple(dict.fromkeys(value)))

@@ -8,7 +8,7 @@ import stat
 import time
 from pathlib import Path
 
-from .digests import TICK, Mark, changed_at, mark_of
+from ..digests import TICK, Mark, changed_at, mark_of
 
 
 def _process_start() -> int:

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NamedTuple
 
-from .places import PACKAGE, installed
+from ..places import PACKAGE, installed
 
 PYTHON, TORCH, INSTALLED, OURS, PROJECT = "Python", "torch", "installed", "ours", "project"
 STDLIB = Path(sysconfig.get_paths()["stdlib"])
