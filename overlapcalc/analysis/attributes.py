@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from ..ops import kind_of, short_name
@@ -42,6 +43,20 @@ DEFAULTS: dict[str, Iterable[Any]] = {
     "step": (1,),
 }
 FAR = 1 << 62
+
+
+@dataclass(frozen=True)
+class Called:
+    """A call of an operator, as the table shows it. layer: its module path. detail: its figures, such as the kernel.
+    source: "file:line" or ""."""
+
+    layer: str
+    op: str
+    detail: Mapping[str, Any]
+    source: str
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"layer": self.layer, "op": self.op, "detail": plain(self.detail), "source": self.source}
 
 
 def detail(node: Node) -> dict[str, Any]:

@@ -229,15 +229,15 @@ class Lowering:
         tags = getattr(call.target, "tags", ())
         aten = name.startswith(("aten::", "prims::"))
         return Node(
-            fx.name,
-            name,
-            self._arguments(call, name),
-            shape_of(fx),
-            result,
-            layer,
-            self.modules.get(layer, "") if layer else "",
-            source_of(call),
-            aten and torch.Tag.pointwise in tags and torch.Tag.nondeterministic_seeded not in tags,
+            name=fx.name,
+            op=name,
+            args=self._arguments(call, name),
+            shape=shape_of(fx),
+            result=result,
+            layer=layer,
+            leaf=self.modules.get(layer, "") if layer else "",
+            source=source_of(call),
+            pointwise=aten and torch.Tag.pointwise in tags and torch.Tag.nondeterministic_seeded not in tags,
             truth=fx.meta["val"].dtype is torch.bool,
         )
 

@@ -26,7 +26,7 @@ def operator_name(target: Any) -> str:
 
 
 def facts_of(target: Any) -> Operator:
-    """What is known of an operator of torch, whichever overload is called; of one that writes in place, what is known of
+    """What is known of an operator of torch, whichever overload it is; of one that writes in place, that of
     its functional twin."""
     schema = getattr(target, "_schema", None)
     if schema is None:
