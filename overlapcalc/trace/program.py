@@ -10,6 +10,7 @@ import torch
 from torch.fx import Node as FxNode
 
 from ..errors import InputError, TraceError
+from ..ops import Kind
 from ..ops.graph import Graph
 from .dynamic_sizes import Sizes
 from .export import functional, refuse_shared_state
@@ -130,10 +131,10 @@ def _training(node: FxNode) -> str:
         return ""
     given = dict(_arguments(node, schema))
     on = given.get("train") is True or given.get("training") is True
-    idle = given.get("p") == 0 or ("running_mean" in given and given["running_mean"] is None)
-    does = facts_of(node.target).training
-    if on and does and not idle:
-        return does
+    facts = facts_of(node.target)
+    without_state = facts.kind is Kind.NORM and given.get("running_mean") is None
+    if on and facts.training and not without_state and given.get("p") != 0:
+        return facts.training
     if isinstance(given.get("dropout_p"), float) and given["dropout_p"] > 0:
         return "draws at random"
     return ""
