@@ -10,7 +10,9 @@ import torch
 from torch import nn
 
 from ..errors import InputError
+from ..ops import kind_of
 from ..ops.graph import Constant, Graph
+from ..ops.kind import CONVOLUTIONS
 from ..ops.layout import axes_in, default_layout
 from ..trace.lowering import Shapes
 
@@ -110,7 +112,7 @@ def refuse_unbatched(graph: Graph) -> None:
     otherwise, and a row would be taken for a channel. Raises InputError."""
     for node in graph:
         weight = node.args.get("weight")
-        if "conv" not in node.op or not isinstance(weight, Constant) or not node.operands:
+        if kind_of(node) not in CONVOLUTIONS or not isinstance(weight, Constant) or not node.operands:
             continue
         shape = graph[node.operands[0]].shape
         if len(shape) == len(weight.shape) - 1 and any(not graph[i].layout for i in graph.inputs_of(node.name)):

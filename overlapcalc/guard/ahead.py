@@ -20,6 +20,7 @@ from ..analysis.axis import AxisAnalysis
 from ..analysis.explain import Contribution
 from ..analysis.source import output_of
 from ..errors import InputError, TraceError
+from ..ops import Kind, kind_of
 from ..propagate.backward import interior, sized
 from ..propagate.grid import Grid
 from ..propagate.values import Propagation, reach_between
@@ -105,7 +106,9 @@ def _blamed(failure: Failure, pair: Pair, axis: str) -> Failure:
         most = max(ahead)
         worst = way[ahead.index(most)]
         assert explained.after is not None
-        law, help = _law(worst)
+        net = found._source.net
+        kind = next((kind_of(node) for node in net.graph if net.names.get(node.name) == worst.layer), None)
+        law, help = _law(worst, kind)
         if most < worst.adds:  # something else on the way, a pad say, holds back a part of it
             law, help = (
                 "",
@@ -135,7 +138,7 @@ def _uncompensated(adds: Sequence[Fraction]) -> list[Fraction]:
     return found
 
 
-def _law(layer: Contribution) -> tuple[str, str]:
+def _law(layer: Contribution, kind: Kind | None) -> tuple[str, str]:
     """What a convolution reads past its own place, and the padding that would keep it from that.
 
     Output o stands over `[s*o, s*o + s)` of what it reads, and reads up to `s*o + d*(k-1) - p`. ("", "") for other
@@ -143,7 +146,7 @@ def _law(layer: Contribution) -> tuple[str, str]:
     """
     k, s, d, p = (layer.detail.get(name, default) for name, default in FIGURES)
     numbers = all(isinstance(n, int) and not isinstance(n, bool) for n in (k, s, d, p))
-    if not numbers or "conv" not in layer.op or "transpose" in layer.op or "masked" in layer.detail:
+    if not numbers or kind is not Kind.CONVOLUTION or "masked" in layer.detail:
         return "", ""
     each, before = "o" if s == 1 else f"{s}*o", max(0, d * (k - 1) + 1 - s)
     place = each if s == 1 else f"[{each}, {each} + {s})"

@@ -9,9 +9,9 @@ from typing import Any
 
 from ..analysis.analysis import Analysis, Pair
 from ..analysis.attributes import plain
-from ..analysis.labels import short_op
 from ..analysis.layers import LayerRow
-from ..ops.graph import Constant, Node
+from ..ops import plain_name, short_name
+from ..ops.graph import Node
 from ..ops.layout import DEFAULTS
 from .requirements import Figure, Requirements
 
@@ -63,11 +63,7 @@ def _names(analysis: Analysis) -> dict[str, str]:
 
 def _word(node: Node) -> str:
     """`conv2d` of `aten::conv2d` and of `aten::convolution`: the same call, whatever a version of torch makes of it."""
-    word = short_op(node).removesuffix("_copy").removesuffix("_with_indices")
-    weight = node.args.get("weight")
-    if word == "convolution" and isinstance(weight, Constant):
-        word = f"conv{'_transpose' if node.args.get('transposed') else ''}{len(weight.shape) - 2}d"
-    return "reshape" if word in ("view", "unsafe_view", "reshape_alias") else word
+    return short_name(plain_name(node))
 
 
 def _placed(word: str, names: list[str]) -> dict[str, str]:

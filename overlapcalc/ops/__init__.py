@@ -8,16 +8,42 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .call import Call
+    from .facts import describe, kind_of, plain_name, short_name, word_of
+    from .kind import Kind
     from .overloads import full_name
-    from .registry import find, op_name, rule, steps_before, unregister
+    from .registry import find, known_of, op_name, rule, steps_before, unregister
 
-__all__ = ["Call", "find", "full_name", "op_name", "rule", "steps_before", "unregister"]
+__all__ = [
+    "Call",
+    "Kind",
+    "describe",
+    "find",
+    "full_name",
+    "kind_of",
+    "known_of",
+    "op_name",
+    "plain_name",
+    "rule",
+    "short_name",
+    "steps_before",
+    "unregister",
+    "word_of",
+]
 
-_HOMES = {"Call": ".call", "full_name": ".overloads"}
-"""Name -> the module that defines it; all other names are the registry's."""
+_HOMES = {
+    ".call": ("Call",),
+    ".facts": ("describe", "kind_of", "plain_name", "short_name", "word_of"),
+    ".kind": ("Kind",),
+    ".overloads": ("full_name",),
+    ".registry": ("find", "known_of", "op_name", "rule", "steps_before", "unregister"),
+}
+"""Module -> the names that it defines."""
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
+    if name not in _HOME_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES.get(name, ".registry"), __name__), name)
+    found = getattr(import_module(_HOME_OF[name], __name__), name)
+    globals()[name] = found
+    return found

@@ -1,5 +1,6 @@
 """All that is known of each operator, in one table: its law, the steps before it, how it runs on a slab, what it costs,
-its twin. Whatever is said of an operator twice is refused, and one scope undoes what was said inside."""
+its twin, what it asks of its samples, and plain facts such as its kind (facts.py). Whatever is said of an operator
+twice is refused, and one scope undoes what was said inside. Nobody else tells operators apart by their names."""
 
 from __future__ import annotations
 
@@ -10,6 +11,8 @@ from typing import Any, TypeVar
 
 from ..errors import RuleError
 from .call import Call
+from .graph import Node
+from .kind import Kind
 from .law import Law
 from .overloads import full_name
 
@@ -38,6 +41,7 @@ class Step:
 
 
 StepsFunction = Callable[[Call], list[Step]]
+Spelling = Callable[[Node], str]
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,12 @@ class Operator:
     """What is known of one operator, None where nothing is.
 
     steps: what comes before it. slab: how it runs on a slab (slab.py). kernel, slab_kernel, dense: what its kernels
-    carry out (cost.py). twin: how it is computed in integers modulo a prime (prove/twin fills it, for it needs torch).
+    carry out (cost.py). twin: how it is computed in integers modulo a prime; question: what it asks of its samples,
+    which are above zero, say (prove fills both, for they need torch).
+
+    Facts that others ask for: kind. word: a short one, for tables. spelling: of a call, the operator that it is another
+    spelling of. training: what it does in training mode, and in no other. stops_nan: it may give a number for NaN.
+    zero_weights: it may multiply with a zero what it does not read.
     """
 
     rule: Rule | None = None
@@ -55,6 +64,13 @@ class Operator:
     slab_kernel: Callable[..., int | None] | None = None
     dense: bool = False
     twin: Callable[[Any], Any] | None = None
+    question: Callable[..., Any] | None = None
+    kind: Kind | None = None
+    word: str | None = None
+    spelling: Spelling | None = None
+    training: str | None = None
+    stops_nan: bool | None = None
+    zero_weights: bool | None = None
 
 
 _OPERATORS: dict[str, Operator] = {}
@@ -68,6 +84,13 @@ SAID = {
     "kernel": "a cost",
     "slab_kernel": "a cost on a slab",
     "twin": "a twin",
+    "question": "a question",
+    "kind": "a kind",
+    "word": "a word",
+    "spelling": "a plain spelling",
+    "training": "a training mode",
+    "stops_nan": "an answer to whether it stops NaN",
+    "zero_weights": "an answer to whether it has weights of zero",
 }
 
 
@@ -87,8 +110,9 @@ def known_of(op: str) -> Operator:
 
 
 def _home(said: Any) -> str:
-    """The module of what is said of an operator."""
-    return str(getattr(getattr(said, "law", said), "__module__", ""))
+    """The module of a function that is said of an operator; "" for a plain fact."""
+    function = getattr(said, "law", said)
+    return str(getattr(function, "__module__", "")) if callable(function) else ""
 
 
 def say(what: str, names: Iterable[str], value: Any, **more: Any) -> None:
@@ -98,7 +122,8 @@ def say(what: str, names: Iterable[str], value: Any, **more: Any) -> None:
         there = getattr(known_of(name), what)
         if there is not None:
             way = "; unregister it first" if what == "rule" else ""
-            raise RuleError(f"{name}: already has {SAID[what]} ({_home(there)}){way}")
+            where = f" ({_home(there)})" if _home(there) else ""
+            raise RuleError(f"{name}: already has {SAID[what]}{where}{way}")
     for name in names:
         _OPERATORS[name] = replace(known_of(name), **{what: value}, **more)
 

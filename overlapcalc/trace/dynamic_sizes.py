@@ -141,7 +141,7 @@ class Sizes:
 def _asserted(program: Any) -> Iterator[Any]:
     """What the program asserts of its sizes while it runs."""
     for node in program.graph.nodes:
-        if node.op == "call_function" and getattr(node.target, "__name__", "").startswith("_assert_scalar"):
+        if node.target is torch.ops.aten._assert_scalar.default:
             asked = node.args[0].meta.get("val") if isinstance(node.args[0], FxNode) else node.args[0]
             if isinstance(asked, SYMBOLIC):
                 yield asked
