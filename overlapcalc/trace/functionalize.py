@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch.fx import Node as FxNode
 
-from .memory import Hidden, Memory, SharedMemoryError, declared, found, writes
+from ..errors import SharedMemoryError
+from .memory import Hidden, Memory, declared, found, writes
 from .naming import operator_name
 from .places import at, layer_of
 
