@@ -118,7 +118,7 @@ def test_the_nearest_configuration_upward_that_speaks_of_models(project: Project
     project.write("a/pyproject.toml", "[tool.other]\n")
     inner = project.write("a/b/x.py", "").parent
     assert find_config(inner) == file
-    with pytest.raises(oc.InputError, match="name another file: config='models.toml'"):
+    with pytest.raises(oc.InputError, match=r"name another file: config='models.toml'"):
         find_config(project.root.parent)
 
 

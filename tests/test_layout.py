@@ -224,7 +224,7 @@ def test_a_layout_per_input():
 
 
 def test_a_convolution_without_a_batch_needs_the_layout():
-    with pytest.raises(oc.InputError, match=r'without a batch.*layout='CHW''):
+    with pytest.raises(oc.InputError, match=r"without a batch.*layout='CHW'"):
         oc.analyze(Unbatched(), (3, 20, 26))
     assert oc.analyze(Unbatched(), (3, 20, 26), layout="CHW").blocking_free
 

@@ -177,7 +177,7 @@ def parsed_shape(text: str) -> tuple[int, ...]:
 
 def parsed_depth(text: str) -> int:
     if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a number of path components, 0 for every row")
+        raise argparse.ArgumentTypeError(f"expected a number of path components, 0 for every row; {text!r} is none")
     return int(text)
 
 

@@ -113,7 +113,7 @@ def _parsed(file: Path) -> dict[str, Any]:
         reason = f"{file}: it cannot be read ({error.strerror or error}); name another file: "
         raise InputError(reason, Argument("config", "models.toml")) from error
     except ValueError as error:
-        raise InputError(f"{file}: it is no TOML ({error})") from error
+        raise InputError(f"{file}: it is not TOML ({error})") from error
 
 
 def _tools(data: Mapping[str, Any]) -> Mapping[str, Any]:

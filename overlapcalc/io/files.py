@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from math import prod
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -108,9 +109,8 @@ def read_image(path: Path, dtype: torch.dtype, dims: int | None = None) -> Any:
     except InputError:
         raise
     except Exception as error:  # libraries raise many unrelated types for a bad file
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        fault = npy_fault(path) if kind == ".npy" else ""
-        raise InputError(given, f": it cannot be read as {kind}: {fault or reason}") from error
+        reason = (npy_fault(path) if kind == ".npy" else "") or _first_line(error)
+        raise InputError(given, f": it cannot be read as {kind}: {reason}") from error
     if not hasattr(found, "ndim"):
         raise InputError(given, f": expected one array, it holds a {type(found).__name__.lower()}")
     if found.dtype.kind != "f":
@@ -221,8 +221,10 @@ def load_weights(model: nn.Module, path: Path) -> None:
     except InputError:
         raise
     except Exception as error:  # unpickling raises many unrelated types
-        text = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise InputError(given, f": it holds no weights that can be read safely ({text})") from error
+        # what torch says of a pickle is advice to read it unsafely
+        text = "" if isinstance(error, UnpicklingError) else f" ({_first_line(error)})"
+        wanted = "expected what torch.save(model.state_dict(), FILE) writes, or a .safetensors file"
+        raise InputError(given, f": it holds no weights that can be read safely{text}; {wanted}") from error
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
         state = state["state_dict"]
     if not isinstance(state, dict):
@@ -269,6 +271,10 @@ def _cuts(value: torch.Tensor, there: torch.Tensor) -> bool:
     if there.is_floating_point():
         return not value.is_floating_point()
     return not there.is_complex() and (value.is_floating_point() or value.is_complex())
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _module(name: str) -> Any:
