@@ -149,11 +149,11 @@ def lengths(text: str) -> int | dict[str, int]:
     parts = [part.partition("=") for part in text.split(",")]
     found = {axis.strip(): count(n.strip()) for axis, _, n in parts}
     if len(found) < len(parts):
-        raise argparse.ArgumentTypeError(f"{text!r}: it names an axis twice")
+        raise argparse.ArgumentTypeError(f"{text} names an axis twice")
     return found
 
 
 def count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a number of samples, at least 1")
+        raise argparse.ArgumentTypeError(f"expected a number of samples, at least 1; {text!r} is none")
     return int(text)

@@ -59,6 +59,10 @@ def _run(arguments: argparse.Namespace) -> int:
         dtype = own_type(model)
         dims = _dims(model)
         images = [read_image(Path(name), dtype, dims) for name in arguments.image]
+        for name, image in zip(arguments.image, images, strict=True):
+            if getattr(image, "stored", ""):
+                own = str(dtype).removeprefix("torch.")
+                print(f"overlapcalc: --in {name}: {image.stored} is read as {own}, the model's type", file=sys.stderr)
         model = model.to(device)
         net = tiled(
             model, block=arguments.block, memory=arguments.memory, schedule=arguments.schedule,

@@ -9,12 +9,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..errors import DamagedLockError
 from ..io.atomic import ANY, REWRITTEN, write_complete
 from . import cache
 from .config import Config, GuardedModel, find_config, read_config
 from .judgement import Judgement
 from .lock_diff import compare
-from .lockfile import DamagedLock, lock_text, read_lock
+from .lockfile import lock_text, read_lock
 from .requirements import Requirements
 from .result import Check, Checked
 
@@ -83,7 +84,7 @@ def _configured(config: str | os.PathLike[str] | Config | None) -> Config:
 def _locked(config: Config, update: bool) -> dict[str, Requirements] | None:
     try:
         return read_lock(config.lock)
-    except DamagedLock:
+    except DamagedLockError:
         if update:
             return None
         raise

@@ -8,7 +8,7 @@ from math import ceil, floor
 
 from ..analysis.analysis import Analysis
 from ..analysis.source import shapes_at
-from ..errors import InputError
+from ..errors import Argument, InputError
 from ..propagate.grid import Grid
 from .strips import Cutter
 
@@ -24,7 +24,7 @@ def shapes_for_image(analysis: Analysis, image: Sequence[int]) -> Shapes:
     axes = [axis for axis in ("W", "H", "D", "L") if any(net.size(name, axis) for name in net.graph.inputs)]
     if len(axes) != len(image):
         order = "x".join({"W": "WIDTH", "H": "HEIGHT", "D": "DEPTH", "L": "LENGTH"}[axis] for axis in axes)
-        raise InputError(f"image {'x'.join(map(str, image))}: this net takes {order}")
+        raise InputError(Argument("image", "x".join(map(str, image))), f": this net takes {order}")
     shapes = [list(net.graph[name].shape) for name in net.graph.inputs]
     for axis, size in zip(axes, image, strict=True):
         at, length = _input_length(analysis, axis, size)

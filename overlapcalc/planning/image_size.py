@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from ..errors import InputError
+from ..errors import Argument, InputError
 
 
 def parsed_image(text: str) -> tuple[int, ...]:
     """`3840x2160`, the width first, as sizes in that order. Raises InputError."""
     parts = text.lower().split("x")
     if not 1 <= len(parts) <= 3 or not all(p.strip().isdecimal() and int(p) >= 1 for p in parts):
-        raise InputError(f"image {text!r}: expected WIDTHxHEIGHT such as 3840x2160")
+        raise InputError(Argument("image", text), ": expected WIDTHxHEIGHT such as 3840x2160")
     return tuple(int(p) for p in parts)

@@ -11,11 +11,10 @@ from torch import nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from ..errors import TraceError
+from ..errors import SharedMemoryError, TraceError
 from ..ops import find
 from .composites import decomposed
 from .functionalize import made_functional, made_open, without_dropout
-from .memory import SharedMemoryError
 from .naming import operator_name
 from .places import reason
 from .quiet import quiet

@@ -13,8 +13,9 @@ from typing import Any
 import torch
 from torch.fx import Node as FxNode
 
+from ..errors import SharedMemoryError
 from ..ops import Kind
-from .memory import Hidden, Memory, SharedMemoryError, declared, found, writes
+from .memory import Hidden, Memory, declared, found, writes
 from .naming import facts_of, operator_name
 from .places import at, layer_of
 

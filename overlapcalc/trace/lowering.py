@@ -87,8 +87,8 @@ def _examples(shapes: Shapes, dtypes: Sequence[torch.dtype]) -> tuple[torch.Tens
 
 
 KEPT_OUTSIDE = (
-    "the net keeps a tensor outside of the module (a cache, a global) that was made while it was traced, and is none; "
-    "empty that cache and call the net once on an image before it is analysed"
+    "the net keeps a tensor outside of the module (in a cache, a global) that was made while it was traced and holds "
+    "nothing; empty that cache and call the net once on an image before it is analysed"
 )
 
 

@@ -73,7 +73,7 @@ def test_a_wrong_input_is_refused(project: Project, wrong):
         ("[tool.overlapcalc]\nmodels = []\n", "expected one table"),
         ("[tool.overlapcalc]\nmodel = []\n", "did you mean models"),
         ("tool = 3\n", "no .tool.overlapcalc. table"),
-        ("[tool.overlapcalc\n", "no TOML"),
+        ("[tool.overlapcalc\n", "not TOML"),
         ("[[tool.overlapcalc.models]]\nspec = 'a.py:B'\n", r"models\[0\]\.name: it is missing"),
         ("[[tool.overlapcalc.models]]\nname = 'a'\n", r"models\.a\.spec: it is missing"),
         ("[[tool.overlapcalc.models]]\nname = ''\nspec = 'a.py:B'\n", r"models\[0\]\.name: '' .* a text, not empty"),
@@ -118,7 +118,7 @@ def test_the_nearest_configuration_upward_that_speaks_of_models(project: Project
     project.write("a/pyproject.toml", "[tool.other]\n")
     inner = project.write("a/b/x.py", "").parent
     assert find_config(inner) == file
-    with pytest.raises(oc.InputError, match="--config"):
+    with pytest.raises(oc.InputError, match=r"name another file: config='models.toml'"):
         find_config(project.root.parent)
 
 
