@@ -10,7 +10,6 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import torch
@@ -18,7 +17,8 @@ from torch import Tensor, nn
 
 import overlapcalc as oc
 
-Run = Callable[[Tensor], Tensor]
+from ..page import installed
+from ..subjects import Run, by_blocks
 
 
 @dataclass(frozen=True)
@@ -58,13 +58,7 @@ def job(model: nn.Module, shape: tuple[int, ...], image_block: int) -> Job:
 
 
 def _by(schedule: str) -> Callable[[Job], Run]:
-    def prepare(job: Job) -> Run:
-        net = oc.tiled(job.model, schedule=schedule, block=job.image_block)
-        x = torch.zeros(job.shape, dtype=next(job.model.parameters()).dtype)
-        next(iter(net.blocks(x)))  # plans, and runs one block; the plan is kept
-        return lambda x: net(x)
-
-    return prepare
+    return lambda job: by_blocks(job.model, job.shape, schedule, job.image_block)
 
 
 def _alone(job: Job) -> Run:
@@ -159,12 +153,7 @@ class Tool:
     @property
     def version(self) -> str | None:
         """None where it is not installed."""
-        if not self.package:
-            return ""
-        try:
-            return version(self.package)
-        except PackageNotFoundError:
-            return None
+        return installed(self.package) if self.package else ""
 
 
 TOOLS: dict[str, Tool] = {

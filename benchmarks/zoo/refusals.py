@@ -20,7 +20,7 @@ from torch import nn
 
 from .local import windows
 from .runs import Net, Outputs, along, changed, relative
-from .shapes import MOST_SAMPLES, Shapes, far_shapes, runs
+from .shapes import Shapes, example, runs, with_far_ends, with_four_cuts
 from .weights import noise
 
 STEPS = (64, 192, 960)
@@ -123,10 +123,6 @@ def _typed(model: nn.Module, inputs: tuple[torch.Tensor, ...], dtype: torch.dtyp
     return tuple(x.to(dtype) if x.is_floating_point() else x for x in inputs)
 
 
-def _example(like: tuple[torch.Tensor, ...], shapes: Shapes) -> tuple[torch.Tensor, ...]:
-    return noise(tuple(torch.zeros(s, dtype=x.dtype) for s, x in zip(shapes, like, strict=True)))
-
-
 # ---- far samples --------------------------------------------------------------------------------------------
 
 
@@ -141,12 +137,12 @@ def _poison(
     wanted: dict[Refused, Confirmation],
 ) -> None:
     like = _typed(model, inputs, dtype)
-    shapes = far_shapes(model, base, place, 2 * (reach + STRIP), like)
+    shapes = with_far_ends(model, base, place, 2 * (reach + STRIP), like)
     if not runs(model, shapes, like):
         for c in wanted.values():
             c.note = f"the net does not run in {dtype}"
         return
-    net = Net(model, _example(like, shapes))
+    net = Net(model, example(like, shapes))
     plain = net.run()
     length = shapes[which][2 + place]
     far = _Far(net, length, reach, plain, _axis_dims(model, like, shapes, place, plain))
@@ -213,7 +209,7 @@ def _grown_shapes(
     for more in (32, 64, 224, 320):
         larger = tuple((*s[: 2 + place], s[2 + place] + more, *s[3 + place :]) for s in shapes)
         if runs(model, larger, like):
-            return [tuple(y.shape) for y in Net(model, _example(like, larger)).run()]
+            return [tuple(y.shape) for y in Net(model, example(like, larger)).run()]
     return None
 
 
@@ -233,10 +229,10 @@ def _tile(
     verdicts: dict[Refused, list[tuple[int, float]]] = {r: [] for r in wanted}
     for step in STEPS:
         cut = step * max(1, -(-reach // step))
-        shapes = _quadrupled(model, base, place, cut, like)
+        shapes = with_four_cuts(model, base, place, cut, like)
         if shapes is None:
             continue
-        net = Net(model, _example(like, shapes))
+        net = Net(model, example(like, shapes))
         whole = net.run()
         spatial = max(len(s) for s in shapes) - 2
         for r in wanted:
@@ -258,21 +254,6 @@ def _tile(
 
 def _errors(found: list[tuple[int, float]]) -> str:
     return ", ".join(f"{error:.1e} on multiples of {step}" for step, error in found)
-
-
-def _quadrupled(model: nn.Module, base: Shapes, place: int, cut: int, like: tuple[torch.Tensor, ...]) -> Shapes | None:
-    """Shapes with four times `cut` and what the model's size has over a multiple of 64; the others shortest first."""
-    for share in (8, 4, 2, 1):
-        shapes = []
-        for s in base:
-            axes = list(s[2:])
-            for p, n in enumerate(axes):
-                axes[p] = 4 * cut + n % 32 if p == place else (n if n <= 32 else min(n, -(-n // (share * 32)) * 32))
-            shapes.append((*s[:2], *axes))
-        total = sum(torch.Size(s[2:]).numel() for s in shapes)
-        if total <= MOST_SAMPLES and runs(model, tuple(shapes), like):
-            return tuple(shapes)
-    return None
 
 
 def _halves(net: Net, whole: Outputs, place: int, cut: int, r: Refused) -> float:

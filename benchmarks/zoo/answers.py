@@ -8,23 +8,19 @@ whole image, to 1e-12 in float64; on a tile one step shorter it should not.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from math import ceil
 from typing import Any
 
 import torch
-from torch import nn
 
 from .local import Traits, traits_of
 from .runs import FINITE, NAN, Net, Outputs, changed, relative
-from .shapes import MOST_SAMPLES, Shapes, runs
-from .weights import noise
+from .shapes import Shapes
 
 TOLERANCE = 1e-12
 MOST_IN_FULL = 2
 """With more pairs of outputs and inputs than this, each is looked at in the middle and at one of its borders."""
-Inputs = tuple[torch.Tensor, ...]
 Half = tuple[int, int]
 
 
@@ -206,38 +202,3 @@ def _on_tile(net: Net, y: torch.Tensor, claim: Claim, d: int, start: int, stop: 
     if first < 0 or first + stop - start > part.shape[d]:
         return float("inf")
     return relative(part.narrow(d, first, stop - start), y.narrow(d, start, stop - start), float(y.abs().max()))
-
-
-# ---- images to check on -------------------------------------------------------------------------------------
-
-
-def shapes_for(
-    model: nn.Module, like: Inputs, steps: list[dict[int, int]], place: int, least: float
-) -> Iterator[Shapes]:
-    """Shapes on which the net runs: of the same residues modulo the step as the examples, one axis long, the others
-    short; then with longer others.
-
-    steps[k]: place of an axis -> step of input k along it. least: how many steps long it has to be.
-    """
-    seen: set[Shapes] = set()
-    for share in (8, 4, 2, 1):
-        shapes = []
-        for x, step in zip(like, steps, strict=True):
-            axes = list(x.shape[2:])
-            for p, n in enumerate(axes):
-                s = step.get(p, 0)
-                if s == 0:
-                    continue
-                wanted = ceil(least * s) if p == place else max(s, 16, n // share)
-                times = max(-((n - 1) // s), -(-(wanted - n) // s))
-                axes[p] = n + times * s if p == place else min(n, n + times * s)
-            shapes.append((*x.shape[:2], *axes))
-        found = tuple(tuple(int(n) for n in s) for s in shapes)
-        total = sum(torch.Size(s[2:]).numel() for s in found)
-        if found not in seen and total <= MOST_SAMPLES and runs(model, found, like):
-            yield found
-        seen.add(found)
-
-
-def example(like: Inputs, shapes: Shapes) -> Inputs:
-    return noise(tuple(torch.zeros(s, dtype=x.dtype) for s, x in zip(shapes, like, strict=True)))

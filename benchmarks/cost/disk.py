@@ -1,17 +1,17 @@
 """An image larger than memory, from one file to another: `overlapcalc run` on 20,000 x 20,000 samples.
 
-    python benchmarks/disk.py [--size 20000] [--spec examples/unet.py:UNet] [--memory AMOUNT] [--threads 2]
-                              [--folder DIR] [--out FILE]
+    python -m benchmarks.cost.disk [--size 20000] [--spec examples/unet.py:UNet] [--memory AMOUNT] [--threads 2]
+                                   [--folder DIR] [--out FILE]
 
-The command runs as a process of its own; memory is the most that was resident in it, Python and torch included.
-There is no whole run to compare with, so windows of the output, at the corners, edges and inside, are compared with the
-net on the part of the image around each, cut generously.
+Prints the page docs/results/disk.md. The command runs as a process of its own; memory is the most that was resident in
+it, Python and torch included. There is no whole run to compare with, so windows of the output, at the corners, edges
+and inside, are compared with the net on the part of the image around each, cut generously. Exit code 1: an error above
+1e-5, or a GiB or more.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
 import sys
 import tempfile
@@ -19,19 +19,16 @@ import time
 from pathlib import Path
 from typing import Any
 
-if __package__ in (None, ""):  # run as a file: the repository, not this folder, is where imports start
-    sys.path[0] = str(Path(__file__).resolve().parent.parent)
-
 import numpy as np
 import torch
 
 import overlapcalc as oc
-from benchmarks.page import table
-from benchmarks.tilingpage import MIB, machine, versions
 from overlapcalc.io.spec import load
 
-ROOT = Path(__file__).resolve().parent.parent
-GIB = 1 << 30
+from ..highwater import GIB, MIB
+from ..page import ROOT, origin, page, publish, table
+from ..process import surroundings
+
 COMMAND = """
 import sys
 from overlapcalc.cli import main
@@ -46,7 +43,7 @@ WINDOW, AROUND = 64, 256
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="benchmarks/disk.py", description=__doc__)
+    parser = argparse.ArgumentParser(prog="benchmarks.cost.disk", description=__doc__)
     parser.add_argument("--size", type=int, default=20000)
     parser.add_argument("--spec", default="examples/unet.py:UNet")
     parser.add_argument("--memory", metavar="AMOUNT", help="a budget; without it bands of 32 rows")
@@ -54,6 +51,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--folder", type=Path, help="where the files go; they are removed")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args(argv)
+    source = origin("benchmarks.cost.disk", argv, threads=options.threads)
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     model = load(options.spec, {})
@@ -69,19 +67,13 @@ def main(argv: list[str] | None = None) -> int:
         sizes = [(folder / f"{end}.npy").stat().st_size / GIB for end in ("in", "out")]
     whole = oc.plan(model, shape, schedule="stream", stored=True).full_memory
     assert whole is not None
-    cells = [
+    rows = [
         ["image", "files, GiB", "whole run, GiB (predicted)", "peak of the process, MiB", "seconds", "error"],
         [f"{options.size}x{options.size}", f"{sizes[0]:.1f} to {sizes[1]:.1f}", f"{whole.total / GIB:.0f}",
          f"{peak / MIB:.0f}", f"{seconds:.0f}", f"{error:.1e}"],
     ]  # fmt: skip
-    command = f"python benchmarks/disk.py --size {options.size} --threads {options.threads}"
-    command += f" --memory {options.memory}" if options.memory else ""
-    lines = ["# From disk to disk", "", f"    {command}", "", f"{versions()}. {machine(options.threads)}.", "",
-             f"`overlapcalc run {options.spec}`, .npy to .npy in float32. See `benchmarks/disk.py`.", ""]  # fmt: skip
-    text = "\n".join([*lines, *table(cells)]) + "\n"
-    print(text)
-    if options.out is not None:
-        options.out.write_text(text)
+    about = f"`overlapcalc run {options.spec}`, .npy to .npy in float32."
+    publish(page("From disk to disk", source, [about, "", *table(rows)]), options.out)
     return 0 if error <= 1e-5 and peak < GIB else 1
 
 
@@ -101,9 +93,10 @@ def _run(folder: Path, options: argparse.Namespace) -> tuple[float, int]:
     command = [sys.executable, "-c", COMMAND, "run", options.spec, "--weights", str(folder / "weights.pt"),
                "--in", str(folder / "in.npy"), "--out", str(folder / "out.npy"), "--schedule", "stream"]  # fmt: skip
     command += ["--memory", options.memory] if options.memory else []
-    environment = {**os.environ, "OMP_NUM_THREADS": str(options.threads), "PYTHONPATH": str(ROOT)}
     started = time.perf_counter()
-    done = subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.PIPE, text=True)
+    done = subprocess.run(
+        command, cwd=ROOT, env=surroundings(options.threads), check=True, stdout=subprocess.PIPE, text=True
+    )
     return time.perf_counter() - started, int(done.stdout.split()[-1]) * 1024
 
 

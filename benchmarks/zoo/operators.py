@@ -19,7 +19,7 @@ from torch import nn
 import overlapcalc as oc
 
 from .runs import along, changed, fill, tensors
-from .shapes import Shapes, runs
+from .shapes import Shapes, example, runs
 from .weights import noise
 
 MIXING = frozenset(
@@ -107,8 +107,7 @@ def _grown(model: nn.Module, inputs: Inputs, wanted: list[str], place: int) -> d
             (*x.shape[: 2 + place], x.shape[2 + place] * times, *x.shape[3 + place :]) for x in inputs
         )
         if runs(model, shapes, inputs):
-            longer = tuple(torch.zeros(s, dtype=x.dtype) for s, x in zip(shapes, inputs, strict=True))
-            return captured(model, noise(longer), wanted)
+            return captured(model, example(inputs, shapes), wanted)
     return {}
 
 

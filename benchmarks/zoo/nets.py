@@ -1,6 +1,6 @@
 """A zoo of our own: small nets of the kinds that are run by blocks, in plain torch. Nothing else is needed.
 
-It follows the protocol of `zoofile.py`: `names()`, `kind(name)`, `build(name)`.
+It follows the protocol of `zoofile`: `names()`, `kind(name)`, `build(name)`.
 """
 
 from __future__ import annotations

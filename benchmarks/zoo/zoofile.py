@@ -11,6 +11,7 @@ comes from) beside a `build(name)` are understood as well. If `build` takes `ini
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import importlib
 import importlib.util
@@ -26,6 +27,7 @@ import torch
 from torch import nn
 
 Built = tuple[nn.Module, tuple[Any, ...]]
+OWN = Path(__file__).resolve().parent / "nets.py"
 
 
 class ZooError(Exception):
@@ -74,6 +76,14 @@ def load(path: Path) -> Zoo:
         libraries = sorted({str(getattr(e, "zoo", "")) for e in registry.values()})
         return Zoo(label, tuple(registry), lambda name: str(registry[name].kind), make, lambda: _import_all(libraries))
     raise ZooError(f"{path}: a zoo needs names(), kind(name) and build(name), or a registry REG beside build(name)")
+
+
+def add_choice(parser: argparse.ArgumentParser) -> None:
+    """The options that pick models: `load(options.zoo).chosen(options.names, options.kinds, options.limit)`."""
+    parser.add_argument("--zoo", type=Path, default=OWN, metavar="FILE", help="a zoo (benchmarks/zoo/zoofile.py)")
+    parser.add_argument("--names", nargs="+", default=[], metavar="NAME", help="only these; NAME*: all that begin so")
+    parser.add_argument("--kinds", nargs="+", default=[], metavar="KIND", help="only models of these kinds")
+    parser.add_argument("--limit", type=int, metavar="N", help="only the first N of them")
 
 
 def _imported(path: Path) -> ModuleType:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import platform
 from typing import Any
 
-import torch
-
-import overlapcalc as oc
-
-from .page import table
-from .tilers import TOOLS
+from ..highwater import MIB
+from ..page import Origin, table
+from ..page import page as framed
+from .tools import TOOLS
 
 Record = dict[str, Any]
-MIB = 2**20
+SIZE = (512, 768)
+"""Of the image on which ours has targets."""
 TARGETS = {
     (net, block): fed
     for net, sizes in {
@@ -25,21 +22,19 @@ TARGETS = {
     }.items()
     for block, fed in sizes.items()
 }
-"""Samples fed over samples of the input that ours is to stay within, to three decimals, on a 512x768 image."""
+"""Samples fed over samples of the input that ours is to stay within, to three decimals, on an image of SIZE."""
 
 
-def page(rows: list[Record], size: tuple[int, int], threads: int, command: str) -> str:
-    """Markdown, without a place or a name of this machine."""
-    lines = ["# Tiling, beside others", "", f"    {command}", "", f"{versions()}. {machine(threads)}.", ""]
-    lines += [" ".join(HEAD.format(height=size[0], width=size[1], clock=_clock(threads)).split()), ""]
+def page(rows: list[Record], size: tuple[int, int], threads: int, source: Origin) -> str:
+    """Markdown."""
+    lines = [" ".join(HEAD.format(height=size[0], width=size[1], clock=_clock(threads)).split()), ""]
     for net in dict.fromkeys(row["net"] for row in rows):
         lines += [f"## {net}", ""]
         lines += [*_results([row for row in rows if row["net"] == net], size), ""]
     ours = [row for row in rows if row["tool"] == "ours" and "memory" in row]
     if ours:
         lines += ["## Memory, measured and predicted", "", " ".join(MEMORY.split()), "", *_memory(ours), ""]
-    lines += ["## How each tool is set up", "", HOW.strip()]
-    return "\n".join(lines) + "\n"
+    return framed("Tiling, beside others", source, [*lines, "## How each tool is set up", "", HOW.strip()])
 
 
 HEAD = """
@@ -73,18 +68,6 @@ HOW = """
 """
 
 
-def versions() -> str:
-    parts = [f"overlapcalc {oc.__version__}", f"Python {platform.python_version()}", f"torch {torch.__version__}"]
-    others = {tool.package: tool.version for tool in TOOLS.values() if tool.package}
-    return ", ".join(parts + [f"{name} {number or 'not installed'}" for name, number in others.items()])
-
-
-def machine(threads: int) -> str:
-    cores = f"{os.cpu_count()} cores"
-    used = f"{threads} thread" + ("s" if threads > 1 else "")
-    return f"{platform.system()} on {platform.machine()}, {torch.backends.cpu.get_cpu_capability()}, {cores}, {used}"
-
-
 def verdict(row: Record) -> str:
     """One line for whoever waits."""
     if "error" in row:
@@ -106,7 +89,7 @@ def _results(rows: list[Record], size: tuple[int, int]) -> list[str]:
 
 def _figures(row: Record, size: tuple[int, int]) -> list[str]:
     fed = f"{row['fed']:.3f}" if row.get("fed") else "by calls" if "fed" in row else ""
-    target = TARGETS.get((row["net"], row["block"])) if row["tool"] == "ours" and size == (512, 768) else None
+    target = TARGETS.get((row["net"], row["block"])) if row["tool"] == "ours" and size == SIZE else None
     limit = f"{target:.3f}" if target else ""
     if "error" in row:
         return [fed, limit, "", "", "", "", "", str(row["error"])]
