@@ -2,7 +2,7 @@
 
 The mark is set back to what is resident now before the call, or start-up would hide what the call takes. Run it in a
 process of its own with `QUIET_MALLOC` in the environment: glibc otherwise keeps some freed tensors and cuts others
-from a heap with holes, which moves the figure by up to a third either way.
+from a heap with holes, which moves the figure either way.
 """
 
 from __future__ import annotations
