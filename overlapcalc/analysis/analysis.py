@@ -28,7 +28,11 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True)
 class AxisGrid:
-    """The joint grid of one axis: shifting every input by its `step` shifts every output by its `out_step`."""
+    """The joint grid of one axis: shifting every input by its `step` shifts every output by its `out_step`.
+
+    >>> oc.analyze(nn.Conv1d(3, 8, 5, stride=2, padding=2), (1, 3, 32)).grid["L"]
+    AxisGrid(step={'input': 2}, out_step={'output': 1})
+    """
 
     step: Named[int]
     out_step: Named[int]
@@ -36,7 +40,11 @@ class AxisGrid:
 
 @dataclass(frozen=True)
 class Pair:
-    """One output against one input: `pair["W"]` is an AxisAnalysis, or raises ObstacleError."""
+    """One output against one input: `pair["W"]` is an AxisAnalysis, or raises ObstacleError.
+
+    >>> oc.analyze(nn.Conv1d(3, 8, 5, padding=2), (1, 3, 32)).between(output=0, input="input")["L"].context
+    Sides(before=2, after=2)
+    """
 
     output: str
     input: str
@@ -51,7 +59,7 @@ class Pair:
             return self._of._axis(self.output, self.input, axis)
 
     def obstacles(self, axis: str) -> tuple[Obstacle, ...]:
-        """What lies in the way on this axis, in order of execution."""
+        """The obstacles on this axis, in order of execution."""
         if axis not in self.axes:
             raise InputError(
                 f"input {self.input!r} has no axis {axis!r}; analysed axes: {', '.join(self.axes) or 'none'}"
@@ -79,10 +87,14 @@ class Pair:
 
 @dataclass(frozen=True)
 class Analysis:
-    """What a net needs, at one size. Made by `overlapcalc.analyze`; frozen.
+    """What a net needs, at one size: the frozen result of `overlapcalc.analyze`.
 
     inputs, outputs: names and shapes. axes: the axes asked for. size_verified: a second trace at a larger size
     agreed; verified_at: its input shapes.
+
+    >>> a = oc.analyze(nn.Conv2d(3, 8, 5, padding=2), (1, 3, 32, 32))
+    >>> a["W"].context, a.blocking_free, a.outputs
+    (Sides(before=2, after=2), True, {'output': (1, 8, 32, 32)})
     """
 
     inputs: Named[tuple[int, ...]]
@@ -99,7 +111,7 @@ class Analysis:
         return self.between()[axis]
 
     def between(self, output: int | str | None = None, input: int | str | None = None) -> Pair:
-        """One output against one input, each by index or name; None for the only one."""
+        """One output against one input, each by index or name; None means the only one."""
         return self._pair(choose(self.outputs, output, "output"), choose(self.inputs, input, "input"))
 
     def explain(self, axis: str) -> Explanation:
@@ -110,8 +122,8 @@ class Analysis:
     def local(self) -> Local:
         """What remains beside the obstacles: `a.local["W"]`, or `a.local.between(output=0, input="x")["W"]`.
 
-        A net whose global part only scales or shifts a map (squeeze-and-excitation, group norm) cannot run by blocks
-        as it is; with the global part given, this is its window.
+        A net whose global part only scales or shifts a feature map (squeeze-and-excitation, group norm) cannot run by
+        blocks as it is; with the global part held fixed, this is its window.
         """
         return Local(self)
 
@@ -119,19 +131,19 @@ class Analysis:
     def features(self) -> Analysis:
         """The part before the obstacles: an Analysis whose outputs are its last tensors, named by their layers.
 
-        The net itself where there are no obstacles. Without outputs where an obstacle stands at the first operator
-        of every way. The grid is that of this part alone.
+        The net itself where there are no obstacles; no outputs where every path begins with one. The grid is that of
+        this part alone.
         """
         if self.blocking_free or not self.outputs:
             return self
         source, verified_at = self._source.cut(frontier(self._net, self.axes))
         outputs = {shown: source.net.graph[node].shape for shown, node in source.net.graph.outputs}
         part = Analysis(self.inputs, Named(outputs), self.axes, verified_at is not None, verified_at, source)
-        return part.features  # compared at other sizes by itself, it may show what the whole did not
+        return part.features  # compared at other sizes on its own, it may show obstacles that the whole did not
 
     @cached_property
     def pairs(self) -> tuple[Pair, ...]:
-        """Every output against every input, inputs fastest."""
+        """Every output against every input; inputs vary fastest."""
         return tuple(self._pair(o, i) for o in self.outputs for i in self.inputs)
 
     @cached_property
@@ -147,7 +159,7 @@ class Analysis:
 
     @cached_property
     def layouts(self) -> Named[str]:
-        """What the dimensions of each input are: "NCHW" and the like."""
+        """The layout of each input: "NCHW" and the like."""
         return Named({name: self._net.graph[name].letters for name in self.inputs})
 
     @cached_property
@@ -285,7 +297,7 @@ class Local:
         return self.between()[axis]
 
     def between(self, output: int | str | None = None, input: int | str | None = None) -> LocalPair:
-        """One output against one input, each by index or name; None for the only one."""
+        """One output against one input, each by index or name; None means the only one."""
         return self._of.between(output, input).local
 
     @property

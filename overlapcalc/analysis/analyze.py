@@ -46,14 +46,21 @@ def analyze(
 
     inputs: a shape such as (1, 3, 256, 256), a list of shapes, or example tensors (only shape and type are used);
     batch first, then channels, then one to three spatial axes, unless a layout says otherwise. axes: the axes asked
-    for ("W", or ["H", "W"]), all when absent. layout: a letter per dimension of an input, "NHWC" or "CHW", say; a list
-    where inputs differ. D, H, W and L are axes; N, C and any other letter are dimensions that are none.
+    for ("W", or ["H", "W"]); all when absent. layout: one letter per dimension of an input, such as "NHWC" or "CHW"; a
+    list where inputs differ. D, H, W and L are axes; N, C and any other letter are dimensions that are not.
 
-    The model is traced in eval mode on a copy; its mode and state stay as they are. No forward pass is run and no
-    weight is read. A program of torch.export is taken as it is; without `inputs`, at the sizes that it was made with.
-    One of fixed size cannot be compared with itself at another: then `size_verified` is False.
+    A copy of the model is traced in eval mode; the model's own mode and state stay as they are. No forward pass is
+    run and no weight is read. A program of torch.export is taken as it is; without `inputs`, at the sizes that it was
+    exported with. A program of fixed size cannot be compared with itself at another: then `size_verified` is False.
 
-    Raises InputError, TraceError, UnknownOperatorError. A net with obstacles raises nothing: it is described.
+    Raises InputError, TraceError, UnknownOperatorError. A net with obstacles raises nothing: they are listed.
+
+    >>> net = nn.Sequential(nn.Conv2d(3, 8, 5, stride=2, padding=2), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1))
+    >>> w = oc.analyze(net, (1, 3, 32, 32))["W"]
+    >>> w.context, w.receptive_field, str(w.scale)
+    (Sides(before=4, after=3), (9, 9), '2')
+    >>> print(w.reads(4, 8), w.tile_span(4, 8))  # what outputs 4 to 7 read, and what the unmodified net must be fed
+    [4, 19) [4, 20)
     """
     if isinstance(model, torch.export.ExportedProgram):
         program = Program(model)
@@ -90,7 +97,7 @@ def _typed(
 ) -> Source:
     """A net with its weights and its floating inputs in another type. Raises TraceError where it does not run in it.
 
-    calls: those in its own type, whose `source` holds as it is where the calls of the other type are the same.
+    calls: those in its own type; where the calls in the other type are the same, `source` holds as it is.
     """
     found = model()
     if found is None:
@@ -109,7 +116,7 @@ def _typed(
 def _of_module(
     model: nn.Module, dtypes: Sequence[torch.dtype], layouts: Sequence[str], weights_as: torch.dtype | None = None
 ) -> tuple[Callable[[Shapes], Graph], MemoryAt, Callable[[Shapes], Runnable]]:
-    """Input shapes -> the graph of a copy of `model` there; the memory that it takes there; its calls there."""
+    """For given input shapes: the graph of a copy of `model`, the memory that it takes, and its calls."""
     try:
         with paused():
             copied = stand_in(model)
@@ -160,7 +167,7 @@ def _program_inputs(program: Program, inputs: Inputs | None) -> Shapes:
 
 
 class _Tracer:
-    """Traces one net at several sizes, each at most once. lower: input shapes -> its graph there."""
+    """Traces one net at several sizes, each at most once. lower: input shapes -> its graph at these."""
 
     def __init__(
         self, lower: Callable[[Shapes], Graph], run_memory: MemoryAt, runnable: Callable[[Shapes], Runnable]
@@ -177,7 +184,7 @@ class _Tracer:
         self.verified = lru_cache(maxsize=TRACES_KEPT)(self._verified)
 
     def source(self, shapes: Shapes) -> tuple[Source, Shapes | None]:
-        """The net at this size and the way to others, with the shapes at which it was verified."""
+        """The net at this size and access to other sizes, with the shapes at which it was verified."""
         net, verified_at = self.verified(shapes)
 
         def retrace(at: Shapes, verified: bool) -> Propagation:
@@ -189,7 +196,7 @@ class _Tracer:
         return Source(net, retrace, cut, self._run_memory, self.runnable), verified_at
 
     def _up_to(self, outputs: tuple[tuple[str, str], ...], like: Graph) -> _Tracer:
-        """The tracer of the same net up to other outputs: the whole is traced, the rest dropped, names kept."""
+        """The tracer of the same net up to other outputs: it traces the whole, drops the rest and keeps all names."""
         part, whole = copy.copy(self), self.graph
 
         def graph(shapes: Shapes) -> Graph:
@@ -220,13 +227,13 @@ class _Tracer:
             return propagate(graph, names=self.names(shapes))
 
     def _verified(self, shapes: Shapes) -> tuple[Propagation, Shapes | None]:
-        """The net at this size with obstacles wherever another size differs, and the shapes of that size."""
+        """The net at this size, with obstacles wherever another size differs, and the shapes of that size."""
         return OtherSizes(self.plain, self.graph).settled(self.plain(shapes))
 
 
 @contextlib.contextmanager
 def evaluating(model: nn.Module | None) -> Iterator[None]:
-    """The user's model in eval mode for a while: a closure in its copy may still call into it."""
+    """Holds the user's own model in eval mode for a while: a closure in its copy may still call into it."""
     modules = list(model.modules()) if model is not None else []
     modes = [m.training for m in modules]
     try:

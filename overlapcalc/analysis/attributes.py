@@ -60,7 +60,7 @@ class Called:
 
 
 def detail(node: Node) -> dict[str, Any]:
-    """The figures of a call, under plain names; values that are torch's defaults are left out."""
+    """The figures of a call, under plain names; torch's default values are left out."""
     out: dict[str, Any] = {}
     if node.op in (CUT, JOIN):
         return {short_name(node.op): node.args["piece"]}
@@ -85,7 +85,11 @@ def detail(node: Node) -> dict[str, Any]:
 
 
 def _short(value: Any) -> Any:
-    """One number for a list of equal ones."""
+    """One number instead of a list of equal ones.
+
+    >>> _short((2, 2)), _short((3, 5))
+    (2, (3, 5))
+    """
     if isinstance(value, tuple):
         if len(value) and all(isinstance(v, (int, float)) and v == value[0] for v in value):
             return value[0]

@@ -26,6 +26,12 @@ class AxisAnalysis:
     beyond its own place. step, out_step: the joint grid. context: outputs `[u*out_step, v*out_step)` read
     `[u*step - before, v*step + after)`; None where they read nothing. tile: what the unmodified net must be fed
     around an interior block, at the analysed size. exact: the reads are minimal, not only sufficient.
+
+    >>> down_and_up = nn.Sequential(nn.Conv1d(3, 8, 3, stride=2, padding=1), nn.Upsample(scale_factor=2))
+    >>> net = nn.Sequential(down_and_up, nn.Conv1d(8, 8, 3, padding=1))
+    >>> axis = oc.analyze(net, (1, 3, 64))["L"]
+    >>> axis.context, axis.tile, axis.step
+    (Sides(before=3, after=2), Sides(before=4, after=2), 2)
     """
 
     axis: str
@@ -52,8 +58,12 @@ class AxisAnalysis:
         Without `size`: the law of the interior, for any integers, not clipped. With `size`: exact at the borders
         too, for an input of that many samples (other axes as analysed; another size than the analysed one costs
         a trace). Axes are followed one by one: where another axis is so short that some paths find no row to go
-        through, more may be said than is read, never less. Raises InputError for an empty span, or one outside the
+        through, the span may be too long, never too short. Raises InputError for an empty span, or one outside the
         outputs of that size.
+
+        >>> axis = oc.analyze(nn.Conv1d(3, 8, 5, padding=2, padding_mode="reflect"), (1, 3, 32))["L"]
+        >>> print(axis.reads(0, 1), axis.reads(0, 1, size=32))  # samples -2 and -1 are samples 2 and 1
+        [-2, 3) [0, 3)
         """
         check_span(start, stop)
         if size is None:
@@ -69,11 +79,15 @@ class AxisAnalysis:
     def tile_span(self, start: int, stop: int, *, size: int | None = None) -> Span:
         """The span of input to feed the unmodified net for outputs `[start, stop)`.
 
-        Both ends on the grid, or `stop` the end of the output; `size` as analysed unless given. The tile lies in
-        `[0, size)`, starts on the grid, and its length is congruent to `size` modulo `step`; the net's first output
-        on it is output `tile.start / step * out_step`. Where the net does not run on so short an input, or is another
-        net there (it branches on the size), the tile is longer, if need be all of the axis. Raises InputError off the
-        grid.
+        `start` and `stop` must be on the grid, or `stop` the end of the output; `size` is the analysed one unless
+        given. The tile lies in `[0, size)`, starts on the grid, and its length is congruent to `size` modulo `step`;
+        the net's first output on it is output `tile.start / step * out_step`. Where the net does not run on such a
+        short input, or is a different net there (it branches on the size), the tile is longer, if need be the whole
+        axis. Raises InputError off the grid.
+
+        >>> axis = oc.analyze(nn.Conv1d(3, 8, 5, stride=4, padding=2), (1, 3, 64))["L"]
+        >>> print(axis.tile_span(8, 16))  # 8 outputs read [30, 63); the tile starts on the grid of 4
+        [28, 64)
         """
         check_span(start, stop)
         size = self.size if size is None else size
@@ -96,7 +110,7 @@ class AxisAnalysis:
             return Span(0, size)
         step, back = grid.per_step(node), 1
         while first + last > 0 and differing_axes(self._source, net, {self.axis: Cut(first + last, node)}):
-            given = min(last, back)  # too short for a reason of its own: longer by 1, 2, 4... steps
+            given = min(last, back)  # still too short: give back 1, 2, 4... steps
             last, first, back = last - given, max(0, first - (back - given)), 2 * back
         return Span(first * step, size - last * step)
 

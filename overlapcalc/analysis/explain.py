@@ -1,11 +1,11 @@
 """Why the answer is what it is: what each layer adds to a side of the context, what sets the step and the tile.
 
-The contribution of a layer. Every tensor of the way stands on the joint grid: sample s of a tensor that moves r
-samples while the input moves `step` covers `[s*step/r, (s+1)*step/r)` of the input. On the way from a block of
-outputs `[0, out_step)` back to the first input sample that it reads, a layer contributes by how much its left edge
-moves to the left when the layer's sample is followed to the sample of the operand that it is read from (for the
-last input sample: the right edge, to the right). The way starts at the edge of the block and ends at the edge of
-the extreme input sample, so the contributions sum to `before` (to `after`): the sum telescopes.
+Every tensor lies on the joint grid: sample s of a tensor that moves r samples while the input moves `step` covers
+`[s*step/r, (s+1)*step/r)` of the input. The path leads from a block of outputs `[0, out_step)` back to the first input
+sample that it reads, and a layer's contribution is how far the left edge moves to the left from the layer's sample to
+the operand's sample that it reads (for the last input sample: the right edge, to the right). The path starts at the
+edge of the block and ends at the edge of the extreme input sample, so the contributions sum to `before` (to `after`):
+the sum telescopes.
 """
 
 from __future__ import annotations
@@ -32,8 +32,12 @@ class Contribution(Called):
     """What one layer adds to a side: its `sample` reads sample `reads` of `operand`, `adds` input samples farther.
 
     layer, op, detail, source: as in the table. others: operands of this layer that reach as far. tied: whether
-    another operand or sample does, so that the sum could be shared out differently. The first entry is the block
+    another operand or sample does, so that the sum could be split differently. The first entry is the block
     itself (op "block"): its edge sample, and the output sample that reads the farthest.
+
+    >>> c = oc.analyze(nn.Conv1d(3, 8, 5, padding=2), (1, 3, 32)).explain("L").before.contributions[-1]
+    >>> c.op, c.sample, c.reads, c.adds
+    ('aten::conv1d', 0, -2, Fraction(2, 1))
     """
 
     sample: int
@@ -81,11 +85,16 @@ class SideExplanation:
 
 @dataclass(frozen=True)
 class Explanation:
-    """Why one output needs of one input what it needs, along one axis.
+    """Why one output needs what it needs of one input, along one axis.
 
-    before, after: the sides of the context, None where nothing is read or obstacles stand in the way. step_reasons:
-    the layers that together make the step what it is. tile, tile_reasons: per side, the tensor that must exist.
-    obstacles: with the source line's text and the way from the input.
+    before, after: the sides of the context, None where nothing is read or there are obstacles. step_reasons: the
+    layers that together set the step. tile, tile_reasons: per side, the tensor that must exist.
+    obstacles: with the source line's text and the path from the input.
+
+    >>> net = nn.Sequential(nn.Conv1d(3, 8, 5, stride=2, padding=2), nn.Conv1d(8, 8, 3, padding=1))
+    >>> e = oc.analyze(net, (1, 3, 32)).explain("L")
+    >>> [(c.layer, str(c.adds)) for c in e.before.contributions], e.before.total  # the contributions sum exactly
+    ([('output', '0'), ('1', '2'), ('0', '2')], 4)
     """
 
     axis: str
@@ -124,7 +133,7 @@ def explain_obstacles(
 
 
 def explain_axis(net: Propagation, node: str, answer: AxisAnalysis) -> Explanation:
-    """The explanation of an answer; `node` gives the output."""
+    """The explanation of an answer; `node` is the node of the output."""
     axis, inp = answer.axis, answer.input
     grid = Grid(net, axis)
     return Explanation(

@@ -1,4 +1,4 @@
-"""An input shape for a model that came without one."""
+"""An input shape for a model that was given without one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SIZES = {1: (4096,), 2: (256, 256), 3: (64, 64, 64)}
 def guess_inputs(
     model: nn.Module | torch.export.ExportedProgram, layout: str | None = None, spelling: Spelling = python
 ) -> tuple[tuple[int, ...] | None, str]:
-    """A shape for `analyze`, and a note that says it is a guess. A program knows its own: None, and no note.
+    """A shape for `analyze`, and a note that it is a guess. A saved program has its own shape: None, and no note.
 
     spelling: how the note names an argument.
     """
@@ -27,10 +27,13 @@ def guess_inputs(
 
 
 def guess_shape(model: nn.Module, layout: str | None = None) -> tuple[tuple[int, ...], str]:
-    """A shape that the first layer would take, and the words that say where it comes from.
+    """A shape that the first layer accepts, and a text that says where it comes from.
 
-    Raises InputError where the model takes several inputs or has no convolution to look at, and where the layout asks
-    for what a convolution does not tell.
+    Raises InputError where the model takes several inputs or has no convolution, and where the layout has dimensions
+    that a convolution says nothing about.
+
+    >>> guess_shape(nn.Conv2d(3, 8, 5))[0]
+    (1, 3, 256, 256)
     """
     needed, _ = forward_arity(model)
     if needed > 1:
@@ -53,7 +56,7 @@ def guess_shape(model: nn.Module, layout: str | None = None) -> tuple[tuple[int,
 
 
 def _laid_out(n: int, channels: int, layout: str | None, takes: str) -> tuple[int, ...]:
-    """One image of so many channels in a layout of N, C and n axes."""
+    """One image with these channels in a layout of N, C and n axes."""
     letters = default_layout(n + 2) if layout is None else with_axes([checked(layout, layout)])[0]
     axes = axes_in(letters)
     if len(axes) != n or set(letters) - {"N", "C", *axes} or ("C" not in letters and channels > 1):

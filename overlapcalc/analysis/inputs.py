@@ -1,4 +1,4 @@
-"""The door: what a caller gives as inputs and axes -> shapes, types and axes, or one clear refusal."""
+"""What a caller passes as inputs and axes -> shapes, types and axes, or one clear refusal."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _is_int(n: Any) -> bool:
 
 
 def module_inputs(model: Any, inputs: Any) -> tuple[Shapes, tuple[torch.dtype, ...]]:
-    """The inputs of a module. Where only a shape is given, the type is that of its parameters."""
+    """The shapes and types of a module's inputs. Where only a shape is given, the type is that of its parameters."""
     if not isinstance(model, nn.Module):
         raise InputError(
             f"expected a torch.nn.Module or a program of torch.export, got {type(model).__name__}; give an instance, "
@@ -78,7 +78,11 @@ def own_type(model: nn.Module) -> torch.dtype:
 
 
 def forward_arity(model: nn.Module) -> tuple[int, int | None]:
-    """How many positional inputs the forward of a model needs, and takes at most (None: any number)."""
+    """How many positional inputs a model's forward requires, and accepts at most (None: any number).
+
+    >>> forward_arity(nn.Bilinear(2, 2, 1))
+    (2, 2)
+    """
     try:
         parameters = list(inspect.signature(model.forward).parameters.values())
     except (TypeError, ValueError):
@@ -91,7 +95,7 @@ def forward_arity(model: nn.Module) -> tuple[int, int | None]:
 
 
 def asked_axes(axes: Sequence[str] | str | None, shapes: Shapes, layouts: Sequence[str]) -> tuple[str, ...]:
-    """The axes asked for, all that the inputs have when none is, in the order of the inputs and of `layout.AXES`."""
+    """The axes asked for (all axes of the inputs when absent), in the order of the inputs and of `layout.AXES`."""
     said = [layout or default_layout(len(shape)) for layout, shape in zip(layouts, shapes, strict=True)]
     known = tuple(dict.fromkeys(axis for layout in said for axis in axes_in(layout)))
     if not known:
@@ -112,8 +116,8 @@ def asked_axes(axes: Sequence[str] | str | None, shapes: Shapes, layouts: Sequen
 
 
 def refuse_unbatched(graph: Graph) -> None:
-    """A convolution runs without a batch; but what comes first in an input is the batch unless its layout says
-    otherwise, and a row would be taken for a channel. Raises InputError."""
+    """A convolution also runs without a batch. But the first dimension of an input is the batch unless its layout says
+    otherwise, so a row would be taken for a channel. Raises InputError."""
     for node in graph:
         weight = node.args.get("weight")
         if kind_of(node) not in CONVOLUTIONS or not isinstance(weight, Constant) or not node.operands:

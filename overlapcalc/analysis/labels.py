@@ -1,4 +1,4 @@
-"""What to call each node of a graph."""
+"""The names of a graph's nodes in tables and messages."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from ..ops.kind import WINDOWED
 
 
 def node_names(graph: Graph) -> dict[str, str]:
-    """What to call each node: its module path; with the operator behind it where a module has several.
+    """Node -> its name: the module path, followed by the operator where a module has several.
 
     A convolution module is `g_a.0`; an addition in the forward of `block1` is `block1.add`; the second one
-    `block1.add#2`. A module that is called again counts on the same way: `conv#2`.
+    `block1.add#2`. A module that is called again is numbered the same way: `conv#2`.
     """
     plain: dict[str, str] = {}
     for node in graph:
@@ -34,7 +34,7 @@ def node_names(graph: Graph) -> dict[str, str]:
             plain[node.name] = f"{node.layer}.{short_name(node.op)}"
     seen: Counter[str] = Counter()
     names = {}
-    for node in sorted(graph, key=_unlikely_row):  # a stable sort: rows get the plain names, the rest count on
+    for node in sorted(graph, key=_unlikely_row):  # a stable sort: rows get the plain names, the rest the numbers
         name = plain[node.name]
         seen[name] += 1
         names[node.name] = name if seen[name] == 1 else f"{name}#{seen[name]}"

@@ -22,9 +22,13 @@ from .measures import Sides, context_of, reach_of_one, receptive_field
 class RowAxis:
     """One layer along one axis, against one input.
 
-    size: samples of this layer's output. scale: input samples per sample here. before, after: context so far, of a
-    block on the joint grid. added: what this layer added to the largest of its operands. reach: of the worst single
-    sample. obstacles: what lies between the input and here; then the figures are of what remains beside it.
+    size: samples of this layer's output. scale: input samples per sample here. before, after: the context so far of a
+    block on the joint grid. added: what this layer added to the largest of its operands. reach: that of the worst
+    single sample. obstacles: those between the input and here; then the figures are those of what remains beside them.
+
+    >>> row = oc.analyze(nn.Conv1d(3, 8, 5, stride=2, padding=2), (1, 3, 32)).layers[0]["L"]
+    >>> row.size, str(row.scale), row.before, row.after
+    (16, '2', 2, 1)
     """
 
     size: int | None
@@ -53,8 +57,12 @@ class RowAxis:
 class LayerRow:
     """One row of the table: an operator of the graph that does something in space or joins branches.
 
-    name: module path, with the operator behind it for functional calls. inputs: the rows or inputs that feed it.
+    name: module path, followed by the operator for functional calls. inputs: the rows or inputs that feed it.
     detail: kernel, stride, ... by name. against: input -> axis -> RowAxis.
+
+    >>> row = oc.analyze(nn.Conv1d(3, 8, 5, stride=2, padding=2), (1, 3, 32)).layers[0]
+    >>> row.op, row.detail
+    ('aten::conv1d', {'kernel': 5, 'stride': 2, 'padding': 2})
     """
 
     name: str
@@ -139,7 +147,7 @@ def _row_axis(net: Propagation, grid: Grid, node: Node, inp: str, axis: str, rea
 
 
 def _detail(net: Propagation, node: Node) -> dict[str, Any]:
-    """The figures of a call; of a view, those of its steps: the lengths of the pieces that it cuts, and joins."""
+    """The figures of a call; for a view, those of its steps: the lengths of the pieces that it cuts and joins."""
     found: dict[str, list[int]] = {}
     for step in _steps(net, node):
         for name, piece in detail(step).items():
@@ -149,7 +157,7 @@ def _detail(net: Propagation, node: Node) -> dict[str, Any]:
 
 
 def _steps(net: Propagation, node: Node) -> list[Node]:
-    """The steps that come before an operator in its stead, last first."""
+    """The steps before an operator, last first."""
     found: list[Node] = []
     while node.operands and node.operands[0] not in net.traced.nodes:
         node = net.graph[node.operands[0]]
@@ -158,7 +166,7 @@ def _steps(net: Propagation, node: Node) -> list[Node]:
 
 
 def visible(net: Propagation, node: Node) -> bool:
-    """Whether a node is a row: it does something in space, joins branches, or is in the way."""
+    """Whether a node is a row: it does something in space, joins branches, or is an obstacle."""
     if node.op == "input" or node.name not in net.traced.nodes:
         return False
     rule = find(node.op)
@@ -177,7 +185,7 @@ def visible(net: Propagation, node: Node) -> bool:
 
 
 def feeders(net: Propagation, node: Node, rows: set[str]) -> tuple[str, ...]:
-    """Names of the rows and inputs that reach this node through operators that are not rows."""
+    """The names of the rows and inputs that lead to this node through operators that are not rows."""
     found: list[str] = []
     todo = list(reversed(node.operands))
     seen: set[str] = set()

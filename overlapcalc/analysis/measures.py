@@ -1,4 +1,4 @@
-"""What an index map says about an image: context, receptive field, reach."""
+"""The figures of an index map: context, receptive field, reach."""
 
 from __future__ import annotations
 
@@ -10,7 +10,12 @@ from ..algebra.index_map import IndexMap
 
 @dataclass(frozen=True)
 class Sides:
-    """Samples of the input before and after what a block of outputs stands over. Exact and signed."""
+    """Samples of the input before and after a block's own place. Exact and signed: a crop by 3 has context -3, 3.
+
+    >>> before, after = Sides(11, 10)
+    >>> before, after, Sides(11, 10).total
+    (11, 10, 21)
+    """
 
     before: int
     after: int
@@ -28,9 +33,12 @@ class Sides:
 
 
 def context_of(reads: IndexMap, step: int, out_step: int) -> Sides | None:
-    """Of a block of outputs on the grid: before and after `[u*step, v*step)`.
+    """The context of a block of outputs on the grid: before and after `[u*step, v*step)`; None where it reads nothing.
 
     The first period decides the front and the last one the back, so the number of steps does not matter.
+
+    >>> context_of(IndexMap.window(5, stride=2, padding=2), 2, 1)
+    Sides(before=2, after=1)
     """
     hull = reads.reads(0, out_step)
     return None if hull is None else Sides(-hull.start, hull.stop - step)
@@ -75,13 +83,21 @@ def window_of(reads: IndexMap, sure: IndexMap | None, step: int, out_step: int) 
 
 
 def receptive_field(reads: IndexMap) -> tuple[int, int]:
-    """Smallest and largest number of samples from first to last read, over the output phases."""
+    """Smallest and largest number of samples from first to last read, over the output phases.
+
+    >>> receptive_field(IndexMap.transposed(range(5), stride=2, padding=2))
+    (2, 3)
+    """
     lengths = [p.hull.length if p.hull else 0 for p in reads.phases]
     return min(lengths), max(lengths)
 
 
 def reach_of_one(reads: IndexMap) -> Sides | None:
-    """How far the worst single output o reads beyond its own place, `[floor(o*scale), ceil((o+1)*scale))`."""
+    """How far the worst single output o reads beyond its own place, `[floor(o*scale), ceil((o+1)*scale))`.
+
+    >>> reach_of_one(IndexMap.transposed(range(5), stride=2, padding=2))
+    Sides(before=1, after=1)
+    """
     before, after = [], []
     for o in range(reads.period):
         hull = reads[o].hull

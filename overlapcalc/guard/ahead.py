@@ -1,10 +1,10 @@
 """Where a net looks ahead: which outputs read what comes after them.
 
-Output o of scale s stands over the input samples `[floor(o*s), ceil((o+1)*s))`. Along an axis a net is causal where no
-output reads a sample behind its own place. The law of the interior says so, phase by phase, for all but the outputs
-that a border spoils (a mirrored sample lies after the one that it stands for); those are looked at one by one, at the
-size that was analysed. A net that pads to a multiple is another one at other sizes, so with a step larger than 1 the
-same is asked of the net one sample and `step - 1` samples larger, where it runs.
+The own place of output o at scale s is the input samples `[floor(o*s), ceil((o+1)*s))`. Along an axis a net is causal
+if no output reads a sample after its own place. The law of the interior decides that, phase by phase, for all outputs
+but those near a border (a mirrored sample comes later than the position it fills); these are tested one by one, at
+the analysed size. A net that pads to a multiple differs at other sizes, so with a step larger than 1 the same is tested
+for the net one sample and `step - 1` samples larger, where it runs.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def looking_ahead(subject: Subject, pair: Pair, axis: str) -> Iterator[Failure]:
 
 
 def _at_size(net: Propagation, output: str, found: AxisAnalysis, size: int, where: str) -> Failure | None:
-    """What looks ahead in the net of one size."""
+    """What looks ahead in the net at one size."""
     input, axis = found.input, found.axis
     reach = reach_between(net, output, input, axis)
     if reach.via:  # none at the analysed size, or it would have been said
@@ -68,16 +68,16 @@ def _at_size(net: Propagation, output: str, found: AxisAnalysis, size: int, wher
 
 
 def _phases(reads: IndexMap) -> Iterator[tuple[int, Span | None]]:
-    """What each phase of the outputs reads where no border is near."""
+    """What each phase of the outputs reads far from any border."""
     return ((o, reads[o].hull) for o in range(reads.period))
 
 
 def _near_borders(net: Propagation, grid: Grid, output: str, found: AxisAnalysis) -> Iterator[tuple[int, Span | None]]:
-    """What each output reads that does not lie where the law of the interior holds."""
+    """What each output reads for which the law of the interior does not hold."""
     length, per_step = net.size(output, found.axis), grid.per_step(output)
     assert length is not None
     first, end = grid.interior(interior(net, output, found.axis, Spans.span(0, per_step)), output)
-    clean = range(first * per_step, end * per_step)  # nothing where the image is all border
+    clean = range(first * per_step, end * per_step)  # empty where the image is all border
     for o in range(length):
         if o not in clean:
             read = sized(net, output, found.axis, Spans.span(o, o + 1)).reads.get(found.input)
@@ -85,7 +85,7 @@ def _near_borders(net: Propagation, grid: Grid, output: str, found: AxisAnalysis
 
 
 def _past_its_place(reads: Iterator[tuple[int, Span | None]], scale: Fraction) -> str:
-    """The first output that reads past its place, in words; "" where none does."""
+    """The first output that reads past its own place, in words; "" where none does."""
     for o, hull in reads:
         start, end = (o * scale).__floor__(), ((o + 1) * scale).__ceil__()
         if hull is not None and hull.stop > end:
@@ -95,7 +95,7 @@ def _past_its_place(reads: Iterator[tuple[int, Span | None]], scale: Fraction) -
 
 
 def _blamed(failure: Failure, pair: Pair, axis: str) -> Failure:
-    """With the layer that makes the outputs look ahead inside of an image."""
+    """The failure with the layer that makes outputs inside an image look ahead."""
     explained, found = pair.explain(axis), pair[axis]
     way = adding(explained.after.contributions) if explained.after is not None else []
     ahead = _uncompensated([c.adds for c in way])
@@ -109,7 +109,7 @@ def _blamed(failure: Failure, pair: Pair, axis: str) -> Failure:
         net = found._source.net
         kind = next((kind_of(node) for node in net.graph if net.names.get(node.name) == worst.layer), None)
         law, help = _law(worst, kind)
-        if most < worst.adds:  # something else on the way, a pad say, holds back a part of it
+        if most < worst.adds:  # something else on the way, a pad say, takes back a part of it
             law, help = (
                 "",
                 f"pad {most} more before it, and as much less behind",
@@ -124,10 +124,13 @@ def _blamed(failure: Failure, pair: Pair, axis: str) -> Failure:
 
 
 def _uncompensated(adds: Sequence[Fraction]) -> list[Fraction]:
-    """What each layer adds, without what others take back: a pad before a convolution, or a cut behind it.
+    """What each layer adds, without what others take back: a pad before a convolution, or a crop after it.
 
     adds: from the output back to the input. What is taken back counts against the next layers towards the output, and
-    what then is left of it against those towards the input.
+    what is left of it then against those towards the input.
+
+    >>> [int(n) for n in _uncompensated([Fraction(2), Fraction(-2), Fraction(1)])]
+    [0, 0, 1]
     """
     found = list(adds)
     for i in reversed(range(len(found))):
@@ -139,10 +142,10 @@ def _uncompensated(adds: Sequence[Fraction]) -> list[Fraction]:
 
 
 def _law(layer: Contribution, kind: Kind | None) -> tuple[str, str]:
-    """What a convolution reads past its own place, and the padding that would keep it from that.
+    """How far a convolution reads past its own place, and the padding that would prevent it.
 
-    Output o stands over `[s*o, s*o + s)` of what it reads, and reads up to `s*o + d*(k-1) - p`. ("", "") for other
-    layers, and where axes differ.
+    The own place of output o is `[s*o, s*o + s)` of what it reads, and it reads up to `s*o + d*(k-1) - p`. ("", "") for
+    other layers, and where axes differ.
     """
     k, s, d, p = (layer.detail.get(name, default) for name, default in FIGURES)
     numbers = all(isinstance(n, int) and not isinstance(n, bool) for n in (k, s, d, p))

@@ -1,4 +1,4 @@
-"""One guarded model, loaded and held against what is claimed of it."""
+"""One guarded model, loaded and checked against its claims."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _judged(model: GuardedModel, config: Config, blank: Checked) -> Checked:
 
 
 def _judgement(key: str, limit: str, judge: Callable[[Subject], Judgement], subject: Subject) -> Judgement:
-    """A claim that cannot be judged hides no other."""
+    """The judgement of one claim; one that cannot be judged hides no other."""
     try:
         return judge(subject)
     except KeyboardInterrupt:
@@ -68,7 +68,7 @@ def _judgement(key: str, limit: str, judge: Callable[[Subject], Judgement], subj
 
 
 def _said(error: BaseException) -> str:
-    """The message of our own errors, in keys of the configuration; of others the type and the first line."""
+    """The message of our own errors, in keys of the configuration; for others, the type and the first line."""
     if isinstance(error, OverlapcalcError):
         where = " (`overlapcalc check --debug` shows where)" if isinstance(error, ModelCodeError) else ""
         return error.worded(toml) + where
@@ -78,8 +78,8 @@ def _said(error: BaseException) -> str:
 
 
 def _defined(model: GuardedModel, config: Config, net: Any) -> tuple[str, int] | None:
-    """Where a project wrote what a SPEC names: the class, function or value; else the class of the model, if there is
-    one yet."""
+    """Where a project defines what a SPEC names: the class, function or value; else the class of the model, if it
+    exists already."""
     place, _, path = model.spec.rpartition(":")
     module = sys.modules.get(place)
     file = config.root / place if module is None else Path(module.__file__ or "")

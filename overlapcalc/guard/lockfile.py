@@ -1,6 +1,6 @@
 """The lock: what each guarded model needs, as a text that people read in a diff.
 
-TOML, sorted, one figure a line, ends of lines as on Unix. The same needs give the same bytes.
+TOML, sorted, one figure per line, Unix line ends. The same needs give the same bytes.
 """
 
 from __future__ import annotations
@@ -48,12 +48,16 @@ def _path(*keys: str) -> str:
 
 
 def _by_numbers(text: str) -> list[tuple[int, int | str]]:
-    """`g_a.2` before `g_a.10`."""
+    """A sort key that puts `g_a.2` before `g_a.10`.
+
+    >>> sorted(["g_a.10", "g_a.2"], key=_by_numbers)
+    ['g_a.2', 'g_a.10']
+    """
     return [(0, int(part)) if part.isdecimal() else (1, part) for part in re.split(r"([0-9]+)", text)]
 
 
 def read_lock(file: Path) -> dict[str, Requirements] | None:
-    """What a lock says of each model; None where there is no file. Raises DamagedLockError, InputError."""
+    """The needs of each model in a lock; None where there is no file. Raises DamagedLockError, InputError."""
     try:
         data = read_toml(file)
     except FileNotFoundError:
@@ -82,7 +86,7 @@ def read_lock(file: Path) -> dict[str, Requirements] | None:
 
 
 def _needs(file: Path, name: str, table: Any) -> Requirements:
-    """The needs of one table: tables are places or the layers, all else is a figure of the net."""
+    """The needs in one table: tables in it are places or the layers, everything else is a figure of the net."""
     try:
         net = {key: _figure(value) for key, value in table.items() if not isinstance(value, dict)}
         if not isinstance(net["blocking-free"], bool) or not isinstance(net["input"], tuple):

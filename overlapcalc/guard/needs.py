@@ -46,9 +46,9 @@ def _rows(analysis: Analysis) -> list[tuple[LayerRow, Node]]:
 
 
 def _names(analysis: Analysis) -> dict[str, str]:
-    """What a lock calls each row: its module's path, with the operator's word where the module has several.
+    """What a lock calls each row: its module's path, followed by the operator's word where the module has several.
 
-    As in the table, but for operators that versions of torch call otherwise.
+    As in the table, except for operators whose name depends on the version of torch.
     """
     seen: Counter[str] = Counter()
     names = {}
@@ -62,7 +62,7 @@ def _names(analysis: Analysis) -> dict[str, str]:
 
 
 def _word(node: Node) -> str:
-    """`conv2d` of `aten::conv2d` and of `aten::convolution`: the same call, whatever a version of torch makes of it."""
+    """`conv2d` for both `aten::conv2d` and `aten::convolution`: one call, by whichever name a version of torch has."""
     return short_name(plain_name(node))
 
 
@@ -96,7 +96,7 @@ def _detail(row: LayerRow) -> dict[str, Any]:
 
 
 def _number(value: Any) -> Any:
-    """A whole number is written as one: versions of torch differ in whether a factor is 2 or 2.0."""
+    """A whole number is written as an integer: versions of torch differ in whether a factor is 2 or 2.0."""
     if isinstance(value, list):
         return [_number(v) for v in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -1,4 +1,4 @@
-"""Guarded models as tests: `pytest --overlapcalc`. Registered by pytest_overlapcalc.py where that option is given."""
+"""Guarded models as tests: `pytest --overlapcalc`. Registered by pytest_overlapcalc.py if that option is given."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Guard:
 
     @pytest.hookimpl(tryfirst=True)  # before -k, -m and --lf choose
     def pytest_collection_modifyitems(self, session: pytest.Session, items: list[pytest.Item]) -> None:
-        """The configuration seldom lies among the files that pytest was asked for."""
+        """Adds the models: their configuration is seldom among the files that pytest was asked to collect."""
         if not any(isinstance(item, GuardedItem) for item in items):
             items.extend(self._collector(session).collect())
 
@@ -47,7 +47,7 @@ def _option(argument: Argument) -> str:
 
 
 class GuardFile(pytest.File):
-    """The configuration as a file of tests: one per model, and one for what is left over in the lock."""
+    """The configuration as a test file: one test per model, and one for what is left over in the lock."""
 
     models: Config
 
@@ -77,7 +77,7 @@ class GuardedItem(pytest.Item):
             raise DoesNotHold("\n".join(said))
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
-        """What does not hold, and no traceback of ours."""
+        """What does not hold, without a traceback of our own code."""
         if isinstance(excinfo.value, (DoesNotHold, OverlapcalcError)):
             return str(excinfo.value)
         return super().repr_failure(excinfo, style)
@@ -87,7 +87,7 @@ class GuardedItem(pytest.Item):
 
 
 class LeftOver(GuardedItem):
-    """The lock speaks of no model that is no longer configured."""
+    """The lock has no model that is no longer configured."""
 
     def runtest(self) -> None:
         gone = no_longer_configured(self.models)

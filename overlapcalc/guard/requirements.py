@@ -1,7 +1,7 @@
-"""What a net needs as plain figures: what a lock holds.
+"""What a net needs, as plain figures: the content of a lock.
 
-Only what the architecture says: no weights, no lines, no versions, no paths of files, no names of variables. Inputs and
-outputs go by their place, layers by their module's path.
+Only what follows from the architecture: no weights, no lines, no versions, no file paths, no variable names. Inputs and
+outputs are numbered, layers go by their module's path.
 """
 
 from __future__ import annotations
@@ -17,8 +17,13 @@ Place = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class Requirements:
-    """net: figures of the whole. places: figures of an output against an input along an axis. layers: module path ->
-    operator and its figures, for the layers that are rows of the table."""
+    """net: figures of the whole net. places: figures of an output against an input along an axis. layers: module path
+    -> operator and its figures, for the layers that are rows of the table.
+
+    >>> found = needs_of(oc.analyze(nn.Conv1d(3, 8, 5, padding=2), (1, 3, 32)))
+    >>> found.places["output", "input", "L"]["context.before"]
+    2
+    """
 
     net: Mapping[str, Figure]
     places: Mapping[Place, Mapping[str, Figure]]

@@ -18,9 +18,9 @@ else:
 
 
 def read_toml(file: Path) -> dict[str, Any]:
-    """What a file says; editors of Windows begin it with a mark that is no TOML, which is passed over.
+    """The content of a file. A byte order mark, which some editors write first and TOML does not allow, is skipped.
 
-    Raises OSError where it cannot be read, ValueError where it is no TOML.
+    Raises OSError where it cannot be read, ValueError where it is not TOML.
     """
     found: dict[str, Any] = tomllib.loads(file.read_bytes().decode("utf-8-sig"))
     return found

@@ -1,4 +1,4 @@
-"""The layer graph, and what each operator reads, runs and costs. Never torch.
+"""The layer graph, and what each operator reads, how it runs and what it costs. Never imports torch.
 
 Names are imported when they are asked for, so that whoever needs a layout alone does not load every rule.
 """

@@ -15,7 +15,7 @@ from .verdict import alike, answer, figures, free_part, grouped_obstacles, liste
 
 HEAD = ("layer", "does", "from", "size", "scale", "field", "reach", "adds", "context")
 NUMBERS = 6
-"""How many of the columns hold numbers."""
+"""The number of columns that hold numbers."""
 
 
 def to_markdown(analysis: Analysis, *, note: str = "", depth: int | None = None, spelling: Spelling = python) -> str:
@@ -96,12 +96,16 @@ UNESCAPED, ESCAPED = re.compile(r"(?<!\\)\|"), r"\\|"
 
 
 def _line(cells: Sequence[str]) -> str:
-    """A row of a table. A pipe would end its cell, in code as well."""
+    """A row of a table. A pipe would end its cell, even in code."""
     return f"| {' | '.join(UNESCAPED.sub(ESCAPED, cell) for cell in cells)} |"
 
 
 def _code(text: str) -> str:
-    """A name as code: no letter of it means anything, but a backtick, which the fence must outnumber."""
+    """A name as code: no letter has a meaning there except a backtick, which the fence must outnumber.
+
+    >>> _code("a`b")
+    '`` a`b ``'
+    """
     if not text:
         return ""
     fence = "`" * (max((len(run) for run in re.findall(r"`+", text)), default=0) + 1)
@@ -110,5 +114,5 @@ def _code(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Text in which no letter means anything to Markdown."""
+    """Text with everything escaped that has a meaning in Markdown."""
     return re.sub(r"([\\`*_<>\[\]|#~])", r"\\\1", text)

@@ -1,4 +1,4 @@
-"""Two lines of the verdict of a net with obstacles: what comes before them, and what remains beside them."""
+"""Two lines of the verdict on a net with obstacles: what comes before them, and what remains beside them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..analysis.analysis import Analysis
 from ..analysis.measures import Sides
 
 MOST = 4
-"""So many tensors are named; JSON lists all."""
+"""At most this many tensors are named; JSON lists all."""
 
 
 def beside(analysis: Analysis) -> list[RenderableType]:

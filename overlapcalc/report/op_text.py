@@ -1,4 +1,4 @@
-"""A row's call in few letters."""
+"""Calls in few letters: `tconv k5 s2 p2 op1`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ from ..ops.layout import DEFAULTS
 
 
 def what(row: LayerRow) -> str:
-    """What a row does, in few letters: `tconv k5 s2 p2 op1`."""
+    """What a row does, in few letters.
+
+    >>> what(oc.analyze(nn.Conv1d(3, 8, 5, stride=2, padding=2), (1, 3, 32)).layers[0])
+    'conv k5 s2 p2'
+    """
     return call_words(row.op, row.detail)
 
 
@@ -32,7 +36,11 @@ LETTERS: Mapping[str, str] = {
 
 
 def detail_text(figures: Mapping[str, Any]) -> str:
-    """`k5 s2 p2`: a letter per figure, values per axis joined with x."""
+    """One letter per figure, values per axis joined with x.
+
+    >>> detail_text({"kernel": (3, 5), "stride": 2})
+    'k3x5 s2'
+    """
     parts = []
     for name, value in figures.items():
         if name == "masked":
@@ -47,7 +55,7 @@ def detail_text(figures: Mapping[str, Any]) -> str:
 
 
 def inputs_text(analysis: Analysis) -> str:
-    """`x 1x3x64x64`, with the layout of an input behind it where it is an unusual one."""
+    """`x 1x3x64x64`, followed by the layout of an input where it is not the default."""
     parts = []
     for name, shape in analysis.inputs.items():
         layout = analysis.layouts[name]

@@ -1,4 +1,4 @@
-"""Assertions about a net, with messages a person can act on: where, the claim, the value, the way, what would help."""
+"""Assertions about a net, with messages to act on: where, the claim, the value, the path, what would help."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from .oracle import BruteForce
 from .weights import positive
 
 SHORT = 4
-"""With fewer rows than this, some of the paths that a column is read by may have no row to go through. Axes are
-followed one by one, so `reads` with a size may then say more than is read, and is compared as a bound."""
+"""With fewer rows than this, some of the paths by which a column is read may have no row to go through. Axes are
+followed one by one, so `reads` with a size may then be too long, and is compared as a bound."""
 
 
 def assert_blocking_free(
@@ -51,16 +51,20 @@ def assert_blocking_free(
 ) -> Analysis:
     """Assert that `model` can be run by blocks exactly, and needs no more than claimed. Returns its analysis.
 
-    shape: a shape, a list of shapes or tensors; axes, layout: as for `analyze`. max_context, max_tile: samples, at
-    most, on every side of every axis: 16, or (16, 8) before and after, or {"W": (16, 8)}, or {"W": {"after": 0}}; the
-    tile is that of this shape. max_receptive_field: a number, or one per axis. step, scale: exactly so much; a scale
-    may be "1/16". causal: no output reads input after its own place, at the borders neither; a list of axes claims it
-    of these alone. size_verified: the net was compared with itself at a larger size. max_macs_ratio, max_memory: all
-    blocks of this shape together compute at most so many times the multiply-accumulates of the whole, and hold at most
-    so much, weights included, with block and schedule as for `plan`.
+    shape: a shape, a list of shapes or tensors; axes, layout: as for `analyze`. max_context, max_tile: the most samples
+    on every side of every axis: 16, or (16, 8) before and after, or {"W": (16, 8)}, or {"W": {"after": 0}}; the tile is
+    that of this shape. max_receptive_field: a number, or one per axis. step, scale: the exact value; a scale may be
+    "1/16". causal: no output reads input after its own place, not even at the borders; a list of axes claims it for
+    these alone. size_verified: the net was compared with itself at a larger size. max_macs_ratio, max_memory: for all
+    blocks of this shape together, the most multiply-accumulates relative to the whole, and the most memory, weights
+    included, with block and schedule as for `plan`.
 
     `overlapcalc check` judges the same claims. Raises AssertionError with all that do not hold, InputError for claims
     that make no sense, and what `analyze` raises.
+
+    >>> a = assert_blocking_free(nn.Conv1d(3, 8, 5, padding=2), (1, 3, 32), max_context=2, step=1)
+    >>> a["L"].context
+    Sides(before=2, after=2)
     """
     __tracebackhide__ = True
     claims = claims_of(
@@ -100,14 +104,17 @@ def assert_same_by_blocks(
     axes: Sequence[str] | str | None = None,
     layout: str | Sequence[str | None] | None = None,
 ) -> Plan:
-    """Assert that `model` gives by blocks what it gives on the whole of `x`. Returns the plan that was compared.
+    """Assert that `model` gives the same by blocks as on the whole of `x`. Returns the plan that was compared.
 
-    block, schedule, stream_axis, axes, layout: as for `plan`; without a block three per axis. A copy runs in `dtype`;
-    no sample may differ by more than `tolerance` of the largest. twin: the same net in integers modulo a prime, where
-    it has such a twin, must be bit-identical too: values alone miss a tile one sample short in a deep net.
+    block, schedule, stream_axis, axes, layout: as for `plan`; three blocks per axis when absent. A copy runs in
+    `dtype`; no sample may differ by more than `tolerance` of the largest. twin: the same net in integers modulo a
+    prime, where it has such a twin, must be bit-identical too: values alone miss a tile one sample short in a deep net.
     least_blocks: a comparison of fewer is refused, as one block proves nothing.
 
-    Raises AssertionError where something differs or an obstacle stands in the way, and what `plan` raises.
+    Raises AssertionError where something differs or there is an obstacle, and what `plan` raises.
+
+    >>> assert_same_by_blocks(nn.Conv1d(3, 8, 5, padding=2), torch.rand(1, 3, 32), block=8).count
+    4
     """
     __tracebackhide__ = True
     given = _images(x)
@@ -158,14 +165,17 @@ def assert_reads(
     axes: Sequence[str] | str | None = None,
     layout: str | Sequence[str | None] | None = None,
 ) -> Analysis:
-    """Assert that outputs depend on what the analysis says they read: by brute force, along every axis. Returns it.
+    """Assert, by brute force along every axis, that outputs depend on what the analysis says. Returns the analysis.
 
-    Asked at the borders of this size and inside, for single outputs, blocks and all. An analysis must never say too
-    little; where it says that it is exact, not too much either. Weights are those of `positive` unless own_weights is
-    True, for weights near zero hide what they multiply. Where another axis has fewer than 4 outputs, and for samples
-    that only NaN reaches (see `Dependency`), too much is not seen.
+    Tested at the borders of this size and inside, for single outputs, blocks and all outputs. An analysis must never
+    say too little; where it says that it is exact, not too much either. Weights are those of `positive` unless
+    own_weights is True, because weights near zero hide what they multiply. Where another axis has fewer than 4 outputs,
+    and for samples that only NaN reaches (see `Dependency`), too much goes unnoticed.
 
-    Raises AssertionError, InputError, and what `analyze` raises; ObstacleError where there is one.
+    Raises AssertionError, InputError, and what `analyze` raises; ObstacleError where there is an obstacle.
+
+    >>> assert_reads(nn.Conv1d(1, 1, 3, padding=2, dilation=2), torch.rand(1, 1, 12))["L"].receptive_field
+    (5, 5)
     """
     __tracebackhide__ = True
     given = _images(x)

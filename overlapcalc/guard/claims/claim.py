@@ -1,4 +1,4 @@
-"""What a claim is: a key of the configuration, what may stand there, and its judgement."""
+"""What a claim is: a key of the configuration, its allowed values, and its judgement."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:  # a check that finds nothing changed reads claims, and judges
 
 
 class WrongValue(Exception):  # noqa: N818 - never leaves the configuration's reader
-    """What stands in the configuration is not allowed there. The message says what is."""
+    """A value in the configuration is not allowed there. The message says which are."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """For what the claims of cost are made: an image, its blocks and how they are run.
+    """What claims of cost refer to: an image, its blocks and how they are run.
 
     None: the sizes that were analysed, and blocks and schedule as `overlapcalc.plan` chooses them.
     """
@@ -44,12 +44,12 @@ class Subject:
         return ((pair, axis) for pair in self.analysis.pairs for axis in pair.axes)
 
     def where(self, pair: Pair, axis: str, side: str = "") -> str:
-        """`W, before`; the pair is named where there are several."""
+        """`W, before`; the pair is named if there are several."""
         named = f"{pair.output} against {pair.input}" if len(self.analysis.pairs) > 1 else ""
         return ", ".join(part for part in (named, axis, side) if part)
 
     def source(self, layer: str) -> str:
-        """The "file:line" of a layer, "" where it is no row of the table."""
+        """The "file:line" of a layer, "" where it is not a row of the table."""
         return self._sources.get(layer, "")
 
     @cached_property
@@ -75,7 +75,7 @@ R = TypeVar("R", bound=ReadFunction)
 
 @dataclass(frozen=True)
 class Kind:
-    """A key, what may stand there in words, and the function that reads it; `costs`: it needs an image."""
+    """A key, its allowed values in words, and the function that reads it; `costs`: it needs an image."""
 
     read: ReadFunction
     allowed: str
@@ -108,7 +108,7 @@ def obstructed(obstacle: Obstacle, where: str, way: tuple[str, ...]) -> Failure:
 
 
 def adding(contributions: tuple[Contribution, ...]) -> list[Contribution]:
-    """The layers that add something, from the output back; the block's own part is none."""
+    """The layers that add something, from the output back; the block itself is not one."""
     from ...analysis.explain import BLOCK
 
     return [c for c in contributions if c.adds and c.op != BLOCK]

@@ -1,4 +1,4 @@
-"""`max-macs-ratio`, `max-memory`: what blocks of an image cost at most."""
+"""`max-macs-ratio`, `max-memory`: the most that blocks of an image may cost."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class MaxMacsRatio(Cost):
 
     def of(self, subject: Subject, found: Analysis, made: Plan) -> Judgement:
         full = made.full.macs
-        ratio = Fraction(made.work.macs, full) if full else Fraction(1)  # a net without any computes none twice
+        ratio = Fraction(made.work.macs, full) if full else Fraction(1)  # a net without any computes nothing twice
         value = f"{float(ratio):.4g} in {_blocks(made)}"
         failures = () if ratio <= self.most else (_too_much_work(subject, found, made, value),)
         return Judgement(self.key, self.limit, value, failures)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class OnGrid(Claim):
-    """figure: "step" or "scale"; it must be this, and no other."""
+    """figure: "step" or "scale"; it must have exactly this value."""
 
     figure: str
     values: PerAxis[Fraction]
@@ -54,7 +54,7 @@ def _off_grid(subject: Subject, pair: Pair, axis: str) -> Failure:
 
 
 def _off_scale(subject: Subject, pair: Pair, axis: str, wanted: Fraction) -> Failure:
-    """Names a layer without which the scale would be the wanted one, else one that changes it the most."""
+    """Names a layer without which the scale would be as claimed, else the one that changes it the most."""
     found = pair[axis].scale
     assert found is not None
     where, changes = subject.where(pair, axis), _rescaling(subject, pair, axis)

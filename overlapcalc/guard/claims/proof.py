@@ -1,4 +1,4 @@
-"""`verify`: by blocks is what the whole gives, proved by running it."""
+"""`verify`: blocks give what the whole gives, proved by running both."""
 
 from __future__ import annotations
 

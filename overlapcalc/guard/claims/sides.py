@@ -1,4 +1,4 @@
-"""`max-context`, `max-tile`, `max-receptive-field`: at most so many samples."""
+"""`max-context`, `max-tile`, `max-receptive-field`: at most this many samples."""
 
 from __future__ import annotations
 

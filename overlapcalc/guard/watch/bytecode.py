@@ -1,4 +1,4 @@
-"""Python opens bytecode and means its source."""
+"""Python opens bytecode where it means the source."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..digests import Mark, mark_of
 
 
 def source_of(place: str) -> str:
-    """The file that bytecode was made of, where there is one; any other file itself."""
+    """The source of bytecode, if there is one; any other file itself."""
     if not place.endswith(".pyc"):
         return place
     try:
@@ -20,10 +20,10 @@ def source_of(place: str) -> str:
 
 
 def other_bytecode(place: str) -> str:
-    """Bytecode that Python runs in place of a source without asking whether it was made of it; "" where there is none.
+    """Bytecode that Python would run instead of a source it was not made from; "" where there is none.
 
-    It asks for the time and the size of the source, so of one that changed after its bytecode was made it does not
-    know; of other bytecode it asks for nothing, or for a hash that anybody can write there.
+    Python compares only the time and the size of the source, so it misses a change that keeps both; for other kinds of
+    bytecode it compares nothing, or a hash that anybody can write there.
     """
     source = source_of(place)
     if not source.endswith(".py"):
@@ -51,5 +51,5 @@ def _of_its_source(made: str, mark: Mark, source: Mark) -> bool:
     flags, seconds, size = (int.from_bytes(head[i : i + 4], "little") for i in (4, 8, 12))
     now = source[3] // 1_000_000_000 & 0xFFFFFFFF, source[2] & 0xFFFFFFFF
     if not flags and (seconds, size) != now:
-        return True  # of another source, so Python does not take it
+        return True  # made from another source, so Python does not use it
     return not flags and max(source[3], source[4]) <= max(mark[3], mark[4])

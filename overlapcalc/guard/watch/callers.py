@@ -1,7 +1,7 @@
-"""Who asks: of the code on its way, what belongs to Python, to torch, to other installed packages, to us, to a project.
+"""Who asks: whether the code on the stack is Python's, torch's, another installed package's, ours, or a project's.
 
-What an installed package reads while a model is looked at may stay in its memory, for packages are imported once. So it
-counts for every later model of the process, too.
+An installed package may remember what it reads while a model is watched, because packages are imported only once. So
+it counts for every later model of the process, too.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ STDLIB = Path(sysconfig.get_paths()["stdlib"])
 
 
 class Caller(NamedTuple):
-    """nearest: whose code asked, Python's own apart. shared: whether an installed package had a hand in it. lines:
-    whether it is for the lines of a traceback that torch notes of whoever calls, and nothing comes of it. finder:
-    whether it is Python looking for modules."""
+    """nearest: whose code asked, Python's own aside. shared: whether an installed package is involved. lines: whether
+    it is only for the lines of a traceback that torch records of its caller, which nothing depends on. finder: whether
+    it is Python looking for modules."""
 
     nearest: str
     shared: bool
@@ -32,7 +32,7 @@ class Caller(NamedTuple):
 
 
 def caller(frame: FrameType | None) -> Caller:
-    """Who asks, from the frame that does upward to the guard."""
+    """Who asks, from the asking frame up to the guard."""
     nearest, shared, lines, first = "", False, False, True
     finder = frame is not None and frame.f_code.co_filename.startswith("<frozen importlib")
     while frame is not None:

@@ -1,6 +1,6 @@
 """The doors that Python does not audit: questions about files, the environment, and files that C++ and Rust open.
 
-While a model is looked at, each is replaced, wherever it is known by a name, by one that notes what it is asked for.
+While a model is watched, each is replaced, under every name that it has, by one that notes what it is asked for.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import torch
 from .quiet import busy
 
 Note = Callable[[str, str], None]
-"""Kind of a pin, and its name."""
+"""Takes the kind of a pin, and its name."""
 
 LONGEST = 4096
 QUESTIONS = ("stat", "lstat", "readlink", "access", "open")
@@ -29,13 +29,13 @@ PLACES = ("getcwd", "getcwdb")
 OPENING = re.compile(
     r"File(Reader|Store)$|^import_ir_module|_from_file$|^_load_|file_format|extra_files|^AOTIModel|read_file$"
 )
-"""Names of functions of torch._C that open a file."""
+"""Names of functions in torch._C that open a file."""
 NOT_OPENING = re.compile("buffer|bytes|^_load_mobile_module$")
 
 
 @contextlib.contextmanager
 def watched(note: Note) -> Iterator[None]:
-    """Inside, every door tells `note` of what goes through."""
+    """Inside, every door tells `note` what goes through it."""
     doors = _doors(note)
     kept = list(_places(doors))
     for holder, name, value in kept:
@@ -51,7 +51,7 @@ def watched(note: Note) -> Iterator[None]:
         for functions, door in added:
             functions.discard(door)
         for holder, name, value in kept:
-            if getattr(holder, name, None) is doors[id(value)][1]:  # else somebody else put something there
+            if getattr(holder, name, None) is doors[id(value)][1]:  # else somebody else replaced it meanwhile
                 _put(holder, name, value)
 
 
@@ -67,7 +67,7 @@ def _environment(note: Note) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _storages(note: Note) -> Iterator[None]:
-    """`from_file` belongs to a class of C++, which lets nobody in; a class of Python inherits it."""
+    """`from_file` belongs to a C++ class, which cannot be patched; a Python class inherits it."""
     storage: Any = torch.UntypedStorage
     before = vars(storage).get("from_file")
     storage.from_file = staticmethod(_opening(storage.from_file, note))
@@ -82,7 +82,7 @@ def _storages(note: Note) -> Iterator[None]:
 
 _Environ: Any = type(os.environ)
 Doors = dict[int, tuple[Any, Any]]
-"""Identity of a function -> itself, and what is put in its place."""
+"""Identity of a function -> the function, and its replacement."""
 
 
 def _doors(note: Note) -> Doors:
@@ -115,7 +115,7 @@ def _add(found: Doors, door: Any, watching: Callable[[Any], Any]) -> None:
 
 
 def _places(doors: Doors) -> Iterator[tuple[Any, str, Any]]:
-    """Wherever a module knows a door by a name."""
+    """Every name by which a module knows a door."""
     accessor: Any = getattr(pathlib, "_NormalAccessor", None)  # of Python 3.10
     for name, module in [*sys.modules.items(), ("pathlib.accessor", accessor)]:
         if name.startswith("overlapcalc.guard"):
@@ -132,7 +132,7 @@ def _put(holder: Any, name: str, value: Any) -> None:
     )
 
 
-# ---- what stands in the place of a door ---------------------------------------------------------------------------
+# ---- replacements of doors ----------------------------------------------------------------------------------------
 
 
 def _asking(door: Any, note: Note) -> Any:
@@ -152,7 +152,7 @@ def _asking(door: Any, note: Note) -> Any:
 
 
 def place_of(handle: int) -> str:
-    """The path of an open directory; one that is nowhere where the system does not say."""
+    """The path of an open directory; where the system does not say, one that does not exist."""
     try:
         return _readlink(f"/proc/self/fd/{handle}")
     except OSError:
@@ -172,7 +172,7 @@ def _here(door: Any, note: Note) -> Any:
 
 
 def _opening(door: Any, note: Note) -> Any:
-    """Of a class, one that makes instances of it: whatever path it is given is opened."""
+    """For a class, a subclass: whatever path it is given is opened."""
 
     def noted(arguments: Any, named: Any) -> None:
         for argument in (*arguments, *named.values()):
@@ -180,7 +180,7 @@ def _opening(door: Any, note: Note) -> Any:
                 note("file", text)
 
     if isinstance(door, type):
-        with contextlib.suppress(TypeError):  # some classes have no heirs
+        with contextlib.suppress(TypeError):  # some classes cannot be subclassed
 
             class Watched(door):  # type: ignore[misc]
                 def __init__(self, *arguments: Any, **named: Any) -> None:
@@ -217,7 +217,7 @@ def _whole(door: Any, note: Note) -> Any:
 
 
 def _texts(path: Any) -> Iterator[str]:
-    """The path that an argument is, if it is one."""
+    """The path in an argument, if it is one."""
     with contextlib.suppress(TypeError, ValueError):
         text = os.fsdecode(path)
         if 0 < len(text) < LONGEST and "\0" not in text:

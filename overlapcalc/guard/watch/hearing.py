@@ -1,4 +1,4 @@
-"""Listening: what Python audits and what goes through the doors, told to whoever watches."""
+"""Listening: what Python audits and what goes through the doors is passed on to whoever watches."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ UNSEEN = frozenset({
     "socket.gethostbyaddr", "socket.gethostname", "urllib.Request", "sqlite3.connect", "ctypes.dlsym",
     "ctypes.dlsym/handle", "builtins.input", "os.getxattr", "os.listxattr",
 })  # fmt: skip
-"""What Python audits when somebody is asked who reads what we do not see, or answers what no file holds."""
+"""Audit events of asking someone who reads what we do not see, or who answers what no file holds."""
 LISTING = frozenset({"os.listdir", "os.scandir"})
 HEARD = UNSEEN | LISTING | {"open", "ctypes.dlopen"}
 OF_NO_MODEL = frozenset({"cwd"})
-"""What torch asks for and makes nothing of but names of files."""
+"""What torch asks for, only to build file names."""
 _watching: list[Seen] = []
 
 
 def _heard(event: str, arguments: tuple[Any, ...]) -> None:
-    """Python's audit hook. It does nothing while nobody watches, and nothing for what it does itself."""
+    """Python's audit hook. It does nothing while nobody watches, and ignores what it does itself."""
     if not _watching or busy.now or event not in HEARD:
         return
     if event == "open":
@@ -48,7 +48,7 @@ def _heard(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 def _listed(directory: Any) -> Any:
-    """The path of a directory that is listed, which may be open already."""
+    """The path of a listed directory, which may be given as an open handle."""
     return place_of(directory) if isinstance(directory, int) else directory or "."
 
 
@@ -74,7 +74,7 @@ _listening = False
 
 
 def _listen() -> None:
-    """Python lets no audit hook go, so there is one."""
+    """Install the audit hook, once: Python does not allow removing one."""
     global _listening
     if not _listening:
         sys.addaudithook(_heard)
@@ -83,7 +83,7 @@ def _listen() -> None:
 
 @contextlib.contextmanager
 def watching(base: Path) -> Iterator[Seen]:
-    """What is read inside, by a model that is configured in `base`."""
+    """Watches what is read inside, on behalf of a model that is configured in `base`."""
     _listen()
     seen = Seen(base)
     with watched(_note):

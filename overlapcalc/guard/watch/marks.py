@@ -1,4 +1,4 @@
-"""When did a file last change: while it was read, since it was loaded, since this process began?"""
+"""When a file last changed: while it was read, since it was loaded, since this process began?"""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..digests import TICK, Mark, changed_at, mark_of
 
 
 def _process_start() -> int:
-    """When this process started, in nanoseconds; when this module was loaded where the system does not say."""
+    """When this process started, in nanoseconds; where the system does not say, when this module was loaded."""
     now = time.time_ns()
     try:
         ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
@@ -26,8 +26,8 @@ START = _process_start()
 
 
 def young(place: str) -> Mark | None:
-    """The mark of a file that is about to be read. Where it was written just now, a little later: what is written
-    after that has another time."""
+    """The mark of a file that is about to be read. For one that was written just now, taken a little later, so that
+    any later write has another time."""
     mark = mark_at(place)
     while mark is not None and 0 <= time.time_ns() - changed_at(mark) < TICK:
         time.sleep(0.002)
@@ -38,7 +38,7 @@ def young(place: str) -> Mark | None:
 def mark_at(place: str) -> Mark | None:
     try:
         status = _stat(place)
-        whole = not stat.S_ISDIR(status.st_mode)  # what is in a directory is asked for otherwise
+        whole = not stat.S_ISDIR(status.st_mode)  # the contents of a directory are pinned separately
         return mark_of(status) if whole else (status.st_dev, status.st_ino, 0, 0, 0)
     except (OSError, ValueError):
         return None
@@ -49,7 +49,7 @@ _readlink = os.readlink
 
 
 def open_files() -> frozenset[str]:
-    """Files that are open now; none where the system does not say."""
+    """Files that are open now; empty where the system does not say."""
     found = set()
     with contextlib.suppress(OSError):
         for handle in os.listdir("/proc/self/fd"):

@@ -1,8 +1,8 @@
-"""Native code opens files where Python does not see it. Which of what is loaded could?
+"""Native code can open files unseen by Python. Which of the loaded libraries could?
 
-A library says in its table of symbols what it calls. One that calls nothing that opens, loads or runs anything, itself
-or through what it needs, opens no file. Of torch, numpy and a few others we know by which doors files come in (see
-doors.py). Whatever else is loaded by a model makes its outcome one that is not kept.
+A library's symbol table says what it calls. One that calls nothing that opens, loads or runs anything, itself or
+through the libraries it needs, opens no file. For torch, numpy and a few others we know the doors through which files
+come in (see doors.py). If a model loads any other library, its outcome is not kept.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from typing import BinaryIO, NamedTuple
 
 MAPS = Path("/proc/self/maps")
 TRUSTED = ("torch", "numpy", "scipy", "triton", "nvidia", "torchvision", "safetensors", "PIL")
-"""Packages that open files through Python or through doors that are watched."""
+"""Packages that open files only through Python or through doors that are watched."""
 OF_TORCH = frozenset({"sympy", "mpmath", "networkx", "jinja2", "markupsafe", "fsspec", "filelock", "setuptools",
                       "typing_extensions", "rich", "pygments", "tomli"})  # fmt: skip
-"""What torch and we need. Whatever else they could import, for tests of their own say, is none of a model's doing."""
+"""What torch and we need. Whatever else they could import (for their own tests, say) is not a model's doing."""
 UNTRUSTED = re.compile(r"^(_imagingft|_imagingcms|video_reader|_gdbm|_dbm)\b")
-"""Parts of these and of Python that open files by themselves."""
+"""Parts of these packages and of Python that open files by themselves."""
 OPENERS = re.compile(
     rb"^(__)?(f?open(at)?(64)?(_2)?|freopen(64)?|creat(64)?|opendir|fdopendir|scandir(64)?|ftw(64)?|nftw(64)?|glob(64)?|"
     rb"(fx|lx|x)?statx?(64)?|[fl]?stat(64)?|fstatat(64)?|access|faccessat|readlink(at)?|realpath|canonicalize_file_name|"
@@ -35,13 +35,13 @@ OPENERS = re.compile(
 BASE = re.compile(
     r"^(lib(c|m|dl|rt|pthread|util|resolv|stdc\+\+|gcc_s|gomp|c\+\+|c\+\+abi|atomic)|ld-[\w-]+|ld)\.so|^linux-vdso"
 )
-"""What every program needs; what a library calls of them is in its own table."""
+"""Libraries that every program needs; what a library calls in them is in its own table."""
 UNKNOWN = (b"open",)
-"""What a file is taken to call that is no library we can read."""
+"""What a file that we cannot read as a library is assumed to call."""
 
 
 class Library(NamedTuple):
-    """What a library calls, and which others it needs by their names."""
+    """The functions that a library calls, and the names of the libraries that it needs."""
 
     calls: tuple[bytes, ...]
     needs: tuple[str, ...]
@@ -49,7 +49,7 @@ class Library(NamedTuple):
 
 
 def loaded() -> frozenset[str] | None:
-    """The files that are mapped as code; None where the system does not say. A file that is gone says so."""
+    """The files that are mapped as code; None where the system does not say. A deleted file is marked as such."""
     try:
         lines = MAPS.read_text(errors="surrogateescape").splitlines()
     except OSError:
@@ -59,7 +59,7 @@ def loaded() -> frozenset[str] | None:
 
 
 def mapped() -> frozenset[str]:
-    """All files that are mapped, data too; none where the system does not say."""
+    """All mapped files, including data; empty where the system does not say."""
     try:
         lines = MAPS.read_text(errors="surrogateescape").splitlines()
     except OSError:
@@ -75,8 +75,8 @@ def extensions() -> frozenset[str]:
 
 
 def openers(files: Iterable[str], everything: Iterable[str]) -> list[str]:
-    """Those of `files` that may open files unseen, by themselves or through what they need; all that is loaded:
-    `everything`."""
+    """Those of `files` that may open files unseen, by themselves or through what they need. everything: all that is
+    loaded."""
     known = {os.path.basename(file): file for file in everything}
     names = {**{library(file).name: file for file in known.values()}, **known}
     fine = set(_closure((file for file in known.values() if trusted(file)), names))
@@ -84,8 +84,8 @@ def openers(files: Iterable[str], everything: Iterable[str]) -> list[str]:
 
 
 def mentioned(files: Iterable[str], sources: Iterable[str]) -> frozenset[str]:
-    """Those of `files` that belong to a package which one of the sources imports, or the sources of such a package: a
-    package that is in memory already is loaded no more."""
+    """Those of `files` that belong to a package which one of the sources imports, directly or through the sources of
+    such a package: a package that is already in memory is not loaded again."""
     owners: dict[str, set[str]] = {}
     packages: dict[str, set[str]] = {}
     wanted = set(files)
@@ -108,7 +108,7 @@ def mentioned(files: Iterable[str], sources: Iterable[str]) -> frozenset[str]:
 
 
 def _words(file: str, pattern: re.Pattern[bytes]) -> set[str]:
-    """The words of a pattern in lines that import something."""
+    """The words that match a pattern in lines that import something."""
     try:
         lines = IMPORTS.findall(Path(file).read_bytes())
     except OSError:
@@ -120,7 +120,7 @@ IMPORTS = re.compile(rb"^.*\bimport\b.*$|^.*(?:import_module|__import__|find_spe
 
 
 def _closure(files: Iterable[str], names: dict[str, str]) -> Iterator[str]:
-    """Files and whatever they need, of what is loaded."""
+    """Files and whatever loaded libraries they need."""
     waiting, met = list(files), set()
     while waiting:
         file = waiting.pop()
@@ -137,7 +137,7 @@ def _opens(file: str) -> bool:
 
 @cache
 def trusted(file: str) -> bool:
-    """Whether a library belongs to Python or to what we know the doors of."""
+    """Whether a library belongs to Python or to a package whose doors we know."""
     name = os.path.basename(file)
     if UNTRUSTED.match(name):
         return False
@@ -157,7 +157,7 @@ def _of_trusted(place: Path) -> bool:
 
 @cache
 def _python() -> tuple[Path, ...]:
-    """The interpreter, and where its own libraries lie."""
+    """The interpreter, and the directories of its own libraries."""
     stdlib = sysconfig.get_paths()["platstdlib"]
     libraries = sysconfig.get_config_var("LDLIBRARY"), sysconfig.get_config_var("LIBDIR")
     shared = [Path(libraries[1], libraries[0])] if all(libraries) else []
@@ -167,7 +167,7 @@ def _python() -> tuple[Path, ...]:
 
 @cache
 def _torch() -> tuple[Path, ...]:
-    """Where torch and numpy lie if not in site-packages."""
+    """Where torch and numpy are, if not in site-packages."""
     found = [getattr(sys.modules.get(name), "__file__", None) for name in ("torch", "numpy")]
     return tuple(Path(os.path.realpath(file)).parent for file in found if file)
 
@@ -177,7 +177,7 @@ def _torch() -> tuple[Path, ...]:
 
 @cache
 def library(file: str) -> Library:
-    """What a library calls and needs. One that cannot be read is taken to open files."""
+    """What a library calls and needs. One that cannot be read is assumed to open files."""
     try:
         with open(file, "rb") as stream:
             return _elf(stream) or Library(UNKNOWN, (), os.path.basename(file))
@@ -186,7 +186,7 @@ def library(file: str) -> Library:
 
 
 def _elf(stream: BinaryIO) -> Library | None:
-    """By the sections of a 64-bit little-endian library; None where it is another file, or has none."""
+    """From the sections of a 64-bit little-endian library; None for any other file, or one without sections."""
     head = stream.read(64)
     if head[:6] != b"\x7fELF\x02\x01":
         return None
@@ -197,7 +197,7 @@ def _elf(stream: BinaryIO) -> Library | None:
         sections.append(struct.unpack("<IIQQQQIIQQ", stream.read(64)))
 
     def content(kind: int) -> tuple[bytes, bytes] | None:
-        """A section of a kind, and the texts that it speaks of."""
+        """A section of a kind, and the strings that it refers to."""
         for section in sections:
             if section[1] == kind:
                 texts = sections[section[6]]

@@ -1,4 +1,4 @@
-"""What the guard reads for itself is no matter of a model."""
+"""What the guard reads for itself has nothing to do with a model."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 
 class _Busy(threading.local):
-    """Whether this thread is at work for the guard itself."""
+    """Whether this thread is working for the guard itself."""
 
     now = False
 
@@ -18,7 +18,7 @@ busy = _Busy()
 
 @contextlib.contextmanager
 def unheard() -> Iterator[None]:
-    """What we read ourselves is no matter of the model."""
+    """Nothing that is read inside counts as read by a model."""
     before, busy.now = busy.now, True
     try:
         yield

@@ -1,8 +1,8 @@
 """What is read while a model is loaded, traced and judged; and whether anything may have been read unseen.
 
-Python says what it opens, lists and starts. Other doors are watched (doors.py), and native code that opens files by
-itself is recognised (natives.py). What is already there counts by what is loaded: every module of the process, and
-every library.
+Python reports what it opens, lists and starts. Other doors are watched (doors.py), and native code that opens files by
+itself is recognised (natives.py). Whatever was read before counts through what is loaded: every module of the process,
+and every library.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ UNPINNED = tuple(
         "disk_usage", "getloadavg", "urandom", "secrets", "uuid", "os.read(", "fileno", "getpid",
     )
 )  # fmt: skip
-"""What a source says that asks for what no open file holds, or opens one past Python. Most of it is watched, too."""
+"""Words in a source that ask for something no open file holds, or that open one past Python. Most are watched too."""
 _ever: dict[str, Mark | None] = {}
-"""Files that were opened while any model was looked at, as they were then: packages are imported once."""
+"""Files that were opened while any model was watched, as they were then: packages are imported only once."""
 
 
 class Asked:
@@ -53,7 +53,7 @@ class Asked:
 
 
 _shared = Asked()
-"""What installed packages asked for: it may be in their memory, so it counts for every model."""
+"""What installed packages asked for: they may remember it, so it counts for every model."""
 
 
 class UnseenError(Exception):
@@ -61,7 +61,7 @@ class UnseenError(Exception):
 
 
 class Seen:
-    """What was asked for on behalf of one model."""
+    """Everything that was asked for on behalf of one model."""
 
     def __init__(self, base: Path) -> None:
         self._base = base
@@ -79,7 +79,7 @@ class Seen:
         self.note("file", path)
 
     def note(self, kind: str, name: str, *, shared: bool = False) -> None:
-        """A relative path stays one: from another working directory it leads to another file."""
+        """A relative path stays relative: from another working directory it leads to another file."""
         if kind == "unseen":
             self.refuse(name)
             return
@@ -93,7 +93,7 @@ class Seen:
             _ever.setdefault(place, self._marks[place])
 
     def refuse(self, why: str) -> None:
-        """Nothing is kept of this model: something may have been read unseen."""
+        """Keep no outcome of this model: something may have been read unseen."""
         self.unseen = self.unseen or why
 
     def settle(self) -> None:
@@ -101,7 +101,7 @@ class Seen:
         with unheard(), paused():
             try:
                 self._settle()
-            except (UnseenError, OSError) as error:  # a file that is gone by now pins nothing
+            except (UnseenError, OSError) as error:  # a file that is already gone pins nothing
                 self.refuse(str(error))
 
     def _settle(self) -> None:
@@ -130,7 +130,7 @@ class Seen:
         self._parts = everything, self._environment
 
     def _check(self, path: str) -> None:
-        """Raises UnseenError where a file may not be what it was when it was read, or says more than its bytes."""
+        """Raises UnseenError where a file may have changed since it was read, or its bytes are not all that matters."""
         place = os.path.abspath(path)
         now = mark_at(place)
         first = self._marks.get(place, now)
@@ -152,7 +152,7 @@ class Seen:
                 raise UnseenError(f"{path} says {said.decode()!r}, and what it asks for cannot be pinned")
 
     def _natives(self) -> set[str]:
-        """The libraries of the process, and data that is mapped or open. Raises UnseenError."""
+        """The libraries of the process, and data files that are mapped or open. Raises UnseenError."""
         before, data = self._before
         now = natives.loaded()
         if before is None or now is None:
@@ -176,22 +176,22 @@ class Seen:
         return set(now) | ((natives.mapped() | open_files()) - data)
 
     def _sources(self) -> list[str]:
-        """The modules that this model brought along, those of Python and torch apart."""
+        """The sources of the modules that this model brought along, except those of Python and torch."""
         return [place for place in self._marks if place.endswith(".py") and kind_of(place) in (PROJECT, INSTALLED)]
 
     def files(self) -> frozenset[str]:
-        """What is pinned by its bytes."""
+        """The files that are pinned by their bytes."""
         return frozenset() if self._parts is None else frozenset(self._parts[0].names.get("file", ()))
 
     def pinned(self, digests: Digests) -> Pins | None:
-        """What all of it is now; None where that does not say all."""
+        """The present state of all of it; None where that is not everything."""
         if self.unseen or self._parts is None:
             return None
         asked, environment = self._parts
         try:
             found = pinned(asked.names, digests, environment)
             for file in asked.names.get("file", ()):
-                self._check(file)  # nothing changed while digests were made
+                self._check(file)  # nothing changed while digests were computed
         except (UnseenError, OSError) as error:
             self.refuse(str(error))
             return None
@@ -209,7 +209,7 @@ def _module_files() -> Iterator[str]:
 
 
 def _packages() -> Iterator[str]:
-    """Where the modules of packages are looked for, those without a file of their own among them."""
+    """Where the modules of packages are looked for, including packages without a file of their own."""
     for module in list(sys.modules.values()):
         for place in list(getattr(module, "__dict__", {}).get("__path__") or ()):
             if isinstance(place, str):

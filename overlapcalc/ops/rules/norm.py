@@ -100,7 +100,7 @@ def batch_norm_eval(call: Call) -> Law:
 
 @rule("aten::linalg_cross", "aten::cross", shown=False)
 def cross(call: Call) -> Law:
-    """Of vectors that lie along one dimension, the first of length 3 where none is said."""
+    """The cross product of vectors along one dimension: the first of length 3, where none is given."""
     shape = call.shape
     d = shape.index(3) if call["dim"] is None else int(call["dim"]) % len(shape)
     law = call.broadcast()
@@ -114,7 +114,7 @@ def cross(call: Call) -> Law:
 
 @on_slab("aten::layer_norm", "aten::native_layer_norm", "aten::rms_norm", "aten::_fused_rms_norm")
 def layer_norm_on_slab(slab: Slab) -> Tensor:
-    """Its sizes are those of channels."""
+    """Statistics over channels alone run as they are."""
     n = len(slab.call.shape)
     if any(slab.span(d) is not None for d in range(n - len(slab.call["normalized_shape"]), n)):
         raise slab.none("takes statistics over an axis")

@@ -51,7 +51,7 @@ def replication_pad(call: Call) -> Law:
 
 @rule("aten::slice", shown=False, sizes=("start", "end"))
 def slice_(call: Call) -> Law:
-    """Output o reads start + step*o. Where the slice ends shows in the output's size."""
+    """Output o reads start + step*o. The end of the slice shows in the output's size."""
     d = call.dim()
     size = call.shapes[0][d]
     start = int(call["start"] or 0)
@@ -90,7 +90,7 @@ def pad_on_slab(slab: Slab) -> Tensor:
 
 @on_slab("aten::slice", "aten::narrow")
 def slice_on_slab(slab: Slab) -> Tensor:
-    """What is fetched begins where the slice does; every step-th sample of it."""
+    """What is fetched begins where the slice does; then every step-th sample."""
     call = slab.call
     d = call.dim()
     if slab.span(d) is None:

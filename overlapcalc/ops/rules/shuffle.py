@@ -85,7 +85,7 @@ def pixel_shuffle_on_slab(slab: Slab) -> Tensor:
 
 @on_slab("aten::pixel_unshuffle")
 def pixel_unshuffle_on_slab(slab: Slab) -> Tensor:
-    """Whole blocks of samples: the sub-channels together read all of them."""
+    """Whole groups of r*r samples: the sub-channels together read all of them."""
     n, r = len(slab.call.shape), int(slab.call["downscale_factor"])
     spans = {}
     for d in (n - 2, n - 1):
