@@ -6,7 +6,7 @@ import gc
 from pathlib import Path
 
 import pytest
-from guarded import Project
+from shared.guarded import Project
 
 import overlapcalc.engine.run
 import overlapcalc.prove.verify  # noqa: F401 - what all tests need, once

@@ -18,9 +18,9 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
 import torch
-from agreement import compare, draw_shape
-from nets import Net
-from trial import Verdict, judge
+from shared.agreement import compare, draw_shape
+from shared.nets import Net
+from shared.trial import Verdict, judge
 
 from overlapcalc.testing import HAZARDS, hazard_net
 

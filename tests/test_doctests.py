@@ -1,6 +1,6 @@
 """The examples in docstrings run, and so does the Python of README.md and docs/; most public docstrings have one.
 
-docs/testing.md has its own test (test_kit.py), and so has what the pages show of the commands.
+docs/testing.md has its own test (testing/test_kit.py), and so has what the pages show of the commands.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import torch
-from guarded import CHAIN, Project, entry
+from shared.guarded import CHAIN, Project, entry
 from torch import nn
 
 import overlapcalc as oc

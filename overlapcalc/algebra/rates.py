@@ -63,14 +63,14 @@ class RateTies:
             component, samples = self.root(mark)
             need = 1 / samples
             old = step.get(component)
-            step[component] = need if old is None else _common_multiple(old, need)
+            step[component] = need if old is None else common_multiple(old, need)
         return step
 
 
-def _common_multiple(a: Fraction, b: Fraction) -> Fraction:
+def common_multiple(a: Fraction, b: Fraction) -> Fraction:
     """The smallest positive rational that is a whole multiple of both.
 
-    >>> _common_multiple(Fraction(1, 2), Fraction(1, 3))
+    >>> common_multiple(Fraction(1, 2), Fraction(1, 3))
     Fraction(1, 1)
     """
     return Fraction(lcm(a.numerator, b.numerator), gcd(a.denominator, b.denominator))

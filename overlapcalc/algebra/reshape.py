@@ -194,7 +194,13 @@ def view(layout: Factoring, runs: Sequence[Run], shape: Sequence[int]) -> Reshap
         after.append(joined)
     kept = [(k, i) for k, i in kept if k >= 0]
     return Reshape(
-        tuple(cuts), tuple(dropped), tuple(torn), tuple(between), tuple(kept), tuple(joins), Factoring.grouped(after)
+        cuts=tuple(cuts),
+        dropped=tuple(dropped),
+        torn=tuple(torn),
+        between=tuple(between),
+        kept=tuple(kept),
+        joins=tuple(joins),
+        after=Factoring.grouped(after),
     )
 
 

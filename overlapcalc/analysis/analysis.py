@@ -19,7 +19,7 @@ from .features import frontier
 from .gc_pause import paused
 from .layers import LayerRow, layer_rows
 from .local import Local, LocalPair, local_axis
-from .measures import Sides, context_of, reach_of_one, receptive_field
+from .measures import NO_WINDOW, Sides, window_of
 from .named import Named, choose
 from .source import Source
 
@@ -265,25 +265,31 @@ class Analysis:
         step = grid.per_step(input)
         connected = net.size(node, axis) is not None and grid.same(node, input)
         out_step = grid.per_step(node) if net.size(node, axis) is not None else None
-        context = tile = reach_sides = None
-        fields = (0, 0)
-        before_exact = after_exact = exact = True
+        window, tile = NO_WINDOW, None
         if reach.reads is not None and out_step is not None:
-            context = context_of(reach.reads, step, out_step)
-            fields = receptive_field(reach.reads)
-            reach_sides = reach_of_one(reach.reads)
-            sure = context_of(reach.sure, step, out_step) if reach.sure is not None else None
-            before_exact = sure is not None and context is not None and sure.before == context.before
-            after_exact = sure is not None and context is not None and sure.after == context.after
-            exact = before_exact and after_exact and (reach.sure is reach.reads or reach.sure == reach.reads)
+            window = window_of(reach.reads, reach.sure, step, out_step)
         if connected and out_step is not None:
             found = interior(net, node, axis, Spans.span(0, out_step))
             tile = self._tile(grid, found, node, input, size)
         return AxisAnalysis(
-            axis, output, input, size, net.size(node, axis),
-            Fraction(step, out_step) if connected and out_step else None,
-            fields, reach_sides, step, out_step, context, tile, exact, before_exact, after_exact, reach, self._source,
-        )  # fmt: skip
+            axis=axis,
+            output=output,
+            input=input,
+            size=size,
+            out_size=net.size(node, axis),
+            scale=Fraction(step, out_step) if connected and out_step else None,
+            receptive_field=window.receptive_field,
+            reach=window.reach,
+            step=step,
+            out_step=out_step,
+            context=window.context,
+            tile=tile,
+            exact=window.exact,
+            exact_before=window.exact_before,
+            exact_after=window.exact_after,
+            _reach=reach,
+            _source=self._source,
+        )
 
     @staticmethod
     def _tile(grid: Grid, found: BackwardReads, output: str, input: str, size: int) -> Sides:

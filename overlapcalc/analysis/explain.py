@@ -10,7 +10,6 @@ the sum telescopes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
@@ -19,7 +18,7 @@ from typing import Any
 from ..propagate.critical_path import critical_path
 from ..propagate.grid import Grid
 from ..propagate.values import Obstacle, Propagation
-from .attributes import detail, plain
+from .attributes import Called, detail
 from .axis import AxisAnalysis
 from .measures import Sides
 from .reasons import Blame, StepReason, TileReason, blame, step_reasons, tile_reasons
@@ -29,7 +28,7 @@ BLOCK = "block"
 
 
 @dataclass(frozen=True)
-class Contribution:
+class Contribution(Called):
     """What one layer adds to a side: its `sample` reads sample `reads` of `operand`, `adds` input samples farther.
 
     layer, op, detail, source: as in the table. others: operands of this layer that reach as far. tied: whether
@@ -41,10 +40,6 @@ class Contribution:
     ('aten::conv1d', 0, -2, Fraction(2, 1))
     """
 
-    layer: str
-    op: str
-    detail: Mapping[str, Any]
-    source: str
     sample: int
     operand: str
     reads: int
@@ -54,10 +49,7 @@ class Contribution:
 
     def to_dict(self) -> dict[str, Any]:
         return {
-            "layer": self.layer,
-            "op": self.op,
-            "detail": plain(self.detail),
-            "source": self.source,
+            **super().to_dict(),
             "sample": self.sample,
             "operand": self.operand,
             "reads": self.reads,
@@ -143,20 +135,18 @@ def explain_obstacles(
 def explain_axis(net: Propagation, node: str, answer: AxisAnalysis) -> Explanation:
     """The explanation of an answer; `node` is the node of the output."""
     axis, inp = answer.axis, answer.input
-    before = _side(net, node, answer, after=False)
-    after = _side(net, node, answer, after=True)
     grid = Grid(net, axis)
     return Explanation(
-        axis,
-        answer.output,
-        inp,
-        answer.step,
-        answer.out_step,
-        before,
-        after,
-        step_reasons(net, grid, inp, axis),
-        answer.tile,
-        tile_reasons(net, grid, node, inp, axis) if answer.tile is not None else (),
+        axis=axis,
+        output=answer.output,
+        input=inp,
+        step=answer.step,
+        out_step=answer.out_step,
+        before=_side(net, node, answer, after=False),
+        after=_side(net, node, answer, after=True),
+        step_reasons=step_reasons(net, grid, inp, axis),
+        tile=answer.tile,
+        tile_reasons=tile_reasons(net, grid, node, inp, axis) if answer.tile is not None else (),
     )
 
 
@@ -176,17 +166,31 @@ def _side(net: Propagation, node: str, answer: AxisAnalysis, *, after: bool) -> 
     first = way[0]
     parts = [
         Contribution(
-            answer.output, BLOCK, {"size": answer.out_step}, "", start, net.names[first.node], first.sample,
-            sign * (edges[0] - (answer.step if after else 0)), (), found.tied,
+            layer=answer.output,
+            op=BLOCK,
+            detail={"size": answer.out_step},
+            source="",
+            sample=start,
+            operand=net.names[first.node],
+            reads=first.sample,
+            adds=sign * (edges[0] - (answer.step if after else 0)),
+            tied=found.tied,
         )
-    ]  # fmt: skip
+    ]
     for k, (here, read) in enumerate(pairwise(way)):
-        op, name, operand = net.graph[here.node], net.names[here.node], net.names[read.node]
-        adds = sign * (edges[k + 1] - edges[k])
-        others = tuple(net.names[o] for o in here.others)
+        op = net.graph[here.node]
         parts.append(
             Contribution(
-                name, op.called, detail(op), op.source, here.sample, operand, read.sample, adds, others, here.tied
+                layer=net.names[here.node],
+                op=op.called,
+                detail=detail(op),
+                source=op.source,
+                sample=here.sample,
+                operand=net.names[read.node],
+                reads=read.sample,
+                adds=sign * (edges[k + 1] - edges[k]),
+                others=tuple(net.names[o] for o in here.others),
+                tied=here.tied,
             )
         )
     total = answer.context.after if after else answer.context.before

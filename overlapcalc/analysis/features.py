@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import networkx as nx
-
 from ..ops.graph import Node
 from ..propagate.values import Propagation, joined
 from .layers import visible
@@ -20,9 +18,8 @@ def frontier(net: Propagation, axes: tuple[str, ...]) -> tuple[tuple[str, str], 
     blocked = {n.name for n in net.graph if _blocked(net, n, axes)}
     clear = [n for n in net.graph if n.name not in blocked and n.op != "input" and _reads(net, n, axes)]
     outputs = {node for _, node in net.graph.outputs}
-    graph = net.graph.nodes
-    ends = [n for n in clear if n.name in outputs or any(m in blocked for m in graph.successors(n.name))]
-    earlier = set().union(*(nx.ancestors(graph, n.name) for n in ends)) - outputs if ends else set()
+    ends = [n for n in clear if n.name in outputs or any(m in blocked for m in net.graph.readers(n.name))]
+    earlier = {name for n in ends for name in net.graph.before(n.name)} - outputs
     named = {_known(net, n) for n in ends if n.name not in earlier}
     return tuple((net.names[name], name) for name in net.graph.order if name in named)
 

@@ -9,8 +9,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..errors import InputError
+from ..errors import Argument, InputError
+from ..ops import kind_of
 from ..ops.graph import Constant, Graph
+from ..ops.kind import CONVOLUTIONS
 from ..ops.layout import axes_in, default_layout
 from ..trace.lowering import Shapes
 
@@ -26,7 +28,9 @@ def parsed(inputs: Any) -> tuple[Shapes, Types]:
     elif isinstance(inputs, (list, tuple)) and inputs:
         items = list(inputs)
     else:
-        raise InputError(f"inputs={inputs!r}: expected a shape such as (1, 3, 256, 256), a list of shapes, or tensors")
+        raise InputError(
+            Argument("inputs", inputs), ": expected a shape such as (1, 3, 256, 256), a list of shapes, or tensors"
+        )
     shapes: list[tuple[int, ...]] = []
     dtypes: list[torch.dtype | None] = []
     for item in items:
@@ -99,10 +103,12 @@ def asked_axes(axes: Sequence[str] | str | None, shapes: Shapes, layouts: Sequen
     if axes is None:
         return known
     if not isinstance(axes, (str, list, tuple, set, frozenset)):
-        raise InputError(f"axes={axes!r}: expected names such as 'W' or ['H', 'W']")
+        raise InputError(Argument("axes", axes), ": expected names such as 'W' or ['H', 'W']")
     wanted = (axes,) if isinstance(axes, str) else tuple(axes)
     if not wanted:
-        raise InputError(f"axes={axes!r} names none; these inputs have {', '.join(known)}, and None means all of them")
+        raise InputError(
+            Argument("axes", axes), f" names none; these inputs have {', '.join(known)}, and None means all of them"
+        )
     for axis in wanted:
         if axis not in known:
             raise InputError(f"axis {axis!r}: these inputs have {', '.join(known)}")
@@ -114,13 +120,13 @@ def refuse_unbatched(graph: Graph) -> None:
     otherwise, so a row would be taken for a channel. Raises InputError."""
     for node in graph:
         weight = node.args.get("weight")
-        if "conv" not in node.op or not isinstance(weight, Constant) or not node.operands:
+        if kind_of(node) not in CONVOLUTIONS or not isinstance(weight, Constant) or not node.operands:
             continue
         shape = graph[node.operands[0]].shape
         if len(shape) == len(weight.shape) - 1 and any(not graph[i].layout for i in graph.inputs_of(node.name)):
             letters = default_layout(len(weight.shape))[1:]
             raise InputError(
                 f"{node.layer or 'net'}: {node.op} reads a tensor without a batch, of shape {shape}; the batch comes "
-                f"first in every input: {(1, *shape)} here. Or say what the dimensions of the input are, as in "
-                f'layout="{letters}" (--layout {letters})'
+                f"first in every input: {(1, *shape)} here. Or say what the dimensions of the input are, as in ",
+                Argument("layout", letters),
             )

@@ -32,12 +32,12 @@ class RowAxis:
     """
 
     size: int | None
-    scale: Fraction | None
-    receptive_field: tuple[int, int] | None
-    before: int | None
-    after: int | None
-    added: Sides | None
-    reach: Sides | None
+    scale: Fraction | None = None
+    receptive_field: tuple[int, int] | None = None
+    before: int | None = None
+    after: int | None = None
+    added: Sides | None = None
+    reach: Sides | None = None
     obstacles: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -104,7 +104,14 @@ def layer_rows(net: Propagation, axes: tuple[str, ...]) -> tuple[LayerRow, ...]:
             if axis in grids and reach:
                 against.setdefault(inp, {})[axis] = _row_axis(net, grids[axis], node, inp, axis, reach)
         rows.append(
-            LayerRow(net.names[node.name], node.op, feeders(net, node, names), _detail(net, node), node.source, against)
+            LayerRow(
+                name=net.names[node.name],
+                op=node.op,
+                inputs=feeders(net, node, names),
+                detail=_detail(net, node),
+                source=node.source,
+                against=against,
+            )
         )
     return tuple(rows)
 
@@ -113,7 +120,7 @@ def _row_axis(net: Propagation, grid: Grid, node: Node, inp: str, axis: str, rea
     size = net.size(node.name, axis)
     via = tuple(o.layer for o in net.obstacles if o in reach.via)
     if reach.reads is None or size is None or not grid.same(node.name, inp):
-        return RowAxis(size, None, None, None, None, None, None, via)
+        return RowAxis(size=size, obstacles=via)
     step, here = grid.per_step(inp), grid.per_step(node.name)
     context = context_of(reach.reads, step, here)
     assert context is not None
@@ -128,14 +135,14 @@ def _row_axis(net: Propagation, grid: Grid, node: Node, inp: str, axis: str, rea
                 after.append(earlier.after)
     added = Sides(context.before - max(before), context.after - max(after)) if before else None
     return RowAxis(
-        size,
-        Fraction(step, here),
-        receptive_field(reach.reads),
-        context.before,
-        context.after,
-        added,
-        reach_of_one(reach.reads),
-        via,
+        size=size,
+        scale=Fraction(step, here),
+        receptive_field=receptive_field(reach.reads),
+        before=context.before,
+        after=context.after,
+        added=added,
+        reach=reach_of_one(reach.reads),
+        obstacles=via,
     )
 
 

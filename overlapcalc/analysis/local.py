@@ -12,15 +12,13 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-import networkx as nx
-
 from ..algebra.index_map import IndexMap
 from ..algebra.spans import Span
 from ..errors import InputError
 from ..propagate.grid import Grid
 from ..propagate.values import Obstacle, Propagation, Reads, reach_between
 from .axis import check_span
-from .measures import Sides, context_of, reach_of_one, receptive_field
+from .measures import Sides, window_of
 
 if TYPE_CHECKING:
     from .analysis import Analysis
@@ -129,15 +127,23 @@ def local_axis(net: Propagation, output: str, input: str, axis: str, shown: str)
     if reach.reads is None or net.size(output, axis) is None or not grid.same(output, input):
         return None
     step, out_step = grid.per_step(input), grid.per_step(output)
-    context = context_of(reach.reads, step, out_step)
-    sure = context_of(reach.sure, step, out_step) if reach.sure is not None and _certain(net, output, reach) else None
-    before = sure is not None and context is not None and sure.before == context.before
-    after = sure is not None and context is not None and sure.after == context.after
+    window = window_of(reach.reads, reach.sure if _certain(net, output, reach) else None, step, out_step)
     return LocalAxis(
-        axis, shown, input, Fraction(step, out_step), receptive_field(reach.reads), reach_of_one(reach.reads), step,
-        out_step, context, before and after and reach.sure == reach.reads, before, after,
-        tuple(o for o in net.obstacles if o in reach.via), reach.reads,
-    )  # fmt: skip
+        axis=axis,
+        output=shown,
+        input=input,
+        scale=Fraction(step, out_step),
+        receptive_field=window.receptive_field,
+        reach=window.reach,
+        step=step,
+        out_step=out_step,
+        context=window.context,
+        exact=window.exact,
+        exact_before=window.exact_before,
+        exact_after=window.exact_after,
+        beside=tuple(o for o in net.obstacles if o in reach.via),
+        _reads=reach.reads,
+    )
 
 
 def _certain(net: Propagation, output: str, reach: Reads) -> bool:
@@ -148,6 +154,6 @@ def _certain(net: Propagation, output: str, reach: Reads) -> bool:
     """
     if not reach.via:
         return True
-    before = nx.ancestors(net.graph.nodes, output) | {output}
+    before = net.graph.before(output) | {output}
     paths = (path for name in before for path in net.values[name].paths)
     return all(all(step.reads.phases) for path in paths for step in path.steps.values())

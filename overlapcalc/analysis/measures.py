@@ -48,6 +48,44 @@ def context_of(reads: IndexMap, step: int, out_step: int) -> Sides | None:
     return None if hull is None else Sides(-hull.start, hull.stop - step)
 
 
+@dataclass(frozen=True)
+class Window:
+    """What reads along an axis say of one output, and of a block on the grid: the figures of AxisAnalysis."""
+
+    receptive_field: tuple[int, int] = (0, 0)
+    reach: Sides | None = None
+    context: Sides | None = None
+    exact_before: bool = True
+    exact_after: bool = True
+    exact: bool = True
+
+
+NO_WINDOW = Window()
+"""Where nothing is read."""
+
+
+def window_of(reads: IndexMap, sure: IndexMap | None, step: int, out_step: int) -> Window:
+    """sure: the part of the reads that is known to be real; a side of the context is exact where it reaches as far.
+
+    >>> five = IndexMap.window(5, padding=2)
+    >>> window = window_of(five, IndexMap.window(3, padding=2), 1, 1)
+    >>> tuple(window.context), window.exact_before, window.exact_after
+    ((2, 2), True, False)
+    """
+    context = context_of(reads, step, out_step)
+    real = context_of(sure, step, out_step) if sure is not None else None
+    before = real is not None and context is not None and real.before == context.before
+    after = real is not None and context is not None and real.after == context.after
+    return Window(
+        receptive_field=receptive_field(reads),
+        reach=reach_of_one(reads),
+        context=context,
+        exact_before=before,
+        exact_after=after,
+        exact=before and after and (sure is reads or sure == reads),
+    )
+
+
 def receptive_field(reads: IndexMap) -> tuple[int, int]:
     """Smallest and largest number of samples from first to last read, over the output phases.
 

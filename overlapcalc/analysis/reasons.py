@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import linecache
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from math import gcd, lcm
+from functools import reduce
+from math import lcm
 from typing import Any
 
+from ..algebra.rates import common_multiple
 from ..algebra.spans import Spans
 from ..ops.graph import Node
 from ..propagate.backward import interior
 from ..propagate.grid import Grid
 from ..propagate.values import InputAxis, Obstacle, Propagation, joined
-from .attributes import detail, plain
+from .attributes import Called, detail
 from .layers import visible
 
 
 @dataclass(frozen=True)
-class StepReason:
+class StepReason(Called):
     """A layer that requires the step to be a multiple of `multiple` input samples.
 
     outputs: how many samples of this layer's output that is. why: "whole" because only whole samples can be shifted,
@@ -28,10 +30,6 @@ class StepReason:
     more layers require the same.
     """
 
-    layer: str
-    op: str
-    detail: Mapping[str, Any]
-    source: str
     multiple: Fraction
     outputs: int
     why: str
@@ -39,10 +37,7 @@ class StepReason:
 
     def to_dict(self) -> dict[str, Any]:
         return {
-            "layer": self.layer,
-            "op": self.op,
-            "detail": plain(self.detail),
-            "source": self.source,
+            **super().to_dict(),
             "multiple": str(self.multiple),
             "outputs": self.outputs,
             "why": self.why,
@@ -65,7 +60,15 @@ def step_reasons(net: Propagation, grid: Grid, input: str, axis: str) -> tuple[S
             continue
         outputs, why = _demand(net, node, axis)
         multiple = outputs * Fraction(step, grid.per_step(node.name))
-        found = StepReason(net.names[node.name], node.called, detail(node), node.source, multiple, outputs, why)
+        found = StepReason(
+            layer=net.names[node.name],
+            op=node.called,
+            detail=detail(node),
+            source=node.source,
+            multiple=multiple,
+            outputs=outputs,
+            why=why,
+        )
         asked.setdefault(multiple, []).append(found)
     chosen: list[Fraction] = []
     for multiple in sorted(asked, reverse=True):
@@ -81,7 +84,7 @@ def step_reasons(net: Propagation, grid: Grid, input: str, axis: str) -> tuple[S
         first = min(same, key=lambda r: r.why != "whole")  # a stable choice: the first layer that is simply coarser
         out.append(replace(first, also=len(same) - 1))
     if _common(chosen) != step:
-        out.append(StepReason("", "", {}, "", Fraction(step), step, "size"))
+        out.append(StepReason(layer="", op="", detail={}, source="", multiple=Fraction(step), outputs=step, why="size"))
     return tuple(out)
 
 
@@ -95,12 +98,9 @@ def _demand(net: Propagation, node: Node, axis: str) -> tuple[int, str]:
     return outputs, why
 
 
-def _common(needs: list[Fraction]) -> Fraction:
+def _common(needs: Iterable[Fraction]) -> Fraction:
     """The smallest whole number (whole samples of the input) that is a multiple of each."""
-    total = Fraction(1)
-    for need in needs:
-        total = Fraction(lcm(total.numerator, need.numerator), gcd(total.denominator, need.denominator))
-    return total
+    return reduce(common_multiple, needs, Fraction(1))
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,17 @@ def tile_reasons(net: Propagation, grid: Grid, output: str, input: str, axis: st
         total = max(0, worth.__ceil__()) * step if side == "before" else size - worth.__floor__() * step
         name, length = net.names.get(node.name, node.name), net.size(node.name, axis)
         assert length is not None
-        sides.append(TileReason(side, name, node.called, needs, grid.per_step(node.name), length, total))
+        sides.append(
+            TileReason(
+                side=side,
+                layer=name,
+                op=node.called,
+                needs=needs,
+                per_step=grid.per_step(node.name),
+                length=length,
+                total=total,
+            )
+        )
     return sides[0], sides[1]
 
 

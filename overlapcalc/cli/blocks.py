@@ -6,6 +6,7 @@ import argparse
 from functools import partial
 from typing import Any
 
+from ..planning.schedules import SCHEDULES
 from .common import NOT_SO, OK, model_arguments, subject_of, write
 
 PLAN_EPILOG = "exit codes: 0 planned, 2 wrong usage or input, or nothing fits, 3 an obstacle on an axis to be cut"
@@ -61,7 +62,7 @@ def _image_arguments(command: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     block_argument(command)
     command.add_argument(
-        "--schedule", choices=("crop", "trim", "stream"),
+        "--schedule", choices=SCHEDULES,
         help="how blocks are run: crop when absent, of plan with a budget the one with the least work",
     )  # fmt: skip
     command.add_argument("--stream-axis", metavar="AXIS", help="along which a stream goes; the longest when absent")
@@ -124,7 +125,8 @@ def _verify(arguments: argparse.Namespace) -> int:
 def _at_image(subject: Any, arguments: argparse.Namespace) -> Any:
     """The analysis at the size of the requested image."""
     from ..analysis.analyze import analyze
-    from ..planning.image_size import parsed_image, shapes_for_image
+    from ..planning.image_shapes import shapes_for_image
+    from ..planning.image_size import parsed_image
 
     found = analyze(subject.model, subject.inputs, axes=subject.axes, layout=subject.layout)
     if arguments.image is None:
@@ -151,11 +153,11 @@ def lengths(text: str) -> int | dict[str, int]:
     parts = [part.partition("=") for part in text.split(",")]
     found = {axis.strip(): count(n.strip()) for axis, _, n in parts}
     if len(found) < len(parts):
-        raise argparse.ArgumentTypeError(f"{text!r}: it names an axis twice")
+        raise argparse.ArgumentTypeError(f"{text} names an axis twice")
     return found
 
 
 def count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a number of samples, at least 1")
+        raise argparse.ArgumentTypeError(f"expected a number of samples, at least 1; {text!r} is none")
     return int(text)

@@ -11,13 +11,13 @@ from torch import nn
 from ..analysis.analysis import Analysis
 from ..analysis.analyze import Inputs, analyze
 from ..analysis.source import Source
-from ..errors import InputError, TraceError
+from ..errors import Argument, InputError, NoSlabError, TraceError
 from ..planning.byte_size import bytes_of, bytes_text
-from ..planning.crop import SCHEDULES, make_plan
+from ..planning.crop import make_plan
 from ..planning.options import Blocks
 from ..planning.plan import Plan
+from ..planning.schedules import SCHEDULES
 from ..planning.slabs import DEFAULT_BAND
-from . import NoSlabError
 from .weigh import weighed
 
 BANDS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048)
@@ -93,7 +93,10 @@ def _planned(
     weigh: bool,
 ) -> Plan:
     if memory is not None and (block is not None or fixed_tile is not None):
-        raise InputError("a block, a memory budget and a fixed tile exclude each other; give one of them")
+        raise InputError(
+            Argument("block"), ", ", Argument("memory"), " and ", Argument("fixed_tile"),
+            " exclude each other; give one of them",
+        )  # fmt: skip
     planner = _planner(analysis, **options)
     return planner.of(block, fixed_tile, weigh=weigh) if memory is None else planner.within(bytes_of(memory))
 
@@ -123,7 +126,8 @@ def plan_for(
     try:
         return _planner(model, schedule, stream_axis, stored).within(budget, most=DEFAULT_BAND)
     except InputError as error:
-        raise InputError(f"{bytes_text(free)} of memory are free, of which {PART:.0%} are used: {error}") from error
+        share = f"{bytes_text(free)} of memory are free, of which {PART:.0%} are used: "
+        raise InputError(share, *error.args) from error
 
 
 class _Planner:
@@ -222,5 +226,5 @@ def floating_type(dtype: torch.dtype | str | None) -> torch.dtype | None:
         return None
     found = getattr(torch, str(dtype).removeprefix("torch."), None)
     if not isinstance(found, torch.dtype) or not found.is_floating_point:
-        raise InputError(f"dtype={dtype!r}: expected a floating type such as float16")
+        raise InputError(Argument("dtype", dtype), ": expected a floating type such as float16")
     return found

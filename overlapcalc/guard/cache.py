@@ -1,7 +1,7 @@
 """Outcomes of models that have not changed, kept in a directory that may be deleted at any time.
 
 An entry holds for the exact bytes of everything that its model was seen to read or to import, wherever it is installed,
-and for whatever else it asked for (see pins.py). What cannot be pinned that way is not kept (see reads.py).
+and for whatever else it asked for (see pins.py). What cannot be pinned that way is not kept (see watch/).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .pins import Pins, still
 from .places import PACKAGE, installed
 
 if TYPE_CHECKING:
-    from .reads import Seen
+    from .watch.reads import Seen
 
 NAME = ".overlapcalc_cache"
 DIGESTS = "digests"

@@ -9,12 +9,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..errors import DamagedLockError
 from ..io.atomic import ANY, REWRITTEN, write_complete
 from . import cache
 from .config import Config, GuardedModel, find_config, read_config
 from .judgement import Judgement
 from .lock_diff import compare
-from .lockfile import DamagedLock, lock_text, read_lock
+from .lockfile import lock_text, read_lock
 from .requirements import Requirements
 from .result import Check, Checked
 
@@ -83,7 +84,7 @@ def _configured(config: str | os.PathLike[str] | Config | None) -> Config:
 def _locked(config: Config, update: bool) -> dict[str, Requirements] | None:
     try:
         return read_lock(config.lock)
-    except DamagedLock:
+    except DamagedLockError:
         if update:
             return None
         raise
@@ -117,9 +118,9 @@ def _outcome(model: GuardedModel, config: Config, store: cache.Cache | None) -> 
     if kept is not None:
         with contextlib.suppress(KeyError, TypeError, AttributeError, ValueError):
             return _of_dict(model, config, kept)
-    from .hearing import watching  # only now is torch needed
     from .isolation import isolated
     from .judging import found_of
+    from .watch.hearing import watching  # only now is torch needed
 
     with watching(config.root) as seen, isolated():
         found = found_of(model, config)

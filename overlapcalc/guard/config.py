@@ -10,10 +10,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError
+from ..errors import Argument, InputError
 from ..ops.layout import AXES
-from ..planning.crop import SCHEDULES
 from ..planning.image_size import parsed_image
+from ..planning.schedules import SCHEDULES
 from .claims import KINDS, Claim, Setting, WrongValue
 from .toml import read_toml
 
@@ -77,7 +77,8 @@ def find_config(start: Path) -> Path:
             return file
     raise InputError(
         f"no {NAME} with a [tool.overlapcalc] table in {start} or above; add [[tool.overlapcalc.models]] to one, or "
-        "name a file with --config"
+        "name another file: ",
+        Argument("config", "models.toml"),
     )
 
 
@@ -109,9 +110,10 @@ def _parsed(file: Path) -> dict[str, Any]:
     try:
         return read_toml(file)
     except OSError as error:
-        raise InputError(f"{file}: it cannot be read ({error.strerror or error}); name a file with --config") from error
+        reason = f"{file}: it cannot be read ({error.strerror or error}); name another file: "
+        raise InputError(reason, Argument("config", "models.toml")) from error
     except ValueError as error:
-        raise InputError(f"{file}: it is no TOML ({error})") from error
+        raise InputError(f"{file}: it is not TOML ({error})") from error
 
 
 def _tools(data: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import dataclasses
 import inspect
-import re
 import sys
 import traceback
 from collections.abc import Callable
@@ -14,14 +13,15 @@ from typing import Any
 
 from ..analysis.analyze import analyze
 from ..analysis.guess import guess_inputs
-from ..errors import InputError, OverlapcalcError
+from ..errors import InputError, ModelCodeError, OverlapcalcError
 from ..io.spec import load
 from .claims import Subject
 from .config import Config, GuardedModel
 from .judgement import Judgement
+from .needs import needs_of
 from .places import installed
-from .requirements import needs_of
 from .result import Checked
+from .toml import toml
 
 
 def found_of(model: GuardedModel, config: Config) -> Checked:
@@ -39,7 +39,7 @@ def _judged(model: GuardedModel, config: Config, blank: Checked) -> Checked:
     try:
         net = load(model.spec, model.kwargs, base=config.root)
     except InputError as error:
-        raise InputError(f"{config.file}: models.{model.name}.spec: {error}") from error
+        raise type(error)(f"{config.file}: models.{model.name}.spec: ", *error.args) from error
     written = _defined(model, config, net)
     if written is not None:
         blank = dataclasses.replace(blank, file=written[0], line=written[1])
@@ -47,8 +47,8 @@ def _judged(model: GuardedModel, config: Config, blank: Checked) -> Checked:
     layout: Any = None if model.layout is None else list(model.layout)
     notes: list[str] = []
     if inputs is None:
-        inputs, note = guess_inputs(net, layout[0] if layout else None)
-        notes += [_in_keys(note)] if note else []
+        inputs, note = guess_inputs(net, layout[0] if layout else None, toml)
+        notes += [note] if note else []
     analysis = analyze(net, inputs, axes=model.axes, layout=layout)
     if not analysis.size_verified:
         notes.append("size not verified: the net ran at no larger size, so this holds for this size alone")
@@ -68,29 +68,13 @@ def _judgement(key: str, limit: str, judge: Callable[[Subject], Judgement], subj
 
 
 def _said(error: BaseException) -> str:
-    """The message of our own errors; for others, the type and the first line."""
+    """The message of our own errors, in keys of the configuration; for others, the type and the first line."""
     if isinstance(error, OverlapcalcError):
-        return _in_keys(str(error))
+        where = " (`overlapcalc check --debug` shows where)" if isinstance(error, ModelCodeError) else ""
+        return error.worded(toml) + where
     text = str(error).strip().splitlines()
     said = f"{type(error).__name__}: {text[0] if text else ''}".rstrip(": ")
     return said if isinstance(error, Exception) else f"the model's code raised {said}, which ends a program"
-
-
-def _in_keys(message: str) -> str:
-    """What is an option of other commands is a key here, with its value as TOML has it."""
-    for option, key in OPTIONS:
-        message = re.sub(option, key, message)
-    return message
-
-
-OPTIONS = (
-    (r"--input, [0-9]+ times, such as --input ([0-9x]+)", r'input, such as input = ["\1", "\1"]'),
-    (r"--input ([0-9x]+)", r'input = "\1"'),
-    (r" \(--layout [A-Z]+\)", ""),
-    (r"--kwargs '(\{.*\})'", r"kwargs = \1"),
-    (r'"([A-Za-z_][A-Za-z_0-9]*)": \.\.\.', r"\1 = ..."),
-    (r"--(input|kwargs|layout)\b", r"\1"),
-)
 
 
 def _defined(model: GuardedModel, config: Config, net: Any) -> tuple[str, int] | None:

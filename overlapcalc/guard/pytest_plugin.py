@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ..errors import OverlapcalcError
+from ..errors import Argument, OverlapcalcError
 from . import check
 from .checking import no_longer_configured
 from .config import Config, find_config, read_config
@@ -24,7 +24,7 @@ class Guard:
         try:
             self.models = read_config(find_config(start) if named is None else start / named)
         except OverlapcalcError as error:
-            raise pytest.UsageError(str(error)) from error
+            raise pytest.UsageError(error.worded(_option)) from error
 
     def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
         return self._collector(parent) if file_path.resolve() == self.models.file.resolve() else None
@@ -39,6 +39,11 @@ class Guard:
         found: GuardFile = GuardFile.from_parent(parent, path=self.models.file)
         found.models = self.models
         return found
+
+
+def _option(argument: Argument) -> str:
+    """An argument as an option of pytest. Only `config` can be one."""
+    return f"--overlapcalc-{argument.name} {argument.value}"
 
 
 class GuardFile(pytest.File):

@@ -1,4 +1,4 @@
-"""The layer graph: frozen nodes over a networkx.DiGraph. No torch here.
+"""The layer graph: frozen nodes over a networkx.DiGraph, which is imported when the first graph is made. No torch here.
 
 A node is one operator that gives one tensor. An operator with several results has one node per result that is used.
 Whatever does not depend on an input of the net is not a node but a `Constant` among its reader's arguments.
@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
-
-import networkx as nx
+from typing import TYPE_CHECKING, Any
 
 from .layout import AXES, default_layout
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 STEP_OF = "step_of"
 """The argument of a step that names the operator it is a step of (see views.py)."""
@@ -158,6 +159,8 @@ class Graph:
     @staticmethod
     def of(nodes: list[Node], outputs: list[tuple[str, str]]) -> Graph:
         """The graph of `nodes` (in execution order), without those that no output needs; all inputs stay."""
+        import networkx as nx
+
         digraph = nx.DiGraph()
         for node in nodes:
             digraph.add_node(node.name, node=node)
@@ -175,8 +178,18 @@ class Graph:
 
     def inputs_of(self, name: str) -> tuple[str, ...]:
         """The inputs that a node depends on."""
-        before = nx.ancestors(self.nodes, name)
+        before = self.before(name)
         return tuple(i for i in self.inputs if i in before)
+
+    def before(self, name: str) -> set[str]:
+        """The nodes that a node depends on, itself not among them."""
+        import networkx as nx
+
+        return set(nx.ancestors(self.nodes, name))
+
+    def readers(self, name: str) -> Iterator[str]:
+        """The nodes that read a node's tensor."""
+        return iter(self.nodes.successors(name))
 
     def __getitem__(self, name: str) -> Node:
         node: Node = self.nodes.nodes[name]["node"]

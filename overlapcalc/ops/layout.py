@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..errors import InputError
+from ..errors import Argument, InputError
 
 AXES = ("D", "H", "W", "L")
 """The letters of axes, in the order of reports."""
@@ -28,7 +28,8 @@ def default_layout(ndim: int) -> str:
     if ndim >= len(DEFAULTS):
         raise InputError(
             f"an input of {ndim} dimensions: batch, channels and at most three spatial axes are understood; for more, "
-            'say what they are, as in layout="NTCHW" (--layout NTCHW)'
+            "say what they are, as in ",
+            Argument("layout", "NTCHW"),
         )
     return DEFAULTS[ndim]
 
@@ -44,22 +45,23 @@ def axes_in(layout: str) -> tuple[str, ...]:
 
 def checked(layout: str, shape: Sequence[object]) -> str:
     """The layout, if it fits an input of this shape. Raises InputError where it does not."""
-    where = f"layout {layout!r}"
+    given = Argument("layout", layout)
     if not isinstance(layout, str) or not layout.isascii() or not layout.isalpha() or not layout.isupper():
-        raise InputError(f"{where}: expected a capital letter per dimension, such as 'NHWC'")
+        raise InputError(given, ": expected a capital letter per dimension, such as NHWC")
     twice = sorted({letter for letter in layout if layout.count(letter) > 1})
     if twice:
-        raise InputError(f"{where}: {', '.join(twice)} stands there more than once; each dimension has its own letter")
+        raise InputError(given, f": {', '.join(twice)} stands there more than once; each dimension has its own letter")
     if len(layout) != len(shape):
         size = "x".join(map(str, shape))
-        raise InputError(f"{where} has {len(layout)} letters, but the input {size} has {len(shape)} dimensions")
+        raise InputError(given, f" has {len(layout)} letters, but the input {size} has {len(shape)} dimensions")
     return layout
 
 
 def with_axes(layouts: Sequence[str]) -> Sequence[str]:
     """The layouts of all inputs, if at least one has an axis. Raises InputError where none has."""
     if not any(map(axes_in, layouts)):
-        raise InputError(f"layout {', '.join(map(repr, layouts))} has no spatial axis; D, H, W and L are axes")
+        given = layouts[0] if len(layouts) == 1 else [*layouts]
+        raise InputError(Argument("layout", given), " has no spatial axis; D, H, W and L are axes")
     return layouts
 
 
@@ -76,7 +78,9 @@ def chosen(layout: str | Sequence[str | None] | None, shapes: Sequence[Sequence[
     elif isinstance(layout, (list, tuple)):
         given = [*layout] * (len(shapes) if len(layout) == 1 else 1)
     else:
-        raise InputError(f"layout={layout!r}: expected letters such as 'NHWC', or a list of them, one per input")
+        raise InputError(
+            Argument("layout", layout), ": expected letters such as NHWC, or a list of them, one per input"
+        )
     if len(given) != len(shapes):
         raise InputError(f"{len(given)} layouts for {len(shapes)} inputs; give one per input, or one for all of them")
     for one, shape in zip(given, shapes, strict=True):

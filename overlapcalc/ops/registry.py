@@ -1,5 +1,6 @@
 """Everything known about each operator, in one table: its law, the steps before it, how it runs on a slab, its cost,
-its twin. A second registration of anything is refused, and one scope undoes what was registered inside."""
+its twin, its question, and plain facts such as its kind (facts.py). A second registration of anything is refused, and
+one scope undoes what was registered inside. Nothing else tells operators apart by their names."""
 
 from __future__ import annotations
 
@@ -10,6 +11,8 @@ from typing import Any, TypeVar
 
 from ..errors import RuleError
 from .call import Call
+from .graph import Node
+from .kind import Kind
 from .law import Law
 from .overloads import full_name
 
@@ -38,6 +41,7 @@ class Step:
 
 
 StepsFunction = Callable[[Call], list[Step]]
+Spelling = Callable[[Node], str]
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,12 @@ class Operator:
     """Everything known about one operator; None where nothing is.
 
     steps: what comes before it. slab: how it runs on a slab (slab.py). kernel, slab_kernel, dense: what its kernels
-    carry out (cost.py). twin: how it is computed in integers modulo a prime; prove/twin fills it in, as it needs torch.
+    carry out (cost.py). twin: how it is computed in integers modulo a prime; question: what it decides by the values of
+    its samples, such as which are above zero (prove fills both in, as they need torch).
+
+    Plain facts: kind. word: a short name, for tables. spelling: for a call, the operator that it is another spelling
+    of. training: what it does in training mode only. stops_nan: it may turn NaN into a number. zero_weights: it may
+    multiply by zero what it does not read.
     """
 
     rule: Rule | None = None
@@ -55,9 +64,17 @@ class Operator:
     slab_kernel: Callable[..., int | None] | None = None
     dense: bool = False
     twin: Callable[[Any], Any] | None = None
+    question: Callable[..., Any] | None = None
+    kind: Kind | None = None
+    word: str | None = None
+    spelling: Spelling | None = None
+    training: str | None = None
+    stops_nan: bool | None = None
+    zero_weights: bool | None = None
 
 
 _OPERATORS: dict[str, Operator] = {}
+_complete = False
 NOTHING = Operator()
 OURS = f"{__name__.partition('.')[0]}."
 SAID = {
@@ -67,17 +84,35 @@ SAID = {
     "kernel": "a cost",
     "slab_kernel": "a cost on a slab",
     "twin": "a twin",
+    "question": "a question",
+    "kind": "a kind",
+    "word": "a word",
+    "spelling": "a plain spelling",
+    "training": "a training mode",
+    "stops_nan": "an answer to whether it stops NaN",
+    "zero_weights": "an answer to whether it has weights of zero",
 }
+
+
+def _load() -> None:
+    """Import our own rules before the first question or registration, so that a project's come after them."""
+    global _complete
+    if not _complete:
+        from . import rules, view_steps  # noqa: F401 - they register themselves
+
+        _complete = True
 
 
 def known_of(op: str) -> Operator:
     """The record of an operator, by its qualified name."""
+    _load()
     return _OPERATORS.get(op, NOTHING)
 
 
 def _home(said: Any) -> str:
-    """The module that a registered function comes from."""
-    return str(getattr(getattr(said, "law", said), "__module__", ""))
+    """The module that a registered function comes from; "" for a plain fact."""
+    function = getattr(said, "law", said)
+    return str(getattr(function, "__module__", "")) if callable(function) else ""
 
 
 def say(what: str, names: Iterable[str], value: Any, **more: Any) -> None:
@@ -87,7 +122,8 @@ def say(what: str, names: Iterable[str], value: Any, **more: Any) -> None:
         there = getattr(known_of(name), what)
         if there is not None:
             way = "; unregister it first" if what == "rule" else ""
-            raise RuleError(f"{name}: already has {SAID[what]} ({_home(there)}){way}")
+            where = f" ({_home(there)})" if _home(there) else ""
+            raise RuleError(f"{name}: already has {SAID[what]}{where}{way}")
     for name in names:
         _OPERATORS[name] = replace(known_of(name), **{what: value}, **more)
 
@@ -146,6 +182,7 @@ def unregister(op: str | Callable[..., object]) -> None:
 def kept() -> Iterator[None]:
     """Whatever is registered or forgotten inside is undone afterwards, except what our own modules register when they
     are imported: they are imported only once."""
+    _load()
     before = dict(_OPERATORS)
     try:
         yield

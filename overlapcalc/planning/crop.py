@@ -12,15 +12,15 @@ from ..analysis.analysis import Analysis
 from ..analysis.named import Named
 from ..analysis.source import Source
 from ..analysis.tile_check import Cut, differing_axes, shapes_after
-from ..errors import InputError, TraceError
+from ..errors import Argument, InputError, TraceError
 from .byte_size import bytes_text
 from .costs import Costs, Left, Work
 from .options import DEFAULT_BLOCK, Blocks, per_axis, refuse_obstacles
 from .plan import Memory, Plan
+from .schedules import SCHEDULES
 from .slabs import slab_plan
 from .strips import BlockSpan, Cutter, Strip, fixed
 
-SCHEDULES = ("crop", "trim", "stream")
 UNLIKELY = 2
 """A block is not tried if its share of the whole image's memory is more than this many times the budget."""
 PARTS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64, 96, 128, 192, 256, 384, 512, 1024, 2048, 4096)
@@ -40,16 +40,19 @@ def make_plan(
 ) -> Plan:
     """See `overlapcalc.plan`. memory: bytes. Raises InputError, ObstacleError."""
     if schedule not in SCHEDULES:
-        raise InputError(f"schedule={schedule!r}: there is {', '.join(SCHEDULES)}")
+        raise InputError(Argument("schedule", schedule), f": there is {', '.join(SCHEDULES)}")
     if sum(x is not None for x in (block, memory, fixed_tile)) > 1:
-        raise InputError("a block, a memory budget and a fixed tile exclude each other; give one of them")
+        raise InputError(
+            Argument("block"), ", ", Argument("memory"), " and ", Argument("fixed_tile"),
+            " exclude each other; give one of them",
+        )  # fmt: skip
     refuse_obstacles(analysis)
     if schedule != "crop":
         if fixed_tile is not None:
-            raise InputError(f"tiles of one length are for the schedule crop, not {schedule}")
+            raise InputError(Argument("fixed_tile", fixed_tile), f" is for the schedule crop, not {schedule}")
         return slab_plan(analysis, block, schedule, stream_axis, stored, dtype)
     if stream_axis is not None:
-        raise InputError(f"stream_axis={stream_axis!r} is for the schedule stream, not {schedule}")
+        raise InputError(Argument("stream_axis", stream_axis), f" is for the schedule stream, not {schedule}")
     planner = _Planner(analysis, stored, dtype)
     if memory is not None:
         return planner.within(memory)
@@ -91,8 +94,8 @@ class _Planner:
         differing = self._differing(strips)
         if differing:
             raise InputError(
-                f"no tiles of {dict(tiles)}: the net is another one on them along {', '.join(sorted(differing))}; "
-                "choose larger ones"
+                f"no tiles of {dict(tiles)}: along {', '.join(sorted(differing))} the net computes something else on "
+                "tiles of this length; choose larger ones"
             )
         return self._plan(strips)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..analysis.analysis import Analysis
 from ..analysis.axis import no_way
-from ..errors import InputError, ObstacleError
+from ..errors import Argument, InputError, ObstacleError
 
 DEFAULT_BLOCK = 256
 Blocks = int | Sequence[int | None] | Mapping[str, int]
@@ -35,23 +35,23 @@ def per_axis(axes: Iterable[str], sizes: Blocks, what: str) -> dict[str, int]:
     if isinstance(sizes, Mapping):
         strange = [axis for axis in sizes if axis not in order]
         if strange:
-            raise InputError(f"{what}={dict(sizes)!r}: no axis {strange[0]!r} is cut here; there is {known}")
+            raise InputError(Argument(what, dict(sizes)), f": no axis {strange[0]!r} is cut here; there is {known}")
         found: dict[str, Any] = dict(sizes)
     elif isinstance(sizes, (tuple, list)):
         if not 1 <= len(sizes) <= len(order):
-            raise InputError(f"{what}={sizes!r}: expected up to {len(order)} lengths, for {known} in this order")
+            raise InputError(Argument(what, sizes), f": expected up to {len(order)} lengths, for {known} in this order")
         found = {axis: n for axis, n in zip(order, sizes, strict=False) if n is not None}
     else:
         found = dict.fromkeys(order, sizes)
-    return {axis: _length(n, f"{what}={n!r} along {axis}") for axis, n in found.items()}
+    return {axis: _length(n, what, axis) for axis, n in found.items()}
 
 
-def _length(n: object, where: str) -> int:
+def _length(n: object, what: str, axis: str) -> int:
     """A length; integers of numpy are accepted as well. Raises InputError."""
     try:
         length = 0 if isinstance(n, bool) else index(n)  # type: ignore[arg-type]
     except TypeError:
         length = 0
     if length < 1:
-        raise InputError(f"{where}: expected a number of samples, at least 1")
+        raise InputError(Argument(what, n), f" along {axis}: expected a number of samples, at least 1")
     return length

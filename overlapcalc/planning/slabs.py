@@ -11,7 +11,7 @@ from math import prod
 from ..algebra.spans import Span
 from ..analysis.analysis import Analysis
 from ..analysis.named import Named
-from ..errors import InputError
+from ..errors import Argument, InputError
 from ..propagate.grid import Grid
 from ..propagate.regions import Extents, Stream, extents_for
 from ..propagate.values import Propagation
@@ -38,7 +38,7 @@ def slab_plan(
     along = _stream_axis(cutters, stream_axis) if schedule == "stream" else None
     if along is None:
         if stream_axis is not None:
-            raise InputError(f"stream_axis={stream_axis!r} is for the schedule stream, not {schedule}")
+            raise InputError(Argument("stream_axis", stream_axis), f" is for the schedule stream, not {schedule}")
         sizes = per_axis(cutters, DEFAULT_BLOCK if block is None else block, "block")
     else:
         order = sorted(cutters, key=lambda axis: axis != along)
@@ -78,7 +78,7 @@ WHOLE = 1 << 60
 
 def _stream_axis(cutters: Mapping[str, Cutter], wanted: str | None) -> str:
     if wanted is not None and wanted not in cutters:
-        raise InputError(f"stream_axis={wanted!r}: no such axis is cut here; there is {', '.join(cutters)}")
+        raise InputError(Argument("stream_axis", wanted), f": no such axis is cut here; there is {', '.join(cutters)}")
     return wanted or max(cutters, key=lambda axis: cutters[axis].steps * cutters[axis].finest)
 
 

@@ -8,7 +8,7 @@ from functools import lru_cache, partial
 
 from ..algebra.spans import Span, Spans
 from ..analysis.named import Named
-from ..errors import InputError
+from ..errors import Argument, InputError
 from ..propagate.backward import BackwardReads, sized
 from ..propagate.grid import Grid
 from ..propagate.regions import extents_for
@@ -60,7 +60,9 @@ class Cutter:
         self.outputs = {shown: node for shown, node in net.graph.outputs if net.size(node, axis) is not None}
         self.inputs = [name for name in net.graph.inputs if net.size(name, axis) is not None]
         if not self.outputs:
-            raise InputError(f"no output has the axis {axis}; leave it whole: name the axes to cut (axes=, --axis)")
+            raise InputError(
+                f"no output has the axis {axis}; leave it whole, and name the axes to cut with ", Argument("axes")
+            )
         self.like = next(iter(self.outputs.values()))
         for name in (*self.outputs.values(), *self.inputs):
             if not self.grid.same(name, self.like):
@@ -149,7 +151,7 @@ class Cutter:
         if before < 0 or after < 0 or before % step or (size - after) % step != size % step:
             raise InputError(
                 f"a tile of {before} before and {after} after along {self.axis}: it must start on the grid, and its "
-                f"length be that of the image modulo the step; give multiples of {step}, such as "
+                f"length must be that of the image modulo the step; give multiples of {step}, such as "
                 f"{_neighbours(before, step)} before and {_neighbours(after, step)} after"
             )
         whole = size // step

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..algebra.reshape import CELL, LOST, Reshape
-from ..ops import find
+from ..ops import find, plain_name
 from ..ops.graph import STEP_OF, Constant, Data, Graph, Node
 from ..ops.place import constants_at, place_of
 from ..ops.view_steps import CUT, JOIN
@@ -34,7 +34,7 @@ def differences(
     """
     asked = refused_in or small
     grown = {axis for axes in moved.values() for axis, n in axes.items() if n}
-    ops = [[(_kind(n), n.result) for n in p.graph] for p in (small, large)]
+    ops = [[_computes(n) for n in p.graph] for p in (small, large)]
     place = [{name: i for i, name in enumerate(p.graph.order)} for p in (small, large)]
     outputs = [
         [(shown, at[node]) for shown, node in p.graph.outputs] for p, at in zip((small, large), place, strict=True)
@@ -81,7 +81,7 @@ def _where_met(net: Propagation, name: str, axis: str) -> list[str]:
         if axis in _axes(net, at):
             met.append(at)
             continue
-        further = [n for n in net.graph.nodes.successors(at) if n not in seen]
+        further = [n for n in net.graph.readers(at) if n not in seen]
         seen.update(further)
         todo += further
     return met
@@ -102,7 +102,7 @@ def adopted(small: Graph, large: Graph) -> Graph:
 def views_of(large: Propagation, small: Graph) -> dict[str, Reshape]:
     """How the views of a net were understood at another size, by the names that its nodes have at this one."""
     pairs = zip(large.traced, small, strict=False)
-    seen = {b.name: large.values[a.name].view for a, b in pairs if _kind(a) == _kind(b)}
+    seen = {b.name: large.values[a.name].view for a, b in pairs if plain_name(a) == plain_name(b)}
     return {name: view for name, view in seen.items() if view is not None}
 
 
@@ -124,19 +124,16 @@ def _adopted(small: Any, large: Any) -> Any:
     return replace(large, shape=small.shape)
 
 
-def _kind(node: Node) -> str:
-    """The operator; all spellings of a view are one, because torch chooses among them by size."""
-    return VIEW if node.op in VIEWS else node.op
-
-
-VIEW = "aten::view"
-VIEWS = frozenset({VIEW, "aten::_unsafe_view", "aten::reshape", "aten::_reshape_alias"})
+def _computes(node: Node) -> tuple[str, int]:
+    """The operator, and which of its results. Spellings of an operator count as one: torch chooses among those of
+    a view by size."""
+    return plain_name(node), node.result
 
 
 def _other_operators(small: Propagation, large: Propagation, grown: set[str]) -> Differing:
     """The operators themselves change, or which of them are outputs: blame the first, and refuse every output."""
     first = next(
-        (a for a, b in zip(small.graph, large.graph, strict=False) if (_kind(a), a.result) != (_kind(b), b.result)),
+        (a for a, b in zip(small.graph, large.graph, strict=False) if _computes(a) != _computes(b)),
         None,
     )
     last = small.graph[small.graph.order[-1]]

@@ -50,7 +50,13 @@ def propagate(
     run.coarsen(coarser or {})
     run.refuse_joint_outputs()
     return Propagation(
-        graph, run.taken_apart(), run.slots, run.values, run.rates, tuple(dict.fromkeys(run.obstacles)), run.names
+        traced=graph,
+        graph=run.taken_apart(),
+        slots=run.slots,
+        values=run.values,
+        rates=run.rates,
+        obstacles=tuple(dict.fromkeys(run.obstacles)),
+        names=run.names,
     )
 
 

@@ -89,7 +89,7 @@ class Stream:
         return first
 
     def _reading(self, name: str) -> Iterator[tuple[str, Step]]:
-        for reader in self.net.graph.nodes.successors(name):
+        for reader in self.net.graph.readers(name):
             for path in self.net.values[reader].paths:
                 if path.operand == name and self.axis in path.steps and reader in self.all:
                     yield reader, path.steps[self.axis]

@@ -53,13 +53,13 @@ class Resolver:
 
     def _obstacle(self, node: Node, axis: str, block: Obstruction) -> Obstacle:
         obstacle = Obstacle(
-            self.names.get(node.name, node.layer or node.name),
-            node.called,
-            axis,
-            block.cause.value,
-            block.message,
-            node.source,
-            HELP[block.cause],
+            layer=self.names.get(node.name, node.layer or node.name),
+            op=node.called,
+            axis=axis,
+            cause=block.cause.value,
+            message=block.message,
+            source=node.source,
+            help=HELP[block.cause],
         )
         self.obstacles.append(obstacle)
         return obstacle

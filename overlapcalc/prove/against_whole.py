@@ -12,12 +12,13 @@ from torch.utils._pytree import tree_flatten
 from ..algebra.spans import Span
 from ..analysis.named import Named
 from ..analysis.source import Source
-from ..engine import Machine, NoSlabError, WrongTileError
+from ..engine import Machine
 from ..engine.block import within
+from ..errors import NoSlabError, NoTwin, WrongTileError
 from ..planning.plan import Plan
 from .fillings import same_bits
 from .result import NOT_APPLICABLE, Figures, Proof
-from .twin import Modular, NoTwin, residues, twin_of
+from .twin import Modular, residues, twin_of
 
 TOLERANCE = 1e-12
 """For values in float64: max |difference| / max |whole|."""

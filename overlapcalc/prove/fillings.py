@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from ..engine.block import Region, within
+from ..ops import known_of
+from ..ops.facts import may_stop_nan
 from ..ops.graph import Constant, Graph, constants_in
 
 NAN = "nan"
@@ -19,13 +21,6 @@ SHUFFLED = "samples of its own"
 """For a net that fails on numbers that its image does not contain: it may look them up in a table."""
 SCALES = dict(zip((*FINITE, *MORE), (10.0, 1.0, 30.0, -30.0, 3.0, -3.0), strict=True))
 
-STOPPERS = ("sign", "nan_to_num", "fmax", "fmin", "heaviside", "quantize", "bucketize", "searchsorted", "argmax",
-            "argmin", "isnan", "isfinite", "isinf", "one_hot", "copysign", "hardtanh", "_to_copy",
-            "view.dtype", "view_copy.dtype")  # fmt: skip
-"""Parts of the names of operators that may turn NaN into a number. Comparisons are recognised by their results."""
-ZERO_WEIGHTS = ("linear1d", "bilinear2d", "trilinear3d", "bicubic2d", "_aa", "where", "masked_fill")
-"""Operators that may multiply by zero what they do not read."""
-
 
 class Fillings:
     """Which fillings a net needs. stops_nan: it may turn NaN into a number. zero_taps: it may multiply by zero what
@@ -33,9 +28,9 @@ class Fillings:
 
     def __init__(self, graph: Graph) -> None:
         nodes = list(graph)
-        self.stops_nan = any(node.truth or any(word in node.op for word in STOPPERS) for node in nodes)
+        self.stops_nan = any(node.truth or may_stop_nan(node.op) for node in nodes)
         masks = (c for node in nodes for c in constants_in(node.args.values()))
-        self.zero_taps = any(map(_masks, masks)) or any(word in node.op for node in nodes for word in ZERO_WEIGHTS)
+        self.zero_taps = any(map(_masks, masks)) or any(known_of(node.op).zero_weights for node in nodes)
 
     def used(self, *, control: bool = False) -> Iterator[str]:
         """Fillings none of which may change anything; for a control, fillings one of which must."""

@@ -91,8 +91,8 @@ class Spread:
                 return run(values)
             if site.op != op:
                 raise OtherCallsError(str(place()))
-            return changed(site.change, AskedCall(asks, op, values, data, run, in_place))[0]
-        call = AskedCall(asks, op, values, data, run, in_place)
+            return changed(site.change, AskedCall(asks, values, data, run, in_place))[0]
+        call = AskedCall(asks, values, data, run, in_place)
         site = self.sites[key] = Site(op, place(), asks)
         if asks.kind == OPAQUE:
             site.change = None if self._seed is None or key in self._left else SCALED[self._seed]

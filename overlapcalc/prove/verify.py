@@ -17,7 +17,7 @@ from ..analysis.analyze import Inputs, analyze
 from ..analysis.guess import guess_inputs
 from ..analysis.source import Source
 from ..engine.plan import floating_type
-from ..errors import InputError
+from ..errors import Argument, InputError
 from ..planning.crop import make_plan
 from ..planning.options import Blocks, per_axis, refuse_obstacles
 from ..planning.plan import Plan
@@ -71,7 +71,8 @@ def verify(
     if plan is not None and tile is not None:
         raise InputError("a plan and a tile exclude each other; give one of them")
     if isinstance(block, (tuple, list)) and inputs is None and schedule == "stream" and stream_axis is None:
-        raise InputError(f"block={block!r}: which axis comes first depends on the image; give stream_axis as well")
+        first = ": which axis comes first depends on the image; give "
+        raise InputError(Argument("block", block), first, Argument("stream_axis"), " as well")
     analysis, given = _subject(model, inputs, block, stream_axis, axes, layout)
     if any(isinstance(x, Tensor) and not bool(x.isfinite().all()) for x in tree_leaves(given)):
         raise InputError("an input holds NaN or infinity, which hide what depends on what; give finite values")
@@ -84,7 +85,7 @@ def verify(
         )
         if tile is not None:
             if schedule != "crop":
-                raise InputError(f"tile={tile!r} is for the schedule crop; {schedule} has no tiles")
+                raise InputError(Argument("tile", tile), f" is for the schedule crop; {schedule} has no tiles")
             plan = with_tiles(analysis, plan, tile)
     elif plan.inputs != analysis.inputs:
         raise InputError(f"the plan is for inputs {dict(plan.inputs)}, not {dict(analysis.inputs)}")
@@ -146,11 +147,11 @@ def device_of(device: torch.device | str) -> torch.device:
     try:
         found = torch.device(device)
     except RuntimeError as error:
-        raise InputError(f"device {device!r}: torch knows no such device; give cpu or cuda") from error
+        raise InputError(Argument("device", device), ": torch knows no such device; give cpu or cuda") from error
     if found.type not in ("cpu", "cuda"):
-        raise InputError(f"device {device}: nets are proved on cpu and cuda")
+        raise InputError(Argument("device", str(device)), ": nets run on cpu and cuda")
     if found.type == "cuda" and not torch.cuda.is_available():
-        raise InputError("device cuda: torch finds no CUDA device here")
+        raise InputError(Argument("device", str(device)), ": torch finds no CUDA device here")
     return found
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from ..analysis.layers import LayerRow, RowAxis
 from ..analysis.measures import Sides
+from ..errors import Argument, Spelling
 from .op_text import what
 
 LONG = 30
@@ -50,7 +51,7 @@ def lines(rows: Sequence[LayerRow], depth: int | None) -> tuple[Line, ...]:
     return tuple(plain)
 
 
-def folding(shown: Sequence[Line], depth: int | None) -> str:
+def folding(shown: Sequence[Line], depth: int | None, spelling: Spelling) -> str:
     """What was folded, and how to see everything; or how to fold a table that is still long."""
     parts = []
     modules = sum(line.rows for line in shown if line.rows > 1 and not line.each)
@@ -63,9 +64,10 @@ def folding(shown: Sequence[Line], depth: int | None) -> str:
             "a line shows the last of them, and what they add in all"
         )
     if parts:
-        return f"folded: {'; '.join(parts)}; --depth 0 shows every row"
+        return f"folded: {'; '.join(parts)}; {spelling(Argument('depth', 0))} shows every row"
     if len(shown) > HINT and depth is None:
-        return f"{len(shown)} rows; --depth 2 shows one line per module, --depth 1 fewer"
+        two, one = (spelling(Argument("depth", n)) for n in (2, 1))
+        return f"{len(shown)} rows; {two} shows one line per module, {one} fewer"
     return ""
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from ..analysis.analysis import Analysis, Pair
 from ..analysis.layers import RowAxis
+from ..errors import Spelling, python
 from .fold import Line, folding, lines
 from .op_text import inputs_text, outputs_text
 from .table import BESIDE, alike_axes
@@ -17,8 +18,8 @@ NUMBERS = 6
 """The number of columns that hold numbers."""
 
 
-def to_markdown(analysis: Analysis, *, note: str = "", depth: int | None = None) -> str:
-    """The tables and the verdict. note, depth: as in `table.render`."""
+def to_markdown(analysis: Analysis, *, note: str = "", depth: int | None = None, spelling: Spelling = python) -> str:
+    """The tables and the verdict. note, depth, spelling: as in `table.render`."""
     out = [f"from {_plain(inputs_text(analysis))} to {_plain(outputs_text(analysis))}"]
     out += [_plain(note)] if note else []
     shown = lines(analysis.layers, depth)
@@ -27,7 +28,7 @@ def to_markdown(analysis: Analysis, *, note: str = "", depth: int | None = None)
             several = len(analysis.inputs) > 1
             out.append(f"### {' and '.join(axes)}{f', against {_code(name)}' if several else ''}")
             out.append("\n".join(_table(shown, name, axes)))
-    out += [_plain(text) for text in (BESIDE if analysis.obstacles else "", folding(shown, depth)) if text]
+    out += [_plain(text) for text in (BESIDE if analysis.obstacles else "", folding(shown, depth, spelling)) if text]
     out.append(f"**Blocking-free: {_plain(answer(analysis)).replace('.', '.**', 1)}")
     if analysis.obstacles:
         out.append("\n".join(_obstacles(analysis)))

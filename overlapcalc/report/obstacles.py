@@ -22,7 +22,7 @@ def beside(analysis: Analysis) -> list[RenderableType]:
 
 def _listed(lines: list[str]) -> list[RenderableType]:
     if len(lines) > MOST + 1:
-        lines = [*lines[: MOST + 1], f"and {len(lines) - MOST - 1} more; --format json lists all"]
+        lines = [*lines[: MOST + 1], f"and {len(lines) - MOST - 1} more; the report as JSON lists all"]
     return [Padding(Text(line), (0, 0, 0, 2 if k == 0 else 4)) for k, line in enumerate(lines)]
 
 

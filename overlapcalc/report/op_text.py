@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..analysis.analysis import Analysis
 from ..analysis.layers import LayerRow
+from ..ops import Kind, known_of, word_of
 from ..ops.layout import DEFAULTS
-
-WORDS = {
-    "conv": "conv", "conv_transpose": "tconv", "max_pool": "max-pool", "avg_pool": "avg-pool",
-    "adaptive_avg_pool": "adaptive avg-pool", "adaptive_max_pool": "adaptive max-pool", "upsample_nearest": "nearest",
-    "upsample_nearest_exact": "nearest-exact", "upsample_linear": "linear", "upsample_bilinear": "bilinear",
-    "upsample_trilinear": "trilinear", "upsample_bicubic": "bicubic", "pixel_shuffle": "pixel-shuffle",
-    "pixel_unshuffle": "pixel-unshuffle", "constant_pad_nd": "pad", "reflection_pad": "reflect pad",
-    "replication_pad": "replicate pad", "max_pool_with_indices": "max-pool", "group_norm": "group norm",
-    "instance_norm": "instance norm",
-}  # fmt: skip
 
 
 def what(row: LayerRow) -> str:
@@ -32,13 +22,11 @@ def what(row: LayerRow) -> str:
 
 def call_words(op: str, detail: Mapping[str, Any]) -> str:
     """A call of an operator with its figures, in few letters."""
-    op = re.sub(r"[123]d(?=_|$)", "", op.partition("::")[2].lstrip("_"))
-    word = WORDS.get(op, op)
     figures = dict(detail)
-    if word in ("cat", "stack"):
+    if known_of(op).kind is Kind.CONCATENATION:
         figures.pop("dim", None)
     mode = figures.pop("mode", None)
-    return " ".join(str(part) for part in (mode, word, detail_text(figures)) if part)
+    return " ".join(str(part) for part in (mode, word_of(op), detail_text(figures)) if part)
 
 
 LETTERS: Mapping[str, str] = {

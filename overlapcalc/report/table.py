@@ -11,6 +11,7 @@ from rich.text import Text
 
 from ..analysis.analysis import Analysis
 from ..analysis.layers import RowAxis
+from ..errors import Spelling, python
 from .fold import Line, folding, lines
 from .line_breaks import broken, fitted
 from .op_text import inputs_text, outputs_text
@@ -32,11 +33,18 @@ BETWEEN = 2
 BESIDE = "* behind or beside an obstacle: the figures are of what remains"
 
 
-def render(analysis: Analysis, console: Console, *, note: str = "", depth: int | None = None) -> None:
+def render(
+    analysis: Analysis,
+    console: Console,
+    *,
+    note: str = "",
+    depth: int | None = None,
+    spelling: Spelling = python,
+) -> None:
     """Print the tables and the verdict.
 
     note: a line under the heading, such as where the input shape comes from. depth: how to fold long tables (see
-    fold.py).
+    fold.py). spelling: how a hint names an argument.
     """
     parts: list[RenderableType] = [_heading(analysis, note)]
     shown = lines(analysis.layers, depth)
@@ -46,7 +54,7 @@ def render(analysis: Analysis, console: Console, *, note: str = "", depth: int |
     legend = "^ the row above"
     if analysis.obstacles:
         legend += f"; {BESIDE}"
-    folded = folding(shown, depth)
+    folded = folding(shown, depth, spelling)
     parts += [Text(f"{legend}\n{folded}" if folded else legend, style="dim"), Text(), *verdict(analysis)]
     console.print(Group(*parts))
 

@@ -65,7 +65,7 @@ def _obstacles(analysis: Analysis) -> list[RenderableType]:
         text.append(f"\nto change that: {same[0].help}")
         out.append(Padding(text, (0, 0, 0, 2)))
     if len(grouped) > MOST_OBSTACLES:
-        out.append(Text(f"  and {len(grouped) - MOST_OBSTACLES} more; --format json lists all"))
+        out.append(Text(f"  and {len(grouped) - MOST_OBSTACLES} more; the report as JSON lists all"))
     fine = free_part(analysis)
     return [*out, Text(f"  {fine}")] if fine else out
 

@@ -17,12 +17,6 @@ from torch import Tensor
 from torch.fx import Node as FxNode
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
-from ..errors import TraceError
-
-
-class SharedMemoryError(TraceError):
-    """A net writes in place to memory whose other readers cannot be determined."""
-
 
 class Hidden(NamedTuple):
     """A result in the memory of operands although the operator's schema does not say so.

@@ -11,12 +11,11 @@ from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils._pytree import tree_flatten
 
 from ...analysis.named import Named
-from ...errors import InputError, OverlapcalcError
+from ...errors import InputError, OverlapcalcError, WrongTileError
 from ...planning.plan import Plan
 from ...planning.strips import BlockSpan
 from ...trace.lowering import KEPT_OUTSIDE
 from ..block import Block, owned, within
-from ..errors import WrongTileError
 from ..stateful import marks, refuse_memory
 from ..store import Image, read
 

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from ...algebra.spans import Span
+from ...errors import NoSlabError
 from ...ops import Call
 from ...ops.graph import Node
 from ...trace.runnable import Invocation
-from ..errors import NoSlabError
 from .frame import FAR, Frame, Region, SlabTensor, dims_of, extent, extents, label_of
 
 

@@ -6,13 +6,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from ...analysis.analysis import Analysis, Pair
-from ...analysis.explain import BLOCK, Contribution
-from ...planning.options import Blocks
-from ...propagate.values import Obstacle
 from ..judgement import Failure, Judgement
+
+if TYPE_CHECKING:  # a check that finds nothing changed reads claims, and judges none
+    from ...analysis.analysis import Analysis, Pair
+    from ...analysis.explain import Contribution
+    from ...planning.options import Blocks
+    from ...propagate.values import Obstacle
 
 
 class WrongValue(Exception):  # noqa: N818 - never leaves the configuration's reader
@@ -107,6 +109,8 @@ def obstructed(obstacle: Obstacle, where: str, way: tuple[str, ...]) -> Failure:
 
 def adding(contributions: tuple[Contribution, ...]) -> list[Contribution]:
     """The layers that add something, from the output back; the block itself is not one."""
+    from ...analysis.explain import BLOCK
+
     return [c for c in contributions if c.adds and c.op != BLOCK]
 
 

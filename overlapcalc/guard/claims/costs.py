@@ -5,16 +5,17 @@ from __future__ import annotations
 from abc import abstractmethod
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ...analysis.analysis import Analysis
 from ...errors import InputError
-from ...planning.breakdown import Spent, fullest, spent
 from ...planning.byte_size import bytes_of, bytes_text
-from ...planning.image_size import shapes_for_image
-from ...planning.plan import Plan
 from ..judgement import Failure, Judgement
 from .claim import Claim, Subject, WrongValue, claim, in_the_way
+
+if TYPE_CHECKING:
+    from ...analysis.analysis import Analysis
+    from ...planning.breakdown import Spent
+    from ...planning.plan import Plan
 
 
 class Cost(Claim):
@@ -37,6 +38,8 @@ class Cost(Claim):
 def _at_image(subject: Subject) -> Analysis:
     setting, found = subject.setting, subject.analysis
     if setting.image is not None:
+        from ...planning.image_shapes import shapes_for_image
+
         shapes = shapes_for_image(found, setting.image)
         if shapes != tuple(found.inputs.values()):
             from ...analysis.analyze import analyze  # loads torch
@@ -63,6 +66,8 @@ class MaxMacsRatio(Cost):
 
 
 def _too_much_work(subject: Subject, found: Analysis, made: Plan, value: str) -> Failure:
+    from ...planning.breakdown import spent
+
     layers = [one for one in spent(found._source.net, made) if one.beyond > 0]
     beyond, worst = sum(one.beyond for one in layers), layers[0]
     why = (
@@ -96,6 +101,8 @@ class MaxMemory(Cost):
         return Judgement(self.key, self.limit, value, failures)
 
     def _too_much_held(self, subject: Subject, found: Analysis, made: Plan, value: str) -> Failure:
+        from ...planning.breakdown import fullest
+
         assert made.memory is not None
         output = found._source.run_memory(tuple(made.inputs.values()), made.dtype).outputs
         help = "smaller blocks, which hold less"

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ...analysis.analysis import Pair
 from ..judgement import Failure, Judgement
 from .claim import Claim, Subject, WrongValue, claim, in_the_way
 from .limits import PerAxis, in_words, per_axis, whole
+
+if TYPE_CHECKING:
+    from ...analysis.analysis import Pair
 
 
 @dataclass(frozen=True)

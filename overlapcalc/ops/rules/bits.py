@@ -9,11 +9,14 @@ from __future__ import annotations
 from ...algebra.index_map import IndexMap
 from ...algebra.spans import Span
 from ..call import Call
+from ..facts import describe
+from ..kind import Kind
 from ..law import Law
 from ..registry import rule
 from ..slab import Slab, Tensor, on_slab
 
 NAMES = ("aten::view.dtype", "aten::view_copy.dtype")
+describe(*NAMES, kind=Kind.RECAST, stops_nan=True)
 
 
 def _widths(call: Call) -> tuple[int, int]:

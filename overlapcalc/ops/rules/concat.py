@@ -5,7 +5,9 @@ from __future__ import annotations
 from ...algebra.index_map import IndexMap
 from ...algebra.spans import EMPTY, Span, Spans
 from ..call import Call
+from ..facts import describe
 from ..graph import Constant
+from ..kind import Kind
 from ..law import Cause, DimRead, Law, Link, Obstruction, Place, keep
 from ..registry import rule
 from ..slab import Slab, Tensor, on_slab
@@ -39,6 +41,9 @@ def cat(call: Call) -> Law:
             places += call.place("tensors", {e: e for e in range(n) if e != d and whole}, item=i)
         offset += _length(value, call.shapes, at, d)
     return Law(tuple(links), places=tuple(places))
+
+
+describe("aten::cat", "aten::concat", "aten::concatenate", "aten::stack", kind=Kind.CONCATENATION)
 
 
 @rule("aten::stack", shown=False)

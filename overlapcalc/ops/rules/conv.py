@@ -9,11 +9,27 @@ from ...algebra.index_map import IndexMap
 from ...algebra.spans import Span
 from ..call import Call
 from ..cost import kernel, slab_kernel
+from ..facts import describe, spelling
+from ..graph import Constant, Node
+from ..kind import Kind
 from ..law import DimRead, Law, Link, Place, channel_blocks, whole
 from ..registry import rule
 from ..slab import Phase, Slab, Tensor, on_slab
 
 Taps = tuple[tuple[int, ...], ...]
+
+describe("aten::conv1d", "aten::conv2d", "aten::conv3d", kind=Kind.CONVOLUTION, word="conv")
+describe(*(f"aten::conv_transpose{n}d" for n in (1, 2, 3)), kind=Kind.TRANSPOSED_CONVOLUTION, word="tconv")
+describe("aten::convolution", "aten::_convolution", kind=Kind.CONVOLUTION)
+
+
+@spelling("aten::convolution", "aten::_convolution")
+def by_dimensions(node: Node) -> str:
+    """Whether it is a transposed one, and of how many dimensions, its arguments say."""
+    weight = node.args.get("weight")
+    if not isinstance(weight, Constant):
+        return node.op
+    return f"aten::conv{'_transpose' if node.args.get('transposed') else ''}{len(weight.shape) - 2}d"
 
 
 def _kernel(call: Call) -> tuple[int, ...]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from ...algebra.index_map import IndexMap
 from .. import law
 from ..call import Call
+from ..facts import describe
 from ..graph import Constant
+from ..kind import Kind
 from ..law import Cause, DimRead, Law, Link, Obstruction, keep
 from ..registry import rule
 
@@ -160,6 +162,10 @@ def index_put(call: Call) -> Law:
       shown=False)  # fmt: skip
 def anywhere(call: Call) -> Law:
     return Law(tuple(_all_of(call, k) for k in range(len(call.shapes))))
+
+
+describe("torchvision::deform_conv2d", kind=Kind.CONVOLUTION)
+describe("torchvision::roi_pool", kind=Kind.ADAPTIVE_POOLING)
 
 
 @rule("aten::bernoulli", "aten::rand_like", "aten::randn_like", "aten::multinomial", "aten::poisson", "aten::normal",

@@ -8,7 +8,9 @@ from math import prod
 from ...algebra.index_map import IndexMap
 from ..call import Call
 from ..cost import kernel
+from ..facts import describe
 from ..graph import Constant
+from ..kind import Kind
 from ..law import DimRead, Law, Link, Place, keep, whole
 from ..registry import rule
 
@@ -189,6 +191,10 @@ def _letters(call: Call) -> tuple[list[list[str]], list[str]]:
         return operands, [*(str(i) for i in range(most)), *once]
     before, dots, after = right.partition("...")
     return operands, [*before, *(str(i) for i in range(most if dots else 0)), *after]
+
+
+describe("aten::linear", "aten::matmul", "aten::bmm", "aten::mm", "aten::addmm", "aten::baddbmm", "aten::mv",
+         "aten::dot", "aten::einsum", kind=Kind.MATRIX_PRODUCT)  # fmt: skip
 
 
 @rule("aten::_cdist_forward", "aten::_euclidean_dist", shown=False)

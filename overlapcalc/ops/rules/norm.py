@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..call import Call
+from ..facts import describe
+from ..kind import Kind
 from ..law import Law, Link, Place, channel_blocks, keep, per_channel, whole
 from ..registry import rule
 from ..slab import Slab, Tensor, on_slab
@@ -78,6 +80,17 @@ def batch_norm(call: Call) -> Law:
     what = "batch norm without running statistics takes them over the whole axis"
     mixed = {d: whole(d, d, what) for d in range(n) if d != 1}
     return Law((Link(0, keep(n)), Link(0, keep(n, but=mixed))), places=_of_channels(call))
+
+
+describe("aten::batch_norm", "aten::native_batch_norm", "aten::_native_batch_norm_legit",
+         "aten::_native_batch_norm_legit_functional", "aten::cudnn_batch_norm", "aten::miopen_batch_norm",
+         "aten::_batch_norm_with_update", "aten::_batch_norm_with_update_functional",
+         kind=Kind.NORM, training="takes the statistics of its input and updates its own")  # fmt: skip
+describe("aten::_native_batch_norm_legit_no_training", "aten::_batch_norm_no_update", kind=Kind.NORM)
+describe("aten::layer_norm", "aten::native_layer_norm", "aten::rms_norm", "aten::_fused_rms_norm",
+         "aten::native_group_norm", kind=Kind.NORM)  # fmt: skip
+describe("aten::group_norm", kind=Kind.NORM, word="group norm")
+describe("aten::instance_norm", kind=Kind.NORM, word="instance norm")
 
 
 @rule("aten::_native_batch_norm_legit_no_training", "aten::_batch_norm_no_update", shown=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ...algebra.index_map import IndexMap
 from ..call import Call
+from ..facts import describe
 from ..law import Border, Cause, DimRead, Law, Link, Obstruction, keep
 from ..registry import rule
 from ..slab import Slab, Tensor, on_slab
@@ -64,6 +65,10 @@ def narrow(call: Call) -> Law:
     start = int(call["start"])
     return call.local({d: IndexMap.shift(start + call.shapes[0][d] if start < 0 else start)})
 
+
+describe("aten::constant_pad_nd", word="pad")
+describe(*(f"aten::reflection_pad{n}d" for n in (1, 2, 3)), word="reflect pad")
+describe(*(f"aten::replication_pad{n}d" for n in (1, 2, 3)), word="replicate pad")
 
 FILLS = {"reflection": "reflect", "reflect": "reflect", "replication": "replicate", "replicate": "replicate"}
 

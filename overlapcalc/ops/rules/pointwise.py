@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from ...algebra.index_map import IndexMap
 from ..call import Call
+from ..facts import describe
+from ..kind import Kind
 from ..law import Cause, DimRead, Law, Link, Obstruction, drawn, keep
 from ..registry import rule
 from ..slab import Slab, Tensor, on_slab
@@ -32,6 +34,31 @@ def broadcast(call: Call) -> Law:
 )  # fmt: skip
 def untagged(call: Call) -> Law:
     return call.broadcast()
+
+
+COPIES = ("clone", "contiguous", "alias", "detach", "lift_fresh_copy", "lift_fresh")
+LIKE_ANOTHER = (
+    "fill", "zero", "zeros_like", "ones_like", "full_like", "empty_like", "new_zeros", "new_ones", "new_full",
+    "new_empty", "rand_like", "randn_like", "randint_like",
+)  # fmt: skip
+describe(*(f"aten::{name}" for name in COPIES), kind=Kind.COPY)
+describe(*(f"aten::{name}" for name in LIKE_ANOTHER), kind=Kind.LIKE)
+describe(
+    *(
+        f"aten::{name}"
+        for name in (
+            "sign", "signbit", "copysign", "heaviside", "fmax", "fmin", "hardtanh", "isnan", "isinf", "isfinite",
+            "nan_to_num", "one_hot", "bucketize", "searchsorted", "_to_copy", "quantize_per_tensor",
+            "quantize_per_channel", "dequantize", "fake_quantize_per_tensor_affine",
+            "fake_quantize_per_tensor_affine_cachemask", "fake_quantize_per_channel_affine",
+            "fake_quantize_per_channel_affine_cachemask", "_fake_quantize_learnable_per_tensor_affine",
+            "_fake_quantize_learnable_per_channel_affine",
+            "_fake_quantize_per_tensor_affine_cachemask_tensor_qparams",
+        )
+    ),
+    stops_nan=True,
+)  # fmt: skip
+describe("aten::where", "aten::masked_fill", zero_weights=True)
 
 
 @rule("aten::bucketize", "aten::searchsorted", "aten::isin", shown=False)
@@ -135,6 +162,12 @@ def dropout(call: Call) -> Law:
     if not (call["train"] or call["training"]):
         return law
     return Law(law.links, blocks=drawn(len(call.shape)))
+
+
+DRAWS = "draws at random"
+describe(*(f"aten::{name}" for name in ("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout",
+                                        "native_dropout")), kind=Kind.DROPOUT, training=DRAWS)  # fmt: skip
+describe("aten::rrelu", "aten::rrelu_with_noise", "aten::rrelu_with_noise_functional", training=DRAWS)
 
 
 @on_slab("aten::copy")

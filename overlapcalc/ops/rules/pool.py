@@ -5,6 +5,9 @@ from __future__ import annotations
 from ...algebra.index_map import IndexMap
 from ...algebra.spans import Span
 from ..call import Call
+from ..facts import describe, spelling
+from ..graph import Node
+from ..kind import Kind
 from ..law import Cause, DimRead, Law, Link, Obstruction, keep
 from ..registry import rule
 from ..slab import Slab, Tensor, Windows, on_slab
@@ -58,6 +61,20 @@ def adaptive_pool(call: Call) -> Law:
         )
         dims[d] = DimRead(d, d, None, block=block)
     return Law((Link(0, keep(len(x), but=dims)),))
+
+
+for kind in ("max", "avg"):
+    describe(*(f"aten::{kind}_pool{n}d" for n in (1, 2, 3)), kind=Kind.POOLING, word=f"{kind}-pool")
+    describe(
+        *(f"aten::{lead}adaptive_{kind}_pool{n}d" for lead in ("", "_") for n in (1, 2, 3)),
+        kind=Kind.ADAPTIVE_POOLING, word=f"adaptive {kind}-pool",
+    )  # fmt: skip
+describe(*(f"aten::max_pool{n}d_with_indices" for n in (1, 2, 3)), kind=Kind.POOLING, word="max-pool")
+
+
+@spelling(*(f"aten::max_pool{n}d_with_indices" for n in (1, 2, 3)))
+def without_indices(node: Node) -> str:
+    return node.op.removesuffix("_with_indices")
 
 
 @on_slab(

@@ -15,7 +15,9 @@ from math import floor
 from ...algebra.index_map import IndexMap
 from ...algebra.spans import EMPTY, Span, Spans
 from ..call import Call
+from ..facts import describe
 from ..graph import Data
+from ..kind import Kind
 from ..law import Border, Cause, DimRead, Law, Link, Obstruction, keep
 from ..positions import (
     HALF,
@@ -41,6 +43,18 @@ ONE_COLUMN = Obstruction(
 )
 """*Measured*, torch 2.13: F.interpolate(x[..., :1], scale_factor=(2.0, 1.0), antialias=True) repeats the first row."""
 SUPPORT = {"bilinear": 1, "bicubic": 2, "lanczos": 3}
+ANTIALIASED = tuple(f"aten::_upsample_{kind}2d_aa" for kind in SUPPORT)
+WORDS = {
+    **{f"aten::upsample_nearest{n}d": "nearest" for n in (1, 2, 3)},
+    **{f"aten::_upsample_nearest_exact{n}d": "nearest-exact" for n in (1, 2, 3)},
+    "aten::upsample_linear1d": "linear",
+    "aten::upsample_bilinear2d": "bilinear",
+    "aten::upsample_trilinear3d": "trilinear",
+    "aten::upsample_bicubic2d": "bicubic",
+}
+for op, word in WORDS.items():
+    describe(op, kind=Kind.RESIZE, word=word, zero_weights="nearest" not in word)
+describe(*ANTIALIASED, kind=Kind.RESIZE, zero_weights=True)
 
 
 @dataclass(frozen=True)
@@ -197,7 +211,7 @@ def _uneven(kind: str, step: Step) -> str:
     return f"{text}; output {last} stands {float(apart):.1e} samples from there"
 
 
-@rule(*(f"aten::_upsample_{kind}2d_aa" for kind in SUPPORT), sizes=("output_size",))
+@rule(*ANTIALIASED, sizes=("output_size",))
 def smooth(call: Call) -> Law:
     law = _resampled(call, 2, "smooth", partial(_smooth_taps, _support(call.node.op)), Border.CONSTANT)
     rows, columns = (_step(call, i, 2) for i in range(2))
@@ -211,15 +225,7 @@ def _support(op: str) -> int:
     return next(n for kind, n in SUPPORT.items() if kind in op)
 
 
-@rule(
-    *(f"aten::upsample_nearest{n}d" for n in (1, 2, 3)),
-    *(f"aten::_upsample_nearest_exact{n}d" for n in (1, 2, 3)),
-    "aten::upsample_linear1d",
-    "aten::upsample_bilinear2d",
-    "aten::upsample_trilinear3d",
-    "aten::upsample_bicubic2d",
-    sizes=("output_size",),
-)
+@rule(*WORDS, sizes=("output_size",))
 def upsample(call: Call) -> Law:
     kind = _kind(call.node.op)
     taps = partial(_nearest_taps if kind in NEAREST else _taps, kind)
@@ -262,21 +268,14 @@ def _smooth_weights(reach: int, size: int, step: Step, factor: Fraction, to: Rou
     return {j: tidy(weight / total) for j, weight in taps.items()}
 
 
-@on_slab(
-    *(f"aten::upsample_nearest{n}d" for n in (1, 2, 3)),
-    *(f"aten::_upsample_nearest_exact{n}d" for n in (1, 2, 3)),
-    "aten::upsample_linear1d",
-    "aten::upsample_bilinear2d",
-    "aten::upsample_trilinear3d",
-    "aten::upsample_bicubic2d",
-)
+@on_slab(*WORDS)
 def upsample_on_slab(slab: Slab) -> Tensor:
     """Axis by axis, with the weights of the whole image: at a cut nothing is clamped."""
     weights = partial(_weights, _kind(slab.call.node.op))
     return _on_slab(slab, int(slab.call.node.op[-2]), "replicate", lambda size: weights)
 
 
-@on_slab(*(f"aten::_upsample_{kind}2d_aa" for kind in SUPPORT))
+@on_slab(*ANTIALIASED)
 def smooth_on_slab(slab: Slab) -> Tensor:
     """The same; at the image's own ends the weights are those of the taps that remain."""
     return _on_slab(slab, 2, 0.0, partial(partial, _smooth_weights, _support(slab.call.node.op)))

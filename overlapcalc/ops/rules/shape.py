@@ -9,6 +9,8 @@ from __future__ import annotations
 from ...algebra.cells import Runs, runs
 from ...algebra.index_map import IndexMap
 from ..call import Call
+from ..facts import spelling
+from ..graph import Node
 from ..law import Cause, DimRead, Law, Link, Obstruction
 from ..registry import rule
 from ..slab import Slab, Tensor, on_slab
@@ -148,6 +150,12 @@ def repeat_interleave(call: Call) -> Law:
         dims = tuple(DimRead(s, None, None, block=block) for s in range(len(call.shapes[0])))
         return Law((Link(0, (*dims, DimRead(None, 0)), exact=False),))
     return call.local({int(call["dim"] or 0): IndexMap.repeat(int(call["repeats"]))})
+
+
+@spelling("aten::view", "aten::_unsafe_view", "aten::_reshape_alias", "aten::view_copy")
+def reshaped(_: Node) -> str:
+    """Which of them torch calls depends on the size of the image."""
+    return "aten::reshape"
 
 
 @on_slab("aten::view", "aten::_unsafe_view", "aten::reshape", "aten::_reshape_alias", "aten::view_copy", "aten::ravel",

@@ -7,6 +7,7 @@ from itertools import product
 from ...algebra.index_map import IndexMap
 from ...algebra.spans import EMPTY, Span, Spans
 from ..call import Call
+from ..facts import describe
 from ..law import DimRead, Law, Link, keep
 from ..registry import rule
 from ..slab import Slab, Tensor, on_slab
@@ -67,6 +68,10 @@ def channel_shuffle(call: Call) -> Law:
     groups, wide = int(call["groups"]), call.shape[1] // int(call["groups"])
     reads = IndexMap(groups, 1, tuple(Spans.points([i * wide]) for i in range(groups)))
     return call.local({1: reads})
+
+
+describe("aten::pixel_shuffle", word="pixel-shuffle")
+describe("aten::pixel_unshuffle", word="pixel-unshuffle")
 
 
 @on_slab("aten::pixel_shuffle")

@@ -7,6 +7,8 @@ from math import prod
 from ...algebra.index_map import IndexMap
 from ...algebra.spans import Span
 from ..call import Call
+from ..facts import describe
+from ..kind import Kind
 from ..law import Cause, DimRead, Law, Link, Obstruction, keep
 from ..registry import Step, rule, steps
 from ..slab import Slab, Tensor, Windows, on_slab
@@ -114,6 +116,9 @@ def max_unpool(call: Call) -> Law:
                 dims[2 + i] = DimRead(2 + i, 2 + i, IndexMap.transposed(range(kernel), stride, padding))
         links.append(Link(k, keep(n, but=dims)))
     return Law(tuple(links))
+
+
+describe("aten::max_unpool2d", "aten::max_unpool3d", kind=Kind.UNPOOLING)
 
 
 def _windowed(slab: Slab, d: int, size: int, stride: int, padding: int = 0, dilation: int = 1) -> Tensor:

@@ -1,0 +1,218 @@
+"""Operators of real model zoos beyond the families: windows, lookups, writes into slices, antialiasing, unpooling."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from shared.agreement import followed
+from shared.nets import Do
+from shared.operators import CASES, Codebook
+from torch import nn
+
+import overlapcalc as oc
+from overlapcalc.ops import registry
+from overlapcalc.ops.cost import kernel
+from overlapcalc.ops.slab import on_slab
+from overlapcalc.prove.twin.modular import PRIME
+from overlapcalc.prove.twin.registry import twin
+
+
+@pytest.mark.parametrize(("name", "net", "shape"), CASES, ids=[c[0] for c in CASES])
+def test_operator(name, net, shape):
+    assert followed(net, shape, name, zero_taps="antialiased" in name, bound=name == "wavelets").wrong == []
+
+
+def test_a_hard_codebook_is_local():
+    """The nearest entry hides small changes; the context is that of the convolution before it."""
+    a = oc.analyze(Codebook(5, 2), (1, 2, 16, 16))
+    assert a.blocking_free
+    assert [tuple(a[axis].context) for axis in a.axes] == [(1, 1), (1, 1)]
+
+
+class Unpaired(nn.Module):
+    def forward(self, x):
+        _, at = F.max_pool2d(x, 2, return_indices=True)
+        return F.max_unpool2d(at.to(x.dtype), at + 0, 2)
+
+
+REFUSED = [
+    ("positions of maxima", Do("", lambda x: F.max_pool2d(x, 2, return_indices=True)[1]), "absolute-position"),
+    ("positions as values", Unpaired(), "absolute-position"),
+    ("a Fourier transform", Do("", lambda x: torch.fft.rfft2(x).abs()), "global"),
+    ("written into the middle", Do("", lambda x: _middle(x)), "absolute-position"),
+    ("the first columns cleared", Do("", lambda x: _cleared(x)), "absolute-position"),
+    ("a triangle", Do("", torch.tril), "absolute-position"),
+    ("warped", Do("", lambda x: F.grid_sample(x, x[:, :2].permute(0, 2, 3, 1), align_corners=False)), "data-dependent-indexing"),
+    ("a weight from the whole image", Do("", lambda x: F.conv2d(x, x.mean((2, 3)).view(1, 4, 1, 1))), "global"),
+    ("a weight that is an image", Do("", lambda x: F.conv2d(x, x[..., :3, :3] * 2)), "global"),
+    ("gathered along the axis", Do("", lambda x: x.gather(3, x.long())), "data-dependent-indexing"),
+]  # fmt: skip
+
+
+def _middle(x: torch.Tensor) -> torch.Tensor:
+    y = x * 1
+    y[..., 4:8] = x[..., :4]
+    return y
+
+
+def _cleared(x: torch.Tensor) -> torch.Tensor:
+    y = x * 1
+    y[..., :2] = 0
+    return y
+
+
+@pytest.mark.parametrize(("name", "net", "cause"), REFUSED, ids=[c[0] for c in REFUSED])
+def test_refused(name, net, cause):
+    if "Fourier" in name and torch.__version__ < "2.6":
+        pytest.skip("torch.export fails on it")
+    a = oc.analyze(net, (1, 4, 16, 16))
+    assert not a.blocking_free
+    assert cause in {o.cause for o in a.obstacles}, a.obstacles
+
+
+class Search(nn.Module):
+    """Siamese tracking: the template is the kernel with which the image is searched."""
+
+    def forward(self, image, template):
+        return F.conv2d(image, F.avg_pool2d(template, 3, 1))
+
+
+def test_a_kernel_that_is_another_input():
+    """The template is read whole. The image is refused too: both inputs grow together, and with them the kernel."""
+    a = oc.analyze(Search(), [(1, 2, 40, 40), (1, 2, 7, 7)])
+    assert {o.cause for o in a.between(input=1).obstacles("W")} == {"global"}
+    assert {o.cause for o in a.between(input=0).obstacles("W")} == {"size-dependent"}
+
+
+def _not_the_last(x: torch.Tensor) -> torch.Tensor:
+    y = F.avg_pool1d(x, 3, 1, 1)
+    last = y.shape[2] - 1
+    y[:, :, 0:last:2] = x[:, :, 0:last:2]
+    return y
+
+
+def test_a_write_that_stops_before_the_last_sample():
+    """At 9 samples the last one is not written, though it is its turn: no law of every other sample."""
+    a = oc.analyze(Do("", _not_the_last), (1, 1, 9))
+    assert {o.cause for o in a.obstacles} == {"absolute-position"}
+
+
+def test_vectors_of_a_net_of_one_size():
+    """A program of fixed size: nothing but the rule says which dimension is which."""
+
+    class Weighed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("v", torch.ones(3))
+
+        def forward(self, x):
+            return F.avg_pool2d((x.permute(0, 2, 3, 1) @ self.v)[:, None], (1, 3), 1, (0, 1))
+
+    a = oc.analyze(torch.export.export(Weighed(), (torch.rand(1, 3, 8, 8),)))
+    assert [tuple(a[axis].context) for axis in a.axes] == [(0, 0), (1, 1)]
+
+
+def test_nothing_is_said_of_an_operator_twice():
+    ours, theirs = (
+        replace(registry.known_of("aten::conv2d"), twin=registry.known_of("aten::cat").twin),
+        (lambda *_: None),
+    )
+    says = {
+        "rule": lambda: oc.rule("aten::conv2d")(theirs),
+        "slab": lambda: on_slab(torch.ops.aten.conv2d)(theirs),
+        "kernel": lambda: kernel("aten::conv2d")(theirs),
+        "twin": lambda: twin("cat")(theirs),
+    }
+    for what, say in says.items():
+        assert getattr(ours, what) is not None
+        with pytest.raises(oc.RuleError, match=f"aten::.*: already has {registry.SAID[what]}"):
+            say()
+    assert registry.known_of("aten::conv2d").slab is ours.slab
+
+
+def test_one_scope_undoes_all_that_is_said_inside():
+    def said(*_: object) -> None: ...
+
+    with registry.kept():
+        for say in (oc.rule, on_slab, kernel):
+            say("mylib::said")(said)
+        twin("said")(said)
+        oc.unregister("aten::conv2d")
+        assert registry.known_of("mylib::said").slab is said
+        assert registry.find("aten::conv2d") is None
+    assert registry.known_of("mylib::said") == registry.known_of("aten::said") == registry.NOTHING
+    assert registry.find("aten::conv2d") is not None
+
+
+def test_what_our_modules_say_when_they_are_imported_stays():
+    def said(*_: object) -> None: ...
+
+    said.__module__ = "overlapcalc.anything"
+    with registry.kept():
+        with registry.kept():
+            kernel("mylib::ours")(said)
+        assert registry.known_of("mylib::ours").kernel is said
+        registry._OPERATORS.pop("mylib::ours")
+    assert registry.known_of("mylib::ours") == registry.NOTHING
+
+
+ADDED = """
+import overlapcalc as oc
+from overlapcalc.algebra.spans import Span
+from overlapcalc.ops import describe
+from overlapcalc.ops.slab import on_slab
+from overlapcalc.prove.twin.modular import PRIME
+from overlapcalc.prove.twin.registry import twin
+
+
+@oc.rule("addedlib::blur5")
+def blur5(call):
+    return call.local({-1: oc.IndexMap.window(5, padding=2)})
+
+
+@on_slab("addedlib::blur5")
+def blur5_on_slab(slab):
+    d = len(slab.call.shape) - 1
+    start, stop = slab.span(d)
+    return slab.kept(slab.run(x=slab.fetch(0, {d: Span(start - 2, stop + 2)})), d, start - 2)
+
+
+@twin("addedlib::blur5")
+def blur5_twin(call):
+    return call.func(call.tensor("x")).remainder(PRIME)
+
+
+describe("addedlib::blur5", word="blur", stops_nan=False)
+"""
+
+
+class Blurs(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 1, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.ops.addedlib.blur5(self.conv(x))
+
+
+@pytest.mark.parametrize("taps", [5, 7])
+def test_an_operator_is_added_in_less_than_thirty_lines(taps):
+    """With its law, the way it runs on slabs, and its twin; and it is refuted where it reads farther than it says."""
+    assert len(ADDED.strip().splitlines()) < 30
+    with registry.kept(), torch.library._scoped_library("addedlib", "FRAGMENT") as lib:
+        lib.define("blur5(Tensor x) -> Tensor")
+        weight = torch.arange(1.0, taps + 1).reshape(1, 1, 1, -1)
+
+        def blur(x: torch.Tensor) -> torch.Tensor:
+            return F.conv2d(x, weight.to(x.dtype), padding=(0, taps // 2))
+
+        lib.impl("blur5", blur, "CPU")
+        lib.impl("blur5", torch.empty_like, "Meta")
+        exec(ADDED, {"PRIME": PRIME})
+        result = oc.verify(Blurs(), (1, 1, 24, 24), schedule="trim", block=8)
+        assert result.proved is (taps == 5)
+        if result.proved:
+            assert result["exact twin"].status == "proved"

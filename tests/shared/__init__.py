@@ -1,0 +1,1 @@
+"""What several files of tests share: nets, brute force that knows no rule of overlapcalc, projects and commands."""
