@@ -50,7 +50,7 @@ def context_of(reads: IndexMap, step: int, out_step: int) -> Sides | None:
 
 @dataclass(frozen=True)
 class Window:
-    """What reads along an axis say of one output, and of a block on the grid: the figures of AxisAnalysis."""
+    """What reads along an axis mean for one output, and for a block on the grid: the figures of AxisAnalysis."""
 
     receptive_field: tuple[int, int] = (0, 0)
     reach: Sides | None = None
@@ -65,7 +65,8 @@ NO_WINDOW = Window()
 
 
 def window_of(reads: IndexMap, sure: IndexMap | None, step: int, out_step: int) -> Window:
-    """sure: the part of the reads that is known to be real; a side of the context is exact where it reaches as far.
+    """The window of these reads. sure: the part that is known to be real; a side of the context is exact if it reaches
+    as far.
 
     >>> five = IndexMap.window(5, padding=2)
     >>> window = window_of(five, IndexMap.window(3, padding=2), 1, 1)

@@ -49,7 +49,7 @@ def _at_size(net: Propagation, output: str, found: AxisAnalysis, size: int, wher
     """What looks ahead in the net at one size."""
     input, axis = found.input, found.axis
     reach = reach_between(net, output, input, axis)
-    if reach.via:  # none at the analysed size, or it would have been said
+    if reach.via:  # there was none at the analysed size, or the claim would have failed before
         return replace(obstructed(min(reach.via), where, ()), value=f"at {size} samples an obstacle stands in the way")
     if reach.reads is None:
         return None

@@ -225,7 +225,7 @@ def load_weights(model: nn.Module, path: Path) -> None:
     except InputError:
         raise
     except Exception as error:  # unpickling raises many unrelated types
-        # what torch says of a pickle is advice to read it unsafely
+        # torch's message about a pickle advises reading it unsafely
         text = "" if isinstance(error, UnpicklingError) else f" ({_first_line(error)})"
         wanted = "expected what torch.save(model.state_dict(), FILE) writes, or a .safetensors file"
         raise InputError(given, f": it holds no weights that can be read safely{text}; {wanted}") from error

@@ -27,7 +27,7 @@ MAGIC = b"\x93NUMPY"
 
 
 def npy_fault(path: Path) -> str:
-    """What is wrong with a .npy file that numpy does not read; "" where that is not known."""
+    """What is wrong with a .npy file that numpy cannot read; "" where that is unknown."""
     from numpy.lib import format as npy
 
     try:
@@ -40,7 +40,7 @@ def npy_fault(path: Path) -> str:
             begins = file.tell()
     except OSError:
         return ""
-    except Exception:  # a header is Python source: whatever may be wrong with that
+    except Exception:  # a header is Python source, which may be wrong in any way
         return "its header is damaged"
     if dtype.hasobject:
         return "it holds Python objects, not numbers"

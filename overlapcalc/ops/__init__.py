@@ -1,6 +1,6 @@
 """The layer graph, and what each operator reads, how it runs and what it costs. Never imports torch.
 
-Names are imported when they are asked for, so that whoever needs a layout alone does not load every rule.
+Names are imported when they are first used, so that whoever needs only a layout does not load every rule.
 """
 
 from importlib import import_module

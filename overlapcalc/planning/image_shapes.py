@@ -18,7 +18,11 @@ Shapes = tuple[tuple[int, ...], ...]
 def shapes_for_image(analysis: Analysis, image: Sequence[int]) -> Shapes:
     """Input shapes such that the finer of input and output is this image: width, height, depth, or one length.
 
-    Raises InputError where no input gives it, with the nearest sizes that one does.
+    Raises InputError where no input does, with the nearest sizes for which one does.
+
+    >>> a = oc.analyze(nn.ConvTranspose2d(3, 3, 4, stride=2, padding=1), (1, 3, 16, 16))
+    >>> shapes_for_image(a, (64, 48))  # the output is the finer one
+    ((1, 3, 24, 32),)
     """
     net = analysis._source.net
     axes = [axis for axis in ("W", "H", "D", "L") if any(net.size(name, axis) for name in net.graph.inputs)]
@@ -36,7 +40,7 @@ def shapes_for_image(analysis: Analysis, image: Sequence[int]) -> Shapes:
 
 
 def _input_length(analysis: Analysis, axis: str, size: int) -> tuple[str, int]:
-    """An input, and how long it is along an axis for an image of this size."""
+    """An input, and its length along an axis for an image of this size."""
     net = analysis._source.net
     grid = Grid(net, axis)
     inputs = {name: grid.per_step(name) for name in net.graph.inputs if net.size(name, axis) is not None}

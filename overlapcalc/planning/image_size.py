@@ -1,4 +1,4 @@
-"""The size of an image as it is written."""
+"""The size of an image, as a user writes it."""
 
 from __future__ import annotations
 

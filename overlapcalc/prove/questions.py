@@ -115,7 +115,7 @@ Ask = Callable[[str, Values, Set[str]], Question | None]
 
 
 def _asks(*ops: str) -> Callable[[Ask], Ask]:
-    """Register what ATen operators ask, by their functional names. Raises RuleError for one that is known to ask."""
+    """Register what ATen operators ask, by their functional names. Raises RuleError for a second registration."""
 
     def register(ask: Ask) -> Ask:
         say("question", (f"aten::{op}" for op in ops), ask)
@@ -126,7 +126,7 @@ def _asks(*ops: str) -> Callable[[Ask], Ask]:
 
 FALSE_TRUE = ("false", "true")
 EQUAL = ("eq", "ne", "not_equal")
-"""Whether two numbers are equal comes out as no wherever one of them moves."""
+"""Two numbers stop being equal wherever one of them moves."""
 
 
 @_asks("gt", "ge", "lt", "le", "greater", "greater_equal", "less", "less_equal", *EQUAL)

@@ -120,7 +120,7 @@ DROPOUTS = frozenset(
     {F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout}
     | {torch.dropout, torch.feature_dropout, torch.alpha_dropout, torch.feature_alpha_dropout}
 )
-"""Functions of torch that come before any operator."""
+"""Functions of torch that run before any operator does."""
 
 
 class _NoData(TorchFunctionMode):

@@ -273,7 +273,7 @@ def _copies(target: Any) -> bool:
 
 
 def _role(argument: str, kind: Kind | None) -> str:
-    """How to look at an operand that is a constant (see Folder.constant)."""
+    """The role of a constant operand (see Folder.constant)."""
     if kind in CONVOLUTIONS and argument == "weight":
         return "weight"
     if kind is Kind.MATRIX_PRODUCT:

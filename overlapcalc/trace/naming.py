@@ -29,8 +29,7 @@ def operator_name(target: Any) -> str:
 
 
 def facts_of(target: Any) -> Operator:
-    """What is known of an operator of torch, whichever overload it is; of one that writes in place, that of
-    its functional twin."""
+    """The record of a torch operator, whichever overload it is; for an in-place one, that of its functional twin."""
     schema = getattr(target, "_schema", None)
     if schema is None:
         return NOTHING

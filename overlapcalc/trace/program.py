@@ -124,7 +124,7 @@ def _refuse_training(program: torch.export.ExportedProgram) -> None:
 
 
 def _training(node: FxNode) -> str:
-    """What an operator does because it is in training mode; "" where it does nothing else for it."""
+    """What an operator does only in training mode; "" where there is no difference."""
     schema = getattr(node.target, "_schema", None)
     if node.op != "call_function" or schema is None:
         return ""

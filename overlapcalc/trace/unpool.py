@@ -60,7 +60,7 @@ def _windows(node: Node, known: Mapping[str, Node]) -> Windows | None:
 
 
 def _gives_positions(node: Node) -> bool:
-    """Whether it is the second result of a pooling: where each maximum stood."""
+    """Whether it is the second result of a pooling: the positions of the maxima."""
     return node.result == 1 and kind_of(node) is Kind.POOLING
 
 

@@ -23,7 +23,7 @@ def twin(*names: str) -> Callable[[Compute], Compute]:
 
 
 def twin_of_op(name: str) -> Compute | None:
-    """The twin of an operator, by the name that `Call.name` gives it."""
+    """The twin of an operator, by its `Call.name`."""
     return known_of(_full(name)).twin
 
 
