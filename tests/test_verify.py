@@ -100,7 +100,7 @@ def test_schedules_of_calls_are_proved(name, schedule):
 @pytest.mark.parametrize(("before", "after"), [(1, 0), (0, 1)])
 def test_a_slab_one_sample_short_is_refuted(monkeypatch, schedule, before, after):
     """What is wanted of the first layer's operand, one sample less on a side where the image goes on."""
-    from overlapcalc.propagate import regions
+    from overlapcalc.propagate import regions, stream_front
 
     torch.manual_seed(2)
     model, shape = nn.Sequential(conv(3, 4), nn.ReLU(), conv(4, 3)), (1, 3, 24, 40)
@@ -115,7 +115,8 @@ def test_a_slab_one_sample_short_is_refuted(monkeypatch, schedule, before, after
         first, last = read.start + before * (read.start > 0), read.stop - after * (read.stop < size)
         return type(read)(first, last)
 
-    monkeypatch.setattr(regions, "real_reads", short)
+    for module in (regions, stream_front):
+        monkeypatch.setattr(module, "real_reads", short)
     v = oc.verify(model, shape, block={"H": 9}, schedule=schedule)
     assert not v.proved
     assert v["poisoned borders"].status == v["values"].status == "refuted"

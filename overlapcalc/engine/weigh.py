@@ -15,7 +15,8 @@ from ..errors import TraceError
 from ..planning.plan import Memory, Plan
 from ..planning.strips import BlockSpan, Strip
 from ..propagate.grid import Grid
-from ..propagate.regions import Stream, extents_for
+from ..propagate.regions import extents_for
+from ..propagate.stream_front import StreamFront
 from ..propagate.values import Propagation
 from ..trace.peak_memory import MemoryMeter
 from ..trace.quiet import quiet
@@ -90,16 +91,14 @@ def _kinds(net: Propagation, strip: Strip) -> Strip:
 def _bands(net: Propagation, strip: Strip) -> int:
     """How many bands of a stream are to be looked at: up to the last one in which some tensor gains or holds more than
     in any band before."""
-    stream = Stream(net, strip.axis)
+    front = StreamFront(net, strip.axis)
     most: dict[tuple[str, str], int] = {}
     last = FEW
     for i, slot in enumerate(strip.slots[:MOST], 1):
-        fresh = stream.next(slot.outputs)
-        stream.done.update((name, span.stop) for name, span in fresh.items())
-        found = {("gains", name): span.length for name, span in fresh.items()}
-        for name, done in stream.done.items():
-            first = stream.kept_from(name)
-            found["holds", name] = 0 if first is None else max(done - first, 0)
+        found = {("gains", name): span.length for name, span in front.gains(slot.outputs).items()}
+        for name in front.extents:
+            unread = front.unread(name)
+            found["holds", name] = 0 if unread is None else unread.length
         if any(n > most.get(key, 0) for key, n in found.items()):
             last = max(last, i)
         most.update((key, n) for key, n in found.items() if n > most.get(key, 0))

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from ..algebra.spans import Span
-from ..propagate.regions import Stream, extents_for
+from ..propagate.regions import extents_for
+from ..propagate.stream_front import StreamFront
 from ..propagate.values import Propagation
 from .costs import Costs, Left
 from .crop import kinds
@@ -121,24 +122,21 @@ def _bands(net: Propagation, made: Plan, costs: Costs) -> Iterator[Moment]:
             slot = max(strip.slots, key=lambda slot: sum(span.length for span in slot.tiles.values()))
             for name, span in extents_for(net, other, slot.outputs).items():
                 regions[name][other] = span
-    stream = Stream(net, axis)
+    front = StreamFront(net, axis)
     rows: dict[str, Span] = {}
     for slot in made.strips[axis].slots:
-        fresh = stream.next(slot.outputs)
-        for node in net.graph:
-            if node.name not in fresh:
+        for node, fresh in front.band(slot.outputs):
+            if fresh is None:
                 continue
-            stream.done[node.name] = fresh[node.name].stop
-            if not _given(net, node.name):
-                old = rows.get(node.name, fresh[node.name])
-                rows[node.name] = Span(old.start, fresh[node.name].stop)
-                yield node.name, {n: costs.samples_on(n, {**regions[n], axis: span}) for n, span in rows.items()}
-            for name in {node.name, *node.operands} & set(rows):
-                first = stream.kept_from(name)
-                if first is None or first >= rows[name].stop:
+            if not _given(net, node):
+                rows[node] = Span(rows.get(node, fresh).start, fresh.stop)
+                yield node, {n: costs.samples_on(n, {**regions[n], axis: span}) for n, span in rows.items()}
+            for name in {node, *net.graph[node].operands} & set(rows):
+                unread = front.unread(name)
+                if unread is None:
                     del rows[name]
                 else:
-                    rows[name] = Span(max(first, rows[name].start), rows[name].stop)
+                    rows[name] = Span(max(unread.start, rows[name].start), rows[name].stop)
 
 
 def _given(net: Propagation, name: str) -> bool:

@@ -13,7 +13,8 @@ from ..analysis.analysis import Analysis
 from ..analysis.named import Named
 from ..errors import InputError
 from ..propagate.grid import Grid
-from ..propagate.regions import Extents, Stream, extents_for
+from ..propagate.regions import Extents, extents_for
+from ..propagate.stream_front import StreamFront
 from ..propagate.values import Propagation
 from .costs import Costs, Work
 from .options import DEFAULT_BLOCK, Blocks, per_axis
@@ -115,12 +116,8 @@ def calls(
 
 def _bands(net: Propagation, axis: str, strip: Strip) -> Iterator[Extents]:
     """What every tensor gains with each band of a stream."""
-    stream = Stream(net, axis)
-    for slot in strip.slots:
-        fresh = stream.next(slot.outputs)
-        for name, span in fresh.items():
-            stream.done[name] = span.stop
-        yield fresh
+    front = StreamFront(net, axis)
+    return (front.gains(slot.outputs) for slot in strip.slots)
 
 
 def _fed(

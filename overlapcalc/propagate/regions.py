@@ -6,7 +6,7 @@ to what must be there for it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from ..algebra.spans import Span, Spans
 from .values import Propagation, Step
@@ -44,52 +44,3 @@ def real_reads(net: Propagation, operand: str, step: Step | None, axis: str, spa
 
 def joined(a: Span | None, b: Span) -> Span:
     return b if a is None else Span(min(a.start, b.start), max(a.stop, b.stop))
-
-
-class Stream:
-    """Bands in order along one axis: every tensor is computed once, from where it ended before.
-
-    outputs: the nodes of those outputs that have the axis, by the names that are shown. A tensor begins where all of
-    them together need it first, so there are no gaps.
-    """
-
-    def __init__(self, net: Propagation, axis: str) -> None:
-        self.net, self.axis = net, axis
-        sizes = {shown: net.size(node, axis) for shown, node in net.graph.outputs}
-        self.outputs = {shown: node for shown, node in net.graph.outputs if sizes[shown] is not None}
-        self.all = extents_for(net, axis, {shown: Span(0, sizes[shown] or 1) for shown in self.outputs})
-        self.done = {name: span.start for name, span in self.all.items()}
-        self._readers = {name: list(self._reading(name)) for name in self.all}
-
-    def next(self, outputs: Mapping[str, Span]) -> Extents:
-        """What every node computes now so that these outputs can be given; nodes that have enough are not named."""
-        fresh: Extents = {}
-        wanted = {self.outputs[shown]: span for shown, span in outputs.items() if shown in self.outputs}
-        for name in reversed(self.net.graph.order):
-            span = wanted.get(name)
-            if span is None or span.stop <= self.done[name]:
-                continue
-            fresh[name] = Span(self.done[name], span.stop)
-            for path in self.net.values[name].paths:
-                read = self.all.get(path.operand) if self.axis in path.blocked else None
-                read = read or real_reads(self.net, path.operand, path.steps.get(self.axis), self.axis, fresh[name])
-                if read is not None:
-                    wanted[path.operand] = joined(wanted.get(path.operand), read)
-        return fresh
-
-    def kept_from(self, name: str) -> int | None:
-        """The first sample of a tensor that is still to be read; None for none. `done` says how far readers are."""
-        first: int | None = None
-        for reader, step in self._readers[name]:
-            if self.done[reader] < self.all[reader].stop:
-                rest = Span(self.done[reader], self.all[reader].stop)
-                read = real_reads(self.net, name, step, self.axis, rest)
-                if read is not None:
-                    first = read.start if first is None else min(first, read.start)
-        return first
-
-    def _reading(self, name: str) -> Iterator[tuple[str, Step]]:
-        for reader in self.net.graph.nodes.successors(name):
-            for path in self.net.values[reader].paths:
-                if path.operand == name and self.axis in path.steps and reader in self.all:
-                    yield reader, path.steps[self.axis]

@@ -17,7 +17,8 @@ from ...analysis.named import Named
 from ...ops.graph import Node
 from ...planning.plan import Plan
 from ...planning.strips import BlockSpan
-from ...propagate.regions import Stream, extents_for
+from ...propagate.regions import extents_for
+from ...propagate.stream_front import StreamFront
 from ...trace.runnable import Runnable
 from ..block import Block, Region, owned, within
 from ..slab.call import SlabCall
@@ -62,9 +63,8 @@ class _Bands:
         inputs: Mapping[str, Image],
     ) -> None:
         self._frame, self._calls, self._plan, self._axis, self._regions = frame, calls, plan, axis, regions
-        net = frame.net
-        self._stream = Stream(net, axis)
-        self._outputs = self._stream.outputs
+        self._front = StreamFront(frame.net, axis)
+        self._outputs = self._front.outputs
         self._given = dict.fromkeys(self._outputs.values(), 0)
         self.held = {name: _whole(frame, name, x) for name, x in inputs.items() if isinstance(x, Tensor)}
         self._inputs = frozenset(self.held)
@@ -72,26 +72,20 @@ class _Bands:
 
     def next(self, slot: BlockSpan) -> dict[str, SlabTensor]:
         """The outputs of the next band."""
-        stream, axis = self._stream, self._axis
-        fresh = stream.next(slot.outputs)
         found: dict[str, SlabTensor] = {}
-        for node in self._frame.net.graph:
-            if node.name not in self._regions:
+        for name, fresh in self._front.band(slot.outputs):
+            node, region = self._frame.net.graph[name], self._regions.get(name)
+            if region is None:
                 continue
-            if node.name in fresh and axis in self._regions[node.name]:
-                span = fresh[node.name]
-                if node.name not in self._inputs:
-                    region = {**self._regions[node.name], axis: span}
-                    self._append(node.name, self._made(node, region))
-                stream.done[node.name] = span.stop
-            elif axis not in self._regions[node.name] and node.name not in self.held:
-                self.held[node.name] = self._made(node, self._regions[node.name])
+            if fresh is None:
+                if name not in self.held:
+                    self.held[name] = self._made(node, region)
                 continue
-            else:
-                continue
-            if node.name in self._given:
-                self._give(node.name, slot, found)
-            for operand in {*node.operands, node.name} - self._inputs:
+            if name not in self._inputs:
+                self._append(name, self._made(node, {**region, self._axis: fresh}))
+            if name in self._given:
+                self._give(name, slot, found)
+            for operand in {*node.operands, name} - self._inputs:
                 self._forget(operand)
         for name in self._given:  # computed further ahead, for others
             if name not in found:
@@ -128,11 +122,11 @@ class _Bands:
         held = self.held.get(name)
         if held is None or self._axis not in held.region:
             return
-        first = self._stream.kept_from(name)
-        if name in self._given and self._given[name] < self._stream.all[name].stop:
-            first = self._given[name] if first is None else min(first, self._given[name])
-        span = held.region[self._axis]
-        if first is None or first >= span.stop:
+        span, unread = held.region[self._axis], self._front.unread(name)
+        first = span.stop if unread is None else unread.start
+        if name in self._given and self._given[name] < self._front.extents[name].stop:
+            first = min(first, self._given[name])
+        if first >= span.stop:
             del self.held[name]
         elif first > span.start:
             kept = self._cut(name, held, Span(first, span.stop))
