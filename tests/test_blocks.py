@@ -211,6 +211,25 @@ def test_blocks_cover_every_output_once(schedule):
     assert all(bool((count == 1).all()) for count in seen.values())
 
 
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_an_output_without_an_axis_is_given_whole(schedule):
+    """As a vector that goes along with an image: it is no part of any block, and nothing of it may be lost."""
+
+    class Beside(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.linear = nn.Conv2d(3, 2, 3, padding=1), nn.Linear(4, 5)
+
+        def forward(self, x: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
+            return self.conv(x), self.linear(style)
+
+    model, x, style = Beside().double(), image(1, 3, 16, 24), torch.rand(1, 4, dtype=torch.float64)
+    with torch.no_grad():
+        whole = model(x, style)
+    for a, b in zip(whole, oc.run(model, x, style, block=5, schedule=schedule), strict=True):
+        assert apart(a, b) <= TOLERANCE
+
+
 def test_an_output_without_data_is_refused():
     class Two(nn.Module):
         def __init__(self) -> None:

@@ -15,7 +15,7 @@ from ..planning.options import Blocks
 from ..planning.plan import Plan
 from . import Block, Machine
 from .apart import check_apart
-from .block import within
+from .assemble import assemble
 from .fingerprint import Fingerprint, fingerprint
 from .free_memory import free_memory
 from .plan import plan_for, plan_to_run, with_memory
@@ -132,26 +132,16 @@ class Tiled(nn.Module):
         """
         machine, named = self._prepared(inputs, stored=out is not None)
         made = machine.plan
-        outputs: dict[str, Any] = _named_out(out, made)
-        for i, store in enumerate(outputs.values()):
+        stores: dict[str, Any] = _named_out(out, made)
+        for i, store in enumerate(stores.values()):
             for image in inputs:
                 check_apart(image, store)
-            for other in list(outputs.values())[:i]:
+            for other in list(stores.values())[:i]:
                 check_apart(other, store, "another output")
-        writers = {name: Witness(store, inputs) for name, store in outputs.items()}
+        writers = {name: Witness(store, inputs) for name, store in stores.items()}
         with torch.no_grad(), evaluating(self.model):
-            for block in machine.blocks(named):
-                for name, result in block.results.items():
-                    if made.count == 1 and out is None:
-                        outputs[name] = result
-                        continue
-                    if name not in outputs:
-                        outputs[name] = result.new_empty(made.outputs[name])
-                        writers[name] = Witness(outputs[name], ())
-                    writers[name].write(within(made.labels[name], block.regions[name]), result)
-                del block, result
-                if after is not None:
-                    after()
+            room = _itself if made.count == 1 else Tensor.new_empty
+            outputs = assemble(machine.blocks(named), made, writers=writers, room=room, after=after)
         return machine.structured(outputs) if out is None else out
 
     def blocks(self, *inputs: Image) -> Iterator[Block]:
@@ -191,6 +181,11 @@ class Tiled(nn.Module):
                 f"{sum(name is None for name in made.leaves)} depend on no input; return only what does, or None"
             )
         return Machine(self.model, analysis._source, made)
+
+
+def _itself(block: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """An only block is the whole output."""
+    return block
 
 
 PLANS_KEPT = 16

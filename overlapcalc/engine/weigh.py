@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import islice, product
+from itertools import chain, islice, product
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from ..analysis.source import Source
 from ..errors import TraceError
 from ..planning.plan import Memory, Plan
+from ..planning.slabs import Kind, kind_of
 from ..planning.strips import BlockSpan, Strip
 from ..propagate.grid import Grid
 from ..propagate.regions import extents_for
@@ -20,7 +22,7 @@ from ..propagate.stream_front import StreamFront
 from ..propagate.values import Propagation
 from ..trace.peak_memory import MemoryMeter
 from ..trace.quiet import quiet
-from .block import Block, within
+from .assemble import assemble
 from .machine import Machine
 
 FEW, MOST = 24, 96
@@ -49,13 +51,15 @@ def _held(machine: Machine, dtype: torch.dtype | None) -> int:
         inputs = {name: fake(shape, own) for (name, shape), own in zip(plan.inputs.items(), calls.types, strict=True)}
         held = MemoryMeter([*state.values(), *inputs.values()], kernels=True)
         given = {name: _Stored(x) for name, x in inputs.items()} if plan.stored else inputs
-        outputs: dict[str, Tensor] = {}
+        blocks = chain.from_iterable(
+            islice(machine.blocks(given, state=state, plan=part), bands)
+            for part, bands in _telling(machine.source.net, plan)
+        )
         with held:
-            for part, bands in _telling(machine.source.net, plan):
-                for block in islice(machine.blocks(given, state=state, plan=part), bands):
-                    if not plan.stored:
-                        _put(block, plan, outputs)
-                    del block  # as a run does, before the next one is made
+            if plan.stored:
+                deque(blocks, maxlen=0)
+            else:
+                assemble(blocks, plan)
     return held.live + sum(held.code.values())  # a block like the fullest may come after all kernels were made
 
 
@@ -80,11 +84,10 @@ def _telling(net: Propagation, plan: Plan) -> Iterator[tuple[Plan, int]]:
 def _kinds(net: Propagation, strip: Strip) -> Strip:
     """One slot of each kind."""
     grid = Grid(net, strip.axis)
-    kinds: dict[object, BlockSpan] = {}
+    kinds: dict[tuple[bool, bool, Kind], BlockSpan] = {}
     for i, slot in enumerate(strip.slots):
-        extents = extents_for(net, strip.axis, slot.outputs)
-        sizes = tuple((n, span.length, span.start % grid.per_step(n)) for n, span in sorted(extents.items()))
-        kinds.setdefault((i == 0, i == len(strip.slots) - 1, sizes), slot)
+        kind = kind_of(grid, extents_for(net, strip.axis, slot.outputs))
+        kinds.setdefault((i == 0, i == len(strip.slots) - 1, kind), slot)
     return replace(strip, slots=tuple(kinds.values()))
 
 
@@ -103,13 +106,6 @@ def _bands(net: Propagation, strip: Strip) -> int:
             last = max(last, i)
         most.update((key, n) for key, n in found.items() if n > most.get(key, 0))
     return last
-
-
-def _put(block: Block, plan: Plan, outputs: dict[str, Tensor]) -> None:
-    for name, result in block.results.items():
-        if name not in outputs:
-            outputs[name] = result.new_empty(plan.outputs[name])
-        outputs[name][within(plan.labels[name], block.regions[name])] = result
 
 
 class _Stored:

@@ -7,13 +7,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from ..algebra.spans import Span
-from ..propagate.regions import extents_for
 from ..propagate.stream_front import StreamFront
 from ..propagate.values import Propagation
 from .costs import Costs, Left
 from .crop import kinds
 from .plan import Plan
-from .slabs import calls
+from .slabs import calls, cell_regions
 
 
 @dataclass(frozen=True)
@@ -116,17 +115,17 @@ def _bands(net: Propagation, made: Plan, costs: Costs) -> Iterator[Moment]:
     """The column with the most to hold, band by band; of each tensor the rows that are still to be read."""
     axis = made.stream_axis
     assert axis is not None
-    regions: dict[str, dict[str, Span]] = {node.name: {} for node in net.graph}
-    for other, strip in made.strips.items():
-        if other != axis:
-            slot = max(strip.slots, key=lambda slot: sum(span.length for span in slot.tiles.values()))
-            for name, span in extents_for(net, other, slot.outputs).items():
-                regions[name][other] = span
+    column = {
+        other: max(strip.slots, key=lambda slot: sum(span.length for span in slot.tiles.values()))
+        for other, strip in made.strips.items()
+        if other != axis
+    }
+    regions = cell_regions(net, column)
     front = StreamFront(net, axis)
     rows: dict[str, Span] = {}
     for slot in made.strips[axis].slots:
         for node, fresh in front.band(slot.outputs):
-            if fresh is None:
+            if fresh is None or node not in regions:
                 continue
             if not _given(net, node):
                 rows[node] = Span(rows.get(node, fresh).start, fresh.stop)

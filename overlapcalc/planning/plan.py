@@ -10,11 +10,15 @@ from math import prod
 from typing import Any
 
 from ..analysis.named import Named
+from ..propagate.regions import Region
 from .costs import Work
 from .strips import BlockSpan, Strip
 
 SCHEMA_VERSION = 1
 LITTLE = 0.9
+
+Cell = Mapping[str, BlockSpan]
+"""A block: its slot of every axis that is cut."""
 
 
 @dataclass(frozen=True)
@@ -75,10 +79,24 @@ class Plan:
             return None
         return self.memory.activations < LITTLE * self.full_memory.activations
 
-    def cells(self) -> Iterator[Mapping[str, BlockSpan]]:
+    def cells(self) -> Iterator[Cell]:
         """Every block as a slot per axis, the last axis fastest."""
         for slots in product(*(strip.slots for strip in self.strips.values())):
             yield dict(zip(self.strips, slots, strict=True))
+
+    def region(self, cell: Cell, output: str) -> Region | None:
+        """What a block gives of an output; None where the output has ended before the block."""
+        region = {axis: slot.outputs[output] for axis, slot in cell.items() if output in slot.outputs}
+        ended = any(axis in self.labels[output] and axis not in region for axis in cell)
+        return None if ended else region
+
+    def tile(self, cell: Cell, input: str) -> Region:
+        """What the unmodified net is fed of an input for a block."""
+        return {axis: slot.tiles[input] for axis, slot in cell.items() if input in slot.tiles}
+
+    def given(self, cell: Cell, output: str) -> Region:
+        """What the unmodified net gives of an output on the tile of a block; `region` is a part of it."""
+        return {axis: slot.given[output] for axis, slot in cell.items() if output in slot.given}
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON: enough for another runtime to run the blocks."""

@@ -8,17 +8,16 @@ from fractions import Fraction
 from itertools import product
 from math import prod
 
-from ..algebra.spans import Span
 from ..analysis.analysis import Analysis
 from ..analysis.named import Named
 from ..errors import InputError
 from ..propagate.grid import Grid
-from ..propagate.regions import Extents, extents_for
+from ..propagate.regions import Extents, Region, extents_for, joint_regions
 from ..propagate.stream_front import StreamFront
 from ..propagate.values import Propagation
 from .costs import Costs, Work
 from .options import DEFAULT_BLOCK, Blocks, per_axis
-from .plan import Plan
+from .plan import Cell, Plan
 from .strips import Cutter, Strip
 
 DEFAULT_BAND = 32
@@ -85,39 +84,36 @@ def _stream_axis(cutters: Mapping[str, Cutter], wanted: str | None) -> str:
 
 def calls(
     net: Propagation, strips: Mapping[str, Strip], along: str | None
-) -> Iterator[tuple[dict[str, dict[str, Span]], int]]:
-    """The regions that are computed together, and how many times regions of these sizes are."""
+) -> Iterator[tuple[Mapping[str, Region], int]]:
+    """Regions that are computed together, and how many times regions of these sizes are."""
     groups: list[list[tuple[str, Extents, int]]] = []
     for axis, strip in strips.items():
-        wanted = (
-            _bands(net, axis, strip)
-            if axis == along
-            else [extents_for(net, axis, slot.outputs) for slot in strip.slots]
-        )
-        grid = Grid(net, axis)
-        kinds: dict[object, Extents] = {}
-        counted: Counter[object] = Counter()
-        for extents in wanted:
-            key = tuple((n, s.length, s.start % grid.per_step(n)) for n, s in sorted(extents.items()))
-            kinds.setdefault(key, extents)
-            counted[key] += 1
-        groups.append([(axis, kinds[key], times) for key, times in counted.items()])
+        front, grid = StreamFront(net, axis) if axis == along else None, Grid(net, axis)
+        kinds: dict[Kind, Extents] = {}
+        counted: Counter[Kind] = Counter()
+        for slot in strip.slots:
+            extents = extents_for(net, axis, slot.outputs) if front is None else front.gains(slot.outputs)
+            kind = kind_of(grid, extents)
+            kinds.setdefault(kind, extents)
+            counted[kind] += 1
+        groups.append([(axis, kinds[kind], times) for kind, times in counted.items()])
     for chosen in product(*groups):
-        regions: dict[str, dict[str, Span]] = {}
-        for node in net.graph:
-            here = set(net.values[node.name].rates)
-            if all(axis not in here or node.name in extents for axis, extents, _ in chosen):
-                regions[node.name] = {axis: extents[node.name] for axis, extents, _ in chosen if axis in here}
-                for part in net.values[node.name].layout.parts:
-                    if part.is_axis:
-                        regions[node.name].setdefault(part.label, Span(0, part.size))
+        regions = joint_regions(net, {axis: extents for axis, extents, _ in chosen})
         yield regions, prod(times for _, _, times in chosen)
 
 
-def _bands(net: Propagation, axis: str, strip: Strip) -> Iterator[Extents]:
-    """What every tensor gains with each band of a stream."""
-    front = StreamFront(net, axis)
-    return (front.gains(slot.outputs) for slot in strip.slots)
+Kind = tuple[tuple[str, int, int], ...]
+"""Per node the length of its part along one axis, and where that begins on the grid."""
+
+
+def kind_of(grid: Grid, extents: Extents) -> Kind:
+    """What parts of one axis must have in common to cost and to hold the same."""
+    return tuple((n, span.length, span.start % grid.per_step(n)) for n, span in sorted(extents.items()))
+
+
+def cell_regions(net: Propagation, cell: Cell) -> dict[str, Region]:
+    """Node -> the region that must be computed of it for a block, or for a column of blocks; others are not needed."""
+    return joint_regions(net, {axis: extents_for(net, axis, slot.outputs) for axis, slot in cell.items()})
 
 
 def _fed(

@@ -13,6 +13,8 @@ from .values import Propagation, Step
 
 Extents = dict[str, Span]
 """Node -> its part along one axis. What is not named is not needed."""
+Region = Mapping[str, Span]
+"""A span per axis; axes that it does not name are whole."""
 
 
 def extents_for(net: Propagation, axis: str, outputs: Mapping[str, Span]) -> Extents:
@@ -31,6 +33,26 @@ def extents_for(net: Propagation, axis: str, outputs: Mapping[str, Span]) -> Ext
             if read is not None:
                 wanted[path.operand] = joined(wanted.get(path.operand), read)
     return wanted
+
+
+def joint_regions(net: Propagation, along: Mapping[str, Mapping[str, Span]]) -> dict[str, Region]:
+    """Node -> the region that all these axes together want of it; nodes that one of them does not want are left out.
+
+    along: per axis the part of each node that is wanted. Axes that are not named are wanted whole.
+    """
+    regions: dict[str, Region] = {}
+    for node in net.graph:
+        whole = whole_region(net, node.name)
+        here = {axis: extents for axis, extents in along.items() if axis in whole}
+        if all(node.name in extents for extents in here.values()):
+            regions[node.name] = {**whole, **{axis: extents[node.name] for axis, extents in here.items()}}
+    return regions
+
+
+def whole_region(net: Propagation, node: str) -> dict[str, Span]:
+    """All of a tensor."""
+    layout = net.values[node].layout
+    return {part.label: Span(0, part.size) for part in layout.parts if part.is_axis}
 
 
 def real_reads(net: Propagation, operand: str, step: Step | None, axis: str, span: Span) -> Span | None:

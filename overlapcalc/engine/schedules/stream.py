@@ -15,22 +15,23 @@ from ...algebra.reshape import Factoring
 from ...algebra.spans import Span
 from ...analysis.named import Named
 from ...ops.graph import Node
-from ...planning.plan import Plan
+from ...planning.plan import Cell, Plan
+from ...planning.slabs import cell_regions
 from ...planning.strips import BlockSpan
-from ...propagate.regions import extents_for
+from ...propagate.regions import Region, whole_region
 from ...propagate.stream_front import StreamFront
 from ...trace.runnable import Runnable
-from ..block import Block, Region, owned, within
+from ..block import Block, owned, within
 from ..slab.call import SlabCall
 from ..slab.frame import Frame, SlabTensor, extents
 from ..store import Image, read
-from .regions import run_regions, whole
+from .regions import run_regions
 
 
 def trimmed(frame: Frame, calls: Runnable, plan: Plan, inputs: Mapping[str, Image]) -> Iterator[Block]:
     """Run every block of a plan by itself. Raises NoSlabError."""
     for cell in plan.cells():
-        regions = _regions(frame, {axis: extents_for(frame.net, axis, slot.outputs) for axis, slot in cell.items()})
+        regions = cell_regions(frame.net, cell)
         given = {name: _taken(frame, plan, x, name, regions) for name, x in inputs.items() if name in regions}
         yield _block(frame, plan, cell, run_regions(frame, calls, regions, given), given)
 
@@ -42,10 +43,7 @@ def streamed(frame: Frame, calls: Runnable, plan: Plan, inputs: Mapping[str, Ima
         if other != axis:
             columns = [{**column, other: slot} for column in columns for slot in strip.slots]
     for column in columns:
-        regions = _regions(
-            frame, {other: extents_for(frame.net, other, slot.outputs) for other, slot in column.items()}
-        )
-        band = _Bands(frame, calls, plan, axis, regions, inputs)
+        band = _Bands(frame, calls, plan, axis, cell_regions(frame.net, column), inputs)
         for slot in plan.strips[axis].slots:
             yield _block(frame, plan, {**column, axis: slot}, band.next(slot), band.held)
 
@@ -65,6 +63,7 @@ class _Bands:
         self._frame, self._calls, self._plan, self._axis, self._regions = frame, calls, plan, axis, regions
         self._front = StreamFront(frame.net, axis)
         self._outputs = self._front.outputs
+        self._whole = {node for shown, node in frame.net.graph.outputs if shown not in self._outputs}
         self._given = dict.fromkeys(self._outputs.values(), 0)
         self.held = {name: _whole(frame, name, x) for name, x in inputs.items() if isinstance(x, Tensor)}
         self._inputs = frozenset(self.held)
@@ -80,6 +79,8 @@ class _Bands:
             if fresh is None:
                 if name not in self.held:
                     self.held[name] = self._made(node, region)
+                if name in self._whole:
+                    found[name] = self.held[name]
                 continue
             if name not in self._inputs:
                 self._append(name, self._made(node, {**region, self._axis: fresh}))
@@ -144,23 +145,8 @@ def _parts(layout: Factoring, held: SlabTensor) -> Tensor:
     return held.tensor.reshape(sizes)
 
 
-def _regions(frame: Frame, along: Mapping[str, Mapping[str, Span]]) -> dict[str, Region]:
-    """Per node the region that all axes together want; nodes that one of them does not want are left out."""
-    regions: dict[str, Region] = {}
-    for node in frame.net.graph:
-        region = whole(frame.net, node.name)
-        wanted = True
-        for axis, extents_of in along.items():
-            if axis in region:
-                wanted = wanted and node.name in extents_of
-                region[axis] = extents_of.get(node.name, region[axis])
-        if wanted:
-            regions[node.name] = region
-    return regions
-
-
 def _whole(frame: Frame, name: str, x: Tensor) -> SlabTensor:
-    return SlabTensor(x, whole(frame.net, name))
+    return SlabTensor(x, whole_region(frame.net, name))
 
 
 def _taken(frame: Frame, plan: Plan, x: Image, name: str, regions: Mapping[str, Region]) -> SlabTensor:
@@ -173,17 +159,16 @@ def _taken(frame: Frame, plan: Plan, x: Image, name: str, regions: Mapping[str, 
 def _block(
     frame: Frame,
     plan: Plan,
-    cell: Mapping[str, BlockSpan],
+    cell: Cell,
     found: Mapping[str, SlabTensor],
     held: Mapping[str, SlabTensor],
 ) -> Block:
     """What there is of every output, cut to the block. held: what is still to be read, inputs with it."""
     regions, results = {}, {}
     for shown, node in frame.net.graph.outputs:
-        labels = plan.labels[shown]
-        region = {axis: slot.outputs[shown] for axis, slot in cell.items() if shown in slot.outputs}
-        if node not in found or any(axis in labels and axis not in region for axis in cell):
+        region = plan.region(cell, shown)
+        if region is None or node not in found:
             continue
         regions[shown] = region
-        results[shown] = found[node].tensor[within(labels, region, found[node].region)]
+        results[shown] = found[node].tensor[within(plan.labels[shown], region, found[node].region)]
     return Block(Named(regions), owned(results, (other.tensor for other in held.values())))
