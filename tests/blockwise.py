@@ -50,7 +50,7 @@ class _Given(Tiled):
         self._found = analysis
 
     def _made(self, signature: Signature) -> Machine:
-        return Machine(self.model, self._found._source, plan_to_run(self._found, **self._options))
+        return Machine(self.model, self._found.source, plan_to_run(self._found, **self._options))
 
 
 def never_wrong(model: nn.Module, shape: tuple[int, ...], block: int = 5, tolerance: float = 1e-9) -> str:

@@ -189,7 +189,7 @@ class Trial:
         )
         if plan is None:
             return
-        machine = Machine(self.module, analysis._source, plan)
+        machine = Machine(self.module, analysis.source, plan)
         if schedule != "crop":
             if self.calls is None:
                 self.calls = self.asked(schedule, lambda: machine.calls)

@@ -151,7 +151,7 @@ class _Planner:
             self._analysis, block=block, fixed_tile=fixed_tile, schedule=schedule, stream_axis=self._stream_axis,
             stored=self._stored, dtype=self._dtype,
         )  # fmt: skip
-        return made if schedule == "crop" or not weigh else weighed(self._analysis._source, made, self._floating)
+        return made if schedule == "crop" or not weigh else weighed(self._analysis.source, made, self._floating)
 
     def within(self, budget: int, *, most: int | None = None) -> Plan:
         """Of all schedules that fit into a budget, the one with the least work. Raises InputError.
@@ -176,7 +176,7 @@ class _Planner:
     def _refuse_too_little(self, budget: int) -> None:
         """What every block needs is known before any is tried. Raises InputError."""
         try:
-            whole = self._analysis._source.run_memory(tuple(self._analysis.inputs.values()), self._dtype)
+            whole = self._analysis.source.run_memory(tuple(self._analysis.inputs.values()), self._dtype)
         except TraceError:
             return
         least = whole.weights + (0 if self._stored else whole.outputs)

@@ -60,7 +60,7 @@ def make_plan(
 
 class _Planner:
     def __init__(self, analysis: Analysis, stored: bool, dtype: str | None) -> None:
-        self._source: Source = analysis._source
+        self._source: Source = analysis.source
         self._net = self._source.net
         self._stored, self._dtype = stored, dtype
         self.cutters = {axis: Cutter(self._net, axis) for axis in analysis.axes}

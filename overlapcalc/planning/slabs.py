@@ -33,7 +33,7 @@ def slab_plan(
     dtype: str | None,
 ) -> Plan:
     """Memory is not in it: that takes the engine (see engine/run.py). Raises InputError."""
-    net = analysis._source.net
+    net = analysis.source.net
     cutters = {axis: Cutter(net, axis) for axis in analysis.axes}
     along = _stream_axis(cutters, stream_axis) if schedule == "stream" else None
     if along is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 import torch
@@ -37,7 +37,7 @@ Tile = int | tuple[int, int] | Mapping[str, tuple[int, int]]
 
 def verify(
     model: nn.Module,
-    inputs: Inputs | None = None,
+    inputs: Inputs | Analysis | None = None,
     *,
     block: Blocks | None = None,
     schedule: str = "crop",
@@ -52,11 +52,11 @@ def verify(
 ) -> Verification:
     """Prove, by running it, that `model` gives by blocks what it gives on the whole image.
 
-    inputs: shapes, or tensors whose values are used for the figures; without them the smallest image that has a block
-    at every border and one inside. block, schedule, axes, layout: as for `plan`. tile: instead of the tile that the
-    analysis finds, so many samples (before, after) around each block: "is my overlap of 32 enough?". plan: a plan to
-    prove as it is. dtype: the type for the figures, the model's own when absent. bit_exact: they must be bit-identical
-    in that type too.
+    inputs: shapes, or tensors whose values are used for the figures, or an Analysis of this model, which need not be
+    made again; without them the smallest image that has a block at every border and one inside. block, schedule, axes,
+    layout: as for `plan`. tile: instead of the tile that the analysis finds, so many samples (before, after) around
+    each block: "is my overlap of 32 enough?". plan: a plan to prove as it is. dtype: the type for the figures, the
+    model's own when absent. bit_exact: they must be bit-identical in that type too.
 
     The proofs (see docs/mathematics.md): "dependency" and "minimality" of what the analysis says that blocks read;
     "borders", "exact twin" and "values" of the schedule. The model is copied; yours is never touched.
@@ -90,7 +90,7 @@ def verify(
             f"one block takes the whole image ({image}), so there is nothing to prove; give smaller blocks "
             "or a larger image"
         )
-    source = replace(analysis._source, runnable=lru_cache(maxsize=None)(analysis._source.runnable))
+    source = analysis.source
     own = floating_type(dtype)
     named = _tensors(given, plan, [own or kind for kind in source.runnable(tuple(plan.inputs.values())).types], where)
     nets = Nets(model, source, plan, named, where)
@@ -114,13 +114,16 @@ def verify(
 
 def _subject(
     model: nn.Module,
-    inputs: Inputs | None,
+    inputs: Inputs | Analysis | None,
     block: Blocks | None,
     stream_axis: str | None,
     axes: Sequence[str] | str | None,
     layout: str | Sequence[str | None] | None,
 ) -> tuple[Analysis, Inputs]:
     """The analysis at the size of the proof, and the inputs there: shapes or tensors."""
+    if isinstance(inputs, Analysis):
+        refuse_obstacles(inputs)
+        return inputs, tuple(inputs.inputs.values())
     given: Any = inputs if inputs is not None else guess_inputs(model, layout if isinstance(layout, str) else None)[0]
     analysis = analyze(model, given, axes=axes, layout=layout)
     refuse_obstacles(analysis)
@@ -129,7 +132,7 @@ def _subject(
     sizes = proof_block(analysis)
     order = sorted(analysis.axes, key=lambda axis: axis != stream_axis)  # as planning/slabs.py has them
     shapes = proof_shapes(analysis, {**sizes, **({} if block is None else per_axis(order, block, "block"))})
-    return analyze(model, shapes, axes=axes, layout=layout), shapes
+    return analysis.at(*shapes), shapes
 
 
 def _default_block(analysis: Analysis, schedule: str) -> Blocks:
@@ -200,7 +203,7 @@ def with_tiles(analysis: Analysis, plan: Plan, tile: Tile) -> Plan:
         if not whole_numbers or len(numbers) != (1 if numbers == (sides,) else 2):
             raise InputError(f"tile={sides!r} along {axis}: expected samples (before, after), or a number for both")
     for axis, strip in plan.strips.items():
-        cutter = Cutter(analysis._source.net, axis)
+        cutter = Cutter(analysis.source.net, axis)
         asked = per_axis.get(axis, 0)
         sides = (asked, asked) if isinstance(asked, int) else asked
         strips[axis] = replace(strip, slots=tuple(cutter.with_sides(slot, *sides) for slot in strip.slots))

@@ -79,7 +79,7 @@ def assert_blocking_free(
         if value is not None and max_macs_ratio is None and max_memory is None:
             raise InputError(f"{argument}={value!r} is for max_macs_ratio and max_memory, of which none is claimed")
     analysis = analyze(model, shape, axes=axes, layout=layout)
-    subject = Subject(model, analysis, layout, Setting(block=block, schedule=schedule))
+    subject = Subject(model, analysis, Setting(block=block, schedule=schedule))
     text = broken(claims, subject, f"{called(model, analysis)}: what was claimed does not hold.")
     if text:
         raise AssertionError(text)
@@ -115,7 +115,7 @@ def assert_same_by_blocks(
         raise InputError(f"dtype={dtype}: expected a floating type such as torch.float64")
     analysis = analyze(model, given, axes=axes, layout=layout)
     where = called(model, analysis)
-    text = broken(claims_of(), Subject(model, analysis, layout, Setting()), f"{where} cannot be run by blocks.")
+    text = broken(claims_of(), Subject(model, analysis, Setting()), f"{where} cannot be run by blocks.")
     if text:
         raise AssertionError(text)
     sizes = parts_of(analysis) if block is None else block
@@ -134,14 +134,14 @@ def assert_same_by_blocks(
         if any(not bool(same_bits(y, again[name]).all()) for name, y in full.items()):
             raise InputError(f"{where} gives something else every time on the same image; make it deterministic")
         try:
-            tiled = by_blocks(Machine(own, analysis._source, plan), images)
+            tiled = by_blocks(Machine(own, analysis.source, plan), images)
         except FAILURES as error:
             wrong = [said(error)]
         else:
             wrong = [text for name, y in full.items() for text in differing(plan, name, y, tiled[name], tolerance)]
         if twin and not wrong:
             wide, where_at = copy.deepcopy(model).eval().to(dtype=torch.float64), next(iter(images.values())).device
-            proof = exact_twin(wide, analysis._source, plan, images, where_at)
+            proof = exact_twin(wide, analysis.source, plan, images, where_at)
             wrong = [f"in integers modulo a prime {text}" for text in proof.failures if proof.status == REFUTED]
     if wrong:
         cut = " x ".join(f"{strip.block} along {axis}" for axis, strip in plan.strips.items())
@@ -179,7 +179,7 @@ def assert_reads(
             place, letters = list(analysis.inputs).index(pair.input), analysis.layouts[pair.input]
             if "N" in letters and given[place].shape[letters.index("N")] != 1:
                 raise InputError(f"{pair.input} holds several images; give one, as kernels for batches may mix them")
-            labels = analysis._net.values[analysis._source.output_node(pair.output)].labels
+            labels = analysis._net.values[analysis.source.output_node(pair.output)].labels
             truth = BruteForce(
                 net, given, letters.index(axis), input=place,
                 output=analysis._net.traced.leaves.index(pair.output), out_dim=labels.index(axis),

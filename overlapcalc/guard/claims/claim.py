@@ -32,10 +32,10 @@ class Setting:
 
 
 class Subject:
-    """A net under judgement: the model, its analysis, the layout of its inputs, and the setting of its costs."""
+    """A net under judgement: the model, its analysis, and the setting of its costs."""
 
-    def __init__(self, model: Any, analysis: Analysis, layout: Any, setting: Setting) -> None:
-        self.model, self.analysis, self.layout, self.setting = model, analysis, layout, setting
+    def __init__(self, model: Any, analysis: Analysis, setting: Setting) -> None:
+        self.model, self.analysis, self.setting = model, analysis, setting
 
     def places(self) -> Iterator[tuple[Pair, str]]:
         """Every output against every input along each of its axes."""

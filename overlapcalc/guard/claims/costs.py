@@ -26,23 +26,14 @@ class Cost(Claim):
             return Judgement(self.key, self.limit, "no plan", tuple(blocked))
         from ...engine.plan import plan  # loads torch
 
-        found = _at_image(subject)
+        found, image = subject.analysis, subject.setting.image
+        if image is not None:
+            found = found.at(*shapes_for_image(found, image))
         made = plan(found, block=subject.setting.block, schedule=subject.setting.schedule)
         return self.of(subject, found, made)
 
     @abstractmethod
     def of(self, subject: Subject, found: Analysis, made: Plan) -> Judgement: ...
-
-
-def _at_image(subject: Subject) -> Analysis:
-    setting, found = subject.setting, subject.analysis
-    if setting.image is not None:
-        shapes = shapes_for_image(found, setting.image)
-        if shapes != tuple(found.inputs.values()):
-            from ...analysis.analyze import analyze  # loads torch
-
-            found = analyze(subject.model, shapes, axes=found.axes, layout=subject.layout)
-    return found
 
 
 def _blocks(made: Plan) -> str:
@@ -63,7 +54,7 @@ class MaxMacsRatio(Cost):
 
 
 def _too_much_work(subject: Subject, found: Analysis, made: Plan, value: str) -> Failure:
-    layers = [one for one in spent(found._source.net, made) if one.beyond > 0]
+    layers = [one for one in spent(found.source.net, made) if one.beyond > 0]
     beyond, worst = sum(one.beyond for one in layers), layers[0]
     why = (
         f"computes {_percent(worst.beyond, beyond)} of what is computed beyond the whole, {_times(worst)} its own share"
@@ -97,12 +88,12 @@ class MaxMemory(Cost):
 
     def _too_much_held(self, subject: Subject, found: Analysis, made: Plan, value: str) -> Failure:
         assert made.memory is not None
-        output = found._source.run_memory(tuple(made.inputs.values()), made.dtype).outputs
+        output = found.source.run_memory(tuple(made.inputs.values()), made.dtype).outputs
         help = "smaller blocks, which hold less"
         if made.memory.weights + output >= self.most:
             alone = bytes_text(made.memory.weights + output)
             help = f"fewer weights or a smaller image: weights and the output of the whole image alone take {alone}"
-        moment = fullest(found._source.net, made)
+        moment = fullest(found.source.net, made)
         if moment is None:
             return Failure("", value, help=help)
         layer, samples = moment.held[0]

@@ -54,7 +54,7 @@ def _looking_ahead(subject: Subject, pair: Pair, axis: str) -> Iterator[Failure]
     sizes = [found.size] + ([found.size + 1, found.size + found.step - 1] if found.step > 1 else [])
     for size in dict.fromkeys(sizes):
         try:
-            net = found._source.at(found.input, axis, size, False)
+            net = found.source.at(found.input, axis, size, False)
             output = output_of(net, found.output)
         except (TraceError, InputError):
             continue  # the net does not run at this size
