@@ -31,7 +31,7 @@ def extents_for(net: Propagation, axis: str, outputs: Mapping[str, Span]) -> Ext
                 size = net.size(path.operand, axis)
                 read = None if size is None else Span(0, size)
             if read is not None:
-                wanted[path.operand] = joined(wanted.get(path.operand), read)
+                wanted[path.operand] = read.joined(wanted.get(path.operand))
     return wanted
 
 
@@ -62,7 +62,3 @@ def real_reads(net: Propagation, operand: str, step: Step | None, axis: str, spa
         return None
     raw = step.reads.reads(*span)
     return None if raw is None else step.border.fold(Spans.span(*raw), size)[0].hull
-
-
-def joined(a: Span | None, b: Span) -> Span:
-    return b if a is None else Span(min(a.start, b.start), max(a.stop, b.stop))

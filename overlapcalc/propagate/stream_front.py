@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from ..algebra.spans import Span
-from .regions import extents_for, joined, real_reads
+from .regions import extents_for, real_reads
 from .values import Propagation, Step
 
 
@@ -78,7 +78,7 @@ class StreamFront:
                 read = self.extents.get(path.operand) if self._axis in path.blocked else None
                 read = read or real_reads(self._net, path.operand, path.steps.get(self._axis), self._axis, fresh[name])
                 if read is not None:
-                    wanted[path.operand] = joined(wanted.get(path.operand), read)
+                    wanted[path.operand] = read.joined(wanted.get(path.operand))
         return fresh
 
     def _reading(self, name: str) -> Iterator[tuple[str, Step]]:
