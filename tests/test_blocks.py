@@ -20,6 +20,7 @@ from examples.codec import Codec
 from examples.superres import SuperResolver
 from examples.unet import UNet
 from overlapcalc.planning.crop import make_plan
+from overlapcalc.planning.options import Blocking
 
 TOLERANCE = 1e-12
 SCHEDULES = ("crop", "trim", "stream")
@@ -91,7 +92,7 @@ def test_each_layer_computes_only_what_is_wanted(name, schedule):
     assert apart(whole, oc.run(model, x, block=11, schedule=schedule)) <= TOLERANCE
     if schedule == "stream":
         for axis in axes[-1:]:
-            made = make_plan(found, schedule="stream", stream_axis=axis, block=7)
+            made = make_plan(found, Blocking(schedule="stream", stream_axis=axis, block=7))
             assert made.work.macs <= made.full.macs
             assert apart(whole, by(found, model, x, schedule="stream", stream_axis=axis, block=7)) <= TOLERANCE
         sizes = {axis: 6 + i for i, axis in enumerate(axes)}

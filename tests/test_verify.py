@@ -122,6 +122,16 @@ def test_a_slab_one_sample_short_is_refuted(monkeypatch, schedule, before, after
     assert v["poisoned borders"].status == v["values"].status == "refuted"
 
 
+def test_an_analysis_is_not_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = nn.Sequential(conv(3, 4), nn.ReLU(), conv(4, 3))
+    a = oc.analyze(model, (1, 3, 24, 40), axes="W")
+    plain = oc.verify(model, (1, 3, 24, 40), axes="W", block=9)
+    monkeypatch.setattr("overlapcalc.prove.verify.analyze", None)
+    v = oc.verify(model, a, block=9)
+    assert v.plan == plain.plan
+    assert statuses(v) == statuses(plain)
+
+
 # ---- one step less ------------------------------------------------------------------------------------------
 
 
@@ -175,6 +185,13 @@ def test_a_u_net_tile_four_short():
     assert oc.verify(UNet(), (1, 3, 64, 64), block=16, tile=12).proved
     with pytest.raises(oc.InputError, match="multiples of 4"):
         oc.verify(UNet(), (1, 3, 64, 64), block=16, tile=10)
+
+
+def test_a_tile_on_which_the_net_gives_nothing_is_refused():
+    """Of layers that pad nothing, 16 rows leave none."""
+    deep = nn.Sequential(*(nn.Conv2d(1, 1, 3) for _ in range(8)))
+    with pytest.raises(oc.InputError, match="0 before and 0 after along H: the net gives nothing"):
+        oc.verify(deep, (1, 1, 64, 64), block=16, tile=0)
 
 
 class Same(nn.Module):

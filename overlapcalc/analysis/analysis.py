@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -149,7 +149,7 @@ class Analysis:
         if self.blocking_free or not self.outputs:
             return self
         source, verified_at = self.source.cut(frontier(self._net, self.axes))
-        part = replace(Analysis.of(source, self.axes, verified_at), inputs=self.inputs)
+        part = Analysis.of(source, self.axes, verified_at)
         return part.features  # compared at other sizes by itself, it may show what the whole did not
 
     @cached_property

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import chain, islice, product
+from itertools import chain, islice
 
 import torch
 from torch import Tensor
@@ -30,18 +30,19 @@ FEW, MOST = 24, 96
 goes in circles."""
 
 
-def weighed(source: Source, plan: Plan, dtype: torch.dtype | None) -> Plan:
-    """A plan of calls with its memory, and that of the whole run, in it; None where they are not known."""
+def weighed(source: Source, plan: Plan) -> tuple[Memory, Memory] | None:
+    """The memory of a plan of calls, and of the whole run; None where they are not known. Raises NoSlabError."""
     try:
         whole = source.run_memory(tuple(plan.inputs.values()), plan.dtype)
-        held = _held(Machine(None, source, plan), dtype)
+        held = _held(Machine(None, source, plan))
     except TraceError:
-        return plan
-    return replace(plan, memory=Memory(held, whole.weights), full_memory=Memory(whole.peak, whole.weights))
+        return None
+    return Memory(held, whole.weights), Memory(whole.peak, whole.weights)
 
 
-def _held(machine: Machine, dtype: torch.dtype | None) -> int:
+def _held(machine: Machine) -> int:
     calls, plan = machine.calls, machine.plan
+    dtype = None if plan.dtype is None else getattr(torch, plan.dtype)
 
     def fake(shape: tuple[int, ...], own: torch.dtype) -> Tensor:
         return torch.empty(shape, dtype=dtype if dtype is not None and own.is_floating_point else own)
@@ -74,10 +75,9 @@ def _telling(net: Propagation, plan: Plan) -> Iterator[tuple[Plan, int]]:
     if along is None:
         yield few, MOST
         return
-    others = [[(axis, slot) for slot in strip.slots] for axis, strip in strips.items() if axis != along]
     bands = _bands(net, strips[along])
-    for column in product(*others):
-        chosen = {axis: replace(strips[axis], slots=(slot,)) for axis, slot in column}
+    for column in few.cells(along=along):
+        chosen = {axis: replace(strips[axis], slots=(slot,)) for axis, slot in column.items()}
         yield replace(plan, strips={**strips, **chosen}), bands
 
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from ..errors import InputError
 from ..ops.layout import AXES
-from ..planning.crop import SCHEDULES
 from ..planning.image_size import parsed_image
+from ..planning.options import SCHEDULES, Blocking
 from .claims import KINDS, Claim, Setting, WrongValue
 from .toml import read_toml
 
@@ -193,7 +193,7 @@ def _model(entry: Mapping[str, Any], place: int, line: int, mistakes: _Mistakes)
         read["input"],
         read["layout"],
         read["axes"],
-        Setting(read["image"], read["block"], read["schedule"]),
+        Setting(read["image"], Blocking(block=read["block"], schedule=read["schedule"])),
         tuple(found for found in claims if found is not None),
         line,
         entry,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ..algebra.spans import Span
 from ..propagate.stream_front import StreamFront
 from ..propagate.values import Propagation
-from .costs import Costs, Left
+from .costs import Costs
 from .crop import kinds
 from .plan import Plan
 from .slabs import calls, cell_regions
@@ -32,7 +32,7 @@ def spent(net: Propagation, made: Plan) -> tuple[Spent, ...]:
     """By layer, first who computes the most beyond the whole. They sum to the work of the plan."""
     costs, total, whole = Costs(net), Counter[str](), Counter[str]()
     if made.schedule == "crop":
-        for left, times in _tiles(made):
+        for left, times in kinds(made.strips):
             total.update({node: work.macs * times for node, work in costs.each_of(left).items()})
     else:
         for regions, times in calls(net, made.strips, made.stream_axis):
@@ -65,7 +65,7 @@ def fullest(net: Propagation, made: Plan) -> Fullest | None:
     if made.schedule == "crop":
         moments = (
             moment
-            for left, _ in _tiles(made)
+            for left, _ in kinds(made.strips)
             for moment in _moments(net, {node.name: costs.samples_of(node.name, left) for node in net.graph})
         )
     elif made.schedule == "trim":
@@ -84,12 +84,6 @@ def fullest(net: Propagation, made: Plan) -> Fullest | None:
         return None
     held = sorted(((_name(net, name), n) for name, n in found[1].items() if n), key=lambda one: -one[1])
     return Fullest(_name(net, found[0]), tuple(held)) if held else None
-
-
-def _tiles(made: Plan) -> Iterator[tuple[dict[str, Left], int]]:
-    """Tiles of different shapes, and how many there are of each."""
-    for cell, times in kinds(made.strips):
-        yield {axis: Left(slot.first, slot.last, made.strips[axis].like) for axis, slot in cell.items()}, times
 
 
 Moment = tuple[str, Mapping[str, int]]

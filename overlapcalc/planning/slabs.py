@@ -4,41 +4,32 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from fractions import Fraction
 from itertools import product
 from math import prod
 
 from ..analysis.analysis import Analysis
-from ..analysis.named import Named
 from ..errors import InputError
 from ..propagate.grid import Grid
 from ..propagate.regions import Extents, Region, extents_for, joint_regions
 from ..propagate.stream_front import StreamFront
 from ..propagate.values import Propagation
 from .costs import Costs, Work
-from .options import DEFAULT_BLOCK, Blocks, per_axis
-from .plan import Cell, Plan
-from .strips import Cutter, Strip
+from .options import DEFAULT_BLOCK, Blocking, Blocks, per_axis
+from .plan import Cell, Plan, Weigh
+from .strips import Cutter, Strip, fed_ratio, labels_of
 
 DEFAULT_BAND = 32
 """Rows of a band of a stream: enough to keep kernels busy, few enough to stay in cache."""
 
 
 def slab_plan(
-    analysis: Analysis,
-    block: Blocks | None,
-    schedule: str,
-    stream_axis: str | None,
-    stored: bool,
-    dtype: str | None,
+    analysis: Analysis, blocking: Blocking, schedule: str, *, stored: bool, dtype: str | None, weigh: Weigh | None
 ) -> Plan:
-    """Memory is not in it: that takes the engine (see engine/run.py). Raises InputError."""
-    net = analysis.source.net
+    """The plan of a schedule of calls. weigh: its memory takes the engine (engine/weigh.py). Raises InputError."""
+    net, block = analysis.source.net, blocking.block
     cutters = {axis: Cutter(net, axis) for axis in analysis.axes}
-    along = _stream_axis(cutters, stream_axis) if schedule == "stream" else None
+    along = _stream_axis(cutters, blocking.stream_axis) if schedule == "stream" else None
     if along is None:
-        if stream_axis is not None:
-            raise InputError(f"stream_axis={stream_axis!r} is for the schedule stream, not {schedule}")
         sizes = per_axis(cutters, DEFAULT_BLOCK if block is None else block, "block")
     else:
         order = sorted(cutters, key=lambda axis: axis != along)
@@ -51,24 +42,21 @@ def slab_plan(
         one = costs.on(regions)
         total += one.times(times)
         largest = max(largest, one, key=lambda work: work.kernel_macs)
-    graph = net.graph
-    labels = {name: net.values[node].labels for name, node in [*((n, n) for n in graph.inputs), *graph.outputs]}
     return Plan(
-        schedule,
-        Named({name: graph[name].shape for name in graph.inputs}),
-        Named({shown: graph[node].shape for shown, node in graph.outputs}),
-        Named(labels),
-        strips,
-        total,
-        largest,
-        costs.of({}),
-        None,
-        None,
-        dtype,
-        _fed(net, strips, labels, along),
-        net.traced.leaves,
-        along,
-        stored,
+        schedule=schedule,
+        inputs=analysis.inputs,
+        outputs=analysis.outputs,
+        labels=labels_of(net),
+        strips=strips,
+        work=total,
+        largest=largest,
+        full=costs.of({}),
+        dtype=dtype,
+        fed=fed_ratio(net, strips, along),
+        leaves=net.traced.leaves,
+        stream_axis=along,
+        stored=stored,
+        weigh=weigh,
     )
 
 
@@ -114,22 +102,3 @@ def kind_of(grid: Grid, extents: Extents) -> Kind:
 def cell_regions(net: Propagation, cell: Cell) -> dict[str, Region]:
     """Node -> the region that must be computed of it for a block, or for a column of blocks; others are not needed."""
     return joint_regions(net, {axis: extents_for(net, axis, slot.outputs) for axis, slot in cell.items()})
-
-
-def _fed(
-    net: Propagation, strips: Mapping[str, Strip], labels: Mapping[str, tuple[str, ...]], along: str | None
-) -> Fraction:
-    """Samples read over samples of all inputs; a stream reads each sample once per column."""
-    fed = own = 0
-    for name in net.graph.inputs:
-        shape, size = net.graph[name].shape, 1
-        for n, axis in zip(shape, labels[name], strict=True):
-            if axis not in strips:
-                size *= n
-                continue
-            spans = [slot.tiles[name] for slot in strips[axis].slots if name in slot.tiles]
-            once = max((s.stop for s in spans), default=0) - min((s.start for s in spans), default=0)
-            size *= once if axis == along else sum(span.length for span in spans)
-        fed += size
-        own += prod(shape)
-    return Fraction(fed, own)

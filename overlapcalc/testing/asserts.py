@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ from ..engine import Machine
 from ..errors import InputError
 from ..guard.claims import Setting, Subject
 from ..planning.crop import make_plan
-from ..planning.options import Blocks
+from ..planning.options import CUT_OPTIONS, Blocking, CutOptions, refuse_unknown
 from ..planning.plan import Plan
 from ..prove.against_whole import FAILURES, TOLERANCE, by_blocks, exact_twin, said, whole
 from ..prove.fillings import same_bits
@@ -25,6 +26,9 @@ from .claimed import Limit, ScaleLimit, SidedLimit, SizeVerified, broken, claims
 from .messages import behind, called, differing, disagreement, parts_of
 from .oracle import BruteForce
 from .weights import positive
+
+if TYPE_CHECKING:  # it comes with torch
+    from typing_extensions import Unpack
 
 SHORT = 4
 """With fewer rows than this, some of the paths that a column is read by may have no row to go through. Axes are
@@ -44,10 +48,9 @@ def assert_blocking_free(
     size_verified: bool = True,
     max_macs_ratio: float | None = None,
     max_memory: int | str | None = None,
-    block: Blocks | None = None,
-    schedule: str | None = None,
     axes: Sequence[str] | str | None = None,
     layout: str | Sequence[str | None] | None = None,
+    **options: Unpack[CutOptions],
 ) -> Analysis:
     """Assert that `model` can be run by blocks exactly, and needs no more than claimed. Returns its analysis.
 
@@ -57,12 +60,14 @@ def assert_blocking_free(
     may be "1/16". causal: no output reads input after its own place, at the borders neither; a list of axes claims it
     of these alone. size_verified: the net was compared with itself at a larger size. max_macs_ratio, max_memory: all
     blocks of this shape together compute at most so many times the multiply-accumulates of the whole, and hold at most
-    so much, weights included, with block and schedule as for `plan`.
+    so much, weights included, with the options block, schedule and stream_axis as for `plan`.
 
     `overlapcalc check` judges the same claims. Raises AssertionError with all that do not hold, InputError for claims
     that make no sense, and what `analyze` raises.
     """
     __tracebackhide__ = True
+    limits = ("max_context", "max_tile", "max_receptive_field", "step", "scale", "causal", "size_verified")
+    refuse_unknown(options, *limits, "max_macs_ratio", "max_memory", *CUT_OPTIONS, "axes", "layout")
     claims = claims_of(
         max_context=max_context,
         max_tile=max_tile,
@@ -75,11 +80,11 @@ def assert_blocking_free(
     )
     if size_verified:
         claims.insert(0, SizeVerified("size_verified=True", "true"))
-    for argument, value in (("block", block), ("schedule", schedule)):
+    for argument, value in options.items():
         if value is not None and max_macs_ratio is None and max_memory is None:
             raise InputError(f"{argument}={value!r} is for max_macs_ratio and max_memory, of which none is claimed")
     analysis = analyze(model, shape, axes=axes, layout=layout)
-    subject = Subject(model, analysis, Setting(block=block, schedule=schedule))
+    subject = Subject(model, analysis, Setting(blocking=Blocking(**options)))
     text = broken(claims, subject, f"{called(model, analysis)}: what was claimed does not hold.")
     if text:
         raise AssertionError(text)
@@ -90,26 +95,28 @@ def assert_same_by_blocks(
     model: nn.Module,
     x: Tensor | Sequence[Tensor],
     *,
-    block: Blocks | None = None,
-    schedule: str = "crop",
-    stream_axis: str | None = None,
     tolerance: float = TOLERANCE,
     dtype: torch.dtype = torch.float64,
     twin: bool = True,
     least_blocks: int = 2,
     axes: Sequence[str] | str | None = None,
     layout: str | Sequence[str | None] | None = None,
+    **options: Unpack[CutOptions],
 ) -> Plan:
     """Assert that `model` gives by blocks what it gives on the whole of `x`. Returns the plan that was compared.
 
-    block, schedule, stream_axis, axes, layout: as for `plan`; without a block three per axis. A copy runs in `dtype`;
-    no sample may differ by more than `tolerance` of the largest. twin: the same net in integers modulo a prime, where
-    it has such a twin, must be bit-identical too: values alone miss a tile one sample short in a deep net.
+    axes, layout, and the options block, schedule and stream_axis: as for `plan`; without a block three per axis, crop
+    without a schedule. A copy runs in `dtype`; no sample may differ by more than `tolerance` of the largest. twin: the
+    same net in integers modulo a prime, where it has such a twin, must be bit-identical too: values alone miss a tile
+    one sample short in a deep net.
     least_blocks: a comparison of fewer is refused, as one block proves nothing.
 
     Raises AssertionError where something differs or an obstacle stands in the way, and what `plan` raises.
     """
     __tracebackhide__ = True
+    refuse_unknown(options, *CUT_OPTIONS, "tolerance", "dtype", "twin", "least_blocks", "axes", "layout")
+    asked: dict[str, Any] = {**options, "schedule": options.get("schedule") or "crop"}
+    blocking = Blocking(**asked)
     given = _images(x)
     if not dtype.is_floating_point:
         raise InputError(f"dtype={dtype}: expected a floating type such as torch.float64")
@@ -118,12 +125,12 @@ def assert_same_by_blocks(
     text = broken(claims_of(), Subject(model, analysis, Setting()), f"{where} cannot be run by blocks.")
     if text:
         raise AssertionError(text)
-    sizes = parts_of(analysis) if block is None else block
-    plan = make_plan(analysis, block=sizes, schedule=schedule, stream_axis=stream_axis)
+    sizes = parts_of(analysis) if blocking.block is None else blocking.block
+    plan = make_plan(analysis, replace(blocking, block=sizes))
     if plan.count < least_blocks:
         raise InputError(
             f"{where}: block={sizes!r} makes {plan.count} block{'s' if plan.count != 1 else ''} with the schedule "
-            f"{schedule}, so there is nothing to compare; give a smaller block or a larger image, or "
+            f"{plan.schedule}, so there is nothing to compare; give a smaller block or a larger image, or "
             f"least_blocks={plan.count}"
         )
     own = copy.deepcopy(model).eval().to(dtype=dtype)
@@ -145,7 +152,9 @@ def assert_same_by_blocks(
             wrong = [f"in integers modulo a prime {text}" for text in proof.failures if proof.status == REFUTED]
     if wrong:
         cut = " x ".join(f"{strip.block} along {axis}" for axis, strip in plan.strips.items())
-        title = f"{where} by {plan.count} blocks ({cut}, schedule {schedule}) is not what it is on the whole image:"
+        title = (
+            f"{where} by {plan.count} blocks ({cut}, schedule {plan.schedule}) is not what it is on the whole image:"
+        )
         raise AssertionError("\n".join([title, *(f"    {text}" for text in wrong), *behind(analysis)]))
     return plan
 

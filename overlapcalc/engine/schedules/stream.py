@@ -38,11 +38,7 @@ def trimmed(frame: Frame, calls: Runnable, plan: Plan, inputs: Mapping[str, Imag
 
 def streamed(frame: Frame, calls: Runnable, plan: Plan, inputs: Mapping[str, Image], axis: str) -> Iterator[Block]:
     """Run the blocks of a plan in order along `axis`, for every column of the other axes. Raises NoSlabError."""
-    columns: list[dict[str, BlockSpan]] = [{}]
-    for other, strip in plan.strips.items():
-        if other != axis:
-            columns = [{**column, other: slot} for column in columns for slot in strip.slots]
-    for column in columns:
+    for column in plan.cells(along=axis):
         band = _Bands(frame, calls, plan, axis, cell_regions(frame.net, column), inputs)
         for slot in plan.strips[axis].slots:
             yield _block(frame, plan, {**column, axis: slot}, band.next(slot), band.held)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
 
 from ...analysis.analysis import Analysis, Pair
 from ...analysis.explain import BLOCK, Contribution
-from ...planning.options import Blocks
+from ...planning.image_size import shapes_for_image
+from ...planning.options import Blocking
+from ...planning.plan import Plan
 from ...propagate.values import Obstacle
 from ..judgement import Failure, Judgement
 
@@ -23,12 +25,11 @@ class WrongValue(Exception):  # noqa: N818 - never leaves the configuration's re
 class Setting:
     """For what the claims of cost are made: an image, its blocks and how they are run.
 
-    None: the sizes that were analysed, and blocks and schedule as `overlapcalc.plan` chooses them.
+    image: None for the sizes that were analysed.
     """
 
     image: tuple[int, ...] | None = None
-    block: Blocks | None = None
-    schedule: str | None = None
+    blocking: Blocking = field(default_factory=Blocking)
 
 
 class Subject:
@@ -36,6 +37,19 @@ class Subject:
 
     def __init__(self, model: Any, analysis: Analysis, setting: Setting) -> None:
         self.model, self.analysis, self.setting = model, analysis, setting
+
+    @cached_property
+    def at_image(self) -> Analysis:
+        """The analysis at the size of the image whose costs are claimed."""
+        image = self.setting.image
+        return self.analysis if image is None else self.analysis.at(*shapes_for_image(self.analysis, image))
+
+    @cached_property
+    def plan(self) -> Plan:
+        """How that image is run by blocks: one plan for all claims of cost."""
+        from ...engine.plan import plan_of  # loads torch
+
+        return plan_of(self.at_image, self.setting.blocking)
 
     def places(self) -> Iterator[tuple[Pair, str]]:
         """Every output against every input along each of its axes."""
