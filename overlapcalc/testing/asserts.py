@@ -188,10 +188,10 @@ def assert_reads(
             place, letters = list(analysis.inputs).index(pair.input), analysis.layouts[pair.input]
             if "N" in letters and given[place].shape[letters.index("N")] != 1:
                 raise InputError(f"{pair.input} holds several images; give one, as kernels for batches may mix them")
-            labels = analysis._net.values[analysis.source.output_node(pair.output)].labels
+            labels = analysis.source.net.values[analysis.source.output_node(pair.output)].labels
             truth = BruteForce(
                 net, given, letters.index(axis), input=place,
-                output=analysis._net.traced.leaves.index(pair.output), out_dim=labels.index(axis),
+                output=analysis.source.net.traced.leaves.index(pair.output), out_dim=labels.index(axis),
             )  # fmt: skip
             rows = zip(analysis.outputs[pair.output], labels, strict=True)
             short = any(n < SHORT for n, label in rows if label and label != axis)
