@@ -20,7 +20,7 @@ def shapes_for_image(analysis: Analysis, image: Sequence[int]) -> Shapes:
 
     Raises InputError where no input gives it, with the nearest sizes that one does.
     """
-    net = analysis._source.net
+    net = analysis.source.net
     axes = [axis for axis in ("W", "H", "D", "L") if any(net.size(name, axis) for name in net.graph.inputs)]
     if len(axes) != len(image):
         order = "x".join({"W": "WIDTH", "H": "HEIGHT", "D": "DEPTH", "L": "LENGTH"}[axis] for axis in axes)
@@ -37,7 +37,7 @@ def shapes_for_image(analysis: Analysis, image: Sequence[int]) -> Shapes:
 
 def _input_length(analysis: Analysis, axis: str, size: int) -> tuple[str, int]:
     """An input, and how long it is along an axis for an image of this size."""
-    net = analysis._source.net
+    net = analysis.source.net
     grid = Grid(net, axis)
     inputs = {name: grid.per_step(name) for name in net.graph.inputs if net.size(name, axis) is not None}
     finest = max(inputs, key=lambda name: inputs[name])
@@ -60,6 +60,6 @@ def _input_length(analysis: Analysis, axis: str, size: int) -> tuple[str, int]:
 
 def _outputs(analysis: Analysis, axis: str) -> Mapping[str, str]:
     try:
-        return {node: shown for shown, node in Cutter(analysis._source.net, axis).outputs.items()}
+        return {node: shown for shown, node in Cutter(analysis.source.net, axis).outputs.items()}
     except InputError:
         return {}
