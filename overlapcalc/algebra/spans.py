@@ -50,6 +50,14 @@ class Span:
         """
         return Span(self.start + by, self.stop + by)
 
+    def joined(self, other: Span | None) -> Span:
+        """The shortest span that contains both; None is nothing.
+
+        >>> str(Span(0, 2).joined(Span(5, 6)))
+        '[0, 6)'
+        """
+        return self if other is None else Span(min(self.start, other.start), max(self.stop, other.stop))
+
     def __str__(self) -> str:
         return f"[{self.start}, {self.stop})"
 

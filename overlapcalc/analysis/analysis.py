@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
-from ..algebra.spans import Spans
 from ..errors import InputError, ObstacleError
-from ..propagate.backward import BackwardReads, interior
 from ..propagate.grid import Grid
 from ..propagate.values import Obstacle, Propagation, reach_between
-from .axis import AxisAnalysis, no_way
+from .axis import AxisAnalysis, axis_analysis, no_way
 from .explain import Explanation, explain_axis, explain_obstacles
 from .features import frontier
 from .gc_pause import paused
 from .layers import LayerRow, layer_rows
 from .local import Local, LocalPair, local_axis
-from .measures import NO_WINDOW, Sides, window_of
 from .named import Named, choose
-from .source import Source
+from .source import Shapes, Source
 
 SCHEMA_VERSION = 1
 
@@ -56,7 +52,7 @@ class Pair:
         if obstacles:
             raise ObstacleError(no_way(self.output, self.input, axis, obstacles))
         with paused():
-            return self._of._axis(self.output, self.input, axis)
+            return axis_analysis(self._of.source, self.output, self.input, axis)
 
     def obstacles(self, axis: str) -> tuple[Obstacle, ...]:
         """The obstacles on this axis, in order of execution."""
@@ -69,7 +65,7 @@ class Pair:
     def explain(self, axis: str) -> Explanation:
         """Why the answer is what it is: what each layer adds, what sets the step and the tile; or each obstacle."""
         obstacles = self.obstacles(axis)
-        net, node = self._of._net, self._of._source.output_node(self.output)
+        net, node = self._of._net, self._of.source.output_node(self.output)
         if obstacles:
             return explain_obstacles(net, self.output, self.input, axis, obstacles)
         return explain_axis(net, node, self[axis])
@@ -77,7 +73,7 @@ class Pair:
     @cached_property
     def local(self) -> LocalPair:
         """What remains beside the obstacles: `pair.local["W"]` is a LocalAxis, or None where nothing does."""
-        net, node = self._of._net, self._of._source.output_node(self.output)
+        net, node = self._of._net, self._of.source.output_node(self.output)
         found = {axis: local_axis(net, node, self.input, axis, self.output) for axis in self.axes}
         return LocalPair(self.output, self.input, found)
 
@@ -90,7 +86,8 @@ class Analysis:
     """What a net needs, at one size: the frozen result of `overlapcalc.analyze`.
 
     inputs, outputs: names and shapes. axes: the axes asked for. size_verified: a second trace at a larger size
-    agreed; verified_at: its input shapes.
+    agreed; verified_at: its input shapes. source: the layer graph with what every tensor reads, `source.net`, and
+    access to the same net at other sizes, for plans, runs and proofs.
 
     >>> a = oc.analyze(nn.Conv2d(3, 8, 5, padding=2), (1, 3, 32, 32))
     >>> a["W"].context, a.blocking_free, a.outputs
@@ -102,7 +99,7 @@ class Analysis:
     axes: tuple[str, ...]
     size_verified: bool
     verified_at: tuple[tuple[int, ...], ...] | None
-    _source: Source = field(repr=False, compare=False)
+    source: Source = field(repr=False, compare=False)
 
     # ---- asking -------------------------------------------------------------------------------------------
 
@@ -117,6 +114,33 @@ class Analysis:
     def explain(self, axis: str) -> Explanation:
         """Why the answer for the only output against the only input is what it is."""
         return self.between().explain(axis)
+
+    def at(self, *shapes: Sequence[int]) -> Analysis:
+        """The same net for other input shapes, one per input; sizes that were traced before are not traced again.
+
+        Raises what `analyze` raises.
+        """
+        wanted = tuple(map(tuple, shapes))
+        own = tuple(self.inputs.values())
+        if [len(shape) for shape in wanted] != [len(shape) for shape in own]:
+            raise InputError(f"shapes {wanted}: expected one for each input, as in {own}")
+        if wanted == own:
+            return self
+        source, verified_at = self.source.moved(wanted)
+        return Analysis.of(source, self.axes, verified_at)
+
+    @staticmethod
+    def of(source: Source, axes: tuple[str, ...], verified_at: Shapes | None) -> Analysis:
+        """The answers for a net."""
+        graph = source.net.graph
+        return Analysis(
+            inputs=Named({name: graph[name].shape for name in graph.inputs}),
+            outputs=Named({shown: graph[node].shape for shown, node in graph.outputs}),
+            axes=axes,
+            size_verified=verified_at is not None,
+            verified_at=verified_at,
+            source=source,
+        )
 
     @cached_property
     def local(self) -> Local:
@@ -144,9 +168,8 @@ class Analysis:
         """
         if self.blocking_free or not self.outputs:
             return self
-        source, verified_at = self._source.cut(frontier(self._net, self.axes))
-        outputs = {shown: source.net.graph[node].shape for shown, node in source.net.graph.outputs}
-        part = Analysis(self.inputs, Named(outputs), self.axes, verified_at is not None, verified_at, source)
+        source, verified_at = self.source.cut(frontier(self._net, self.axes))
+        part = Analysis.of(source, self.axes, verified_at)
         return part.features  # compared at other sizes on its own, it may show obstacles that the whole did not
 
     @cached_property
@@ -250,49 +273,8 @@ class Analysis:
 
     @property
     def _net(self) -> Propagation:
-        return self._source.net
+        return self.source.net
 
     def _obstacles(self, output: str, input: str, axis: str) -> tuple[Obstacle, ...]:
-        via = reach_between(self._net, self._source.output_node(output), input, axis).via
+        via = reach_between(self._net, self.source.output_node(output), input, axis).via
         return tuple(o for o in self._net.obstacles if o in via)
-
-    def _axis(self, output: str, input: str, axis: str) -> AxisAnalysis:
-        net, node = self._net, self._source.output_node(output)
-        reach = reach_between(net, node, input, axis)
-        size = net.size(input, axis)
-        assert size is not None
-        grid = Grid(net, axis)
-        step = grid.per_step(input)
-        connected = net.size(node, axis) is not None and grid.same(node, input)
-        out_step = grid.per_step(node) if net.size(node, axis) is not None else None
-        window, tile = NO_WINDOW, None
-        if reach.reads is not None and out_step is not None:
-            window = window_of(reach.reads, reach.sure, step, out_step)
-        if connected and out_step is not None:
-            found = interior(net, node, axis, Spans.span(0, out_step))
-            tile = self._tile(grid, found, node, input, size)
-        return AxisAnalysis(
-            axis=axis,
-            output=output,
-            input=input,
-            size=size,
-            out_size=net.size(node, axis),
-            scale=Fraction(step, out_step) if connected and out_step else None,
-            receptive_field=window.receptive_field,
-            reach=window.reach,
-            step=step,
-            out_step=out_step,
-            context=window.context,
-            tile=tile,
-            exact=window.exact,
-            exact_before=window.exact_before,
-            exact_after=window.exact_after,
-            _reach=reach,
-            _source=self._source,
-        )
-
-    @staticmethod
-    def _tile(grid: Grid, found: BackwardReads, output: str, input: str, size: int) -> Sides:
-        before, end = grid.interior(found, output)
-        step = grid.per_step(input)
-        return Sides(before * step, size - end * step)

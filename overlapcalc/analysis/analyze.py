@@ -27,12 +27,13 @@ from .analysis import Analysis
 from .gc_pause import paused
 from .inputs import asked_axes, module_inputs, parsed, refuse_unbatched
 from .labels import node_names
-from .named import Named
 from .other_sizes import OtherSizes
 from .source import Source
 
 Inputs = Sequence[int] | torch.Tensor | Sequence[Sequence[int]] | Sequence[torch.Tensor]
 TRACES_KEPT = 32
+PROGRAMS_KEPT = 4
+"""The number of runnable traces that are kept."""
 
 
 def analyze(
@@ -70,47 +71,22 @@ def analyze(
     else:
         shapes, dtypes = module_inputs(model, inputs)
         layouts = chosen(layout, shapes)
-        tracer = _Tracer(*_of_module(model, dtypes, layouts))
+        tracer = _Tracer(*_of_module(model, dtypes, layouts), partial(_typed, weakref.ref(model), dtypes, layouts))
     wanted = asked_axes(axes, shapes, layouts)
     source, verified_at = tracer.source(shapes)
-    if isinstance(model, nn.Module):
-        source = replace(source, typed=partial(_typed, weakref.ref(model), shapes, dtypes, layouts, source))
-    graph = source.net.graph
-    return Analysis(
-        Named({name: graph[name].shape for name in graph.inputs}),
-        Named({shown: graph[node].shape for shown, node in graph.outputs}),
-        wanted,
-        verified_at is not None,
-        verified_at,
-        source,
-    )
+    return Analysis.of(source, wanted, verified_at)
 
 
 def _typed(
-    model: Callable[[], nn.Module | None],
-    shapes: Shapes,
-    dtypes: Sequence[torch.dtype],
-    layouts: Sequence[str],
-    source: Source,
-    name: str,
-    calls: Runnable,
-) -> Source:
-    """A net with its weights and its floating inputs in another type. Raises TraceError where it does not run in it.
-
-    calls: those in its own type; where the calls in the other type are the same, `source` holds as it is.
-    """
+    model: Callable[[], nn.Module | None], dtypes: Sequence[torch.dtype], layouts: Sequence[str], name: str
+) -> _Tracer:
+    """The tracer of a net with its weights and its floating inputs in another type. Raises TraceError."""
     found = model()
     if found is None:
         raise TraceError("the model is gone; keep it as long as it is traced")
     dtype = getattr(torch, name)
     other = [dtype if t.is_floating_point else t for t in dtypes]
-    tracer = _Tracer(*_of_module(found, other, layouts, dtype))
-    there = tracer.runnable(shapes)
-    if not there.resamples and [(n, c.target) for n, c in there.calls.items()] == [
-        (n, c.target) for n, c in calls.calls.items()
-    ]:
-        return replace(source, runnable=lambda at: there if at == shapes else tracer.runnable(at))
-    return tracer.source(shapes)[0]
+    return _Tracer(*_of_module(found, other, layouts, dtype))
 
 
 def _of_module(
@@ -167,13 +143,22 @@ def _program_inputs(program: Program, inputs: Inputs | None) -> Shapes:
 
 
 class _Tracer:
-    """Traces one net at several sizes, each at most once. lower: input shapes -> its graph at these."""
+    """Traces one net at several sizes, each at most once.
+
+    lower: input shapes -> its graph at these. in_type: the tracer of the same net in another floating type, by its
+    name.
+    """
 
     def __init__(
-        self, lower: Callable[[Shapes], Graph], run_memory: MemoryAt, runnable: Callable[[Shapes], Runnable]
+        self,
+        lower: Callable[[Shapes], Graph],
+        run_memory: MemoryAt,
+        runnable: Callable[[Shapes], Runnable],
+        in_type: Callable[[str], _Tracer] | None = None,
     ) -> None:
-        self._lower, self.runnable = lower, runnable
+        self._lower, self._in_type = lower, in_type
         self._run_memory = lru_cache(maxsize=None)(run_memory)
+        self.runnable = lru_cache(maxsize=PROGRAMS_KEPT)(runnable)
         self._failed: dict[Shapes, TraceError] = {}
         self._keep(self._graph)
         self.names = lru_cache(maxsize=TRACES_KEPT)(lambda at: node_names(self.graph(at)))
@@ -193,11 +178,29 @@ class _Tracer:
         def cut(outputs: tuple[tuple[str, str], ...]) -> tuple[Source, Shapes | None]:
             return self._up_to(outputs, net.traced).source(shapes)
 
-        return Source(net, retrace, cut, self._run_memory, self.runnable), verified_at
+        found = Source(net, retrace, moved=self.source, cut=cut, run_memory=self._run_memory, runnable=self.runnable)
+        if self._in_type is not None:
+            found = replace(found, typed=partial(self._typed, found, shapes))
+        return found, verified_at
+
+    def _typed(self, own: Source, shapes: Shapes, name: str, calls: Runnable) -> Source:
+        """The net in another floating type. Raises TraceError where it does not run in it.
+
+        calls: those in its own type; where the calls in the other type are the same, its source holds as it is.
+        """
+        assert self._in_type is not None
+        tracer = self._in_type(name)
+        there = tracer.runnable(shapes)
+        if not there.resamples and [(n, c.target) for n, c in there.calls.items()] == [
+            (n, c.target) for n, c in calls.calls.items()
+        ]:
+            return replace(own, runnable=tracer.runnable)
+        return tracer.source(shapes)[0]
 
     def _up_to(self, outputs: tuple[tuple[str, str], ...], like: Graph) -> _Tracer:
         """The tracer of the same net up to other outputs: it traces the whole, drops the rest and keeps all names."""
         part, whole = copy.copy(self), self.graph
+        part._in_type = None  # it would be the whole net again
 
         def graph(shapes: Shapes) -> Graph:
             found = whole(shapes).up_to(outputs, like)

@@ -12,7 +12,8 @@ from ..propagate.grid import Grid
 from ..propagate.values import Propagation
 from ..trace.run_memory import MemoryAt
 
-Retrace = Callable[[tuple[tuple[int, ...], ...], bool], Propagation]
+Shapes = tuple[tuple[int, ...], ...]
+Retrace = Callable[[Shapes, bool], Propagation]
 """Input shapes -> the net there. With True, compared with a larger trace; with False, as it is at that size."""
 
 
@@ -20,18 +21,21 @@ Retrace = Callable[[tuple[tuple[int, ...], ...], bool], Propagation]
 class Source:
     """A propagated net, and access to variants of it.
 
-    cut: the same net up to other outputs, pairs (name shown, node), and the shapes at which it was verified.
-    run_memory: the memory that a run of the whole net holds, from shapes alone. runnable: its calls at these input
-    shapes, to be run one by one (trace/runnable.py). typed: the same net traced in another floating type, "float64"
-    say, at the same shapes, given its calls in its own type: constants that it makes in the type of its input then
-    have that type.
+    moved: the same net at other input shapes, and the shapes at which it was verified. cut: the same net up to other
+    outputs, pairs (name shown, node), and those shapes. run_memory: the memory that a run of the whole net holds, from
+    shapes alone. runnable: its calls at these input shapes, to be run one by one (trace/runnable.py). typed: the same
+    net traced in another floating type, "float64" say, at the same shapes, given its calls in its own type: constants
+    that it makes in the type of its input then have that type.
+
+    All of them trace at most once per size.
     """
 
     net: Propagation
     retrace: Retrace
-    cut: Callable[[tuple[tuple[str, str], ...]], tuple[Source, tuple[tuple[int, ...], ...] | None]]
+    moved: Callable[[Shapes], tuple[Source, Shapes | None]]
+    cut: Callable[[tuple[tuple[str, str], ...]], tuple[Source, Shapes | None]]
     run_memory: MemoryAt
-    runnable: Callable[[tuple[tuple[int, ...], ...]], Any]
+    runnable: Callable[[Shapes], Any]
     typed: Callable[[str, Any], Source] | None = None
 
     def output_node(self, shown: str) -> str:
@@ -57,7 +61,7 @@ def output_of(net: Propagation, shown: str) -> str:
     return found
 
 
-def shapes_at(net: Propagation, input: str, axis: str, size: int) -> tuple[tuple[int, ...], ...]:
+def shapes_at(net: Propagation, input: str, axis: str, size: int) -> Shapes:
     """All input shapes, given that one input gets another length along an axis."""
     now = net.size(input, axis)
     assert now is not None

@@ -6,7 +6,7 @@ import argparse
 from functools import partial
 from typing import Any
 
-from ..planning.schedules import SCHEDULES
+from ..planning.options import SCHEDULES
 from .common import NOT_SO, OK, model_arguments, subject_of, write
 
 PLAN_EPILOG = "exit codes: 0 planned, 2 wrong usage or input, or nothing fits, 3 an obstacle on an axis to be cut"
@@ -101,12 +101,10 @@ def _verify(arguments: argparse.Namespace) -> int:
             raise InputError(f"--tile {arguments.tile!r}: expected samples before and after, such as 12,12")
         tile = (int(sides[0]), int(sides[-1]))
     with subject_of(arguments) as subject:
-        inputs = None if not arguments.input and not arguments.image else subject.inputs
-        if arguments.image:
-            inputs = list(_at_image(subject, arguments).inputs.values())
+        sized = arguments.input or arguments.image
         found = verify(
             subject.model,
-            inputs,
+            _at_image(subject, arguments) if sized else None,
             block=arguments.block,
             schedule=arguments.schedule or "crop",
             stream_axis=arguments.stream_axis,
@@ -131,8 +129,7 @@ def _at_image(subject: Any, arguments: argparse.Namespace) -> Any:
     found = analyze(subject.model, subject.inputs, axes=subject.axes, layout=subject.layout)
     if arguments.image is None:
         return found
-    shapes = shapes_for_image(found, parsed_image(arguments.image))
-    return analyze(subject.model, shapes, axes=subject.axes, layout=subject.layout)
+    return found.at(*shapes_for_image(found, parsed_image(arguments.image)))
 
 
 def block_argument(command: argparse.ArgumentParser) -> None:

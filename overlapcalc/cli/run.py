@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..planning.schedules import SCHEDULES
+from ..planning.options import SCHEDULES
 from .blocks import block_argument
 from .common import EPILOG, OK, door_of, model_arguments, subject_of
 

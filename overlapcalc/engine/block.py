@@ -7,11 +7,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..algebra.spans import Span
 from ..analysis.named import Named
-
-Region = Mapping[str, Span]
-"""A span per axis; axes that it does not name are whole."""
+from ..propagate.regions import Region
 
 
 @dataclass(frozen=True)
@@ -52,7 +49,7 @@ def _memory(x: Tensor) -> int:
 def within(labels: tuple[str, ...], region: Region, origin: Region | None = None) -> tuple[slice, ...]:
     """The region as slices of a tensor with these labels, which begins at `origin`.
 
-    >>> within(("", "", "W"), {"W": Span(8, 16)}, {"W": Span(6, 20)})
+    >>> within(("", "", "W"), {"W": oc.Span(8, 16)}, {"W": oc.Span(6, 20)})
     (slice(None, None, None), slice(None, None, None), slice(2, 10, None))
     """
     out = []

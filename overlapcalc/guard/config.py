@@ -13,7 +13,7 @@ from typing import Any
 from ..errors import Argument, InputError
 from ..ops.layout import AXES
 from ..planning.image_size import parsed_image
-from ..planning.schedules import SCHEDULES
+from ..planning.options import SCHEDULES, Blocking
 from .claims import KINDS, Claim, Setting, WrongValue
 from .toml import read_toml
 
@@ -195,7 +195,7 @@ def _model(entry: Mapping[str, Any], place: int, line: int, mistakes: _Mistakes)
         read["input"],
         read["layout"],
         read["axes"],
-        Setting(read["image"], read["block"], read["schedule"]),
+        Setting(read["image"], Blocking(block=read["block"], schedule=read["schedule"])),
         tuple(found for found in claims if found is not None),
         line,
         entry,

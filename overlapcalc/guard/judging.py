@@ -52,7 +52,7 @@ def _judged(model: GuardedModel, config: Config, blank: Checked) -> Checked:
     analysis = analyze(net, inputs, axes=model.axes, layout=layout)
     if not analysis.size_verified:
         notes.append("size not verified: the net ran at no larger size, so this holds for this size alone")
-    subject = Subject(net, analysis, layout, model.setting)
+    subject = Subject(net, analysis, model.setting)
     judgements = tuple(_judgement(claim.key, claim.limit, claim.judge, subject) for claim in model.claims)
     return dataclasses.replace(blank, judgements=judgements, needs=needs_of(analysis), notes=tuple(notes))
 

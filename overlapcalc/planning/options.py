@@ -1,27 +1,100 @@
-"""The options of a plan: block sizes, axes without obstacles."""
+"""The options of a plan: which blocks, and how they are run."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from operator import index
-from typing import Any
+from typing import Any, TypedDict
 
-from ..analysis.analysis import Analysis
-from ..analysis.axis import no_way
-from ..errors import Argument, InputError, ObstacleError
+from ..errors import Argument, InputError
+from .byte_size import bytes_of
 
+SCHEDULES = ("crop", "trim", "stream")
 DEFAULT_BLOCK = 256
 Blocks = int | Sequence[int | None] | Mapping[str, int]
 """One length for all axes; one per axis in their order, None for a whole one; or by name, the others whole."""
+Tile = int | tuple[int, int] | Mapping[str, tuple[int, int]]
+"""Samples around each block: (before, after), or one number for both; by axis where axes differ."""
 
 
-def refuse_obstacles(analysis: Analysis) -> None:
-    """Raises ObstacleError, with the first obstacle between any output and any input, if there is one."""
-    for pair in analysis.pairs:
-        for axis in pair.axes:
-            found = pair.obstacles(axis)
-            if found:
-                raise ObstacleError(no_way(pair.output, pair.input, axis, found))
+class CutOptions(TypedDict, total=False):
+    """Options of a run with given blocks: see `Blocking`."""
+
+    block: Blocks | None
+    schedule: str | None
+    stream_axis: str | None
+
+
+class BlockingOptions(CutOptions, total=False):
+    """Options of a run: see `Blocking`."""
+
+    memory: int | str | None
+    fixed_tile: Blocks | None
+
+
+@dataclass(frozen=True)
+class Blocking:
+    """How to run a net by blocks; checked on construction. None leaves the choice to the plan.
+
+    block: the length of a block. memory: a budget instead. fixed_tile: the length of every tile instead. schedule:
+    "crop", "trim" or "stream". stream_axis: the axis along which a stream goes. All as for `overlapcalc.plan`.
+
+    >>> Blocking(memory="2GiB").budget
+    2147483648
+    >>> Blocking(stream_axis="H").named_schedule
+    'stream'
+
+    Raises InputError for unknown values, and for options that exclude each other.
+    """
+
+    block: Blocks | None = None
+    schedule: str | None = None
+    stream_axis: str | None = None
+    memory: int | str | None = None
+    fixed_tile: Blocks | None = None
+
+    def __post_init__(self) -> None:
+        schedule = self.named_schedule
+        if schedule is not None and schedule not in SCHEDULES:
+            raise InputError(Argument("schedule", schedule), f": there is {', '.join(SCHEDULES)}")
+        if sum(size is not None for size in (self.block, self.memory, self.fixed_tile)) > 1:
+            raise InputError(
+                Argument("block"), ", ", Argument("memory"), " and ", Argument("fixed_tile"),
+                " exclude each other; give one of them",
+            )  # fmt: skip
+        if self.fixed_tile is not None and schedule not in (None, "crop"):
+            raise InputError(Argument("fixed_tile", self.fixed_tile), f" is for the schedule crop, not {schedule}")
+        if self.stream_axis is not None and schedule != "stream":
+            raise InputError(Argument("stream_axis", self.stream_axis), f" is for the schedule stream, not {schedule}")
+        if self.memory is not None:
+            bytes_of(self.memory)
+
+    @property
+    def named_schedule(self) -> str | None:
+        """The requested schedule: a stream if only its axis is given."""
+        return "stream" if self.schedule is None and self.stream_axis is not None else self.schedule
+
+    @property
+    def budget(self) -> int | None:
+        """The memory that blocks may take, in bytes."""
+        return None if self.memory is None else bytes_of(self.memory)
+
+    @property
+    def sized(self) -> bool:
+        """Whether the size of blocks is given, in one way or another."""
+        return any(size is not None for size in (self.block, self.memory, self.fixed_tile))
+
+
+def refuse_unknown(options: Iterable[str], *known: str) -> None:
+    """Raises InputError for an unknown option."""
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise InputError(f"{unknown[0]!r} is no option; there is {', '.join(known)}")
+
+
+CUT_OPTIONS = tuple(CutOptions.__annotations__)
+BLOCKING_OPTIONS = tuple(BlockingOptions.__annotations__)
 
 
 def per_axis(axes: Iterable[str], sizes: Blocks, what: str) -> dict[str, int]:
@@ -44,6 +117,25 @@ def per_axis(axes: Iterable[str], sizes: Blocks, what: str) -> dict[str, int]:
     else:
         found = dict.fromkeys(order, sizes)
     return {axis: _length(n, what, axis) for axis, n in found.items()}
+
+
+def sides_per_axis(axes: Iterable[str], tile: Tile) -> dict[str, tuple[int, int]]:
+    """Samples before and after each block, for every axis that is cut; none along axes that are not named.
+
+    Raises InputError.
+    """
+    order = list(axes)
+    asked = tile if isinstance(tile, Mapping) else dict.fromkeys(order, tile)
+    found = dict.fromkeys(order, (0, 0))
+    for axis, sides in asked.items():
+        if axis not in order:
+            raise InputError(Argument("tile"), f": no axis {axis!r} is cut here; there is {', '.join(order)}")
+        numbers: tuple[Any, ...] = tuple(sides) if isinstance(sides, (tuple, list)) else (sides, sides)
+        if len(numbers) != 2 or not all(isinstance(n, int) and not isinstance(n, bool) for n in numbers):
+            expected = f" along {axis}: expected samples (before, after), or a number for both"
+            raise InputError(Argument("tile", sides), expected)
+        found[axis] = numbers[0], numbers[1]
+    return found
 
 
 def _length(n: object, what: str, axis: str) -> int:

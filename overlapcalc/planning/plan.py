@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cached_property
 from itertools import product
 from math import prod
 from typing import Any
 
 from ..analysis.named import Named
+from ..propagate.regions import Region
 from .costs import Work
 from .strips import BlockSpan, Strip
 
 SCHEMA_VERSION = 1
 LITTLE = 0.9
+
+Cell = Mapping[str, BlockSpan]
+"""A block: its slot along every axis."""
 
 
 @dataclass(frozen=True)
@@ -34,16 +39,20 @@ class Memory:
         return self.activations + self.weights
 
 
+Weigh = Callable[["Plan"], tuple[Memory, Memory] | None]
+"""Plan -> the memory that its blocks take, and the whole image at once; None where that is not known."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """How an image is run by blocks, and what that costs: the frozen result of `overlapcalc.plan`.
 
     inputs, outputs: names and shapes of the whole; labels: the axis of each of their dimensions, "" for none.
-    strips: for each axis, its blocks. work: that of all blocks together; largest: the most of one block
-    (for a stream, one band); full: that of the whole image at once. memory, full_memory: at the fullest moment; None
-    where it cannot be predicted. fed: samples fed to the net over the samples of the inputs. leaves: what the net
-    returns. stream_axis: the axis along which a stream goes. stored: memory is that of a run whose inputs are read and
-    outputs written by slices.
+    strips: for each axis, its blocks. work: that of all blocks together; largest: the most of one block (for a stream,
+    one band); full: that of the whole image at once. fed: samples fed to the net over the samples of the inputs.
+    leaves: what the net returns. stream_axis: the axis along which a stream goes. stored: memory is that of a run whose
+    inputs are read and outputs written by slices. weigh: predicts the memory when it is first needed; that takes a run
+    on shapes, which a plan that is only run can do without.
 
     >>> plan = oc.plan(nn.Conv1d(3, 8, 5, padding=2), (1, 3, 64), block=16)
     >>> plan.count, plan.strips["L"].slots[1].tiles["input"], plan.work.macs == plan.full.macs
@@ -58,13 +67,12 @@ class Plan:
     work: Work
     largest: Work
     full: Work
-    memory: Memory | None
-    full_memory: Memory | None
     dtype: str | None
     fed: Fraction
     leaves: tuple[str | None, ...]
     stream_axis: str | None = None
     stored: bool = False
+    weigh: Weigh | None = field(default=None, repr=False, compare=False)
 
     @property
     def axes(self) -> tuple[str, ...]:
@@ -82,6 +90,16 @@ class Plan:
         return prod(len(strip.slots) for strip in self.strips.values())
 
     @property
+    def memory(self) -> Memory | None:
+        """What the blocks take at their fullest moment; None where that cannot be predicted."""
+        return None if self._weights is None else self._weights[0]
+
+    @property
+    def full_memory(self) -> Memory | None:
+        """The same for the whole image at once."""
+        return None if self._weights is None else self._weights[1]
+
+    @property
     def saves_memory(self) -> bool | None:
         """Whether blocks take less than nine tenths of what the whole image takes, not counting weights; None where
         that is not known. They do not where layers hold nearly all rows: the net reaches across the image."""
@@ -89,15 +107,30 @@ class Plan:
             return None
         return self.memory.activations < LITTLE * self.full_memory.activations
 
-    def cells(self) -> Iterator[Mapping[str, BlockSpan]]:
-        """Every block, as a slot per axis; the last axis varies fastest.
+    def cells(self, *, along: str | None = None) -> Iterator[Cell]:
+        """Every block, as a slot per axis; the last axis varies fastest. along: every column of blocks along this axis.
 
         >>> plan = oc.plan(nn.Conv1d(1, 1, 3, padding=1), (1, 1, 32), block=16)
-        >>> [str(slots["L"].tiles["input"]) for slots in plan.cells()]
+        >>> [str(plan.tile(cell, "input")["L"]) for cell in plan.cells()]
         ['[0, 17)', '[15, 32)']
         """
-        for slots in product(*(strip.slots for strip in self.strips.values())):
-            yield dict(zip(self.strips, slots, strict=True))
+        strips = {axis: strip.slots for axis, strip in self.strips.items() if axis != along}
+        for slots in product(*strips.values()):
+            yield dict(zip(strips, slots, strict=True))
+
+    def region(self, cell: Cell, output: str) -> Region | None:
+        """The part of an output that a block produces; None where the output has ended before the block."""
+        region = {axis: slot.outputs[output] for axis, slot in cell.items() if output in slot.outputs}
+        ended = any(axis in self.labels[output] and axis not in region for axis in cell)
+        return None if ended else region
+
+    def tile(self, cell: Cell, input: str) -> Region:
+        """The part of an input that the unmodified net is fed for a block."""
+        return {axis: slot.tiles[input] for axis, slot in cell.items() if input in slot.tiles}
+
+    def given(self, cell: Cell, output: str) -> Region:
+        """The part of an output that the unmodified net returns on the tile of a block; it contains `region`."""
+        return {axis: slot.given[output] for axis, slot in cell.items() if output in slot.given}
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON: enough for another runtime to run the blocks."""
@@ -122,6 +155,17 @@ class Plan:
             "full_memory": _memory_dict(self.full_memory),
             "saves_memory": self.saves_memory,
         }
+
+    @cached_property
+    def _weights(self) -> tuple[Memory, Memory] | None:
+        return None if self.weigh is None else self.weigh(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickled with its memory, because what predicts it belongs to the net."""
+        return {**self.__dict__, "_weights": self._weights, "weigh": None}
+
+    def __deepcopy__(self, memo: Any) -> Plan:
+        return self
 
     def _tensor_dict(self, name: str, shape: tuple[int, ...]) -> dict[str, Any]:
         return {"shape": list(shape), "axes": list(self.labels[name])}

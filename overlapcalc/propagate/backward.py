@@ -64,7 +64,7 @@ def _demand(
         hull = total.hull
         if hull is None:
             continue
-        exist[name] = _cover(exist.get(name), hull)
+        exist[name] = hull.joined(exist.get(name))
         node = net.graph[name]
         if node.op == "input":
             reads[name] = total
@@ -80,7 +80,7 @@ def _demand(
                 used.add((name, place))
             needed = path.cells.scatter(pulled, _either, EMPTY)
             for edge in edges:
-                exist[path.operand] = _cover(exist.get(path.operand), Span(edge, edge + 1))
+                exist[path.operand] = Span(edge, edge + 1).joined(exist.get(path.operand))
             old = wanted.get(path.operand)
             wanted[path.operand] = needed if old is None else old.merge(needed, _either)
     return BackwardReads(reads, exist, frozenset(used))
@@ -100,7 +100,3 @@ def _pull(step: Step, size: int | None, edges: list[int], outs: Spans) -> Spans:
 
 def _either(a: Spans, b: Spans) -> Spans:
     return a | b
-
-
-def _cover(a: Span | None, b: Span) -> Span:
-    return b if a is None else Span(min(a.start, b.start), max(a.stop, b.stop))

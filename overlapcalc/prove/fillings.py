@@ -7,10 +7,11 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from ..engine.block import Region, within
+from ..engine.block import within
 from ..ops import known_of
 from ..ops.facts import may_stop_nan
 from ..ops.graph import Constant, Graph, constants_in
+from ..propagate.regions import Region
 
 NAN = "nan"
 FINITE = ("finite 1", "finite 2")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ from ..engine import Machine
 from ..errors import InputError
 from ..guard.claims import Setting, Subject
 from ..planning.crop import make_plan
-from ..planning.options import Blocks
+from ..planning.options import CUT_OPTIONS, Blocking, CutOptions, refuse_unknown
 from ..planning.plan import Plan
 from ..prove.against_whole import FAILURES, TOLERANCE, by_blocks, exact_twin, said, whole
 from ..prove.fillings import same_bits
@@ -25,6 +26,9 @@ from .claimed import Limit, ScaleLimit, SidedLimit, SizeVerified, broken, claims
 from .messages import behind, called, differing, disagreement, parts_of
 from .oracle import BruteForce
 from .weights import positive
+
+if TYPE_CHECKING:  # it comes with torch
+    from typing_extensions import Unpack
 
 SHORT = 4
 """With fewer rows than this, some of the paths by which a column is read may have no row to go through. Axes are
@@ -44,10 +48,9 @@ def assert_blocking_free(
     size_verified: bool = True,
     max_macs_ratio: float | None = None,
     max_memory: int | str | None = None,
-    block: Blocks | None = None,
-    schedule: str | None = None,
     axes: Sequence[str] | str | None = None,
     layout: str | Sequence[str | None] | None = None,
+    **options: Unpack[CutOptions],
 ) -> Analysis:
     """Assert that `model` can be run by blocks exactly, and needs no more than claimed. Returns its analysis.
 
@@ -57,7 +60,7 @@ def assert_blocking_free(
     "1/16". causal: no output reads input after its own place, not even at the borders; a list of axes claims it for
     these alone. size_verified: the net was compared with itself at a larger size. max_macs_ratio, max_memory: for all
     blocks of this shape together, the most multiply-accumulates relative to the whole, and the most memory, weights
-    included, with block and schedule as for `plan`.
+    included, with the options block, schedule and stream_axis as for `plan`.
 
     `overlapcalc check` judges the same claims. Raises AssertionError with all that do not hold, InputError for claims
     that make no sense, and what `analyze` raises.
@@ -67,6 +70,8 @@ def assert_blocking_free(
     Sides(before=2, after=2)
     """
     __tracebackhide__ = True
+    limits = ("max_context", "max_tile", "max_receptive_field", "step", "scale", "causal", "size_verified")
+    refuse_unknown(options, *limits, "max_macs_ratio", "max_memory", *CUT_OPTIONS, "axes", "layout")
     claims = claims_of(
         max_context=max_context,
         max_tile=max_tile,
@@ -79,11 +84,11 @@ def assert_blocking_free(
     )
     if size_verified:
         claims.insert(0, SizeVerified("size_verified=True", "true"))
-    for argument, value in (("block", block), ("schedule", schedule)):
+    for argument, value in options.items():
         if value is not None and max_macs_ratio is None and max_memory is None:
             raise InputError(f"{argument}={value!r} is for max_macs_ratio and max_memory, of which none is claimed")
     analysis = analyze(model, shape, axes=axes, layout=layout)
-    subject = Subject(model, analysis, layout, Setting(block=block, schedule=schedule))
+    subject = Subject(model, analysis, Setting(blocking=Blocking(**options)))
     text = broken(claims, subject, f"{called(model, analysis)}: what was claimed does not hold.")
     if text:
         raise AssertionError(text)
@@ -94,21 +99,20 @@ def assert_same_by_blocks(
     model: nn.Module,
     x: Tensor | Sequence[Tensor],
     *,
-    block: Blocks | None = None,
-    schedule: str = "crop",
-    stream_axis: str | None = None,
     tolerance: float = TOLERANCE,
     dtype: torch.dtype = torch.float64,
     twin: bool = True,
     least_blocks: int = 2,
     axes: Sequence[str] | str | None = None,
     layout: str | Sequence[str | None] | None = None,
+    **options: Unpack[CutOptions],
 ) -> Plan:
     """Assert that `model` gives the same by blocks as on the whole of `x`. Returns the plan that was compared.
 
-    block, schedule, stream_axis, axes, layout: as for `plan`; three blocks per axis when absent. A copy runs in
-    `dtype`; no sample may differ by more than `tolerance` of the largest. twin: the same net in integers modulo a
-    prime, where it has such a twin, must be bit-identical too: values alone miss a tile one sample short in a deep net.
+    axes, layout, and the options block, schedule and stream_axis: as for `plan`; three blocks per axis and crop when
+    absent. A copy runs in `dtype`; no sample may differ by more than `tolerance` of the largest. twin: the
+    same net in integers modulo a prime, where it has such a twin, must be bit-identical too: values alone miss a tile
+    one sample short in a deep net.
     least_blocks: a comparison of fewer is refused, as one block proves nothing.
 
     Raises AssertionError where something differs or there is an obstacle, and what `plan` raises.
@@ -117,20 +121,23 @@ def assert_same_by_blocks(
     4
     """
     __tracebackhide__ = True
+    refuse_unknown(options, *CUT_OPTIONS, "tolerance", "dtype", "twin", "least_blocks", "axes", "layout")
+    asked: dict[str, Any] = {**options, "schedule": options.get("schedule") or "crop"}
+    blocking = Blocking(**asked)
     given = _images(x)
     if not dtype.is_floating_point:
         raise InputError(f"dtype={dtype}: expected a floating type such as torch.float64")
     analysis = analyze(model, given, axes=axes, layout=layout)
     where = called(model, analysis)
-    text = broken(claims_of(), Subject(model, analysis, layout, Setting()), f"{where} cannot be run by blocks.")
+    text = broken(claims_of(), Subject(model, analysis, Setting()), f"{where} cannot be run by blocks.")
     if text:
         raise AssertionError(text)
-    sizes = parts_of(analysis) if block is None else block
-    plan = make_plan(analysis, block=sizes, schedule=schedule, stream_axis=stream_axis)
+    sizes = parts_of(analysis) if blocking.block is None else blocking.block
+    plan = make_plan(analysis, replace(blocking, block=sizes))
     if plan.count < least_blocks:
         raise InputError(
             f"{where}: block={sizes!r} makes {plan.count} block{'s' if plan.count != 1 else ''} with the schedule "
-            f"{schedule}, so there is nothing to compare; give a smaller block or a larger image, or "
+            f"{plan.schedule}, so there is nothing to compare; give a smaller block or a larger image, or "
             f"least_blocks={plan.count}"
         )
     own = copy.deepcopy(model).eval().to(dtype=dtype)
@@ -141,18 +148,20 @@ def assert_same_by_blocks(
         if any(not bool(same_bits(y, again[name]).all()) for name, y in full.items()):
             raise InputError(f"{where} gives something else every time on the same image; make it deterministic")
         try:
-            tiled = by_blocks(Machine(own, analysis._source, plan), images)
+            tiled = by_blocks(Machine(own, analysis.source, plan), images)
         except FAILURES as error:
             wrong = [said(error)]
         else:
             wrong = [text for name, y in full.items() for text in differing(plan, name, y, tiled[name], tolerance)]
         if twin and not wrong:
             wide, where_at = copy.deepcopy(model).eval().to(dtype=torch.float64), next(iter(images.values())).device
-            proof = exact_twin(wide, analysis._source, plan, images, where_at)
+            proof = exact_twin(wide, analysis.source, plan, images, where_at)
             wrong = [f"in integers modulo a prime {text}" for text in proof.failures if proof.status == REFUTED]
     if wrong:
         cut = " x ".join(f"{strip.block} along {axis}" for axis, strip in plan.strips.items())
-        title = f"{where} by {plan.count} blocks ({cut}, schedule {schedule}) is not what it is on the whole image:"
+        title = (
+            f"{where} by {plan.count} blocks ({cut}, schedule {plan.schedule}) is not what it is on the whole image:"
+        )
         raise AssertionError("\n".join([title, *(f"    {text}" for text in wrong), *behind(analysis)]))
     return plan
 
@@ -189,10 +198,10 @@ def assert_reads(
             place, letters = list(analysis.inputs).index(pair.input), analysis.layouts[pair.input]
             if "N" in letters and given[place].shape[letters.index("N")] != 1:
                 raise InputError(f"{pair.input} holds several images; give one, as kernels for batches may mix them")
-            labels = analysis._net.values[analysis._source.output_node(pair.output)].labels
+            labels = analysis.source.net.values[analysis.source.output_node(pair.output)].labels
             truth = BruteForce(
                 net, given, letters.index(axis), input=place,
-                output=analysis._net.traced.leaves.index(pair.output), out_dim=labels.index(axis),
+                output=analysis.source.net.traced.leaves.index(pair.output), out_dim=labels.index(axis),
             )  # fmt: skip
             rows = zip(analysis.outputs[pair.output], labels, strict=True)
             short = any(n < SHORT for n, label in rows if label and label != axis)

@@ -7,6 +7,7 @@ from shared.guarded import CHAIN, HEAD, Project, entry
 
 import overlapcalc as oc
 from overlapcalc.guard.config import find_config, read_config
+from overlapcalc.planning.options import Blocking
 
 WRONG = [  # a line of the entry, the key that is named, what is said to be allowed
     ("max_tile = 3", "models.net.max_tile", "did you mean max-tile?"),
@@ -103,7 +104,7 @@ def test_what_is_read(project: Project):
     assert (model.name, model.spec, model.kwargs, model.line) == ("net", "net.py:Net", {"k": 7}, 2)
     assert model.inputs == ((1, 1, 32, 32),)
     assert model.axes == ("W",)
-    assert (model.setting.image, model.setting.block, model.setting.schedule) == ((8, 6), {"W": 4}, "trim")
+    assert (model.setting.image, model.setting.blocking) == ((8, 6), Blocking(block={"W": 4}, schedule="trim"))
     assert [claim.key for claim in model.claims] == ["max-memory", "step"]
 
 

@@ -11,8 +11,9 @@ from ...algebra.spans import Span
 from ...errors import NoSlabError
 from ...ops import Call
 from ...ops.graph import Node
+from ...propagate.regions import Region
 from ...trace.runnable import Invocation
-from .frame import FAR, Frame, Region, SlabTensor, dims_of, extent, extents, label_of
+from .frame import FAR, Frame, SlabTensor, dims_of, extent, extents, label_of
 
 
 class Reader:

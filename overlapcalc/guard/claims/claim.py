@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ...planning.options import Blocking
 from ..judgement import Failure, Judgement
 
 if TYPE_CHECKING:  # a check that finds nothing changed reads claims, and judges none
     from ...analysis.analysis import Analysis, Pair
     from ...analysis.explain import Contribution
-    from ...planning.options import Blocks
+    from ...planning.plan import Plan
     from ...propagate.values import Obstacle
 
 
@@ -25,19 +26,33 @@ class WrongValue(Exception):  # noqa: N818 - never leaves the configuration's re
 class Setting:
     """What claims of cost refer to: an image, its blocks and how they are run.
 
-    None: the sizes that were analysed, and blocks and schedule as `overlapcalc.plan` chooses them.
+    image: None for the analysed sizes.
     """
 
     image: tuple[int, ...] | None = None
-    block: Blocks | None = None
-    schedule: str | None = None
+    blocking: Blocking = field(default_factory=Blocking)
 
 
 class Subject:
-    """A net under judgement: the model, its analysis, the layout of its inputs, and the setting of its costs."""
+    """A net under judgement: the model, its analysis, and the setting of its costs."""
 
-    def __init__(self, model: Any, analysis: Analysis, layout: Any, setting: Setting) -> None:
-        self.model, self.analysis, self.layout, self.setting = model, analysis, layout, setting
+    def __init__(self, model: Any, analysis: Analysis, setting: Setting) -> None:
+        self.model, self.analysis, self.setting = model, analysis, setting
+
+    @cached_property
+    def at_image(self) -> Analysis:
+        """The analysis at the size of the image that claims of cost refer to."""
+        from ...planning.image_shapes import shapes_for_image
+
+        image = self.setting.image
+        return self.analysis if image is None else self.analysis.at(*shapes_for_image(self.analysis, image))
+
+    @cached_property
+    def plan(self) -> Plan:
+        """How that image is run by blocks: one plan for all claims of cost."""
+        from ...engine.plan import plan_of  # loads torch
+
+        return plan_of(self.at_image, self.setting.blocking)
 
     def places(self) -> Iterator[tuple[Pair, str]]:
         """Every output against every input along each of its axes."""
