@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 import overlapcalc as oc
-from overlapcalc.guard.claims import order
+from overlapcalc.guard import ahead
 from overlapcalc.guard.judgement import Failure
 from overlapcalc.ops import Kind, registry
 from overlapcalc.ops.facts import describe, kind_of, may_stop_nan, plain_name, spelling, word_of
@@ -268,7 +268,7 @@ def test_a_transposed_convolution_is_not_explained_as_a_convolution(layer, expla
         program = torch.export.export(nn.Sequential(layer), (torch.rand(1, 1, 33),)).run_decompositions()
     a = oc.analyze(program)
     assert {row.op for row in a.layers} == {"aten::convolution"}
-    failure = order._blamed(Failure("L", "reads ahead"), a.between(), "L")
+    failure = ahead._blamed(Failure("L", "reads ahead"), a.between(), "L")
     assert failure.layer == "0"
     assert ("its output o stands over" in failure.why) is explained
     assert bool(failure.help) is explained

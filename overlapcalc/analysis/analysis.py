@@ -4,22 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
-from ..algebra.spans import Spans
 from ..errors import InputError, ObstacleError
-from ..propagate.backward import BackwardReads, interior
 from ..propagate.grid import Grid
 from ..propagate.values import Obstacle, Propagation, reach_between
-from .axis import AxisAnalysis, no_way
+from .axis import AxisAnalysis, axis_analysis, no_way
 from .explain import Explanation, explain_axis, explain_obstacles
 from .features import frontier
 from .gc_pause import paused
 from .layers import LayerRow, layer_rows
 from .local import LocalAxis, LocalPair, local_axis
-from .measures import NO_WINDOW, Sides, window_of
 from .named import Named, choose
 from .source import Source
 
@@ -56,7 +52,7 @@ class Pair:
         if obstacles:
             raise ObstacleError(no_way(self.output, self.input, axis, obstacles))
         with paused():
-            return self._of._axis(self.output, self.input, axis)
+            return axis_analysis(self._of._source, self.output, self.input, axis)
 
     def obstacles(self, axis: str) -> tuple[Obstacle, ...]:
         """The obstacles on this axis, in order of execution."""
@@ -243,47 +239,6 @@ class Analysis:
     def _obstacles(self, output: str, input: str, axis: str) -> tuple[Obstacle, ...]:
         via = reach_between(self._net, self._source.output_node(output), input, axis).via
         return tuple(o for o in self._net.obstacles if o in via)
-
-    def _axis(self, output: str, input: str, axis: str) -> AxisAnalysis:
-        net, node = self._net, self._source.output_node(output)
-        reach = reach_between(net, node, input, axis)
-        size = net.size(input, axis)
-        assert size is not None
-        grid = Grid(net, axis)
-        step = grid.per_step(input)
-        connected = net.size(node, axis) is not None and grid.same(node, input)
-        out_step = grid.per_step(node) if net.size(node, axis) is not None else None
-        window, tile = NO_WINDOW, None
-        if reach.reads is not None and out_step is not None:
-            window = window_of(reach.reads, reach.sure, step, out_step)
-        if connected and out_step is not None:
-            found = interior(net, node, axis, Spans.span(0, out_step))
-            tile = self._tile(grid, found, node, input, size)
-        return AxisAnalysis(
-            axis=axis,
-            output=output,
-            input=input,
-            size=size,
-            out_size=net.size(node, axis),
-            scale=Fraction(step, out_step) if connected and out_step else None,
-            receptive_field=window.receptive_field,
-            reach=window.reach,
-            step=step,
-            out_step=out_step,
-            context=window.context,
-            tile=tile,
-            exact=window.exact,
-            exact_before=window.exact_before,
-            exact_after=window.exact_after,
-            _reach=reach,
-            _source=self._source,
-        )
-
-    @staticmethod
-    def _tile(grid: Grid, found: BackwardReads, output: str, input: str, size: int) -> Sides:
-        before, end = grid.interior(found, output)
-        step = grid.per_step(input)
-        return Sides(before * step, size - end * step)
 
 
 @dataclass(frozen=True)

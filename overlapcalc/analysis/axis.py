@@ -9,10 +9,10 @@ from typing import Any
 
 from ..algebra.spans import Span, Spans
 from ..errors import InputError, ObstacleError
-from ..propagate.backward import sized
+from ..propagate.backward import interior, sized
 from ..propagate.grid import Grid
 from ..propagate.values import Obstacle, Propagation, Reads, reach_between
-from .measures import Sides
+from .measures import NO_WINDOW, Sides, window_of
 from .source import Source, output_of
 from .tile_check import Cut, differing_axes
 
@@ -134,6 +134,43 @@ class AxisAnalysis:
             "exact_before": self.exact_before,
             "exact_after": self.exact_after,
         }
+
+
+def axis_analysis(source: Source, output: str, input: str, axis: str) -> AxisAnalysis:
+    """The answers for an output, by the name it is shown under, that no obstacle cuts off from the input."""
+    net, node = source.net, source.output_node(output)
+    reach = reach_between(net, node, input, axis)
+    size = net.size(input, axis)
+    assert size is not None
+    grid = Grid(net, axis)
+    step = grid.per_step(input)
+    connected = net.size(node, axis) is not None and grid.same(node, input)
+    out_step = grid.per_step(node) if net.size(node, axis) is not None else None
+    window, tile = NO_WINDOW, None
+    if reach.reads is not None and out_step is not None:
+        window = window_of(reach.reads, reach.sure, step, out_step)
+    if connected and out_step is not None:
+        before, end = grid.interior(interior(net, node, axis, Spans.span(0, out_step)), node)
+        tile = Sides(before * step, size - end * step)
+    return AxisAnalysis(
+        axis=axis,
+        output=output,
+        input=input,
+        size=size,
+        out_size=net.size(node, axis),
+        scale=Fraction(step, out_step) if connected and out_step else None,
+        receptive_field=window.receptive_field,
+        reach=window.reach,
+        step=step,
+        out_step=out_step,
+        context=window.context,
+        tile=tile,
+        exact=window.exact,
+        exact_before=window.exact_before,
+        exact_after=window.exact_after,
+        _reach=reach,
+        _source=source,
+    )
 
 
 def check_span(start: int, stop: int) -> None:
