@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from guarded import HEAD, Project, entry
-from test_cli import run
+from shared.commands import run
+from shared.guarded import HEAD, Project, entry
 from torch import nn
 
 import overlapcalc as oc
@@ -27,7 +27,7 @@ LOCAL = {
     "engine/fingerprint.py": {"TooMuchError": "caught beside where it is raised: such a net is not remembered"},
     "prove/spread.py": {"OtherCallsError": "caught by prove/nets, which leaves that distribution out"},
     "guard/claims/claim.py": {"WrongValue": "caught by those who read claims, who say where it stands and what may"},
-    "guard/reads.py": {"UnseenError": "caught beside where it is raised: such an outcome is not kept"},
+    "guard/watch/reads.py": {"UnseenError": "caught beside where it is raised: such an outcome is not kept"},
     "guard/digests.py": {"ChangedError": "an OSError, caught where files are digested: such an outcome is not kept"},
     "guard/pytest_plugin.py": {"DoesNotHold": "a test that fails, which pytest shows"},
 }

@@ -17,7 +17,12 @@ from .requirements import Figure, Requirements
 
 
 def needs_of(analysis: Analysis) -> Requirements:
-    """The figures of an analysis."""
+    """The figures of an analysis.
+
+    >>> found = needs_of(oc.analyze(nn.Conv1d(3, 8, 5, padding=2), (1, 3, 32)))
+    >>> found.places["output", "input", "L"]["context.before"]
+    2
+    """
     inputs = _placed("input", list(analysis.inputs))
     outputs = _placed("output", list(analysis.outputs))
     net: dict[str, Figure] = {

@@ -18,12 +18,7 @@ Place = tuple[str, str, str]
 @dataclass(frozen=True)
 class Requirements:
     """net: figures of the whole net. places: figures of an output against an input along an axis. layers: module path
-    -> operator and its figures, for the layers that are rows of the table.
-
-    >>> found = needs_of(oc.analyze(nn.Conv1d(3, 8, 5, padding=2), (1, 3, 32)))
-    >>> found.places["output", "input", "L"]["context.before"]
-    2
-    """
+    -> operator and its figures, for the layers that are rows of the table."""
 
     net: Mapping[str, Figure]
     places: Mapping[Place, Mapping[str, Figure]]

@@ -145,7 +145,7 @@ def device_of(device: torch.device | str) -> torch.device:
     except RuntimeError as error:
         raise InputError(Argument("device", device), ": torch knows no such device; give cpu or cuda") from error
     if found.type not in ("cpu", "cuda"):
-        raise InputError(Argument("device", str(device)), ": expected cpu or cuda")
+        raise InputError(Argument("device", str(device)), ": nets run on cpu and cuda")
     if found.type == "cuda" and not torch.cuda.is_available():
         raise InputError(Argument("device", str(device)), ": torch finds no CUDA device here")
     return found
