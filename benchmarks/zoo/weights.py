@@ -31,9 +31,9 @@ def enliven(model: nn.Module, inputs: Inputs) -> None:
                 return  # the statistics met so far are kept
 
 
-def noise(inputs: Inputs, seed: int = 0) -> Inputs:
+def noise(inputs: Inputs) -> Inputs:
     """Normal noise of the shapes and types of the examples; whole numbers stay as they are."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(0)
     return tuple(
         torch.randn(x.shape, generator=generator, dtype=torch.float64).to(x.dtype) if x.is_floating_point() else x
         for x in inputs

@@ -13,21 +13,29 @@ SCHEMA_VERSION = 1
 
 
 @dataclass(frozen=True)
-class NotReached:
-    """An operator that compares, clamps, rounds or looks up, and an answer that no sample of any run got.
-
-    layer: its path; source: "file:line" or "". missing: the answer, such as "true" for a comparison that was false
-    everywhere.
-    """
+class Place:
+    """The place of an operator: path of the layer, name of the operator, source line "file:line"; "" where unknown."""
 
     layer: str
     op: str
     source: str
-    missing: str
 
     def __str__(self) -> str:
         at = f" ({self.source})" if self.source else ""
-        return f"{self.layer or 'net'}: {self.op}{at} never came out as {self.missing}"
+        return f"{self.layer or 'net'}: {self.op}{at}"
+
+
+@dataclass(frozen=True)
+class NotReached(Place):
+    """An operator that compares, clamps, rounds or looks up, and an answer that no sample of any run got.
+
+    missing: the answer, such as "true" for a comparison that was false everywhere.
+    """
+
+    missing: str
+
+    def __str__(self) -> str:
+        return f"{super().__str__()} never came out as {self.missing}"
 
 
 @dataclass(frozen=True)

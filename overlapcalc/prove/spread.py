@@ -11,25 +11,13 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Hashable, Iterable, Mapping, Set
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from torch import Tensor
 
 from .moving import AskedCall, Change, asked, changed, counted, met, settled
 from .questions import LEVELS, OPAQUE, PLACES, Question, Values, question
-from .result import NotReached
-
-
-class Place(NamedTuple):
-    """The place of an operator: path of the layer, name of the operator, source line; "" where unknown."""
-
-    layer: str
-    op: str
-    source: str
-
-    def __str__(self) -> str:
-        at = f" ({self.source})" if self.source else ""
-        return f"{self.layer or 'net'}: {self.op}{at}"
+from .result import NotReached, Place
 
 
 @dataclass
@@ -174,5 +162,5 @@ def _together(runs: Iterable[Spread]) -> list[tuple[Site, dict[int, int]]]:
 
 def unanswered(runs: Iterable[Spread]) -> tuple[NotReached, ...]:
     """The answers that no sample of any of these runs of one net got, and where."""
-    found = (NotReached(*site.place, missing(site.question, counts)) for site, counts in _together(runs))
+    found = (NotReached(**vars(site.place), missing=missing(site.question, counts)) for site, counts in _together(runs))
     return tuple(dict.fromkeys(place for place in found if place.missing))

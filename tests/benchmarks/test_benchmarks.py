@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import doctest
 import importlib
 import importlib.util
@@ -511,3 +512,53 @@ def test_other_commands_print_their_page(monkeypatch, tmp_path, capsys):
     assert "| diffusion/vae-decoder" not in out
     speed.main(["--names", "superres/espcn", "--only", "zoo"])
     assert re.search(r"Median \d\.\d\d of 1 models", capsys.readouterr().out)
+
+
+# ---- the house ----------------------------------------------------------------------------------------------
+
+
+def imported(file: Path) -> set[str]:
+    """Modules that a file of the repository imports, by their whole names."""
+    found: set[str] = set()
+    package = file.relative_to(pages.ROOT).with_suffix("").parts[:-1]
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else ()
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            found |= {f"{base}.{alias.name}" for alias in node.names}
+    return found
+
+
+def strays(file: Path) -> set[str]:
+    """Imports that a file must not have: of benchmarks from outside, and of one benchmark package from another."""
+    rooms = ("zoo", "tiling", "cost")
+    room = file.relative_to(pages.ROOT).parts[1] if file.is_relative_to(pages.ROOT / "benchmarks") else None
+    own = [f"benchmarks.{r}." for r in rooms if room in rooms and r != room] if room else ["benchmarks"]
+    shared = "benchmarks.zoo.zoofile."
+    return {name for name in imported(file) if name.startswith(tuple(own)) and not name.startswith(shared)}
+
+
+def test_benchmarks_are_imported_by_nobody_and_not_by_each_other():
+    files = [f for folder in ("overlapcalc", "examples", "benchmarks") for f in (pages.ROOT / folder).rglob("*.py")]
+    assert {str(f): found for f in files if (found := strays(f))} == {}
+
+
+def test_an_import_that_must_not_be_is_seen(monkeypatch, tmp_path):
+    monkeypatch.setattr(pages, "ROOT", tmp_path)
+    for name, text in (
+        ("examples/a.py", "from benchmarks.page import table"),
+        (
+            "benchmarks/cost/b.py",
+            "from ..zoo.runs import Net\nfrom ..zoo.zoofile import load\nfrom ..page import table",
+        ),
+    ):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text(text)
+    assert strays(tmp_path / "examples" / "a.py") == {"benchmarks.page.table"}
+    assert strays(tmp_path / "benchmarks" / "cost" / "b.py") == {"benchmarks.zoo.runs.Net"}
+
+
+def test_no_file_of_the_benchmarks_is_long():
+    assert [f.name for f in (pages.ROOT / "benchmarks").rglob("*.py") if len(f.read_text().splitlines()) > 300] == []
