@@ -160,7 +160,7 @@ def _reserve(place: Piece, called: str) -> None:
         with place.path.open("r+b") as file:
             reserve(file.fileno(), place.start, place.stop - place.start, place.path.parent, called)
     except OSError:
-        return  # a file that only its owner may open
+        return  # a file that cannot be opened again
 
 
 def _folded(store: Any) -> bool:
