@@ -63,7 +63,11 @@ class Pair:
         return self._of._obstacles(self.output, self.input, axis)
 
     def explain(self, axis: str) -> Explanation:
-        """Why the answer is what it is: what each layer adds, what sets the step and the tile; or each obstacle."""
+        """Why the answer is what it is: what each layer adds, what sets the step and the tile; or each obstacle.
+
+        >>> oc.analyze(nn.Conv1d(3, 8, 5, padding=2), (1, 3, 32)).between().explain("L").before.total
+        2
+        """
         obstacles = self.obstacles(axis)
         net, node = self._of._net, self._of.source.output_node(self.output)
         if obstacles:
@@ -179,7 +183,11 @@ class Analysis:
 
     @cached_property
     def blocking_free(self) -> bool:
-        """No obstacle between any output and any input on any requested axis."""
+        """No obstacle between any output and any input on any requested axis.
+
+        >>> oc.analyze(nn.InstanceNorm1d(3), (1, 3, 32)).blocking_free
+        False
+        """
         return bool(self.outputs) and not any(pair.obstacles(axis) for pair in self.pairs for axis in pair.axes)
 
     @cached_property
@@ -194,12 +202,20 @@ class Analysis:
 
     @cached_property
     def layouts(self) -> Named[str]:
-        """The layout of each input: "NCHW" and the like."""
+        """The layout of each input.
+
+        >>> oc.analyze(nn.Conv1d(3, 8, 5, padding=2), (1, 3, 32)).layouts
+        {'input': 'NCL'}
+        """
         return Named({name: self._net.graph[name].letters for name in self.inputs})
 
     @cached_property
     def layers(self) -> tuple[LayerRow, ...]:
-        """The rows of the table, in order of execution."""
+        """The rows of the table, in order of execution.
+
+        >>> [row.name for row in oc.analyze(nn.Sequential(nn.ReLU(), nn.Conv1d(3, 8, 5)), (1, 3, 32)).layers]
+        ['1']
+        """
         with paused():
             return layer_rows(self._net, self.axes)
 

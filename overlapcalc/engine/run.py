@@ -110,6 +110,9 @@ class Tiled(nn.Module):
         """The plan for inputs of these shapes. Raises what `overlapcalc.plan` raises.
 
         stored: as for `overlapcalc.plan`; a call with `out` is planned that way.
+
+        >>> oc.tiled(nn.Conv1d(1, 1, 3, padding=1), block=12).plan((1, 1, 32)).count
+        3
         """
         plan = self.machine(*shapes, stored=stored).plan
         _ = plan.memory  # computed now, or refused now, although a run does not need it

@@ -86,7 +86,11 @@ class Plan:
 
     @property
     def count(self) -> int:
-        """The number of blocks."""
+        """The number of blocks.
+
+        >>> oc.plan(nn.Conv2d(1, 1, 3, padding=1), (1, 1, 64, 64), block=16).count
+        16
+        """
         return prod(len(strip.slots) for strip in self.strips.values())
 
     @property
@@ -119,13 +123,18 @@ class Plan:
             yield dict(zip(strips, slots, strict=True))
 
     def region(self, cell: Cell, output: str) -> Region | None:
-        """The part of an output that a block produces; None where the output has ended before the block."""
+        """The part of an output that a block produces; None where the output has ended before the block.
+
+        >>> plan = oc.plan(nn.Conv1d(1, 1, 3, padding=1), (1, 1, 32), block=16)
+        >>> [plan.region(cell, "output") for cell in plan.cells()]
+        [{'L': Span(start=0, stop=16)}, {'L': Span(start=16, stop=32)}]
+        """
         region = {axis: slot.outputs[output] for axis, slot in cell.items() if output in slot.outputs}
         ended = any(axis in self.labels[output] and axis not in region for axis in cell)
         return None if ended else region
 
     def tile(self, cell: Cell, input: str) -> Region:
-        """The part of an input that the unmodified net is fed for a block."""
+        """The part of an input that the unmodified net is fed for a block: see `cells`."""
         return {axis: slot.tiles[input] for axis, slot in cell.items() if input in slot.tiles}
 
     def given(self, cell: Cell, output: str) -> Region:
@@ -133,7 +142,12 @@ class Plan:
         return {axis: slot.given[output] for axis, slot in cell.items() if output in slot.given}
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON: enough for another runtime to run the blocks."""
+        """Plain data for JSON: enough for another runtime to run the blocks.
+
+        >>> plan = oc.plan(nn.Conv1d(1, 1, 3, padding=1), (1, 1, 32), block=16)
+        >>> plan.to_dict()["axes"]["L"]["slots"][1]["tiles"]
+        {'input': [15, 32]}
+        """
         return {
             "schema_version": SCHEMA_VERSION,
             "schedule": self.schedule,

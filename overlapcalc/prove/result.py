@@ -58,7 +58,11 @@ class Proof:
 
     @staticmethod
     def of(name: str, reason: str, checks: int, failures: list[str]) -> Proof:
-        """Proved or refuted, according to its failures; not applicable where there was nothing to check."""
+        """Proved or refuted, according to its failures; not applicable where there was nothing to check.
+
+        >>> Proof.of("values", "two blocks", 2, ["block [0, 8) is off by 0.1"]).status
+        'refuted'
+        """
         if not checks:
             return Proof(name, NOT_APPLICABLE, reason)
         return Proof(name, REFUTED if failures else PROVED, reason, checks, tuple(failures))
