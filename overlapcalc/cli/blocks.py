@@ -102,6 +102,7 @@ def _verify(arguments: argparse.Namespace) -> int:
         tile = (int(sides[0]), int(sides[-1]))
     with subject_of(arguments) as subject:
         sized = arguments.input or arguments.image
+        own: dict[str, Any] = {} if sized else {"axes": subject.axes, "layout": subject.layout}
         found = verify(
             subject.model,
             _at_image(subject, arguments) if sized else None,
@@ -112,8 +113,7 @@ def _verify(arguments: argparse.Namespace) -> int:
             device=arguments.device,
             dtype=floating_type(arguments.dtype),
             bit_exact=arguments.bit_exact,
-            axes=subject.axes,
-            layout=subject.layout,
+            **own,
         )
     junit = partial(verification_junit, spec=arguments.spec)
     write(found, render_verification, {"json": verification_json, "junit": junit}, arguments, "")

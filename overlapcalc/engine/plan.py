@@ -15,7 +15,14 @@ from ..analysis.analyze import Inputs, analyze
 from ..errors import Argument, InputError, NoSlabError, TraceError
 from ..planning.byte_size import bytes_text
 from ..planning.crop import make_plan
-from ..planning.options import BLOCKING_OPTIONS, SCHEDULES, Blocking, BlockingOptions, refuse_unknown
+from ..planning.options import (
+    BLOCKING_OPTIONS,
+    SCHEDULES,
+    Blocking,
+    BlockingOptions,
+    refuse_beside_analysis,
+    refuse_unknown,
+)
 from ..planning.plan import Plan
 from ..planning.slabs import DEFAULT_BAND
 from .weigh import weighed
@@ -62,7 +69,9 @@ def plan(
     """
     refuse_unknown(options, *BLOCKING_OPTIONS, "stored", "dtype", "axes", "layout")
     blocking = Blocking(**options)
-    if not isinstance(model, Analysis):
+    if isinstance(model, Analysis):
+        refuse_beside_analysis(inputs=inputs, axes=axes, layout=layout)
+    else:
         model = analyze(model, inputs, axes=axes, layout=layout)
     return plan_of(model, blocking, stored=stored, dtype=dtype)
 

@@ -93,6 +93,14 @@ def refuse_unknown(options: Iterable[str], *known: str) -> None:
         raise InputError(f"{unknown[0]!r} is no option; there is {', '.join(known)}")
 
 
+def refuse_beside_analysis(**arguments: object) -> None:
+    """Raises InputError for an argument that an Analysis has answered already."""
+    given = [name for name, value in arguments.items() if value is not None]
+    if given:
+        way = "analysis.at(shapes) is the same net at others" if given[0] == "inputs" else "give it to analyze instead"
+        raise InputError(Argument(given[0]), f" is given beside an Analysis, which has its own; {way}")
+
+
 CUT_OPTIONS = tuple(CutOptions.__annotations__)
 BLOCKING_OPTIONS = tuple(BlockingOptions.__annotations__)
 

@@ -20,7 +20,7 @@ from ..engine.plan import floating_type
 from ..errors import Argument, InputError
 from ..planning.crop import make_plan
 from ..planning.obstacles import refuse_obstacles
-from ..planning.options import CUT_OPTIONS, Blocking, CutOptions, Tile, per_axis, refuse_unknown
+from ..planning.options import CUT_OPTIONS, Blocking, CutOptions, Tile, per_axis, refuse_beside_analysis, refuse_unknown
 from ..planning.plan import Plan
 from .against_whole import exact_twin, values, whole
 from .borders import poisoned_borders
@@ -121,6 +121,7 @@ def _subject(
 ) -> tuple[Analysis, Inputs]:
     """The analysis at the size of the proof, and the inputs of that size: shapes or tensors."""
     if isinstance(inputs, Analysis):
+        refuse_beside_analysis(axes=axes, layout=layout)
         refuse_obstacles(inputs)
         return inputs, tuple(inputs.inputs.values())
     given: Any = inputs if inputs is not None else guess_inputs(model, layout if isinstance(layout, str) else None)[0]
