@@ -17,7 +17,7 @@ from .gc_pause import paused
 from .layers import LayerRow, layer_rows
 from .local import Local, LocalPair, local_axis
 from .named import Named, choose
-from .source import Shapes, Source
+from .variants import Shapes, Variants
 
 SCHEMA_VERSION = 1
 
@@ -52,7 +52,7 @@ class Pair:
         if obstacles:
             raise ObstacleError(no_way(self.output, self.input, axis, obstacles))
         with paused():
-            return axis_analysis(self._of.source, self.output, self.input, axis)
+            return axis_analysis(self._of.variants, self.output, self.input, axis)
 
     def obstacles(self, axis: str) -> tuple[Obstacle, ...]:
         """The obstacles on this axis, in order of execution."""
@@ -69,7 +69,7 @@ class Pair:
         2
         """
         obstacles = self.obstacles(axis)
-        net, node = self._of._net, self._of.source.output_node(self.output)
+        net, node = self._of._net, self._of.variants.output_node(self.output)
         if obstacles:
             return explain_obstacles(net, self.output, self.input, axis, obstacles)
         return explain_axis(net, node, self[axis])
@@ -77,7 +77,7 @@ class Pair:
     @cached_property
     def local(self) -> LocalPair:
         """What remains beside the obstacles: `pair.local["W"]` is a LocalAxis, or None where nothing does."""
-        net, node = self._of._net, self._of.source.output_node(self.output)
+        net, node = self._of._net, self._of.variants.output_node(self.output)
         found = {axis: local_axis(net, node, self.input, axis, self.output) for axis in self.axes}
         return LocalPair(self.output, self.input, found)
 
@@ -90,7 +90,7 @@ class Analysis:
     """What a net needs, at one size: the frozen result of `overlapcalc.analyze`.
 
     inputs, outputs: names and shapes. axes: the axes asked for. size_verified: a second trace at a larger size
-    agreed; verified_at: its input shapes. source: the layer graph with what every tensor reads, `source.net`, and
+    agreed; verified_at: its input shapes. variants: the layer graph with what every tensor reads, `variants.net`, and
     access to the same net at other sizes, for plans, runs and proofs.
 
     >>> a = oc.analyze(nn.Conv2d(3, 8, 5, padding=2), (1, 3, 32, 32))
@@ -103,7 +103,7 @@ class Analysis:
     axes: tuple[str, ...]
     size_verified: bool
     verified_at: tuple[tuple[int, ...], ...] | None
-    source: Source = field(repr=False, compare=False)
+    variants: Variants = field(repr=False, compare=False)
 
     # ---- asking -------------------------------------------------------------------------------------------
 
@@ -130,20 +130,20 @@ class Analysis:
             raise InputError(f"shapes {wanted}: expected one for each input, as in {own}")
         if wanted == own:
             return self
-        source, verified_at = self.source.moved(wanted)
-        return Analysis.of(source, self.axes, verified_at)
+        variants, verified_at = self.variants.moved(wanted)
+        return Analysis.of(variants, self.axes, verified_at)
 
     @staticmethod
-    def of(source: Source, axes: tuple[str, ...], verified_at: Shapes | None) -> Analysis:
+    def of(variants: Variants, axes: tuple[str, ...], verified_at: Shapes | None) -> Analysis:
         """The answers for a net."""
-        graph = source.net.graph
+        graph = variants.net.graph
         return Analysis(
             inputs=Named({name: graph[name].shape for name in graph.inputs}),
             outputs=Named({shown: graph[node].shape for shown, node in graph.outputs}),
             axes=axes,
             size_verified=verified_at is not None,
             verified_at=verified_at,
-            source=source,
+            variants=variants,
         )
 
     @cached_property
@@ -172,8 +172,8 @@ class Analysis:
         """
         if self.blocking_free or not self.outputs:
             return self
-        source, verified_at = self.source.cut(frontier(self._net, self.axes))
-        part = Analysis.of(source, self.axes, verified_at)
+        variants, verified_at = self.variants.cut(frontier(self._net, self.axes))
+        part = Analysis.of(variants, self.axes, verified_at)
         return part.features  # compared at other sizes on its own, it may show obstacles that the whole did not
 
     @cached_property
@@ -289,8 +289,8 @@ class Analysis:
 
     @property
     def _net(self) -> Propagation:
-        return self.source.net
+        return self.variants.net
 
     def _obstacles(self, output: str, input: str, axis: str) -> tuple[Obstacle, ...]:
-        via = reach_between(self._net, self.source.output_node(output), input, axis).via
+        via = reach_between(self._net, self.variants.output_node(output), input, axis).via
         return tuple(o for o in self._net.obstacles if o in via)

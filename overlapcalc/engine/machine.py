@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from ..analysis.source import Source
+from ..analysis.variants import Variants
 from ..planning.plan import Plan
 from ..trace.runnable import Constants, Runnable
 from .block import Block
@@ -23,8 +23,8 @@ from .store import Image, type_of
 class Machine:
     """Runs `model` by a plan, with its weights at the time of the run."""
 
-    def __init__(self, model: nn.Module | None, source: Source, plan: Plan) -> None:
-        self._model, self.source, self.plan = model, source, plan
+    def __init__(self, model: nn.Module | None, variants: Variants, plan: Plan) -> None:
+        self._model, self.variants, self.plan = model, variants, plan
         self._structure: Any = None
 
     @property
@@ -41,7 +41,7 @@ class Machine:
     @cached_property
     def calls(self) -> Runnable:
         """The net call by call, at the size of the plan. Costs one trace, the first time."""
-        found: Runnable = self.source.runnable(tuple(self.plan.inputs.values()))
+        found: Runnable = self.variants.runnable(tuple(self.plan.inputs.values()))
         return found
 
     def blocks(
@@ -77,7 +77,7 @@ class Machine:
         first = next(iter(inputs.values()))
         here = next((t.device for t in state.values()), torch.device("cpu"))
         like = first[:0] if isinstance(first, Tensor) else torch.empty(0, dtype=type_of(first), device=here)
-        return Frame(self.source.net, Constants(self.calls, state, like.device), like, poison)
+        return Frame(self.variants.net, Constants(self.calls, state, like.device), like, poison)
 
     def structured(self, outputs: Mapping[str, Tensor]) -> Any:
         """The outputs in the structure that the net returns. For crop, only after a block was run."""

@@ -125,7 +125,7 @@ class _Planner:
 
     def of(self, blocking: Blocking) -> Plan:
         """The plan for these blocks."""
-        weigh = partial(weighed, self._analysis.source)
+        weigh = partial(weighed, self._analysis.variants)
         return make_plan(self._analysis, blocking, stored=self._stored, dtype=self._dtype, weigh=weigh)
 
     def within(self, budget: int, *, most: int | None = None) -> Plan:
@@ -152,7 +152,7 @@ class _Planner:
     def _refuse_too_little(self, budget: int) -> None:
         """Raises InputError if the budget is below what every block needs, before any is tried."""
         try:
-            whole = self._analysis.source.run_memory(tuple(self._analysis.inputs.values()), self._dtype)
+            whole = self._analysis.variants.run_memory(tuple(self._analysis.inputs.values()), self._dtype)
         except TraceError:
             return
         least = whole.weights + (0 if self._stored else whole.outputs)

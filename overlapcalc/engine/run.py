@@ -189,7 +189,7 @@ class Tiled(nn.Module):
                 f"the net returns {len(made.leaves)} values, of which "
                 f"{sum(name is None for name in made.leaves)} depend on no input; return only what does, or None"
             )
-        return Machine(self.model, analysis.source, made)
+        return Machine(self.model, analysis.variants, made)
 
 
 def _itself(block: Tensor, shape: tuple[int, ...]) -> Tensor:

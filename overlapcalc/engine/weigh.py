@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from ..analysis.source import Source
+from ..analysis.variants import Variants
 from ..errors import TraceError
 from ..planning.plan import Memory, Plan
 from ..planning.slabs import Kind, kind_of
@@ -30,11 +30,11 @@ FEW, MOST = 24, 96
 repeats."""
 
 
-def weighed(source: Source, plan: Plan) -> tuple[Memory, Memory] | None:
+def weighed(variants: Variants, plan: Plan) -> tuple[Memory, Memory] | None:
     """The memory of a plan for trim or stream, and of the whole run; None where that is unknown. Raises NoSlabError."""
     try:
-        whole = source.run_memory(tuple(plan.inputs.values()), plan.dtype)
-        held = _held(Machine(None, source, plan))
+        whole = variants.run_memory(tuple(plan.inputs.values()), plan.dtype)
+        held = _held(Machine(None, variants, plan))
     except TraceError:
         return None
     return Memory(held, whole.weights), Memory(whole.peak, whole.weights)
@@ -54,7 +54,7 @@ def _held(machine: Machine) -> int:
         given = {name: _Stored(x) for name, x in inputs.items()} if plan.stored else inputs
         blocks = chain.from_iterable(
             islice(machine.blocks(given, state=state, plan=part), bands)
-            for part, bands in _telling(machine.source.net, plan)
+            for part, bands in _telling(machine.variants.net, plan)
         )
         with held:
             if plan.stored:

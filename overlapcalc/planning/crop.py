@@ -59,7 +59,7 @@ def make_plan(
 
 class _Planner:
     def __init__(self, analysis: Analysis, stored: bool, dtype: str | None) -> None:
-        self._analysis, self._source, self._net = analysis, analysis.source, analysis.source.net
+        self._analysis, self._variants, self._net = analysis, analysis.variants, analysis.variants.net
         self._stored, self._dtype = stored, dtype
         self.cutters = {axis: Cutter(self._net, axis) for axis in analysis.axes}
         self._costs = Costs(self._net)
@@ -105,7 +105,7 @@ class _Planner:
         """The plan with the least work whose memory stays within a budget in bytes. Raises InputError."""
         least: int | None = None
         try:
-            whole = self._source.run_memory(self._shapes_of({}), self._dtype)
+            whole = self._variants.run_memory(self._shapes_of({}), self._dtype)
             for steps in self._candidates():
                 strips = self._strips(steps, {})
                 if whole.peak * self._share(strips) > UNLIKELY * budget:
@@ -167,7 +167,7 @@ class _Planner:
             trail = self._trail(shape)
             if trail in known:
                 continue
-            found = differing_axes(self._source, self._net, shape)
+            found = differing_axes(self._variants, self._net, shape)
             differing |= found
             if trail is not None and not found:
                 known.add(trail)
@@ -175,7 +175,7 @@ class _Planner:
 
     def _trail(self, cuts: Mapping[str, Cut]) -> str | None:
         try:
-            return self._source.run_memory(self._shapes_of(cuts), self._dtype).trail
+            return self._variants.run_memory(self._shapes_of(cuts), self._dtype).trail
         except TraceError:
             return None
 
@@ -205,7 +205,7 @@ class _Planner:
     def _weighed(self, strips: Mapping[str, Strip]) -> tuple[Memory, Memory] | None:
         try:
             blocks = self._memory(strips)
-            whole = self._source.run_memory(self._shapes_of({}), self._dtype)
+            whole = self._variants.run_memory(self._shapes_of({}), self._dtype)
         except TraceError:
             return None
         return blocks, Memory(whole.peak, whole.weights)
@@ -216,10 +216,10 @@ class _Planner:
         for axis, strip in strips.items():
             longest = min(strip.slots, key=lambda slot: slot.first + slot.last)
             cuts[axis] = Cut(longest.first + longest.last, strip.like)
-        whole = self._source.run_memory(self._shapes_of({}), self._dtype)
+        whole = self._variants.run_memory(self._shapes_of({}), self._dtype)
         if not any(cut.steps for cut in cuts.values()):
             return Memory(whole.inputs + whole.peak, whole.weights)
-        tile = self._source.run_memory(self._shapes_of(cuts), self._dtype)
+        tile = self._variants.run_memory(self._shapes_of(cuts), self._dtype)
         kinds = prod(len({slot.first + slot.last for slot in strip.slots}) for strip in strips.values())
         outputs = 0 if self._stored else whole.outputs
         return Memory(outputs + tile.inputs + tile.peak + (kinds - 1) * tile.code, whole.weights)

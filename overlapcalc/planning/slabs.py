@@ -27,7 +27,7 @@ def slab_plan(
 ) -> Plan:
     """A plan for trim or stream. weigh: predicts its memory, which needs the engine (engine/weigh.py). Raises
     InputError."""
-    net, block = analysis.source.net, blocking.block
+    net, block = analysis.variants.net, blocking.block
     cutters = {axis: Cutter(net, axis) for axis in analysis.axes}
     along = _stream_axis(cutters, blocking.stream_axis) if schedule == "stream" else None
     if along is None:

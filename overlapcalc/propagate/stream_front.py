@@ -20,7 +20,7 @@ class StreamFront:
     >>> import overlapcalc as oc
     >>> from torch import nn
     >>> two = nn.Sequential(nn.Conv1d(1, 1, 3, padding=1), nn.Conv1d(1, 1, 3, padding=1))
-    >>> front = StreamFront(oc.analyze(two, (1, 1, 9)).source.net, "L")
+    >>> front = StreamFront(oc.analyze(two, (1, 1, 9)).variants.net, "L")
     >>> {name: str(span) for name, span in front.gains({"output": Span(0, 4)}).items()}
     {'input': '[0, 6)', 'conv1d': '[0, 5)', 'conv1d_1': '[0, 4)'}
     >>> str(front.unread("conv1d"))

@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_flatten
 
 from ..algebra.spans import Span
 from ..analysis.named import Named
-from ..analysis.source import Source
+from ..analysis.variants import Variants
 from ..engine import Machine
 from ..engine.assemble import assemble
 from ..errors import NoSlabError, NoTwin, WrongTileError
@@ -55,7 +55,7 @@ def _unwritten(like: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 
 def exact_twin(
-    model: nn.Module, source: Source, plan: Plan, given: Mapping[str, Tensor], device: torch.device
+    model: nn.Module, variants: Variants, plan: Plan, given: Mapping[str, Tensor], device: torch.device
 ) -> Proof:
     """Integers modulo a prime leave no room for rounding: blocks and whole must be bit-identical.
 
@@ -69,14 +69,14 @@ def exact_twin(
     }
     try:
         twin = twin_of(model)
-        machine = Machine(twin, source, plan)
+        machine = Machine(twin, variants, plan)
         if plan.schedule == "crop":
             with Modular():
                 full = whole(twin, plan, inputs)
             with Modular():
                 tiled = by_blocks(machine, inputs)
         else:
-            everything = Machine(twin, source, at_once(plan))
+            everything = Machine(twin, variants, at_once(plan))
             full, tiled = _call_by_call(everything, inputs), _call_by_call(machine, inputs)
     except (NoTwin, NoSlabError) as error:
         return Proof(name, NOT_APPLICABLE, str(error))

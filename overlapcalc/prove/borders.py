@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..algebra.spans import Span
-from ..analysis.source import Source
+from ..analysis.variants import Variants
 from ..engine.block import within
 from ..engine.machine import Machine
 from ..engine.schedules.regions import run_regions
@@ -36,7 +36,7 @@ POISONS = {NAN: torch.nan, FINITE[0]: 1e3, FINITE[1]: -7e2}
 
 
 def poisoned_borders(
-    model: nn.Module, source: Source, plan: Plan, inputs: Mapping[str, Tensor], full: Mapping[str, Tensor]
+    model: nn.Module, variants: Variants, plan: Plan, inputs: Mapping[str, Tensor], full: Mapping[str, Tensor]
 ) -> Proof:
     """Every kind of block of the plan, as the net is and with its operands moved into all branches (see spread.py).
 
@@ -44,13 +44,13 @@ def poisoned_borders(
     """
     if not all(bool(y.isfinite().all()) for y in full.values()):
         return Proof(NAME, NOT_APPLICABLE, "the outputs of the net are not finite")
-    poisons = [POISONS[filling] for filling in Fillings(source.net.graph).used()]
+    poisons = [POISONS[filling] for filling in Fillings(variants.net.graph).used()]
     failures, checks = list[str](), 0
     everything = at_once(plan)
     try:
-        runs = spread_out(lambda spread: by_blocks(WatchedMachine(model, source, everything, spread), inputs))
+        runs = spread_out(lambda spread: by_blocks(WatchedMachine(model, variants, everything, spread), inputs))
         for spread in runs:
-            machine = WatchedMachine(model, source, plan, spread)
+            machine = WatchedMachine(model, variants, plan, spread)
             compared = _poisoned_tiles if plan.schedule == "crop" else _poisoned_slabs
             for where, plain, results in compared(machine, inputs, full, poisons):
                 checks += 1
@@ -76,7 +76,7 @@ def _poisoned_tiles(
     machine: Machine, inputs: Mapping[str, Tensor], full: Mapping[str, Tensor], poisons: list[float]
 ) -> Poisoned:
     """Blocks at every border and corner and inside, with poison beyond every artificial border of their tiles."""
-    plan, net = machine.plan, machine.source.net
+    plan, net = machine.plan, machine.variants.net
     for cell in corners(plan):
         regions = tile_regions(net, plan, cell)
         tiles = {}

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ..algebra.spans import Span, Spans
 from ..analysis.analysis import Analysis
-from ..analysis.source import output_of
+from ..analysis.variants import output_of
 from ..engine.block import within
 from ..planning.plan import Cell, Plan
 from ..planning.strips import BlockSpan

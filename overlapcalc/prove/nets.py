@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..analysis.source import Source
+from ..analysis.variants import Variants
 from ..engine import Machine
 from ..errors import InputError, OverlapcalcError, TraceError
 from ..planning.plan import Plan
@@ -35,7 +35,7 @@ class Nets:
     """
 
     model: nn.Module
-    traced: Source
+    traced: Variants
     plan: Plan
     given: Mapping[str, Tensor]
     device: torch.device
@@ -50,11 +50,11 @@ class Nets:
         return {name: x.to(wide_type(x.dtype)) for name, x in self.given.items()}
 
     @cached_property
-    def source(self) -> Source:
+    def variants(self) -> Variants:
         """The net as traced in float64."""
         return self.in_type(torch.float64)
 
-    def in_type(self, dtype: torch.dtype) -> Source:
+    def in_type(self, dtype: torch.dtype) -> Variants:
         """The net as traced in a type. The trace in its own type is enough where types make no difference."""
         shapes = tuple(self.plan.inputs.values())
         calls = self.traced.runnable(shapes)
@@ -78,7 +78,7 @@ class Nets:
     @property
     def cast_up(self) -> bool:
         """Whether calls that could only be traced in a narrower type, and have its constants, run in float64."""
-        return self.widened and self.plan.schedule != "crop" and self.source is self.traced
+        return self.widened and self.plan.schedule != "crop" and self.variants is self.traced
 
     def run(
         self, inputs: Mapping[str, Tensor], *, model: nn.Module | None = None, spread: Spread | None = None
@@ -125,16 +125,16 @@ def measured(nets: Nets, own: torch.dtype | None) -> tuple[list[Figures], Precis
     """
     figures: list[Figures] = []
     narrow = copy.deepcopy(nets.model).eval().to(device=nets.device)
-    source, kind = nets.traced, nets.traced_in
+    variants, kind = nets.traced, nets.traced_in
     if own is not None:
-        narrow, source, kind = of_type(narrow, own), nets.in_type(own), own
+        narrow, variants, kind = of_type(narrow, own), nets.in_type(own), own
     precision = Precision((), "float64")
     try:
         with _widened(nets.widened):
-            machine = Machine(nets.wide, nets.source, nets.plan)
+            machine = Machine(nets.wide, nets.variants, nets.plan)
             figures.append(_compared("float64", nets.wide, machine, nets.inputs, nets.device))
         precision = _judged(nets, figures[0])
-        machine = Machine(narrow, source, nets.plan)
+        machine = Machine(narrow, variants, nets.plan)
         figures.append(_compared(_name(kind), narrow, machine, nets.given, nets.device))
     except FAILURES as error:
         return figures, precision, said(error)
@@ -167,7 +167,7 @@ def _judged(nets: Nets, wide: Figures) -> Precision:
         words += f", which {_name(narrowest)} on the way can hold ({watching.types[narrowest]})"
         try:
             with _widened(True):
-                machine = Machine(nets.wide, nets.source, nets.plan)
+                machine = Machine(nets.wide, nets.variants, nets.plan)
                 again = _compared("float64", nets.wide, machine, nets.inputs, nets.device)
         except TypeError:
             return Precision(tuple(judged), words)
@@ -188,14 +188,14 @@ def _moved(nets: Nets) -> list[Figures]:
 
     def run(spread: Spread) -> Outputs:
         if by_calls:
-            return by_blocks(WatchedMachine(nets.wide, nets.source, everything, spread), nets.inputs)
+            return by_blocks(WatchedMachine(nets.wide, nets.variants, everything, spread), nets.inputs)
         with Watching(spread, nets.inputs.values()):
             return whole(nets.wide, nets.plan, nets.inputs)
 
     found = []
     for spread in spread_out(run)[1:]:
         with contextlib.suppress(OtherCallsError):
-            blocks = by_blocks(WatchedMachine(nets.wide, nets.source, nets.plan, spread), nets.inputs)
+            blocks = by_blocks(WatchedMachine(nets.wide, nets.variants, nets.plan, spread), nets.inputs)
             found.append(compared("float64", (run(spread), 0, 0.0), (blocks, 0, 0.0)))
     return found
 

@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_leaves
 from ..analysis.analysis import Analysis
 from ..analysis.analyze import Inputs, analyze
 from ..analysis.guess import guess_inputs
-from ..analysis.source import Source
+from ..analysis.variants import Variants
 from ..engine.plan import floating_type
 from ..errors import Argument, InputError
 from ..planning.crop import make_plan
@@ -90,10 +90,10 @@ def verify(
             f"one block takes the whole image ({image}), so there is nothing to prove; give smaller blocks "
             "or a larger image"
         )
-    source = analysis.source
+    variants = analysis.variants
     own = floating_type(dtype)
-    named = _tensors(given, plan, [own or kind for kind in source.runnable(tuple(plan.inputs.values())).types], where)
-    nets = Nets(model, source, plan, named, where)
+    named = _tensors(given, plan, [own or kind for kind in variants.runnable(tuple(plan.inputs.values())).types], where)
+    nets = Nets(model, variants, plan, named, where)
     with torch.no_grad(), exact_kernels():
         nets.check()
         single = {}
@@ -101,11 +101,11 @@ def verify(
             batch = analysis.layouts[name].find("N")
             single[name] = x if batch < 0 else x.narrow(batch, 0, 1)
         spread = nets.spread(single)
-        proofs = [*_claims(nets, analysis, single, spread), exact_twin(nets.wide, nets.source, plan, named, where)]
+        proofs = [*_claims(nets, analysis, single, spread), exact_twin(nets.wide, nets.variants, plan, named, where)]
     with torch.no_grad(), exact_kernels(cudnn=True):
         figures, precision, refused = measured(nets, own)
     with torch.no_grad():
-        proofs.insert(2, _borders(model, source, plan, named, where))
+        proofs.insert(2, _borders(model, variants, plan, named, where))
     proofs.append(values(figures, precision, bit_exact=bit_exact, refused=refused))
     open_ends = unanswered(spread)
     proofs = [proof if proof.name == "exact twin" else proof.with_caveat(open_ends) for proof in proofs]
@@ -174,19 +174,21 @@ def _claims(nets: Nets, analysis: Analysis, single: Mapping[str, Tensor], spread
     """Proofs 1 and 2, with one image of the batch in float64."""
     random = lively(copy.deepcopy(nets.wide))
     moved = [partial(nets.run, spread=s) for s in spread[1:]]
-    fillings = Fillings(nets.source.net.graph)
+    fillings = Fillings(nets.variants.net.graph)
     subject = Subject(
-        analysis, nets.source.net, nets.plan, single, nets.run, partial(nets.run, model=random), moved, fillings
+        analysis, nets.variants.net, nets.plan, single, nets.run, partial(nets.run, model=random), moved, fillings
     )
     return [dependency(subject), minimality(subject)]
 
 
-def _borders(model: nn.Module, source: Source, plan: Plan, inputs: Mapping[str, Tensor], where: torch.device) -> Proof:
+def _borders(
+    model: nn.Module, variants: Variants, plan: Plan, inputs: Mapping[str, Tensor], where: torch.device
+) -> Proof:
     """Proof 3, in the type in which the net was traced."""
     own = copy.deepcopy(model).eval().to(device=where)
-    calls = source.runnable(tuple(plan.inputs.values()))
-    kinds = dict(zip(source.net.graph.inputs, calls.types, strict=True))
+    calls = variants.runnable(tuple(plan.inputs.values()))
+    kinds = dict(zip(variants.net.graph.inputs, calls.types, strict=True))
     given = {name: x.to(kinds[name]) if x.is_floating_point() else x for name, x in inputs.items()}
     halves = {torch.float16, torch.bfloat16} & {call.dtype for call in calls.calls.values()}
     with exact_kernels(onednn=not halves):
-        return poisoned_borders(own, source, plan, given, whole(own, plan, given))
+        return poisoned_borders(own, variants, plan, given, whole(own, plan, given))

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ..analysis.source import Source
+from ..analysis.variants import Variants
 from ..engine.machine import Machine
 from ..ops.graph import Node, data_in
 from ..planning.plan import Plan
@@ -106,22 +106,22 @@ def _called(func: OpOverload, values: Mapping[str, Any]) -> Any:
 class WatchedMachine(Machine):
     """Runs every tile, or every call, under watch."""
 
-    def __init__(self, model: nn.Module, source: Source, plan: Plan, spread: Spread) -> None:
-        super().__init__(model, source, plan)
+    def __init__(self, model: nn.Module, variants: Variants, plan: Plan, spread: Spread) -> None:
+        super().__init__(model, variants, plan)
         self._spread = spread
 
     @cached_property
     def calls(self) -> Runnable:
-        return watched(self.source.runnable(tuple(self.plan.inputs.values())), self.source, self._spread)
+        return watched(self.variants.runnable(tuple(self.plan.inputs.values())), self.variants, self._spread)
 
     def _noted(self, *tiles: Tensor) -> Any:
         with Watching(self._spread, tiles):
             return super()._noted(*tiles)
 
 
-def watched(calls: Runnable, source: Source, spread: Spread) -> Runnable:
+def watched(calls: Runnable, variants: Variants, spread: Spread) -> Runnable:
     """The same calls, watched, and identified by their nodes."""
-    graph = source.net.graph
+    graph = variants.net.graph
     found = {}
     for name, made in calls.calls.items():
         if name not in graph.nodes:

@@ -153,7 +153,7 @@ def test_one_step_less_on_a_side_of_a_block_is_refuted(name, axis, side, place):
     model, shape = nets[name](), shapes[name]
     a = oc.analyze(model, shape)
     made = oc.plan(a, block=16)
-    cutter, strip = Cutter(a.source.net, axis), made.strips[axis]
+    cutter, strip = Cutter(a.variants.net, axis), made.strips[axis]
     i = {"first": 0, "inside": len(strip.slots) // 2, "last": len(strip.slots) - 1}[place]
     slot = strip.slots[i]
     first, last = slot.first + (side == "before"), slot.last + (side == "after")
