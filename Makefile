@@ -4,9 +4,9 @@ VENV ?= .venv
 RUN := $(VENV)/bin/python
 SHARD ?= 1/1
 NETS ?= 3000
-ZOO ?= benchmarks/nets.py
+ZOO ?= benchmarks/zoo/nets.py
 BENCH ?= $(RUN)
-RESULTS ?= benchmarks/results/$(basename $(notdir $(ZOO)))
+RESULTS ?= docs/results/$(basename $(notdir $(ZOO)))
 
 .PHONY: demo test lint fuzz cuda clean papers bench-disk bench-guard bench-interior bench-memory bench-speed bench-streaming \
 	bench-tiling bench-zoo
@@ -39,33 +39,34 @@ fuzz: $(VENV)/installed
 
 # A zoo that needs packages of its own: make bench-zoo ZOO=path/to/zoo.py BENCH=path/to/its/python
 bench-zoo: $(if $(filter $(RUN),$(BENCH)),$(VENV)/installed)
-	OMP_NUM_THREADS=1 $(BENCH) benchmarks/zoo.py --zoo $(ZOO) --check --out $(RESULTS)
+	OMP_NUM_THREADS=1 $(BENCH) -m benchmarks.zoo.survey --zoo $(ZOO) --check --out $(RESULTS)
 
 bench-speed: $(if $(filter $(RUN),$(BENCH)),$(VENV)/installed)
-	OMP_NUM_THREADS=1 $(BENCH) benchmarks/speed.py --zoo $(ZOO) --out $(RESULTS)-speed.json
+	OMP_NUM_THREADS=1 $(BENCH) -m benchmarks.cost.speed --zoo $(ZOO) --out $(RESULTS)-speed.md
 
-# Beside other tools, where BENCH is a Python that has them (benchmarks/peers.txt); without them it says so.
+# Beside other tools, where BENCH is a Python that has them (benchmarks/tiling/peers.txt); without them it says so.
 bench-tiling: $(if $(filter $(RUN),$(BENCH)),$(VENV)/installed)
-	OMP_NUM_THREADS=1 $(BENCH) benchmarks/tiling.py --out docs/results/tiling.md
+	OMP_NUM_THREADS=1 $(BENCH) -m benchmarks.tiling.compare --out docs/results/tiling.md
 
 bench-memory: $(if $(filter $(RUN),$(BENCH)),$(VENV)/installed)
-	OMP_NUM_THREADS=1 $(BENCH) benchmarks/memory.py --out docs/results/memory.md
+	OMP_NUM_THREADS=1 $(BENCH) -m benchmarks.cost.memory --out docs/results/memory.md
 
 bench-streaming: $(if $(filter $(RUN),$(BENCH)),$(VENV)/installed)
-	PYTHONPATH=. $(BENCH) benchmarks/streaming.py --out docs/results/streaming.md
+	$(BENCH) -m benchmarks.cost.streaming --out docs/results/streaming.md
 
 bench-interior: $(if $(filter $(RUN),$(BENCH)),$(VENV)/installed)
-	$(BENCH) benchmarks/interior.py --out docs/results/interior.md
+	$(BENCH) -m benchmarks.cost.interior --out docs/results/interior.md
 
 bench-disk: $(if $(filter $(RUN),$(BENCH)),$(VENV)/installed)
-	$(BENCH) benchmarks/disk.py --out docs/results/disk.md
+	$(BENCH) -m benchmarks.cost.disk --out docs/results/disk.md
 
 bench-guard: $(if $(filter $(RUN),$(BENCH)),$(VENV)/installed)
-	OMP_NUM_THREADS=1 $(BENCH) benchmarks/guarding.py
+	OMP_NUM_THREADS=1 $(BENCH) -m benchmarks.cost.guarding --out docs/results/guarding.md
 
-# On a machine with CUDA: the proofs, memory and time there. Without, it says so and does nothing.
+# On a machine with CUDA: proofs, memory and time. Without, it says "skipped: no CUDA" and writes nothing. Where Python has
+# torch and networkx already, with no network and no git: make cuda BENCH=python COMMIT=...
 cuda: $(if $(filter $(RUN),$(BENCH)),$(VENV)/installed)
-	PYTHONPATH=. $(BENCH) benchmarks/cuda.py
+	$(BENCH) -m benchmarks.cost.cuda --out docs/results/cuda.md
 
 clean:
 	rm -rf $(VENV) *.egg-info build .pytest_cache .hypothesis .mypy_cache .ruff_cache

@@ -1,170 +1,152 @@
-"""The results as a page: a summary, what needs a look, and a row per model."""
+"""A page of results: what was run, from which commit, when, with which versions, on what machine; then the figures."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
-from statistics import median
-from typing import Any
+import datetime
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
-Record = dict[str, Any]
-BROKEN = ("failed", "crashed", "timed out", "not built")
-
-
-def page(header: dict[str, Any], models: dict[str, Record]) -> str:
-    """Markdown."""
-    lines = [f"# {header['zoo']}: {len(models)} models", "", f"    {header['command']}", ""]
-    lines += [
-        f"overlapcalc {header['overlapcalc']}, commit {header['commit']}; " + ", ".join(header["versions"]) + ".",
-        "",
-    ]
-    lines += ["## Summary", "", *summary(models), ""]
-    for title, found in sections(models):
-        lines += [f"## {title}", "", *(found or ["None."]), ""]
-    lines += ["## Models", "", *_table(models)]
-    return "\n".join(lines) + "\n"
+ROOT = Path(__file__).resolve().parent.parent
+CODE = ("overlapcalc", "benchmarks", "examples")
+"""What figures depend on; a page written a moment ago is no change of it."""
 
 
-def summary(models: dict[str, Record]) -> list[str]:
-    total = len(models)
-    results = Counter(r["result"] for r in models.values())
-    good = results["answered"] + results["refused"]
-    kinds = sorted({r["kind"] for r in models.values()})
-    columns = ["answered", "refused", *[b for b in BROKEN if results[b]]]
-    rows = [["kind", "models", *columns]]
-    for kind in [*kinds, "all"]:
-        mine = [r for r in models.values() if kind in (r["kind"], "all")]
-        rows.append([kind, str(len(mine)), *(str(sum(r["result"] == c for r in mine)) for c in columns)])
-    traces = [n for n, r in models.items() if r.get("error") and not r["error"].get("on_purpose")]
-    answered = [r for r in models.values() if r["result"] == "answered"]
-    refused = [r for r in models.values() if r["result"] == "refused"]
-    analyze = sum(r["seconds"].get("analyze", 0) for r in models.values())
-    check = sum(r["seconds"].get("check", 0) for r in models.values())
-    out = [*table(rows), "", f"- Answered or refused by name: {good} of {total} ({100 * good / max(1, total):.1f}%)."]
-    out.append(f"- Ended with a traceback, a crash or a timeout: {len(traces)}.")
-    held, fallen = _count(answered, "passed"), _count(answered, "failed")
-    out.append(
-        f"- Answers checked by running the net: {held} hold, {fallen} do not, of {len(answered)}. {_sums(answered)}"
-    )
-    out.append(f"- Refusals confirmed by running the net: {_count(refused, 'confirmed')} of {len(refused)} "
-               f"({_methods(refused)}); "
-               f"suspicious: {_count(refused, 'suspicious')}.")  # fmt: skip
-    ratios = [r["seconds"]["analyze"] / r["seconds"]["export"] for r in models.values() if r["seconds"].get("export")]
-    if ratios:
-        figures = f"median {median(ratios):.1f}, largest {max(ratios):.1f}"
-        out.append(f"- Seconds to analyse over seconds of torch's export and decomposition, run once each: {figures}.")
-    out.append(f"- Time: {analyze:.0f} s to analyse, {check:.0f} s to check.")
-    return out
+@dataclass(frozen=True)
+class Origin:
+    """Where figures come from. Made when a run begins: the code may change under it."""
 
+    command: str
+    commit: str
+    date: str
+    versions: tuple[str, ...]
+    machine: str
 
-def _methods(refused: list[Record]) -> str:
-    """How many by what means (see `refusals.py`)."""
-    found = Counter(" and ".join(r["check"]["methods"]) for r in refused if _count([r], "confirmed"))
-    return ", ".join(f"{method} {n}" for method, n in found.most_common())
-
-
-def _count(records: Iterable[Record], status: str) -> int:
-    return sum(r.get("check", {}).get("status") == status for r in records)
-
-
-def _sums(answered: list[Record]) -> str:
-    checks = [r["check"] for r in answered if "claims" in r.get("check", {})]
-    if not checks:
-        return ""
-    s = {key: sum(c[key] for c in checks) for key in checks[0] if isinstance(checks[0][key], int)}
-    worst = max(c["worst_error"] for c in checks)
-    loud, loud_tiles = s["controls"] - s["silent_controls"], s["tile_controls"] - s["silent_tile_controls"]
-    return (
-        f"{s['claims']} claims of what a block reads; one sample less changes outputs for {loud} of {s['controls']} "
-        f"exact sides. {s['tiles']} tiles (largest relative error {worst:.1e}); {loud_tiles} of {s['tile_controls']} "
-        "tiles a step shorter differ, the others by too little to be seen."
-    )
-
-
-def sections(models: dict[str, Record]) -> list[tuple[str, list[str]]]:
-    """What needs a look, most important first."""
-    suspicious, wrong, silent, broken, unchecked, local = [], [], [], [], [], []
-    for name, r in models.items():
-        check = r.get("check", {})
-        if check.get("status") == "suspicious":
-            suspicious += [
-                f"- `{name}`: {where}: {note or 'nothing seen'}" for where, note in check["unconfirmed"].items()
-            ]
-        if check.get("status") == "failed":
-            wrong += [f"- `{name}`: {text}" for text in check["failures"]]
-        if check.get("silent_controls"):
-            silent += [f"- `{name}`: {check['silent_controls']} of {check['controls']}: {check['notes'][0]}"]
-        if check.get("status") in ("error", "crashed", "timed out", "not run"):
-            text = check.get("error", {}).get("message") or "; ".join(check.get("notes", []))
-            unchecked.append(f"- `{name}`: {check['status']}: {_line(text)}")
-        if r["result"] in BROKEN:
-            broken.append(f"- `{name}`: {r['error']['kind']}: {_line(r['error']['message'])}")
-        found: dict[tuple[str, str], list[str]] = {}
-        for o in check.get("operators", ()):
-            if o["verdict"] == "local":
-                found.setdefault((o["cause"], o["op"]), []).append(o["layer"])
-        local += [
-            f"- `{name}`: {op} [{cause}] in {len(set(layers))}: {layers[0]}" for (cause, op), layers in found.items()
+    def lines(self) -> list[str]:
+        """The head of a page, below its title."""
+        where = f" {self.machine}." if self.machine else ""
+        return [
+            f"    {self.command}",
+            "",
+            f"Commit {self.commit}, {self.date}. {', '.join(self.versions)}.{where}",
         ]
-    return [
-        ("Suspicious refusals: maybe local", suspicious),
-        ("Answers that do not hold", wrong),
-        ("Exact sides where one sample less changed nothing", silent),
-        ("No answer", broken),
-        ("Not checked", unchecked),
-        ("Operators in the way whose module by itself looks local", local),
-    ]
 
 
-def _line(text: str) -> str:
-    return " ".join(text.split())[:300]
+def origin(
+    module: str, argv: Sequence[str] | None, *, packages: Sequence[str] = (), threads: int = 0, machine: str = ""
+) -> Origin:
+    """Of the run that is beginning. packages: named beside Python and torch, also where they are missing.
+
+    threads: 0 for figures that do not depend on the machine.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    today = datetime.datetime.now(datetime.timezone.utc).date().isoformat()
+    return Origin(
+        command(module, words), commit(), today, versions(packages), machine or (processor(threads) if threads else "")
+    )
 
 
-def _table(models: dict[str, Record]) -> list[str]:
-    rows = [["model", "kind", "result", "what", "checked", "analyze s", "export s"]]
-    for name, r in models.items():
-        s = r["seconds"]
-        rows.append(
-            [name, r["kind"], r["result"], _what(r), _checked(r), _number(s.get("analyze")), _number(s.get("export"))]
-        )
-    return table(rows)
+def page(title: str, source: Origin, body: Iterable[str]) -> str:
+    """Markdown. It names no place of this machine."""
+    return "\n".join([f"# {title}", "", *source.lines(), "", *body]) + "\n"
 
 
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.1f}"
+def publish(text: str, out: Path | None) -> None:
+    """Print a page, and write it where a file is named."""
+    print(text)
+    if out is not None:
+        write(text, out)
 
 
-def _what(r: Record) -> str:
-    if r["result"] == "answered":
-        texts = {
-            f"{a}: context {_sides(w['context'])}, tile {_sides(w['tile'])}, step {w['step']}": a
-            for a, w in r["answers"].items()
-        }
-        return "; ".join(texts) + ("" if r.get("exact") else " (bound)")
-    if r["result"] == "refused":
-        return "; ".join(f"{g['cause']}: {short(g['op'])} in {g['layers']}, first {g['first']}" for g in r["obstacles"])
-    return str(r["error"]["kind"])
+def write(text: str, out: Path) -> None:
+    """The file appears under its name when it is complete."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = out.with_name(out.name + ".part")
+    unfinished.write_text(text, encoding="utf-8")
+    unfinished.replace(out)
 
 
-def _sides(value: list[int] | None) -> str:
-    return "none" if value is None else "/".join(map(str, value))
+def command(module: str, words: Sequence[str]) -> str:
+    """The command line, without the folders of this machine and without where the page goes.
+
+    >>> command("benchmarks.zoo.survey", ["--zoo", "/home/me/zoo/zoo.py", "--check", "--out", "/tmp/page"])
+    'python -m benchmarks.zoo.survey --zoo zoo/zoo.py --check'
+    """
+    kept, skip = [], False
+    for word in words:
+        if not skip and word != "--out" and not word.startswith("--out="):
+            option, equals, value = word.rpartition("=")
+            kept.append(option + equals + (_last_two(value) if value.startswith(("/", "..")) else value))
+        skip = word == "--out"
+    return " ".join([f"python -m {module}", *kept])
 
 
-def short(op: str) -> str:
-    return op.partition("::")[2] or op
+def _last_two(path: str) -> str:
+    return "/".join([part for part in Path(path).parts if part not in ("/", "..")][-2:])
 
 
-def _checked(r: Record) -> str:
-    check = r.get("check", {})
-    if check.get("status") == "confirmed":
-        return "confirmed: " + ", ".join(check["methods"])
-    return str(check.get("status", ""))
+def commit() -> str:
+    """Short hash, "+ changes" where the code differs from it; outside of git what COMMIT says, or "unknown"."""
+    top = _git("rev-parse", "--show-prefix")
+    if top is None or top:  # no git, or a repository around this folder that is not ours
+        return os.environ.get("COMMIT", "unknown")
+    changes = " + changes" if _git("status", "--short", "--", *CODE) else ""
+    return (_git("rev-parse", "--short", "HEAD") or "unknown") + changes
 
 
-def table(rows: list[list[str]]) -> list[str]:
+def _git(*words: str) -> str | None:
+    """What git prints; None where it fails or is not there."""
+    try:
+        done = subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True)
+    except OSError:
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def versions(packages: Sequence[str] = ()) -> tuple[str, ...]:
+    """
+    >>> versions(["nobodys-package"])[-1]
+    'nobodys-package not installed'
+    """
+    import torch
+
+    import overlapcalc as oc
+
+    own = (f"overlapcalc {oc.__version__}", f"Python {platform.python_version()}", f"torch {torch.__version__}")
+    return (*own, *(f"{name} {installed(name) or 'not installed'}" for name in packages))
+
+
+def installed(package: str) -> str | None:
+    """Its version; None where it is not installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def processor(threads: int) -> str:
+    """The machine, without its name."""
+    import torch
+
+    used = f"{threads} thread" + ("s" if threads > 1 else "")
+    kind = torch.backends.cpu.get_cpu_capability()
+    return f"{platform.system()} on {platform.machine()}, {kind}, {os.cpu_count()} cores, {used}"
+
+
+def table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Markdown; the first row is the head.
+
+    >>> table([["net", "ratio"], ["a|b", "1.00"]])
+    ['| net | ratio |', '| --- | --- |', '| a\\\\|b | 1.00 |']
+    """
     head, *rest = [[cell.replace("|", "\\|") for cell in row] for row in rows]
     return [_row(head), _row(["---"] * len(head)), *map(_row, rest)]
 
 
-def _row(cells: list[str]) -> str:
+def _row(cells: Iterable[str]) -> str:
     return "| " + " | ".join(cells) + " |"

@@ -17,18 +17,20 @@ if TYPE_CHECKING:
     from .analysis.explain import Contribution, Explanation
     from .analysis.local import LocalAxis
     from .analysis.measures import Sides
-    from .engine import Block, NoSlabError, WrongTileError
+    from .engine import Block
     from .engine.plan import plan
     from .engine.run import Tiled, blocks, run, tiled
     from .errors import (
         AmbiguousPair,
         InputError,
+        NoSlabError,
         ObstacleError,
         OverlapcalcError,
         RuleError,
         TraceError,
         UnforeseenError,
         UnknownOperatorError,
+        WrongTileError,
     )
     from .guard import Check, Checked, check, lock
     from .ops import rule, unregister
@@ -47,18 +49,20 @@ _HOMES = {
     ".analysis.explain": ("Contribution", "Explanation"),
     ".analysis.local": ("LocalAxis",),
     ".analysis.measures": ("Sides",),
-    ".engine": ("Block", "NoSlabError", "WrongTileError"),
+    ".engine": ("Block",),
     ".engine.plan": ("plan",),
     ".engine.run": ("Tiled", "blocks", "run", "tiled"),
     ".errors": (
         "AmbiguousPair",
         "InputError",
+        "NoSlabError",
         "ObstacleError",
         "OverlapcalcError",
         "RuleError",
         "TraceError",
         "UnforeseenError",
         "UnknownOperatorError",
+        "WrongTileError",
     ),
     ".guard": ("Check", "Checked", "check", "lock"),
     ".ops": ("rule", "unregister"),

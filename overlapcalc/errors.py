@@ -1,24 +1,105 @@
-"""The errors of overlapcalc: one base class, few kinds, one message each.
+"""Every error of overlapcalc, in one tree, and how a message names an argument.
 
-Every message says where, what, the value and the way out, because it is often all that a CI log shows.
+    OverlapcalcError            every error that overlapcalc raises on purpose
+        InputError              what the caller gave cannot be used
+            ModelCodeError      the model's own code raised while it was imported or built
+            DamagedLockError    overlapcalc.lock cannot be read, and may be written anew
+        AmbiguousPair           there are several inputs or outputs, and the question does not say which it is about
+        ObstacleError           an obstacle lies between the input and the output
+        TraceError              the model cannot be turned into a graph of operators
+            SharedMemoryError   it writes in place to memory that others may read
+        UnknownOperatorError    operators without a rule
+        RuleError               a rule that is registered twice, or does not fit its operator
+        UnforeseenError         an operator that is used in a way that nobody foresaw
+        WrongTileError          the net does on a tile what its analysis does not say
+        NoSlabError             an operator that cannot be run on a slab
+        NoTwin                  an operator that cannot be computed modulo a prime
+
+A message says where, what, the value and the way out, because it is often all that a CI log shows. What it says of an
+argument depends on who reads it: `inputs=(1, 3, 256, 256)` in Python, `--input 1x3x256x256` in a shell. So a message
+may hold Arguments among its words, and each front end spells them in its own way.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Argument:
+    """An argument that a message names, as Python calls it. value: None to name it alone; `...` where the caller has
+    to fill in."""
+
+    name: str
+    value: Any = None
+
+
+Spelling = Callable[[Argument], str]
+"""How a front end writes an argument."""
+
+
+def python(argument: Argument) -> str:
+    """`block`, `block=64`. A file is its path alone."""
+    if argument.value is None:
+        return argument.name
+    if isinstance(argument.value, PurePath):
+        return str(argument.value)
+    return f"{argument.name}={_literal(argument.value)}"
+
+
+def _literal(value: Any) -> str:
+    if value is ...:
+        return "..."
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{key!r}: {_literal(item)}' for key, item in value.items())}}}"
+    return repr(value)
 
 
 class OverlapcalcError(Exception):
-    """Base of every error that overlapcalc raises on purpose."""
+    """Base of every error that overlapcalc raises on purpose. `args` is the message, in pieces; `str` spells it as
+    Python does."""
+
+    def __init__(self, *message: str | Argument) -> None:
+        super().__init__(*message)
+
+    def worded(self, spelling: Spelling) -> str:
+        """The message for the readers of a front end."""
+        return "".join(spelling(piece) if isinstance(piece, Argument) else piece for piece in self.args)
+
+    def __str__(self) -> str:
+        return self.worded(python)
 
 
 class InputError(OverlapcalcError):
-    """The caller's input is not usable: a bad SPEC, a shape the net does not accept, a span off the grid."""
+    """What the caller gave cannot be used: a bad SPEC, a shape that the net does not accept, a span off the grid."""
+
+
+class ModelCodeError(InputError):
+    """The model's own code raised while it was imported or built; its traceback says where."""
+
+
+class DamagedLockError(InputError):
+    """The lock cannot be read; it may be written anew."""
+
+
+class AmbiguousPair(OverlapcalcError):  # noqa: N818 - the name is part of the contract
+    """The net has several inputs or outputs, and the question does not say which pair it is about."""
+
+
+class ObstacleError(OverlapcalcError):
+    """The question has no answer on this axis: an obstacle lies between the input and the output."""
 
 
 class TraceError(OverlapcalcError):
     """The model could not be turned into a graph of operators."""
+
+
+class SharedMemoryError(TraceError):
+    """The net writes in place to memory, and nothing tells who else reads it."""
 
 
 class UnknownOperatorError(OverlapcalcError):
@@ -33,12 +114,12 @@ class UnforeseenError(OverlapcalcError):
     """An operator does what nobody foresaw here: the answer is refused, and the message names layer and operator."""
 
 
-class AmbiguousPair(OverlapcalcError):  # noqa: N818 - the name is part of the contract
-    """The net has several inputs or outputs, and the question does not say which pair it is about."""
+class WrongTileError(OverlapcalcError):
+    """The net does on a tile what its analysis does not say; nothing that it gives can be trusted."""
 
 
-class ObstacleError(OverlapcalcError):
-    """The question has no answer on this axis: an obstacle lies between the input and the output."""
+class NoSlabError(OverlapcalcError):
+    """Nothing says how an operator runs on a slab."""
 
 
 class NoTwin(OverlapcalcError):  # noqa: N818 - the name is part of the contract

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,7 +30,7 @@ TORCH_FREE_MODULES = {"analysis": {"analyze", "inputs", "guess"}}
 """Folders of which all but these modules are free of torch."""
 ONLY_IN = {
     "rich": {"report", "cli", "guard"},
-    "networkx": {"ops", "propagate", "analysis"},
+    "networkx": {"ops"},
     "pytest": {"guard"},
     "hypothesis": {"testing"},
 }
@@ -110,6 +112,22 @@ def test_a_family_of_rules_imports_no_other_one():
     for family in families:
         used = imports(PACKAGE / "ops" / "rules" / f"{family}.py")
         assert not {other for other in families - {family} if f"overlapcalc.ops.rules.{other}" in used}
+
+
+def test_a_check_that_finds_nothing_changed_needs_neither_torch_nor_rules():
+    """What `overlapcalc check` imports before it asks its cache. The control imports what an analysis does."""
+    heavy = {
+        "torch",
+        "networkx",
+        "numpy",
+        "overlapcalc.ops.rules",
+        "overlapcalc.analysis.analysis",
+        "overlapcalc.propagate",
+    }
+    script = "import sys; from overlapcalc.{0} import *; print(*sys.modules)"
+    for module, expected in (("guard.checking", set()), ("analysis.analyze", heavy - {"networkx"})):
+        done = subprocess.run([sys.executable, "-c", script.format(module)], capture_output=True, text=True, check=True)
+        assert set(done.stdout.split()) & heavy == expected
 
 
 def test_brute_force_knows_no_law():

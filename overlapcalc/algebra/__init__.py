@@ -1,1 +1,1 @@
-"""Exact integer index maps, and what tensors are made of. Standard library only; nothing here knows an operator."""
+"""Exact integer index maps, and the structure of tensors. Standard library only; nothing here knows any operator."""

@@ -19,7 +19,10 @@ T = TypeVar("T")
 class DimMap:
     """One cell dimension: output index o reads operand indices `reads[o]` within `[0, n_in)`.
 
-    `reads=None`: everything reads everything. The table is made only where cells differ.
+    `reads=None`: everything reads everything. The table is built only where cells differ.
+
+    >>> list(map(list, DimMap(IndexMap.window(2, stride=2), 4, 2).table))  # a convolution of 4 channels in 2 groups
+    [[0, 1], [2, 3]]
     """
 
     reads: IndexMap | None
@@ -64,9 +67,13 @@ class DimMap:
 class CellMap:
     """How the cells of an output depend on the cells of one operand, dimension by dimension.
 
-    Each pair is (operand dimension or None, output dimension or None, lookup): output index i reads operand
-    indices `lookup.table[i]`; a dimension that is missing on one side has one index there. Every cell dimension of
-    both tensors stands in exactly one pair. `flat`: instead, cells correspond in row-major order.
+    Each pair is (operand dimension or None, output dimension or None, dim_map): output index i reads operand
+    indices `dim_map.table[i]`; a dimension that is missing on one side has one index there. Every cell dimension of
+    both tensors appears in exactly one pair. `flat`: instead, cells correspond in row-major order.
+
+    >>> swap = CellMap((2,), (2,), ((0, 0, DimMap(IndexMap.table([[1], [0]]), 2, 2)),))
+    >>> list(swap.sources((0,)))
+    [(1,)]
     """
 
     shape_in: tuple[int, ...]
@@ -81,12 +88,12 @@ class CellMap:
 
     @cached_property
     def total(self) -> bool:
-        """No output cell reads nothing."""
+        """Every output cell reads something."""
         return all(table.total for _, _, table in self.pairs)
 
     @cached_property
     def onto(self) -> bool:
-        """No operand cell is left unread."""
+        """Every operand cell is read."""
         return all(table.onto for _, _, table in self.pairs)
 
     def sources(self, cell: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
@@ -148,7 +155,7 @@ def _through(
     join: Callable[[T, T], T],
     empty: T,
 ) -> Field[T]:
-    """Bring the dimensions into the order of the pairs, send each through its table, and into the order wanted."""
+    """Bring the dimensions into the order of the pairs, send each through its table, and restore the output's order."""
     order = [a for a, _ in sides if a is not None]
     field = field.transposed(order)
     sizes, stored = iter(field.shape), iter(field.stored)

@@ -1,8 +1,7 @@
-"""Values spread over the cells of a tensor: everything that is not a spatial axis, channels above all.
+"""Values spread over the cells of a tensor: its indices over all dimensions but the spatial axes, channels above all.
 
-`cat(conv9, conv1).chunk(2)[1]` reads one sample, not nine. To see that, what a tensor reads is kept per cell
-(an index over its non-spatial dimensions) until something mixes the cells. Nearly always all cells agree, and
-then a field is one value.
+`cat(conv9, conv1).chunk(2)[1]` reads one sample, not nine. To see that, what a tensor reads is kept per cell until
+something mixes the cells. Nearly always all cells agree, and the field is one value.
 """
 
 from __future__ import annotations
@@ -22,6 +21,10 @@ class Field(Generic[T]):
     """One value per cell. `values` lie row-major over `stored`: the shape, with 1 for dimensions along which all agree.
 
     A field that varies along the 64 places of a window, but not along its 96 channels, stores 64 values.
+
+    >>> field = Field.of((4,), ["conv9", "conv9", "conv1", "conv1"])
+    >>> field.along(0, [[2], [3]], max, "").values  # .chunk(2)[1]
+    ('conv1',)
     """
 
     shape: tuple[int, ...]
@@ -96,7 +99,7 @@ class Field(Generic[T]):
         return Field(shape, tuple(self.values[i] for i in _places(stored, strides)), stored)
 
     def regrouped(self, shape: tuple[int, ...]) -> Field[T]:
-        """The same cells in row-major order under another shape. What varies is kept apart run by run."""
+        """The same cells in row-major order under another shape. Only the runs that vary are written out."""
         stored: list[int] = []
         spread: list[int] = []
         for old, new in runs(self.shape, shape):
@@ -133,7 +136,11 @@ class Field(Generic[T]):
 
 
 def _places(shape: Sequence[int], strides: Sequence[int]) -> Iterable[int]:
-    """Where the entries of a strided view lie, row-major."""
+    """The offsets of a strided view's entries, row-major.
+
+    >>> _places((2, 3), (1, 2))
+    [0, 2, 4, 1, 3, 5]
+    """
     found = [0]
     for n, stride in zip(shape, strides, strict=True):
         found = [at + i * stride for at in found for i in range(n)]
@@ -145,7 +152,11 @@ Runs = list[tuple[list[int], list[int]]]
 
 
 def runs(old: Sequence[int], new: Sequence[int]) -> Runs:
-    """The shortest runs of old and new dimensions with equal products, in order. The products must be equal in all."""
+    """The shortest runs of old and new dimensions with equal products, in order. The total products must be equal.
+
+    >>> runs((2, 3, 8, 8), (2, 3, 64))
+    [([0], [0]), ([1], [1]), ([2, 3], [2])]
+    """
     out: Runs = []
     i = j = 0
     while i < len(old) or j < len(new):

@@ -1,6 +1,6 @@
-"""The algebra of overlapcalc: spans, sets of spans, and periodic index maps. Standard library only.
+"""Periodic index maps, the central value of overlapcalc.
 
-An operator, seen along one axis, is a map from an output index to the set of input indices that it reads.
+Along one axis, an operator is a map from an output index to the set of input indices that it reads.
 Such maps are periodic: shifting the output by `period` samples shifts what it reads by `advance` samples.
 Everything else in overlapcalc is composition (`outer @ inner`) and union (`a | b`) of these maps.
 """
@@ -24,7 +24,14 @@ class IndexMap:
     by 1 is `IndexMap(1, 2, (Spans(((-1, 2),)),))`: output `o` reads `[2o - 1, 2o + 2)`.
 
     Closed under composition and union, immutable, integers only. Two maps are equal when they read the same at
-    every index; the period in which they are written does not matter.
+    every index; the period in which they are written does not matter. Raises ValueError for a period or an
+    advance below 1, and where there is not one set per phase.
+
+    >>> conv = IndexMap.window(5, stride=2, padding=2)
+    >>> conv.reads(0, 4)  # outputs 0 to 3 together
+    Span(start=-2, stop=9)
+    >>> (conv @ conv).reads(0, 1)  # two of them, one after the other
+    Span(start=-6, stop=7)
     """
 
     period: int
@@ -42,11 +49,16 @@ class IndexMap:
 
     @staticmethod
     def identity() -> IndexMap:
+        """Output `o` reads `{o}`: pointwise operators."""
         return _IDENTITY
 
     @staticmethod
     def shift(by: int) -> IndexMap:
-        """Output `o` reads `{o + by}`: a crop (`by > 0`) or the inside of a pad (`by < 0`)."""
+        """Output `o` reads `{o + by}`: a crop (`by > 0`) or the inside of a pad (`by < 0`).
+
+        >>> IndexMap.shift(3).reads(0, 4)
+        Span(start=3, stop=7)
+        """
         return IndexMap(1, 1, (Spans.span(by, by + 1),))
 
     @staticmethod
@@ -56,7 +68,11 @@ class IndexMap:
 
     @staticmethod
     def window(kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> IndexMap:
-        """Convolution, pooling: output `o` reads `{stride*o - padding + dilation*t, 0 <= t < kernel}`."""
+        """Convolution, pooling: output `o` reads `{stride*o - padding + dilation*t, 0 <= t < kernel}`.
+
+        >>> IndexMap.window(3, padding=1).reads(0, 1), IndexMap.window(3, padding=2, dilation=2).reads(0, 1)
+        (Span(start=-1, stop=2), Span(start=-2, stop=3))
+        """
         if dilation == 1:
             return IndexMap(1, stride, (Spans.span(-padding, kernel - padding),))
         return IndexMap.taps((dilation * t - padding for t in range(kernel)), stride)
@@ -65,8 +81,13 @@ class IndexMap:
     def transposed(taps: Iterable[int], stride: int = 1, padding: int = 0, dilation: int = 1) -> IndexMap:
         """Transposed convolution: output `o` reads every `j` with `o = stride*j - padding + dilation*t`.
 
-        Scattering kernel tap `t` of input `j` to output `stride*j - padding + dilation*t`, read backwards.
+        Forwards, kernel tap `t` of input `j` is scattered to output `stride*j - padding + dilation*t`.
         A phase that no tap reaches reads nothing: those samples hold the bias alone.
+
+        >>> IndexMap.transposed(range(5), stride=2, padding=2).reads(0, 2)  # the last of four such layers in a decoder
+        Span(start=-1, stop=2)
+        >>> print(IndexMap.transposed([0], stride=2).reads(1, 2))
+        None
         """
         reads: list[list[int]] = [[] for _ in range(stride)]
         for t in taps:
@@ -77,13 +98,21 @@ class IndexMap:
 
     @staticmethod
     def repeat(times: int, phase: int | None = None) -> IndexMap:
-        """Nearest upsampling: output `o` reads `{floor(o / times)}`; with `phase`, only where `o % times == phase`."""
+        """Nearest upsampling: output `o` reads `{floor(o / times)}`; with `phase`, only where `o % times == phase`.
+
+        >>> IndexMap.repeat(2).reads(3, 8)
+        Span(start=1, stop=4)
+        """
         one = Spans.span(0, 1)
         return IndexMap(times, 1, tuple(one if phase in (None, p) else EMPTY for p in range(times)))
 
     @staticmethod
     def table(sources: Sequence[Iterable[int]]) -> IndexMap:
-        """Output `o` reads exactly `sources[o]`, for `0 <= o < len(sources)`: for channels, which end there."""
+        """Output `o` reads exactly `sources[o]`, for `0 <= o < len(sources)`: for channels, of which there are no more.
+
+        >>> IndexMap.table([[2], [0, 1]]).reads(1, 2)
+        Span(start=0, stop=2)
+        """
         return IndexMap(
             max(1, len(sources)),
             1 + max((max(s, default=0) for s in map(tuple, sources)), default=0),
@@ -92,18 +121,23 @@ class IndexMap:
 
     @staticmethod
     def from_function(period: int, advance: int, reads: Callable[[int], Spans]) -> IndexMap:
-        """The map with these reads at `0 <= o < period`, continued by the law."""
+        """The map with these reads at `0 <= o < period`, continued periodically."""
         return IndexMap(period, advance, tuple(reads(o) for o in range(period)))
 
     # ---- reading ------------------------------------------------------------------------------------------
 
     def __getitem__(self, o: int) -> Spans:
+        """The exact set read by output `o`, any integer."""
         turns, phase = divmod(o, self.period)
         return self.phases[phase].shift(turns * self.advance)
 
     @property
     def scale(self) -> Fraction:
-        """Input samples per output sample."""
+        """Input samples per output sample.
+
+        >>> IndexMap.window(5, stride=2).scale, IndexMap.repeat(2).scale
+        (Fraction(2, 1), Fraction(1, 2))
+        """
         return Fraction(self.advance, self.period)
 
     @property
@@ -132,7 +166,7 @@ class IndexMap:
         return Spans.of(found)
 
     def reads(self, start: int, stop: int) -> Span | None:
-        """The hull of what outputs `[start, stop)` read.
+        """The hull of what outputs `[start, stop)` read; None where they read nothing.
 
         Only the first and the last period matter: every later one is the earlier one, moved up.
         """
@@ -175,23 +209,26 @@ class IndexMap:
 
     @cached_property
     def skips(self) -> bool:
-        """Whether some input samples are read by no output."""
+        """Whether some input samples are read by no output, as with `IndexMap.window(1, stride=2)`."""
         read = {i % self.advance for s in self.phases for a, b in s.parts for i in range(a, min(b, a + self.advance))}
         return len(read) < self.advance
 
     # ---- algebra ------------------------------------------------------------------------------------------
 
     def __matmul__(self, inner: IndexMap) -> IndexMap:
-        """Exact composition: `(outer @ inner)[o]` is the union of `inner[j]` for `j` in `outer[o]`."""
+        """Exact composition: `(outer @ inner)[o]` is the union of `inner[j]` for `j` in `outer[o]`.
+
+        >>> IndexMap.window(3, padding=1) @ IndexMap.window(3, padding=1) == IndexMap.window(5, padding=2)
+        True
+        """
         period, advance, turns = self._joint(inner)
         return IndexMap(period, advance, tuple(inner.over(self[o]) for o in range(turns * self.period)))
 
     def hull_after(self, inner: IndexMap) -> IndexMap:
-        """`(self @ inner).hulls()`, at the cost of looking up the ends of `inner` only.
+        """`(self @ inner).hulls()`, at the cost of looking up only the ends of `inner`.
 
-        The hull of a union is the hull of the hulls, so as long as *this* map's taps are exact, nothing is lost
-        by knowing `inner` by its hulls alone. (The hull of this map's taps would lose something: a tap that is
-        not there would seem to read.)
+        The hull of a union is the hull of the hulls. So as long as *this* map's taps are exact, knowing `inner` by
+        its hulls alone loses nothing. (The hull of this map's taps would: a gap between taps would seem to be read.)
         """
         if self is _IDENTITY:
             return inner
@@ -209,7 +246,11 @@ class IndexMap:
         return turns * self.period, turns * self.advance // inner.period * inner.advance, turns
 
     def __or__(self, other: IndexMap) -> IndexMap:
-        """Exact union of two branches. Raises ValueError where their scales differ: no period fits both."""
+        """Exact union of two branches. Raises ValueError where their scales differ: no period fits both.
+
+        >>> (IndexMap.taps(range(-4, 1)) | IndexMap.taps(range(5))).reads(0, 1)  # causal and anti-causal: 9, not 5
+        Span(start=-4, stop=5)
+        """
         if self.scale != other.scale:
             raise ValueError(f"maps of scales {self.scale} and {other.scale} have no union")
         period = lcm(self.period, other.period)
@@ -220,7 +261,7 @@ class IndexMap:
         )
 
     def hulls(self) -> IndexMap:
-        """The map that reads the hull of each output's reads."""
+        """The map that reads the hull of each output's reads: of `taps([0, 3])`, `window(4)`."""
 
         def filled(reads: Spans) -> Spans:
             return Spans(((reads.parts[0][0], reads.parts[-1][1]),)) if reads.parts else EMPTY

@@ -1,8 +1,8 @@
-"""What the dimensions of a tensor are made of, and how a view rearranges that.
+"""What the dimensions of a tensor are made of, and how a view rearranges them.
 
 `x.flatten(2)` lays the rows and the columns of an image into one dimension; `x.view(n, c, h // 8, 8, w)` cuts each
-column into windows of eight. Nothing is mixed by that, so nothing is lost: a dimension is a row-major product of
-parts, each of which is an axis or a run of cells, and a view is cutting parts, joining parts, and regrouping them.
+column into windows of eight. That mixes nothing, so nothing is lost: a dimension is a row-major product of parts,
+each an axis or a run of cells, and a view cuts parts, joins them and regroups them.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from functools import cached_property
 from math import prod
 
 CELL, LOST = "", "~"
-"""Labels of a part that is not an axis, and of one whose positions no longer are those of an axis."""
+"""Labels of a part that is not an axis, and of one whose positions are no longer those of an axis."""
 MOST_PIECES = 64
-"""An axis is followed into windows of so many samples, and out of them. Each place in a window is a case of its own."""
+"""An axis is followed into windows of at most this many samples, and out of them: each place in a window is a case."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """`size` indices that are positions along the axis `label`, or cells."""
+    """`size` indices: positions along the axis `label`, or cells."""
 
     size: int
     label: str = CELL
@@ -32,7 +32,11 @@ class Part:
 
 @dataclass(frozen=True)
 class Factoring:
-    """The parts of a tensor in row-major order; `widths[d]` consecutive ones make up dimension d."""
+    """The parts of a tensor in row-major order; `widths[d]` consecutive ones make up dimension d.
+
+    >>> Factoring.plain((1, 3, 16, 24), ["", "", "H", "W"]).axes_of(2)
+    ['H']
+    """
 
     parts: tuple[Part, ...]
     widths: tuple[int, ...]
@@ -51,11 +55,11 @@ class Factoring:
         return tuple(sum(self.widths[:d]) for d in range(len(self.widths)))
 
     def places(self, dim: int) -> range:
-        """Which parts make up a dimension."""
+        """The indices of the parts that make up a dimension."""
         return range(self.starts[dim], self.starts[dim] + self.widths[dim])
 
     def axes_of(self, dim: int) -> list[str]:
-        """The axes that lie in a dimension."""
+        """The axes in a dimension."""
         return [self.labels[i] for i in self.places(dim) if self.parts[i].is_axis]
 
     @property
@@ -83,16 +87,17 @@ Run = tuple[Sequence[int], Sequence[int]]
 
 @dataclass(frozen=True)
 class Reshape:
-    """A view, taken apart: cut some axes, regroup the cells, join cells to axes, and say what makes a dimension.
+    """A view, taken apart: cut some axes, regroup the cells, join cells to axes, and group parts into dimensions.
 
-    cuts: (part, length of a piece) in order, each counted with the cuts before it. dropped: axes one sample long
-    that the view leaves out, torn: parts that it takes apart in a way that is not followed; both counted after the
-    cuts. between: the parts then, neighbouring cells being one. kept: which part after the cuts each axis of
-    `between` was. joins: parts of `between` that swallow the cells behind them, each counted with the joins before it.
+    cuts: (part, length of a piece) in order; indices count the parts that earlier cuts added.
+    dropped: axes one sample long that the view leaves out; torn: parts that it takes apart in a way that is not
+    followed. Both are indices after the cuts.
+    between: the parts after the cuts, neighbouring cells merged. kept: for each axis of `between`, which part it was.
+    joins: parts of `between` that absorb the cells behind them; indices count after earlier joins.
     after: the result.
 
-    One sample is as good as another where a dimension has only one, so shapes alone can leave it open which view this
-    is: 2 samples seen as (1, 2) may be one piece of two, or all of them. At another size it shows.
+    Shapes alone can leave open which view this is: 2 samples seen as (1, 2) may be one piece of two, or two pieces
+    of one. Another size shows it.
     """
 
     cuts: tuple[tuple[int, int], ...]
@@ -104,7 +109,7 @@ class Reshape:
     after: Factoring
 
     def applied(self, layout: Factoring, shape: Sequence[int]) -> Reshape | None:
-        """The same view of a tensor whose axes have other lengths. None where it does not give this shape."""
+        """The same view of a tensor whose axes have other lengths. None where that does not give this shape."""
         parts = list(layout.parts)
         if self.torn:
             return None
@@ -129,12 +134,18 @@ class Reshape:
 
 
 def view(layout: Factoring, runs: Sequence[Run], shape: Sequence[int]) -> Reshape:
-    """How a view of a tensor into this shape acts on its parts; `runs` account for all dimensions, in order."""
+    """How a view of a tensor into this shape acts on its parts; `runs` cover all dimensions, in order.
+
+    >>> image = Factoring.plain((1, 3, 16, 24), ["", "", "H", "W"])
+    >>> windows = view(image, [([0], [0]), ([1], [1]), ([2], [2, 3]), ([3], [4])], (1, 3, 2, 8, 24))
+    >>> windows.cuts, windows.after.labels  # H goes on at an eighth of its rate; the 8 places are cells
+    (((2, 8),), ('', '', 'H', '', 'W'))
+    """
     cuts: list[tuple[int, int]] = []
     dropped: list[int] = []
     torn: list[int] = []
     groups: list[list[Placed]] = []
-    at = 0  # how many parts lie before this run, after the cuts
+    at = 0  # the number of parts before this run, after the cuts
     for old, new in runs:
         parts = [layout.parts[i] for d in old for i in layout.places(d)]
         big = [d for d in old if prod(layout.parts[i].size for i in layout.places(d)) > 1]
@@ -144,7 +155,7 @@ def view(layout: Factoring, runs: Sequence[Run], shape: Sequence[int]) -> Reshap
             home = _paired(old, new, big, [t for t in new if shape[t] > 1])
             here: dict[int, list[Placed]] = {}
             beside = next((home[d] for d in old if d in home), None)
-            for d in old:  # one sample long and alone, it lies beside the others, where a later view finds it again
+            for d in old:  # one sample long and unpaired: kept beside a neighbour, where a later view finds it again
                 beside = home.get(d, beside)
                 placed = [(layout.parts[i], at + k) for k, i in enumerate(layout.places(d))]
                 if beside is None:
@@ -183,14 +194,21 @@ def view(layout: Factoring, runs: Sequence[Run], shape: Sequence[int]) -> Reshap
         after.append(joined)
     kept = [(k, i) for k, i in kept if k >= 0]
     return Reshape(
-        tuple(cuts), tuple(dropped), tuple(torn), tuple(between), tuple(kept), tuple(joins), Factoring.grouped(after)
+        cuts=tuple(cuts),
+        dropped=tuple(dropped),
+        torn=tuple(torn),
+        between=tuple(between),
+        kept=tuple(kept),
+        joins=tuple(joins),
+        after=Factoring.grouped(after),
     )
 
 
 def _paired(old: Sequence[int], new: Sequence[int], big_old: list[int], big_new: list[int]) -> dict[int, int]:
-    """Old dimension -> new, where at most one is longer than one: those of one come and go around it.
+    """Old dimension -> new, where at most one is longer than one and dimensions of one come and go around it.
 
-    They are paired from the left of the long one and from its right, so that an image one sample high keeps its axis.
+    They are paired outward from the long one, to its left and to its right, so that an image one sample high keeps
+    its axis.
     """
     pairs = list(zip(big_old, big_new, strict=True))
     if pairs:
@@ -203,16 +221,16 @@ def _paired(old: Sequence[int], new: Sequence[int], big_old: list[int], big_new:
 
 
 def _fitted(parts: Sequence[Part], sizes: Sequence[int]) -> tuple[list[list[Placed]], list[tuple[int, int]]] | None:
-    """The parts of each dimension with their places after the cuts, and the cuts of axes that it takes. None where a
-    piece would end within an index.
+    """The parts of each dimension with their places after the cuts, and the cuts of axes that this takes. None where
+    a piece would end within an index.
 
-    A part that is cut leaves its first half to the dimension at hand: of an axis that is the axis, moving one index
-    per piece, and what is left are cells.
+    When a part is cut, its outer half goes to the dimension at hand. For an axis, that half remains the axis, one
+    index per piece; the places within a piece become cells.
     """
     left = list(parts)
     groups: list[list[Placed]] = []
     cuts: list[tuple[int, int]] = []
-    at = 0  # place of left[0] among the parts as cut so far; cells are regrouped later and need no cut
+    at = 0  # index of left[0] among the parts as cut so far; cells are regrouped later and need no cut
     for size in sizes:
         group: list[Placed] = []
         while prod(p.size for p, _ in group) < size:
@@ -240,7 +258,7 @@ def _fitted(parts: Sequence[Part], sizes: Sequence[int]) -> tuple[list[list[Plac
 
 
 def _cells_together(group: Sequence[Part]) -> list[Part]:
-    """Neighbouring cells as one part; cells of one left out, unless there is nothing else."""
+    """Neighbouring cells merged into one part; cells of size one left out, unless there is nothing else."""
     out: list[Part] = []
     for part in group:
         if part.label == CELL and (part.size == 1 or (out and out[-1].label == CELL)):

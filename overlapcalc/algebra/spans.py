@@ -12,8 +12,11 @@ Pair = tuple[int, int]
 class Span:
     """The integers `start <= i < stop`, at least one. "Nothing" is `None`, never an empty span.
 
-    >>> Span(-1, 3).length
-    4
+    Raises ValueError for an empty one.
+
+    >>> start, stop = Span(-1, 3)
+    >>> stop, str(Span(-1, 3)), 3 in Span(-1, 3)
+    (3, '[-1, 3)', False)
     """
 
     start: int
@@ -25,6 +28,11 @@ class Span:
 
     @property
     def length(self) -> int:
+        """How many integers.
+
+        >>> Span(-1, 3).length
+        4
+        """
         return self.stop - self.start
 
     def __iter__(self) -> Iterator[int]:
@@ -35,7 +43,20 @@ class Span:
         return isinstance(index, int) and self.start <= index < self.stop
 
     def shift(self, by: int) -> Span:
+        """The span moved up.
+
+        >>> Span(-1, 3).shift(10)
+        Span(start=9, stop=13)
+        """
         return Span(self.start + by, self.stop + by)
+
+    def joined(self, other: Span | None) -> Span:
+        """The shortest span that holds both; None is nothing.
+
+        >>> str(Span(0, 2).joined(Span(5, 6)))
+        '[0, 6)'
+        """
+        return self if other is None else Span(min(self.start, other.start), max(self.stop, other.stop))
 
     def __str__(self) -> str:
         return f"[{self.start}, {self.stop})"
@@ -45,14 +66,17 @@ class Span:
 class Spans:
     """A set of integers as sorted, disjoint, non-touching half-open pairs; `Spans()` is the empty set.
 
-    The pairs are plain tuples because nets make many of them.
+    The pairs are plain tuples because a net needs very many of them.
+
+    >>> Spans.of([(4, 6), (0, 2), (1, 3)])
+    Spans(parts=((0, 3), (4, 6)))
     """
 
     parts: tuple[Pair, ...] = ()
 
     @staticmethod
     def of(parts: Iterable[Pair]) -> Spans:
-        """The union of any half-open pairs; pairs that hold nothing are dropped."""
+        """The union of any half-open pairs; empty pairs are dropped."""
         todo = sorted(p for p in parts if p[0] < p[1])
         if len(todo) <= 1:
             return Spans(tuple(todo))
@@ -73,6 +97,11 @@ class Spans:
 
     @staticmethod
     def points(indices: Iterable[int]) -> Spans:
+        """The set of these integers.
+
+        >>> Spans.points([7, 0, 1])
+        Spans(parts=((0, 2), (7, 8)))
+        """
         return Spans.of((i, i + 1) for i in indices)
 
     def __bool__(self) -> bool:
@@ -96,7 +125,11 @@ class Spans:
         return Spans(tuple((a + by, b + by) for a, b in self.parts)) if by else self
 
     def clip(self, start: int, stop: int) -> Spans:
-        """The intersection with `[start, stop)`."""
+        """The intersection with `[start, stop)`.
+
+        >>> Spans.span(-2, 3).clip(0, 8)
+        Spans(parts=((0, 3),))
+        """
         if not self.parts or (start <= self.parts[0][0] and self.parts[-1][1] <= stop):
             return self
         cut = ((max(a, start), min(b, stop)) for a, b in self.parts)

@@ -1,1 +1,1 @@
-"""The answers: `analyze`, `explain`, and what an Analysis gives for each axis. Names are imported from its modules."""
+"""The answers: `analyze`, `explain`, and the figures of each axis. Import names from the modules, not from here."""

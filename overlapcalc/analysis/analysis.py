@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
-from ..algebra.spans import Spans
 from ..errors import InputError, ObstacleError
-from ..propagate.backward import BackwardReads, interior
 from ..propagate.grid import Grid
 from ..propagate.values import Obstacle, Propagation, reach_between
-from .axis import AxisAnalysis, no_way
+from .axis import AxisAnalysis, axis_analysis, no_way
 from .explain import Explanation, explain_axis, explain_obstacles
 from .features import frontier
 from .gc_pause import paused
 from .layers import LayerRow, layer_rows
 from .local import LocalAxis, LocalPair, local_axis
-from .measures import Sides, context_of, reach_of_one, receptive_field
 from .named import Named, choose
-from .source import Source
+from .source import Shapes, Source
 
 SCHEMA_VERSION = 1
 
 
 @dataclass(frozen=True)
 class AxisGrid:
-    """The joint grid of one axis: shifting every input by its `step` shifts every output by its `out_step`."""
+    """The joint grid of one axis: shifting every input by its `step` shifts every output by its `out_step`.
+
+    >>> oc.analyze(nn.Conv1d(3, 8, 5, stride=2, padding=2), (1, 3, 32)).grid["L"]
+    AxisGrid(step={'input': 2}, out_step={'output': 1})
+    """
 
     step: Named[int]
     out_step: Named[int]
@@ -36,7 +36,11 @@ class AxisGrid:
 
 @dataclass(frozen=True)
 class Pair:
-    """One output against one input: `pair["W"]` is an AxisAnalysis, or raises ObstacleError."""
+    """One output against one input: `pair["W"]` is an AxisAnalysis, or raises ObstacleError.
+
+    >>> oc.analyze(nn.Conv1d(3, 8, 5, padding=2), (1, 3, 32)).between(output=0, input="input")["L"].context
+    Sides(before=2, after=2)
+    """
 
     output: str
     input: str
@@ -48,10 +52,10 @@ class Pair:
         if obstacles:
             raise ObstacleError(no_way(self.output, self.input, axis, obstacles))
         with paused():
-            return self._of._axis(self.output, self.input, axis)
+            return axis_analysis(self._of.source, self.output, self.input, axis)
 
     def obstacles(self, axis: str) -> tuple[Obstacle, ...]:
-        """What lies in the way on this axis, in order of execution."""
+        """The obstacles on this axis, in order of execution."""
         if axis not in self.axes:
             raise InputError(
                 f"input {self.input!r} has no axis {axis!r}; analysed axes: {', '.join(self.axes) or 'none'}"
@@ -61,7 +65,7 @@ class Pair:
     def explain(self, axis: str) -> Explanation:
         """Why the answer is what it is: what each layer adds, what sets the step and the tile; or each obstacle."""
         obstacles = self.obstacles(axis)
-        net, node = self._of._net, self._of._source.output_node(self.output)
+        net, node = self._of._net, self._of.source.output_node(self.output)
         if obstacles:
             return explain_obstacles(net, self.output, self.input, axis, obstacles)
         return explain_axis(net, node, self[axis])
@@ -69,7 +73,7 @@ class Pair:
     @cached_property
     def local(self) -> LocalPair:
         """What remains beside the obstacles: `pair.local["W"]` is a LocalAxis, or None where nothing does."""
-        net, node = self._of._net, self._of._source.output_node(self.output)
+        net, node = self._of._net, self._of.source.output_node(self.output)
         found = {axis: local_axis(net, node, self.input, axis, self.output) for axis in self.axes}
         return LocalPair(self.output, self.input, found)
 
@@ -79,10 +83,15 @@ class Pair:
 
 @dataclass(frozen=True)
 class Analysis:
-    """What a net needs, at one size. Made by `overlapcalc.analyze`; frozen.
+    """What a net needs, at one size: the frozen result of `overlapcalc.analyze`.
 
     inputs, outputs: names and shapes. axes: the axes asked for. size_verified: a second trace at a larger size
-    agreed; verified_at: its input shapes.
+    agreed; verified_at: its input shapes. source: the layer graph with what every tensor reads, `source.net`, and the
+    way to the same net at other sizes, for what plans, runs and proves by it.
+
+    >>> a = oc.analyze(nn.Conv2d(3, 8, 5, padding=2), (1, 3, 32, 32))
+    >>> a["W"].context, a.blocking_free, a.outputs
+    (Sides(before=2, after=2), True, {'output': (1, 8, 32, 32)})
     """
 
     inputs: Named[tuple[int, ...]]
@@ -90,7 +99,7 @@ class Analysis:
     axes: tuple[str, ...]
     size_verified: bool
     verified_at: tuple[tuple[int, ...], ...] | None
-    _source: Source = field(repr=False, compare=False)
+    source: Source = field(repr=False, compare=False)
 
     # ---- asking -------------------------------------------------------------------------------------------
 
@@ -99,19 +108,46 @@ class Analysis:
         return self.between()[axis]
 
     def between(self, output: int | str | None = None, input: int | str | None = None) -> Pair:
-        """One output against one input, each by index or name; None for the only one."""
+        """One output against one input, each by index or name; None means the only one."""
         return self._pair(choose(self.outputs, output, "output"), choose(self.inputs, input, "input"))
 
     def explain(self, axis: str) -> Explanation:
         """Why the answer for the only output against the only input is what it is."""
         return self.between().explain(axis)
 
+    def at(self, *shapes: Sequence[int]) -> Analysis:
+        """The same net for inputs of other shapes, one each; sizes that were traced before are not traced again.
+
+        Raises what `analyze` raises.
+        """
+        wanted = tuple(map(tuple, shapes))
+        own = tuple(self.inputs.values())
+        if [len(shape) for shape in wanted] != [len(shape) for shape in own]:
+            raise InputError(f"shapes {wanted}: expected one for each input, as in {own}")
+        if wanted == own:
+            return self
+        source, verified_at = self.source.moved(wanted)
+        return Analysis.of(source, self.axes, verified_at)
+
+    @staticmethod
+    def of(source: Source, axes: tuple[str, ...], verified_at: Shapes | None) -> Analysis:
+        """The answers that a net gives."""
+        graph = source.net.graph
+        return Analysis(
+            inputs=Named({name: graph[name].shape for name in graph.inputs}),
+            outputs=Named({shown: graph[node].shape for shown, node in graph.outputs}),
+            axes=axes,
+            size_verified=verified_at is not None,
+            verified_at=verified_at,
+            source=source,
+        )
+
     @cached_property
     def local(self) -> Local:
         """What remains beside the obstacles: `a.local["W"]`, or `a.local.between(output=0, input="x")["W"]`.
 
-        A net whose global part only scales or shifts a map (squeeze-and-excitation, group norm) cannot run by blocks
-        as it is; with the global part given, this is its window.
+        A net whose global part only scales or shifts a feature map (squeeze-and-excitation, group norm) cannot run by
+        blocks as it is; with the global part held fixed, this is its window.
         """
         return Local(self)
 
@@ -119,19 +155,18 @@ class Analysis:
     def features(self) -> Analysis:
         """The part before the obstacles: an Analysis whose outputs are its last tensors, named by their layers.
 
-        The net itself where there are no obstacles. Without outputs where an obstacle stands at the first operator
-        of every way. The grid is that of this part alone.
+        The net itself where there are no obstacles; no outputs where every path begins with one. The grid is that of
+        this part alone.
         """
         if self.blocking_free or not self.outputs:
             return self
-        source, verified_at = self._source.cut(frontier(self._net, self.axes))
-        outputs = {shown: source.net.graph[node].shape for shown, node in source.net.graph.outputs}
-        part = Analysis(self.inputs, Named(outputs), self.axes, verified_at is not None, verified_at, source)
-        return part.features  # compared at other sizes by itself, it may show what the whole did not
+        source, verified_at = self.source.cut(frontier(self._net, self.axes))
+        part = Analysis.of(source, self.axes, verified_at)
+        return part.features  # compared at other sizes on its own, it may show obstacles that the whole did not
 
     @cached_property
     def pairs(self) -> tuple[Pair, ...]:
-        """Every output against every input, inputs fastest."""
+        """Every output against every input; inputs vary fastest."""
         return tuple(self._pair(o, i) for o in self.outputs for i in self.inputs)
 
     @cached_property
@@ -147,7 +182,7 @@ class Analysis:
 
     @cached_property
     def layouts(self) -> Named[str]:
-        """What the dimensions of each input are: "NCHW" and the like."""
+        """The layout of each input: "NCHW" and the like."""
         return Named({name: self._net.graph[name].letters for name in self.inputs})
 
     @cached_property
@@ -226,46 +261,11 @@ class Analysis:
 
     @property
     def _net(self) -> Propagation:
-        return self._source.net
+        return self.source.net
 
     def _obstacles(self, output: str, input: str, axis: str) -> tuple[Obstacle, ...]:
-        via = reach_between(self._net, self._source.output_node(output), input, axis).via
+        via = reach_between(self._net, self.source.output_node(output), input, axis).via
         return tuple(o for o in self._net.obstacles if o in via)
-
-    def _axis(self, output: str, input: str, axis: str) -> AxisAnalysis:
-        net, node = self._net, self._source.output_node(output)
-        reach = reach_between(net, node, input, axis)
-        size = net.size(input, axis)
-        assert size is not None
-        grid = Grid(net, axis)
-        step = grid.per_step(input)
-        connected = net.size(node, axis) is not None and grid.same(node, input)
-        out_step = grid.per_step(node) if net.size(node, axis) is not None else None
-        context = tile = reach_sides = None
-        fields = (0, 0)
-        before_exact = after_exact = exact = True
-        if reach.reads is not None and out_step is not None:
-            context = context_of(reach.reads, step, out_step)
-            fields = receptive_field(reach.reads)
-            reach_sides = reach_of_one(reach.reads)
-            sure = context_of(reach.sure, step, out_step) if reach.sure is not None else None
-            before_exact = sure is not None and context is not None and sure.before == context.before
-            after_exact = sure is not None and context is not None and sure.after == context.after
-            exact = before_exact and after_exact and (reach.sure is reach.reads or reach.sure == reach.reads)
-        if connected and out_step is not None:
-            found = interior(net, node, axis, Spans.span(0, out_step))
-            tile = self._tile(grid, found, node, input, size)
-        return AxisAnalysis(
-            axis, output, input, size, net.size(node, axis),
-            Fraction(step, out_step) if connected and out_step else None,
-            fields, reach_sides, step, out_step, context, tile, exact, before_exact, after_exact, reach, self._source,
-        )  # fmt: skip
-
-    @staticmethod
-    def _tile(grid: Grid, found: BackwardReads, output: str, input: str, size: int) -> Sides:
-        before, end = grid.interior(found, output)
-        step = grid.per_step(input)
-        return Sides(before * step, size - end * step)
 
 
 @dataclass(frozen=True)
@@ -279,7 +279,7 @@ class Local:
         return self.between()[axis]
 
     def between(self, output: int | str | None = None, input: int | str | None = None) -> LocalPair:
-        """One output against one input, each by index or name; None for the only one."""
+        """One output against one input, each by index or name; None means the only one."""
         return self._of.between(output, input).local
 
     @property

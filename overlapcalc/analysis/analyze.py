@@ -27,12 +27,13 @@ from .analysis import Analysis
 from .gc_pause import paused
 from .inputs import asked_axes, module_inputs, parsed, refuse_unbatched
 from .labels import node_names
-from .named import Named
 from .other_sizes import OtherSizes
 from .source import Source
 
 Inputs = Sequence[int] | torch.Tensor | Sequence[Sequence[int]] | Sequence[torch.Tensor]
 TRACES_KEPT = 32
+PROGRAMS_KEPT = 4
+"""Of traces to be run."""
 
 
 def analyze(
@@ -46,14 +47,21 @@ def analyze(
 
     inputs: a shape such as (1, 3, 256, 256), a list of shapes, or example tensors (only shape and type are used);
     batch first, then channels, then one to three spatial axes, unless a layout says otherwise. axes: the axes asked
-    for ("W", or ["H", "W"]), all when absent. layout: a letter per dimension of an input, "NHWC" or "CHW", say; a list
-    where inputs differ. D, H, W and L are axes; N, C and any other letter are dimensions that are none.
+    for ("W", or ["H", "W"]); all when absent. layout: one letter per dimension of an input, such as "NHWC" or "CHW"; a
+    list where inputs differ. D, H, W and L are axes; N, C and any other letter are dimensions that are not.
 
-    The model is traced in eval mode on a copy; its mode and state stay as they are. No forward pass is run and no
-    weight is read. A program of torch.export is taken as it is; without `inputs`, at the sizes that it was made with.
-    One of fixed size cannot be compared with itself at another: then `size_verified` is False.
+    A copy of the model is traced in eval mode; the model's own mode and state stay as they are. No forward pass is
+    run and no weight is read. A program of torch.export is taken as it is; without `inputs`, at the sizes that it was
+    exported with. A program of fixed size cannot be compared with itself at another: then `size_verified` is False.
 
-    Raises InputError, TraceError, UnknownOperatorError. A net with obstacles raises nothing: it is described.
+    Raises InputError, TraceError, UnknownOperatorError. A net with obstacles raises nothing: they are listed.
+
+    >>> net = nn.Sequential(nn.Conv2d(3, 8, 5, stride=2, padding=2), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1))
+    >>> w = oc.analyze(net, (1, 3, 32, 32))["W"]
+    >>> w.context, w.receptive_field, str(w.scale)
+    (Sides(before=4, after=3), (9, 9), '2')
+    >>> print(w.reads(4, 8), w.tile_span(4, 8))  # what outputs 4 to 7 read, and what the unmodified net must be fed
+    [4, 19) [4, 20)
     """
     if isinstance(model, torch.export.ExportedProgram):
         program = Program(model)
@@ -63,53 +71,28 @@ def analyze(
     else:
         shapes, dtypes = module_inputs(model, inputs)
         layouts = chosen(layout, shapes)
-        tracer = _Tracer(*_of_module(model, dtypes, layouts))
+        tracer = _Tracer(*_of_module(model, dtypes, layouts), partial(_typed, weakref.ref(model), dtypes, layouts))
     wanted = asked_axes(axes, shapes, layouts)
     source, verified_at = tracer.source(shapes)
-    if isinstance(model, nn.Module):
-        source = replace(source, typed=partial(_typed, weakref.ref(model), shapes, dtypes, layouts, source))
-    graph = source.net.graph
-    return Analysis(
-        Named({name: graph[name].shape for name in graph.inputs}),
-        Named({shown: graph[node].shape for shown, node in graph.outputs}),
-        wanted,
-        verified_at is not None,
-        verified_at,
-        source,
-    )
+    return Analysis.of(source, wanted, verified_at)
 
 
 def _typed(
-    model: Callable[[], nn.Module | None],
-    shapes: Shapes,
-    dtypes: Sequence[torch.dtype],
-    layouts: Sequence[str],
-    source: Source,
-    name: str,
-    calls: Runnable,
-) -> Source:
-    """A net with its weights and its floating inputs in another type. Raises TraceError where it does not run in it.
-
-    calls: those in its own type, whose `source` holds as it is where the calls of the other type are the same.
-    """
+    model: Callable[[], nn.Module | None], dtypes: Sequence[torch.dtype], layouts: Sequence[str], name: str
+) -> _Tracer:
+    """The tracer of a net with its weights and its floating inputs in another type. Raises TraceError."""
     found = model()
     if found is None:
         raise TraceError("the model is gone; keep it as long as it is traced")
     dtype = getattr(torch, name)
     other = [dtype if t.is_floating_point else t for t in dtypes]
-    tracer = _Tracer(*_of_module(found, other, layouts, dtype))
-    there = tracer.runnable(shapes)
-    if not there.resamples and [(n, c.target) for n, c in there.calls.items()] == [
-        (n, c.target) for n, c in calls.calls.items()
-    ]:
-        return replace(source, runnable=lambda at: there if at == shapes else tracer.runnable(at))
-    return tracer.source(shapes)[0]
+    return _Tracer(*_of_module(found, other, layouts, dtype))
 
 
 def _of_module(
     model: nn.Module, dtypes: Sequence[torch.dtype], layouts: Sequence[str], weights_as: torch.dtype | None = None
 ) -> tuple[Callable[[Shapes], Graph], MemoryAt, Callable[[Shapes], Runnable]]:
-    """Input shapes -> the graph of a copy of `model` there; the memory that it takes there; its calls there."""
+    """For given input shapes: the graph of a copy of `model`, the memory that it takes, and its calls."""
     try:
         with paused():
             copied = stand_in(model)
@@ -160,13 +143,22 @@ def _program_inputs(program: Program, inputs: Inputs | None) -> Shapes:
 
 
 class _Tracer:
-    """Traces one net at several sizes, each at most once. lower: input shapes -> its graph there."""
+    """Traces one net at several sizes, each at most once.
+
+    lower: input shapes -> its graph at these. in_type: the tracer of the same net in another floating type, by its
+    name.
+    """
 
     def __init__(
-        self, lower: Callable[[Shapes], Graph], run_memory: MemoryAt, runnable: Callable[[Shapes], Runnable]
+        self,
+        lower: Callable[[Shapes], Graph],
+        run_memory: MemoryAt,
+        runnable: Callable[[Shapes], Runnable],
+        in_type: Callable[[str], _Tracer] | None = None,
     ) -> None:
-        self._lower, self.runnable = lower, runnable
+        self._lower, self._in_type = lower, in_type
         self._run_memory = lru_cache(maxsize=None)(run_memory)
+        self.runnable = lru_cache(maxsize=PROGRAMS_KEPT)(runnable)
         self._failed: dict[Shapes, TraceError] = {}
         self._keep(self._graph)
         self.names = lru_cache(maxsize=TRACES_KEPT)(lambda at: node_names(self.graph(at)))
@@ -177,7 +169,7 @@ class _Tracer:
         self.verified = lru_cache(maxsize=TRACES_KEPT)(self._verified)
 
     def source(self, shapes: Shapes) -> tuple[Source, Shapes | None]:
-        """The net at this size and the way to others, with the shapes at which it was verified."""
+        """The net at this size and access to other sizes, with the shapes at which it was verified."""
         net, verified_at = self.verified(shapes)
 
         def retrace(at: Shapes, verified: bool) -> Propagation:
@@ -186,11 +178,29 @@ class _Tracer:
         def cut(outputs: tuple[tuple[str, str], ...]) -> tuple[Source, Shapes | None]:
             return self._up_to(outputs, net.traced).source(shapes)
 
-        return Source(net, retrace, cut, self._run_memory, self.runnable), verified_at
+        found = Source(net, retrace, moved=self.source, cut=cut, run_memory=self._run_memory, runnable=self.runnable)
+        if self._in_type is not None:
+            found = replace(found, typed=partial(self._typed, found, shapes))
+        return found, verified_at
+
+    def _typed(self, own: Source, shapes: Shapes, name: str, calls: Runnable) -> Source:
+        """The net in another floating type. Raises TraceError where it does not run in it.
+
+        calls: those in its own type, whose source holds as it is where the calls of the other type are the same.
+        """
+        assert self._in_type is not None
+        tracer = self._in_type(name)
+        there = tracer.runnable(shapes)
+        if not there.resamples and [(n, c.target) for n, c in there.calls.items()] == [
+            (n, c.target) for n, c in calls.calls.items()
+        ]:
+            return replace(own, runnable=tracer.runnable)
+        return tracer.source(shapes)[0]
 
     def _up_to(self, outputs: tuple[tuple[str, str], ...], like: Graph) -> _Tracer:
-        """The tracer of the same net up to other outputs: the whole is traced, the rest dropped, names kept."""
+        """The tracer of the same net up to other outputs: it traces the whole, drops the rest and keeps all names."""
         part, whole = copy.copy(self), self.graph
+        part._in_type = None  # it would be the whole net again
 
         def graph(shapes: Shapes) -> Graph:
             found = whole(shapes).up_to(outputs, like)
@@ -220,13 +230,13 @@ class _Tracer:
             return propagate(graph, names=self.names(shapes))
 
     def _verified(self, shapes: Shapes) -> tuple[Propagation, Shapes | None]:
-        """The net at this size with obstacles wherever another size differs, and the shapes of that size."""
+        """The net at this size, with obstacles wherever another size differs, and the shapes of that size."""
         return OtherSizes(self.plain, self.graph).settled(self.plain(shapes))
 
 
 @contextlib.contextmanager
 def evaluating(model: nn.Module | None) -> Iterator[None]:
-    """The user's model in eval mode for a while: a closure in its copy may still call into it."""
+    """Holds the user's own model in eval mode for a while: a closure in its copy may still call into it."""
     modules = list(model.modules()) if model is not None else []
     modes = [m.training for m in modules]
     try:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from ..ops import kind_of, short_name
 from ..ops.graph import Constant, Node
+from ..ops.kind import CONVOLUTIONS, WINDOWED
 from ..ops.view_steps import CUT, JOIN
 
 SHOWN = {
@@ -42,13 +45,28 @@ DEFAULTS: dict[str, Iterable[Any]] = {
 FAR = 1 << 62
 
 
+@dataclass(frozen=True)
+class Called:
+    """A call of an operator, as the table shows it. layer: its module path. detail: its figures, such as the kernel.
+    source: "file:line" or ""."""
+
+    layer: str
+    op: str
+    detail: Mapping[str, Any]
+    source: str
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"layer": self.layer, "op": self.op, "detail": plain(self.detail), "source": self.source}
+
+
 def detail(node: Node) -> dict[str, Any]:
-    """The figures of a call, under plain names; values that are torch's defaults are left out."""
+    """The figures of a call, under plain names; torch's default values are left out."""
     out: dict[str, Any] = {}
     if node.op in (CUT, JOIN):
-        return {node.op.partition("::")[2]: node.args["piece"]}
+        return {short_name(node.op): node.args["piece"]}
     weight = node.args.get("weight")
-    if isinstance(weight, Constant) and "conv" in node.op:
+    kind = kind_of(node)
+    if isinstance(weight, Constant) and kind in CONVOLUTIONS:
         out["kernel"] = _short(weight.shape[2:])
         if weight.taps is not None:
             out["masked"] = True
@@ -61,13 +79,17 @@ def detail(node: Node) -> dict[str, Any]:
         if shown == "end" and isinstance(value, int) and value >= FAR:
             continue
         out.setdefault(shown, value)
-    if "kernel" not in out and "conv" not in node.op and "pool" not in node.op:
+    if "kernel" not in out and kind not in WINDOWED:
         out.pop("stride", None)
     return out
 
 
 def _short(value: Any) -> Any:
-    """One number for a list of equal ones."""
+    """One number instead of a list of equal ones.
+
+    >>> _short((2, 2)), _short((3, 5))
+    (2, (3, 5))
+    """
     if isinstance(value, tuple):
         if len(value) and all(isinstance(v, (int, float)) and v == value[0] for v in value):
             return value[0]

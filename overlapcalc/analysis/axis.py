@@ -9,10 +9,10 @@ from typing import Any
 
 from ..algebra.spans import Span, Spans
 from ..errors import InputError, ObstacleError
-from ..propagate.backward import sized
+from ..propagate.backward import interior, sized
 from ..propagate.grid import Grid
 from ..propagate.values import Obstacle, Propagation, Reads, reach_between
-from .measures import Sides
+from .measures import NO_WINDOW, Sides, window_of
 from .source import Source, output_of
 from .tile_check import Cut, differing_axes
 
@@ -25,7 +25,14 @@ class AxisAnalysis:
     largest number of samples from first to last read by one output. reach: how far the worst single output reads
     beyond its own place. step, out_step: the joint grid. context: outputs `[u*out_step, v*out_step)` read
     `[u*step - before, v*step + after)`; None where they read nothing. tile: what the unmodified net must be fed
-    around an interior block, at the analysed size. exact: the reads are minimal, not only sufficient.
+    around an interior block, at the analysed size. exact: the reads are minimal, not only sufficient. source: as of
+    the Analysis.
+
+    >>> down_and_up = nn.Sequential(nn.Conv1d(3, 8, 3, stride=2, padding=1), nn.Upsample(scale_factor=2))
+    >>> net = nn.Sequential(down_and_up, nn.Conv1d(8, 8, 3, padding=1))
+    >>> axis = oc.analyze(net, (1, 3, 64))["L"]
+    >>> axis.context, axis.tile, axis.step
+    (Sides(before=3, after=2), Sides(before=4, after=2), 2)
     """
 
     axis: str
@@ -43,8 +50,8 @@ class AxisAnalysis:
     exact: bool
     exact_before: bool
     exact_after: bool
+    source: Source = field(repr=False, compare=False)
     _reach: Reads = field(repr=False, compare=False)
-    _source: Source = field(repr=False, compare=False)
 
     def reads(self, start: int, stop: int, *, size: int | None = None) -> Span | None:
         """The input span from the first to the last sample that outputs `[start, stop)` depend on, or None.
@@ -52,13 +59,17 @@ class AxisAnalysis:
         Without `size`: the law of the interior, for any integers, not clipped. With `size`: exact at the borders
         too, for an input of that many samples (other axes as analysed; another size than the analysed one costs
         a trace). Axes are followed one by one: where another axis is so short that some paths find no row to go
-        through, more may be said than is read, never less. Raises InputError for an empty span, or one outside the
+        through, the span may be too long, never too short. Raises InputError for an empty span, or one outside the
         outputs of that size.
+
+        >>> axis = oc.analyze(nn.Conv1d(3, 8, 5, padding=2, padding_mode="reflect"), (1, 3, 32))["L"]
+        >>> print(axis.reads(0, 1), axis.reads(0, 1, size=32))  # samples -2 and -1 are samples 2 and 1
+        [-2, 3) [0, 3)
         """
         check_span(start, stop)
         if size is None:
             return self._reach.reads.reads(start, stop) if self._reach.reads is not None else None
-        net = self._source.at(self.input, self.axis, size, False)
+        net = self.source.at(self.input, self.axis, size, False)
         output = output_of(net, self.output)
         _check_inside(start, stop, net.size(output, self.axis), self.output, self.axis)
         self._clear(net)
@@ -69,15 +80,19 @@ class AxisAnalysis:
     def tile_span(self, start: int, stop: int, *, size: int | None = None) -> Span:
         """The span of input to feed the unmodified net for outputs `[start, stop)`.
 
-        Both ends on the grid, or `stop` the end of the output; `size` as analysed unless given. The tile lies in
-        `[0, size)`, starts on the grid, and its length is congruent to `size` modulo `step`; the net's first output
-        on it is output `tile.start / step * out_step`. Where the net does not run on so short an input, or is another
-        net there (it branches on the size), the tile is longer, if need be all of the axis. Raises InputError off the
-        grid.
+        `start` and `stop` must be on the grid, or `stop` the end of the output; `size` is the analysed one unless
+        given. The tile lies in `[0, size)`, starts on the grid, and its length is congruent to `size` modulo `step`;
+        the net's first output on it is output `tile.start / step * out_step`. Where the net does not run on such a
+        short input, or is a different net there (it branches on the size), the tile is longer, if need be the whole
+        axis. Raises InputError off the grid.
+
+        >>> axis = oc.analyze(nn.Conv1d(3, 8, 5, stride=4, padding=2), (1, 3, 64))["L"]
+        >>> print(axis.tile_span(8, 16))  # 8 outputs read [30, 63); the tile starts on the grid of 4
+        [28, 64)
         """
         check_span(start, stop)
         size = self.size if size is None else size
-        net = self._source.at(self.input, self.axis, size, True)
+        net = self.source.at(self.input, self.axis, size, True)
         output = output_of(net, self.output)
         self._clear(net)
         length = net.size(output, self.axis)
@@ -95,8 +110,8 @@ class AxisAnalysis:
         if not grid.same(node, output):
             return Span(0, size)
         step, back = grid.per_step(node), 1
-        while first + last > 0 and differing_axes(self._source, net, {self.axis: Cut(first + last, node)}):
-            given = min(last, back)  # too short for a reason of its own: longer by 1, 2, 4... steps
+        while first + last > 0 and differing_axes(self.source, net, {self.axis: Cut(first + last, node)}):
+            given = min(last, back)  # still too short: give back 1, 2, 4... steps
             last, first, back = last - given, max(0, first - (back - given)), 2 * back
         return Span(first * step, size - last * step)
 
@@ -120,6 +135,43 @@ class AxisAnalysis:
             "exact_before": self.exact_before,
             "exact_after": self.exact_after,
         }
+
+
+def axis_analysis(source: Source, output: str, input: str, axis: str) -> AxisAnalysis:
+    """The answers for a pair without obstacles along an axis."""
+    net, node = source.net, source.output_node(output)
+    reach = reach_between(net, node, input, axis)
+    size = net.size(input, axis)
+    assert size is not None
+    grid = Grid(net, axis)
+    step = grid.per_step(input)
+    connected = net.size(node, axis) is not None and grid.same(node, input)
+    out_step = grid.per_step(node) if net.size(node, axis) is not None else None
+    window, tile = NO_WINDOW, None
+    if reach.reads is not None and out_step is not None:
+        window = window_of(reach.reads, reach.sure, step, out_step)
+    if connected and out_step is not None:
+        before, end = grid.interior(interior(net, node, axis, Spans.span(0, out_step)), node)
+        tile = Sides(before * step, size - end * step)
+    return AxisAnalysis(
+        axis=axis,
+        output=output,
+        input=input,
+        size=size,
+        out_size=net.size(node, axis),
+        scale=Fraction(step, out_step) if connected and out_step else None,
+        receptive_field=window.receptive_field,
+        reach=window.reach,
+        step=step,
+        out_step=out_step,
+        context=window.context,
+        tile=tile,
+        exact=window.exact,
+        exact_before=window.exact_before,
+        exact_after=window.exact_after,
+        source=source,
+        _reach=reach,
+    )
 
 
 def check_span(start: int, stop: int) -> None:

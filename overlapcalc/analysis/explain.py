@@ -1,16 +1,15 @@
 """Why the answer is what it is: what each layer adds to a side of the context, what sets the step and the tile.
 
-The contribution of a layer. Every tensor of the way stands on the joint grid: sample s of a tensor that moves r
-samples while the input moves `step` covers `[s*step/r, (s+1)*step/r)` of the input. On the way from a block of
-outputs `[0, out_step)` back to the first input sample that it reads, a layer contributes by how much its left edge
-moves to the left when the layer's sample is followed to the sample of the operand that it is read from (for the
-last input sample: the right edge, to the right). The way starts at the edge of the block and ends at the edge of
-the extreme input sample, so the contributions sum to `before` (to `after`): the sum telescopes.
+Every tensor lies on the joint grid: sample s of a tensor that moves r samples while the input moves `step` covers
+`[s*step/r, (s+1)*step/r)` of the input. The path leads from a block of outputs `[0, out_step)` back to the first input
+sample that it reads, and a layer's contribution is how far the left edge moves to the left from the layer's sample to
+the operand's sample that it reads (for the last input sample: the right edge, to the right). The path starts at the
+edge of the block and ends at the edge of the extreme input sample, so the contributions sum to `before` (to `after`):
+the sum telescopes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
@@ -19,7 +18,7 @@ from typing import Any
 from ..propagate.critical_path import critical_path
 from ..propagate.grid import Grid
 from ..propagate.values import Obstacle, Propagation
-from .attributes import detail, plain
+from .attributes import Called, detail
 from .axis import AxisAnalysis
 from .measures import Sides
 from .reasons import Blame, StepReason, TileReason, blame, step_reasons, tile_reasons
@@ -29,18 +28,18 @@ BLOCK = "block"
 
 
 @dataclass(frozen=True)
-class Contribution:
+class Contribution(Called):
     """What one layer adds to a side: its `sample` reads sample `reads` of `operand`, `adds` input samples farther.
 
     layer, op, detail, source: as in the table. others: operands of this layer that reach as far. tied: whether
-    another operand or sample does, so that the sum could be shared out differently. The first entry is the block
+    another operand or sample does, so that the sum could be split differently. The first entry is the block
     itself (op "block"): its edge sample, and the output sample that reads the farthest.
+
+    >>> c = oc.analyze(nn.Conv1d(3, 8, 5, padding=2), (1, 3, 32)).explain("L").before.contributions[-1]
+    >>> c.op, c.sample, c.reads, c.adds
+    ('aten::conv1d', 0, -2, Fraction(2, 1))
     """
 
-    layer: str
-    op: str
-    detail: Mapping[str, Any]
-    source: str
     sample: int
     operand: str
     reads: int
@@ -50,10 +49,7 @@ class Contribution:
 
     def to_dict(self) -> dict[str, Any]:
         return {
-            "layer": self.layer,
-            "op": self.op,
-            "detail": plain(self.detail),
-            "source": self.source,
+            **super().to_dict(),
             "sample": self.sample,
             "operand": self.operand,
             "reads": self.reads,
@@ -89,11 +85,16 @@ class SideExplanation:
 
 @dataclass(frozen=True)
 class Explanation:
-    """Why one output needs of one input what it needs, along one axis.
+    """Why one output needs what it needs of one input, along one axis.
 
-    before, after: the sides of the context, None where nothing is read or obstacles stand in the way. step_reasons:
-    the layers that together make the step what it is. tile, tile_reasons: per side, the tensor that must exist.
-    obstacles: with the source line's text and the way from the input.
+    before, after: the sides of the context, None where nothing is read or there are obstacles. step_reasons: the
+    layers that together set the step. tile, tile_reasons: per side, the tensor that must exist.
+    obstacles: with the source line's text and the path from the input.
+
+    >>> net = nn.Sequential(nn.Conv1d(3, 8, 5, stride=2, padding=2), nn.Conv1d(8, 8, 3, padding=1))
+    >>> e = oc.analyze(net, (1, 3, 32)).explain("L")
+    >>> [(c.layer, str(c.adds)) for c in e.before.contributions], e.before.total  # the contributions sum exactly
+    ([('output', '0'), ('1', '2'), ('0', '2')], 4)
     """
 
     axis: str
@@ -132,22 +133,20 @@ def explain_obstacles(
 
 
 def explain_axis(net: Propagation, node: str, answer: AxisAnalysis) -> Explanation:
-    """The explanation of an answer; `node` gives the output."""
+    """The explanation of an answer; `node` is the node of the output."""
     axis, inp = answer.axis, answer.input
-    before = _side(net, node, answer, after=False)
-    after = _side(net, node, answer, after=True)
     grid = Grid(net, axis)
     return Explanation(
-        axis,
-        answer.output,
-        inp,
-        answer.step,
-        answer.out_step,
-        before,
-        after,
-        step_reasons(net, grid, inp, axis),
-        answer.tile,
-        tile_reasons(net, grid, node, inp, axis) if answer.tile is not None else (),
+        axis=axis,
+        output=answer.output,
+        input=inp,
+        step=answer.step,
+        out_step=answer.out_step,
+        before=_side(net, node, answer, after=False),
+        after=_side(net, node, answer, after=True),
+        step_reasons=step_reasons(net, grid, inp, axis),
+        tile=answer.tile,
+        tile_reasons=tile_reasons(net, grid, node, inp, axis) if answer.tile is not None else (),
     )
 
 
@@ -167,17 +166,31 @@ def _side(net: Propagation, node: str, answer: AxisAnalysis, *, after: bool) -> 
     first = way[0]
     parts = [
         Contribution(
-            answer.output, BLOCK, {"size": answer.out_step}, "", start, net.names[first.node], first.sample,
-            sign * (edges[0] - (answer.step if after else 0)), (), found.tied,
+            layer=answer.output,
+            op=BLOCK,
+            detail={"size": answer.out_step},
+            source="",
+            sample=start,
+            operand=net.names[first.node],
+            reads=first.sample,
+            adds=sign * (edges[0] - (answer.step if after else 0)),
+            tied=found.tied,
         )
-    ]  # fmt: skip
+    ]
     for k, (here, read) in enumerate(pairwise(way)):
-        op, name, operand = net.graph[here.node], net.names[here.node], net.names[read.node]
-        adds = sign * (edges[k + 1] - edges[k])
-        others = tuple(net.names[o] for o in here.others)
+        op = net.graph[here.node]
         parts.append(
             Contribution(
-                name, op.called, detail(op), op.source, here.sample, operand, read.sample, adds, others, here.tied
+                layer=net.names[here.node],
+                op=op.called,
+                detail=detail(op),
+                source=op.source,
+                sample=here.sample,
+                operand=net.names[read.node],
+                reads=read.sample,
+                adds=sign * (edges[k + 1] - edges[k]),
+                others=tuple(net.names[o] for o in here.others),
+                tied=here.tied,
             )
         )
     total = answer.context.after if after else answer.context.before

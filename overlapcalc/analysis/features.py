@@ -1,8 +1,6 @@
-"""Where the part of a net that is free of obstacles ends."""
+"""The last tensors before the obstacles of a net."""
 
 from __future__ import annotations
-
-import networkx as nx
 
 from ..ops.graph import Node
 from ..propagate.values import Propagation, joined
@@ -10,19 +8,18 @@ from .layers import visible
 
 
 def frontier(net: Propagation, axes: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    """The last tensors before the first obstacle on each way: (name, node), in order of execution.
+    """The last tensors before the first obstacle on each path: (name, node), in order of execution.
 
     They are free of obstacles on all of `axes`, and an operator that reads them is not (or they are outputs of the
-    net). Of several on one way only the last counts: a skip that leaves earlier belongs to what comes before. Named
-    by their layers: where an operator without a layer of its own changes nothing in space, by the one before it.
-    Inputs of the net are never among them.
+    net). Of several on one path only the last counts: a skip that branches off earlier belongs to what comes before.
+    They are named by their layers; an operator without a layer of its own that changes nothing in space takes the name
+    of the one before it. Inputs of the net are never among them.
     """
     blocked = {n.name for n in net.graph if _blocked(net, n, axes)}
     clear = [n for n in net.graph if n.name not in blocked and n.op != "input" and _reads(net, n, axes)]
     outputs = {node for _, node in net.graph.outputs}
-    graph = net.graph.nodes
-    ends = [n for n in clear if n.name in outputs or any(m in blocked for m in graph.successors(n.name))]
-    earlier = set().union(*(nx.ancestors(graph, n.name) for n in ends)) - outputs if ends else set()
+    ends = [n for n in clear if n.name in outputs or any(m in blocked for m in net.graph.readers(n.name))]
+    earlier = {name for n in ends for name in net.graph.before(n.name)} - outputs
     named = {_known(net, n) for n in ends if n.name not in earlier}
     return tuple((net.names[name], name) for name in net.graph.order if name in named)
 

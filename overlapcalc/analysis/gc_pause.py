@@ -1,4 +1,4 @@
-"""Python's cyclic collector, at rest for a while."""
+"""Python's cyclic garbage collector, paused."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def paused() -> Iterator[None]:
-    """No collection meanwhile. Propagating a net makes many small values and no cycles; a collection would walk over
-    all that torch has left behind, once for every few thousand of them."""
+    """No collection meanwhile. Propagating a net makes many small values and no cycles; the collector would walk over
+    everything that torch has allocated, once for every few thousand of them."""
     on = gc.isenabled()
     gc.disable()
     try:

@@ -1,4 +1,4 @@
-"""The door: what a caller gives as inputs and axes -> shapes, types and axes, or one clear refusal."""
+"""What a caller passes as inputs and axes -> shapes, types and axes, or one clear refusal."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..errors import InputError
+from ..errors import Argument, InputError
+from ..ops import kind_of
 from ..ops.graph import Constant, Graph
+from ..ops.kind import CONVOLUTIONS
 from ..ops.layout import axes_in, default_layout
 from ..trace.lowering import Shapes
 
@@ -26,7 +28,9 @@ def parsed(inputs: Any) -> tuple[Shapes, Types]:
     elif isinstance(inputs, (list, tuple)) and inputs:
         items = list(inputs)
     else:
-        raise InputError(f"inputs={inputs!r}: expected a shape such as (1, 3, 256, 256), a list of shapes, or tensors")
+        raise InputError(
+            Argument("inputs", inputs), ": expected a shape such as (1, 3, 256, 256), a list of shapes, or tensors"
+        )
     shapes: list[tuple[int, ...]] = []
     dtypes: list[torch.dtype | None] = []
     for item in items:
@@ -48,7 +52,7 @@ def _is_int(n: Any) -> bool:
 
 
 def module_inputs(model: Any, inputs: Any) -> tuple[Shapes, tuple[torch.dtype, ...]]:
-    """The inputs of a module. Where only a shape is given, the type is that of its parameters."""
+    """The shapes and types of a module's inputs. Where only a shape is given, the type is that of its parameters."""
     if not isinstance(model, nn.Module):
         raise InputError(
             f"expected a torch.nn.Module or a program of torch.export, got {type(model).__name__}; give an instance, "
@@ -74,7 +78,11 @@ def own_type(model: nn.Module) -> torch.dtype:
 
 
 def forward_arity(model: nn.Module) -> tuple[int, int | None]:
-    """How many positional inputs the forward of a model needs, and takes at most (None: any number)."""
+    """How many positional inputs a model's forward requires, and accepts at most (None: any number).
+
+    >>> forward_arity(nn.Bilinear(2, 2, 1))
+    (2, 2)
+    """
     try:
         parameters = list(inspect.signature(model.forward).parameters.values())
     except (TypeError, ValueError):
@@ -87,7 +95,7 @@ def forward_arity(model: nn.Module) -> tuple[int, int | None]:
 
 
 def asked_axes(axes: Sequence[str] | str | None, shapes: Shapes, layouts: Sequence[str]) -> tuple[str, ...]:
-    """The axes asked for, all that the inputs have when none is, in the order of the inputs and of `layout.AXES`."""
+    """The axes asked for (all axes of the inputs when absent), in the order of the inputs and of `layout.AXES`."""
     said = [layout or default_layout(len(shape)) for layout, shape in zip(layouts, shapes, strict=True)]
     known = tuple(dict.fromkeys(axis for layout in said for axis in axes_in(layout)))
     if not known:
@@ -95,10 +103,12 @@ def asked_axes(axes: Sequence[str] | str | None, shapes: Shapes, layouts: Sequen
     if axes is None:
         return known
     if not isinstance(axes, (str, list, tuple, set, frozenset)):
-        raise InputError(f"axes={axes!r}: expected names such as 'W' or ['H', 'W']")
+        raise InputError(Argument("axes", axes), ": expected names such as 'W' or ['H', 'W']")
     wanted = (axes,) if isinstance(axes, str) else tuple(axes)
     if not wanted:
-        raise InputError(f"axes={axes!r} names none; these inputs have {', '.join(known)}, and None means all of them")
+        raise InputError(
+            Argument("axes", axes), f" names none; these inputs have {', '.join(known)}, and None means all of them"
+        )
     for axis in wanted:
         if axis not in known:
             raise InputError(f"axis {axis!r}: these inputs have {', '.join(known)}")
@@ -106,17 +116,17 @@ def asked_axes(axes: Sequence[str] | str | None, shapes: Shapes, layouts: Sequen
 
 
 def refuse_unbatched(graph: Graph) -> None:
-    """A convolution runs without a batch; but what comes first in an input is the batch unless its layout says
-    otherwise, and a row would be taken for a channel. Raises InputError."""
+    """A convolution also runs without a batch. But the first dimension of an input is the batch unless its layout says
+    otherwise, so a row would be taken for a channel. Raises InputError."""
     for node in graph:
         weight = node.args.get("weight")
-        if "conv" not in node.op or not isinstance(weight, Constant) or not node.operands:
+        if kind_of(node) not in CONVOLUTIONS or not isinstance(weight, Constant) or not node.operands:
             continue
         shape = graph[node.operands[0]].shape
         if len(shape) == len(weight.shape) - 1 and any(not graph[i].layout for i in graph.inputs_of(node.name)):
             letters = default_layout(len(weight.shape))[1:]
             raise InputError(
                 f"{node.layer or 'net'}: {node.op} reads a tensor without a batch, of shape {shape}; the batch comes "
-                f"first in every input: {(1, *shape)} here. Or say what the dimensions of the input are, as in "
-                f'layout="{letters}" (--layout {letters})'
+                f"first in every input: {(1, *shape)} here. Or say what the dimensions of the input are, as in ",
+                Argument("layout", letters),
             )

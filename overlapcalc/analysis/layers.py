@@ -22,18 +22,22 @@ from .measures import Sides, context_of, reach_of_one, receptive_field
 class RowAxis:
     """One layer along one axis, against one input.
 
-    size: samples of this layer's output. scale: input samples per sample here. before, after: context so far, of a
-    block on the joint grid. added: what this layer added to the largest of its operands. reach: of the worst single
-    sample. obstacles: what lies between the input and here; then the figures are of what remains beside it.
+    size: samples of this layer's output. scale: input samples per sample here. before, after: the context so far of a
+    block on the joint grid. added: what this layer added to the largest of its operands. reach: that of the worst
+    single sample. obstacles: those between the input and here; then the figures are those of what remains beside them.
+
+    >>> row = oc.analyze(nn.Conv1d(3, 8, 5, stride=2, padding=2), (1, 3, 32)).layers[0]["L"]
+    >>> row.size, str(row.scale), row.before, row.after
+    (16, '2', 2, 1)
     """
 
     size: int | None
-    scale: Fraction | None
-    receptive_field: tuple[int, int] | None
-    before: int | None
-    after: int | None
-    added: Sides | None
-    reach: Sides | None
+    scale: Fraction | None = None
+    receptive_field: tuple[int, int] | None = None
+    before: int | None = None
+    after: int | None = None
+    added: Sides | None = None
+    reach: Sides | None = None
     obstacles: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -53,8 +57,12 @@ class RowAxis:
 class LayerRow:
     """One row of the table: an operator of the graph that does something in space or joins branches.
 
-    name: module path, with the operator behind it for functional calls. inputs: the rows or inputs that feed it.
+    name: module path, followed by the operator for functional calls. inputs: the rows or inputs that feed it.
     detail: kernel, stride, ... by name. against: input -> axis -> RowAxis.
+
+    >>> row = oc.analyze(nn.Conv1d(3, 8, 5, stride=2, padding=2), (1, 3, 32)).layers[0]
+    >>> row.op, row.detail
+    ('aten::conv1d', {'kernel': 5, 'stride': 2, 'padding': 2})
     """
 
     name: str
@@ -96,7 +104,14 @@ def layer_rows(net: Propagation, axes: tuple[str, ...]) -> tuple[LayerRow, ...]:
             if axis in grids and reach:
                 against.setdefault(inp, {})[axis] = _row_axis(net, grids[axis], node, inp, axis, reach)
         rows.append(
-            LayerRow(net.names[node.name], node.op, feeders(net, node, names), _detail(net, node), node.source, against)
+            LayerRow(
+                name=net.names[node.name],
+                op=node.op,
+                inputs=feeders(net, node, names),
+                detail=_detail(net, node),
+                source=node.source,
+                against=against,
+            )
         )
     return tuple(rows)
 
@@ -105,7 +120,7 @@ def _row_axis(net: Propagation, grid: Grid, node: Node, inp: str, axis: str, rea
     size = net.size(node.name, axis)
     via = tuple(o.layer for o in net.obstacles if o in reach.via)
     if reach.reads is None or size is None or not grid.same(node.name, inp):
-        return RowAxis(size, None, None, None, None, None, None, via)
+        return RowAxis(size=size, obstacles=via)
     step, here = grid.per_step(inp), grid.per_step(node.name)
     context = context_of(reach.reads, step, here)
     assert context is not None
@@ -120,19 +135,19 @@ def _row_axis(net: Propagation, grid: Grid, node: Node, inp: str, axis: str, rea
                 after.append(earlier.after)
     added = Sides(context.before - max(before), context.after - max(after)) if before else None
     return RowAxis(
-        size,
-        Fraction(step, here),
-        receptive_field(reach.reads),
-        context.before,
-        context.after,
-        added,
-        reach_of_one(reach.reads),
-        via,
+        size=size,
+        scale=Fraction(step, here),
+        receptive_field=receptive_field(reach.reads),
+        before=context.before,
+        after=context.after,
+        added=added,
+        reach=reach_of_one(reach.reads),
+        obstacles=via,
     )
 
 
 def _detail(net: Propagation, node: Node) -> dict[str, Any]:
-    """The figures of a call; of a view, those of its steps: the lengths of the pieces that it cuts, and joins."""
+    """The figures of a call; for a view, those of its steps: the lengths of the pieces that it cuts and joins."""
     found: dict[str, list[int]] = {}
     for step in _steps(net, node):
         for name, piece in detail(step).items():
@@ -142,7 +157,7 @@ def _detail(net: Propagation, node: Node) -> dict[str, Any]:
 
 
 def _steps(net: Propagation, node: Node) -> list[Node]:
-    """The steps that come before an operator in its stead, last first."""
+    """The steps before an operator, last first."""
     found: list[Node] = []
     while node.operands and node.operands[0] not in net.traced.nodes:
         node = net.graph[node.operands[0]]
@@ -151,7 +166,7 @@ def _steps(net: Propagation, node: Node) -> list[Node]:
 
 
 def visible(net: Propagation, node: Node) -> bool:
-    """Whether a node is a row: it does something in space, joins branches, or is in the way."""
+    """Whether a node is a row: it does something in space, joins branches, or is an obstacle."""
     if node.op == "input" or node.name not in net.traced.nodes:
         return False
     rule = find(node.op)
@@ -170,7 +185,7 @@ def visible(net: Propagation, node: Node) -> bool:
 
 
 def feeders(net: Propagation, node: Node, rows: set[str]) -> tuple[str, ...]:
-    """Names of the rows and inputs that reach this node through operators that are not rows."""
+    """The names of the rows and inputs that lead to this node through operators that are not rows."""
     found: list[str] = []
     todo = list(reversed(node.operands))
     seen: set[str] = set()

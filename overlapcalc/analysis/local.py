@@ -1,8 +1,8 @@
 """What remains beside the obstacles: the window of a net whose global part is held fixed.
 
-Squeeze-and-excitation, group norm and their like scale and shift a map by figures of the whole image. That is an
-obstacle; but with those figures given (computed once over the whole, say), what is left of the net is local, and
-this is its window.
+Squeeze-and-excitation, group norm and the like scale and shift a feature map by statistics of the whole image. That is
+an obstacle; but with these statistics given (computed once over the whole, say), what is left of the net is local,
+and this is its window.
 """
 
 from __future__ import annotations
@@ -12,23 +12,26 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-import networkx as nx
-
 from ..algebra.index_map import IndexMap
 from ..algebra.spans import Span
 from ..errors import InputError
 from ..propagate.grid import Grid
 from ..propagate.values import Obstacle, Propagation, Reads, reach_between
 from .axis import check_span
-from .measures import Sides, context_of, reach_of_one, receptive_field
+from .measures import Sides, window_of
 
 
 @dataclass(frozen=True)
 class LocalAxis:
-    """What one output reads of one input along one axis, everything that comes through an obstacle being fixed.
+    """What one output reads of one input along one axis, with everything that comes through an obstacle held fixed.
 
     The figures mean what they mean in AxisAnalysis. beside: the obstacles. There is no tile: fed a tile, the
     unmodified net would compute its global part from the tile.
+
+    >>> net = nn.Sequential(nn.Conv1d(3, 8, 3, padding=1), nn.GroupNorm(2, 8), nn.Conv1d(8, 8, 3, padding=1))
+    >>> local = oc.analyze(net, (1, 3, 32)).local["L"]
+    >>> local.context, [obstacle.layer for obstacle in local.beside]
+    (Sides(before=2, after=2), ['1'])
     """
 
     axis: str
@@ -50,6 +53,10 @@ class LocalAxis:
         """The span from the first to the last sample that the local part of outputs `[start, stop)` reads.
 
         The law of the interior, for any integers, not clipped. Raises InputError for an empty span.
+
+        >>> net = nn.Sequential(nn.Conv1d(3, 8, 3, padding=1), nn.GroupNorm(2, 8))
+        >>> print(oc.analyze(net, (1, 3, 32)).local["L"].reads(8, 16))
+        [7, 17)
         """
         check_span(start, stop)
         return self._reads.reads(start, stop)
@@ -92,31 +99,39 @@ class LocalPair(Mapping[str, "LocalAxis | None"]):
 
 
 def local_axis(net: Propagation, output: str, input: str, axis: str, shown: str) -> LocalAxis | None:
-    """What is left of node `output`, called `shown`, without what comes through obstacles."""
+    """What is left of node `output`, shown as `shown`, without what comes through obstacles."""
     reach = reach_between(net, output, input, axis)
     grid = Grid(net, axis)
     if reach.reads is None or net.size(output, axis) is None or not grid.same(output, input):
         return None
     step, out_step = grid.per_step(input), grid.per_step(output)
-    context = context_of(reach.reads, step, out_step)
-    sure = context_of(reach.sure, step, out_step) if reach.sure is not None and _certain(net, output, reach) else None
-    before = sure is not None and context is not None and sure.before == context.before
-    after = sure is not None and context is not None and sure.after == context.after
+    window = window_of(reach.reads, reach.sure if _certain(net, output, reach) else None, step, out_step)
     return LocalAxis(
-        axis, shown, input, Fraction(step, out_step), receptive_field(reach.reads), reach_of_one(reach.reads), step,
-        out_step, context, before and after and reach.sure == reach.reads, before, after,
-        tuple(o for o in net.obstacles if o in reach.via), reach.reads,
-    )  # fmt: skip
+        axis=axis,
+        output=shown,
+        input=input,
+        scale=Fraction(step, out_step),
+        receptive_field=window.receptive_field,
+        reach=window.reach,
+        step=step,
+        out_step=out_step,
+        context=window.context,
+        exact=window.exact,
+        exact_before=window.exact_before,
+        exact_after=window.exact_after,
+        beside=tuple(o for o in net.obstacles if o in reach.via),
+        _reads=reach.reads,
+    )
 
 
 def _certain(net: Propagation, output: str, reach: Reads) -> bool:
-    """Whether what seems to be read beside obstacles surely is.
+    """Whether what seems to be read beside obstacles is certainly read.
 
-    A way that reads nothing along one axis reads nothing at all; behind an obstacle on that axis this is not
+    A path that reads nothing along one axis reads nothing at all; behind an obstacle on that axis this is not
     followed. Where every operator on the way reads something for each of its outputs, the question does not arise.
     """
     if not reach.via:
         return True
-    before = nx.ancestors(net.graph.nodes, output) | {output}
+    before = net.graph.before(output) | {output}
     paths = (path for name in before for path in net.values[name].paths)
     return all(all(step.reads.phases) for path in paths for step in path.steps.values())

@@ -1,4 +1,4 @@
-"""What an index map says about an image: context, receptive field, reach."""
+"""The figures of an index map: context, receptive field, reach."""
 
 from __future__ import annotations
 
@@ -10,7 +10,12 @@ from ..algebra.index_map import IndexMap
 
 @dataclass(frozen=True)
 class Sides:
-    """Samples of the input before and after what a block of outputs stands over. Exact and signed."""
+    """Samples of the input before and after a block's own place. Exact and signed: a crop by 3 has context -3, 3.
+
+    >>> before, after = Sides(11, 10)
+    >>> before, after, Sides(11, 10).total
+    (11, 10, 21)
+    """
 
     before: int
     after: int
@@ -28,22 +33,71 @@ class Sides:
 
 
 def context_of(reads: IndexMap, step: int, out_step: int) -> Sides | None:
-    """Of a block of outputs on the grid: before and after `[u*step, v*step)`.
+    """The context of a block of outputs on the grid: before and after `[u*step, v*step)`; None where it reads nothing.
 
     The first period decides the front and the last one the back, so the number of steps does not matter.
+
+    >>> context_of(IndexMap.window(5, stride=2, padding=2), 2, 1)
+    Sides(before=2, after=1)
     """
     hull = reads.reads(0, out_step)
     return None if hull is None else Sides(-hull.start, hull.stop - step)
 
 
+@dataclass(frozen=True)
+class Window:
+    """What reads along an axis say of one output, and of a block on the grid: the figures of AxisAnalysis."""
+
+    receptive_field: tuple[int, int] = (0, 0)
+    reach: Sides | None = None
+    context: Sides | None = None
+    exact_before: bool = True
+    exact_after: bool = True
+    exact: bool = True
+
+
+NO_WINDOW = Window()
+"""Where nothing is read."""
+
+
+def window_of(reads: IndexMap, sure: IndexMap | None, step: int, out_step: int) -> Window:
+    """sure: the part of the reads that is known to be real; a side of the context is exact where it reaches as far.
+
+    >>> five = IndexMap.window(5, padding=2)
+    >>> window = window_of(five, IndexMap.window(3, padding=2), 1, 1)
+    >>> tuple(window.context), window.exact_before, window.exact_after
+    ((2, 2), True, False)
+    """
+    context = context_of(reads, step, out_step)
+    real = context_of(sure, step, out_step) if sure is not None else None
+    before = real is not None and context is not None and real.before == context.before
+    after = real is not None and context is not None and real.after == context.after
+    return Window(
+        receptive_field=receptive_field(reads),
+        reach=reach_of_one(reads),
+        context=context,
+        exact_before=before,
+        exact_after=after,
+        exact=before and after and (sure is reads or sure == reads),
+    )
+
+
 def receptive_field(reads: IndexMap) -> tuple[int, int]:
-    """Smallest and largest number of samples from first to last read, over the output phases."""
+    """Smallest and largest number of samples from first to last read, over the output phases.
+
+    >>> receptive_field(IndexMap.transposed(range(5), stride=2, padding=2))
+    (2, 3)
+    """
     lengths = [p.hull.length if p.hull else 0 for p in reads.phases]
     return min(lengths), max(lengths)
 
 
 def reach_of_one(reads: IndexMap) -> Sides | None:
-    """How far the worst single output o reads beyond its own place, `[floor(o*scale), ceil((o+1)*scale))`."""
+    """How far the worst single output o reads beyond its own place, `[floor(o*scale), ceil((o+1)*scale))`.
+
+    >>> reach_of_one(IndexMap.transposed(range(5), stride=2, padding=2))
+    Sides(before=1, after=1)
+    """
     before, after = [], []
     for o in range(reads.period):
         hull = reads[o].hull

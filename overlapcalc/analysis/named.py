@@ -1,4 +1,4 @@
-"""Names that also go by their place."""
+"""Mappings by name that also take an index."""
 
 from __future__ import annotations
 
@@ -11,7 +11,12 @@ T = TypeVar("T")
 
 
 class Named(Mapping[str, T], Generic[T]):
-    """A read-only mapping by name that also takes the place of the name."""
+    """A read-only mapping by name that also takes the index of the name.
+
+    >>> shapes = Named({"x": (1, 3, 32), "mask": (1, 1, 32)})
+    >>> shapes["mask"] == shapes[1] == shapes[-1]
+    True
+    """
 
     def __init__(self, items: Mapping[str, T]) -> None:
         self._items = dict(items)
@@ -32,9 +37,12 @@ class Named(Mapping[str, T], Generic[T]):
 
 
 def choose(names: Mapping[str, Any], wanted: int | str | None, what: str) -> str:
-    """The full name of what an index, a name or None (the only one) stands for.
+    """The name that an index, a name or None (the only one) refers to.
 
     Raises AmbiguousPair, InputError.
+
+    >>> choose({"x": None, "mask": None}, 1, "input")
+    'mask'
     """
     known = list(names)
     if not known:

@@ -1,8 +1,8 @@
-"""A net at one size, held against itself at others: which axes mean the same there, and on which grid.
+"""A net at one size, compared with itself at others: along which axes it is the same there, and on which grid.
 
-Tiles are images of other sizes. One other size is enough where nothing differs, if it lies far away: about twice and
+Tiles are images of other sizes. One other size is enough where nothing differs, if it is far away: about twice and
 three times as long, by prime numbers of steps, so that a size that is divided and rounded, or taken modulo something,
-gives another number there. Where something differs, each axis is tried for itself.
+gives another number there. Where something differs, each axis is tried separately.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from .gc_pause import paused
 Shapes = tuple[tuple[int, ...], ...]
 
 MULTIPLES = (1, 2, 4, 8, 16, 32, 64)
-"""How many steps at a time a net grows; the next one where it does not run at the first."""
+"""How many steps a net grows at a time; the next one is tried where it does not run at the first."""
 PERIODS = (13440, 960, 64, 8)
-"""How many steps larger a net that differs one step larger is traced, to see whether it is periodic after all."""
+"""How many steps larger to trace a net that differs one step larger, to see whether it is periodic after all."""
 MOST_SAMPLES = 1 << 24
-"""No larger trace than this to find a period: constants computed from the size are evaluated for real."""
+"""No trace larger than this to find a period: constants computed from the size are really evaluated."""
 MOST_VALUES = 1 << 26
-"""No trace far away where the constants of a net could come to more values than this."""
+"""No trace far away where a net's constants could have more values than this."""
 FAR = 1024
-"""An axis need not get more than so many samples longer."""
+"""An axis need not get longer by more samples than this."""
 MOST_SIGHTS = 3
-"""How many times a larger image may show that the views of a net are others than its own size suggests."""
+"""How many times a larger image may show that a net's views are not what its own size suggests."""
 
 
 class Comparison(NamedTuple):
-    """A net against itself at another size: by how many steps along each axis, its shapes there, what differs (None: it
+    """A net against itself at another size: how many steps along each axis, its shapes there, what differs (None: it
     does not run there), and the net with its views as that size shows them."""
 
     times: Mapping[str, int]
@@ -48,17 +48,17 @@ class Comparison(NamedTuple):
 
 
 class OtherSizes:
-    """Compares a net with itself at other sizes. plain, graph: input shapes -> the net as it is there; may raise
+    """Compares a net with itself at other sizes. plain, graph: input shapes -> the net at these shapes; may raise
     TraceError."""
 
     def __init__(self, plain: Callable[[Shapes], Propagation], graph: Callable[[Shapes], Graph]) -> None:
         self._plain, self._graph = plain, graph
 
     def settled(self, net: Propagation, sights: int = MOST_SIGHTS) -> tuple[Propagation, Shapes | None]:
-        """The net with obstacles along the axes that mean something else at other sizes, and where that was seen.
+        """The net with obstacles where (along which axes) other sizes give another net, and the shapes that showed it.
 
-        Where it runs only at every so many steps, or means the same only there (it pads to a multiple of 8), the grid
-        is that much coarser, and no obstacle.
+        Where it runs, or is the same, only at multiples of several steps (it pads to a multiple of 8, say), that is no
+        obstacle but a coarser grid.
         """
         again = partial(propagate, net.traced, names=net.names, views=views_of(net, net.traced))
         for multiple in MULTIPLES:
@@ -82,8 +82,8 @@ class OtherSizes:
         return again(sizes_verified=False), None
 
     def _looked(self, net: Propagation, near: Mapping[str, int]) -> Comparison:
-        """The net far away; near by, where it does not run far away, or where what differs there is only what lies
-        beyond the image: tiles are no larger than it, so at half the size it must mean the same."""
+        """The net at a size far away; near by, where it does not run there, or where it differs only beyond the image:
+        tiles are no larger than the image, so at half the size it must be the same."""
         away = far(net, near)
         there = self._compared(net, away) if away else None
         if there is not None and there.found is not None and (not there.found or there.net is not net):
@@ -96,16 +96,16 @@ class OtherSizes:
         return there
 
     def _smaller(self, net: Propagation, near: Mapping[str, int]) -> bool:
-        """Whether the net runs, and means the same, at about half and a third of its size."""
+        """Whether the net runs, and is the same, at about half and a third of its size."""
         less = {axis: -n for axis, n in far(net, near, shrink=True).items()}
         if not all(less.values()):
             return False
         return self._compared(net, less).found == {}
 
     def _compared(self, net: Propagation, times: Mapping[str, int]) -> Comparison:
-        """The net against itself so many steps larger along each axis.
+        """The net against itself at a size larger by these numbers of steps along each axis.
 
-        If all that differs is how views are seen, the larger image shows them (see reshape.View).
+        If only the understanding of views differs, the larger image is right about them (see algebra/reshape.Reshape).
         """
         larger, moved = grow(net, times)
         try:
@@ -123,7 +123,7 @@ class OtherSizes:
         return Comparison(times, larger, found, net)
 
     def _blamed(self, net: Propagation, seen: Comparison) -> Differing:
-        """What differs, each axis grown for itself; and once more on top of all the others.
+        """What differs when each axis grows alone, and when it grows on top of all the others.
 
         Alone is not enough: a net that looks at the smaller side differs only where both grow.
         """
@@ -140,14 +140,14 @@ class OtherSizes:
             alone = self._compared(net, {axis: away[axis]}).found
             if alone == {}:
                 alone = self._on_top(net, axis, away)
-            if alone is None:  # it does not run so, or differs only there: what was seen stands against this axis too
+            if alone is None:  # it does not run then, or differs only then: what differs counts against this axis too
                 alone = {name: {axis: at[axis]} for name, at in seen.found.items() if axis in at}
             for name, texts in alone.items():
                 out.setdefault(name, {}).update(texts)
         return out
 
     def _on_top(self, net: Propagation, axis: str, away: Mapping[str, int]) -> Differing | None:
-        """Nothing, if the net also means the same where an axis grows on top of all the others; else None."""
+        """Nothing, if the net is also the same where an axis grows on top of all the others; else None."""
         others = {a: n for a, n in away.items() if a != axis}
         try:
             base = self._plain(grow(net, others)[0])
@@ -156,9 +156,9 @@ class OtherSizes:
         return {} if self._compared(base, {axis: away[axis]}).found == {} else None
 
     def _repeats(self, net: Propagation, times: Mapping[str, int]) -> bool:
-        """Whether the net means the same once, twice and three times as many steps larger.
+        """Whether the net is the same at once, twice and three times as many steps larger.
 
-        Once is not enough: a branch on `width % 3 == 0` is the same branch at many sizes that are no multiples.
+        Once is not enough: a branch on `width % 3 == 0` takes the same side at many sizes that are no multiples.
         """
         for k in (1, 2, 3):
             further = {axis: k * steps for axis, steps in times.items()}
@@ -168,7 +168,7 @@ class OtherSizes:
         return True
 
     def _unrolled(self, net: Propagation, seen: Comparison) -> bool:
-        """Whether the net has the more operators the larger the image is: a loop over samples, never periodic."""
+        """Whether the net has more operators on a larger image: a loop over samples, which is never periodic."""
         counts = [len(net.graph.order)]
         for k in (1, 2):
             larger, _ = grow(net, {axis: k * steps for axis, steps in seen.times.items()})
@@ -181,7 +181,7 @@ class OtherSizes:
         return True
 
     def _too_large(self, net: Propagation, seen: Comparison, shapes: Shapes) -> bool:
-        """Whether the net, or a constant that it makes, would take too much there, if it goes on growing as it did."""
+        """Whether the net, or a constant that it makes, would be too large there if it keeps growing as it did."""
         here, there, then = (prod(samples(net.graph, s)) for s in (_shapes(net), seen.larger, shapes))
         if then > MOST_SAMPLES:
             return True
@@ -195,8 +195,8 @@ class OtherSizes:
     def _period(
         self, net: Propagation, times: Mapping[str, int], axes: set[str], met: Comparison
     ) -> dict[str, int] | Propagation | None:
-        """The smallest numbers of steps along `axes` after which the net means the same, if there are any; or the net
-        with its views seen otherwise, which has another grid."""
+        """The smallest numbers of steps along `axes` after which the net is the same, if there are any; or the net
+        with its views understood differently, which has another grid."""
         if self._unrolled(net, met):
             return None
         for most in PERIODS:
@@ -224,7 +224,7 @@ def _axes(net: Propagation) -> list[str]:
 
 
 def far(net: Propagation, near: Mapping[str, int], *, shrink: bool = False) -> dict[str, int]:
-    """So many steps that every axis about doubles, the next one trebles, and so on; nothing where the constants of the
+    """Steps such that the first axis about doubles, the next one trebles, and so on; empty where the constants of the
     net might then be too large. Prime multiples of the steps `near`, all different. shrink: about half and two thirds
     shorter, 0 where an axis has too few steps."""
     found: dict[str, int] = {}
@@ -255,7 +255,7 @@ def _shapes(net: Propagation) -> Shapes:
 
 
 def _steps(net: Propagation, axis: str) -> tuple[int, int]:
-    """The length of the longest input along an axis, and how many of its samples are a step."""
+    """The length of the longest input along an axis, and how many of its samples make a step."""
     moved = grow(net, {axis: 1})[1]
     lengths = [(net.size(inp, axis) or 1, moved[inp][axis]) for inp, a in net.slots if a == axis]
     return max(lengths)

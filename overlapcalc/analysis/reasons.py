@@ -1,37 +1,35 @@
-"""What sets the step, what sets the tile, and where an obstacle stands."""
+"""What sets the step, what sets the tile, and where an obstacle is."""
 
 from __future__ import annotations
 
 import linecache
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from math import gcd, lcm
+from functools import reduce
+from math import lcm
 from typing import Any
 
+from ..algebra.rates import common_multiple
 from ..algebra.spans import Spans
 from ..ops.graph import Node
 from ..propagate.backward import interior
 from ..propagate.grid import Grid
 from ..propagate.values import InputAxis, Obstacle, Propagation, joined
-from .attributes import detail, plain
+from .attributes import Called, detail
 from .layers import visible
 
 
 @dataclass(frozen=True)
-class StepReason:
-    """A layer that asks the step to be a multiple of `multiple` input samples.
+class StepReason(Called):
+    """A layer that requires the step to be a multiple of `multiple` input samples.
 
-    outputs: so many samples of this layer's output that is. why: "whole" where only whole samples can be shifted,
-    "period" where the operator repeats only every so many of its outputs, "constant" where a constant does, "size"
-    where the net as a whole means the same only every so many samples (it pads to a multiple, say). also: how many
-    further layers ask the same.
+    outputs: how many samples of this layer's output that is. why: "whole" because only whole samples can be shifted,
+    "period" because the operator repeats only after that many outputs, "constant" because a constant does, "size"
+    because the net as a whole is the same only at multiples of that (it pads to a multiple, say). also: how many
+    more layers require the same.
     """
 
-    layer: str
-    op: str
-    detail: Mapping[str, Any]
-    source: str
     multiple: Fraction
     outputs: int
     why: str
@@ -39,10 +37,7 @@ class StepReason:
 
     def to_dict(self) -> dict[str, Any]:
         return {
-            "layer": self.layer,
-            "op": self.op,
-            "detail": plain(self.detail),
-            "source": self.source,
+            **super().to_dict(),
             "multiple": str(self.multiple),
             "outputs": self.outputs,
             "why": self.why,
@@ -51,10 +46,10 @@ class StepReason:
 
 
 def step_reasons(net: Propagation, grid: Grid, input: str, axis: str) -> tuple[StepReason, ...]:
-    """The fewest layers (as far as a greedy choice finds them) whose demands together make the step.
+    """The fewest layers (as far as a greedy choice finds them) whose requirements together make the step.
 
-    Each layer on the grid asks for whole samples of its output, for whole periods of its operator and of its
-    constants (law 1: the grid comes from every node, not from the final hull).
+    Each layer on the grid requires whole samples of its output, and whole periods of its operator and of its
+    constants: the grid comes from every node, not from the final hull.
     """
     step = grid.per_step(input)
     if step == 1:
@@ -65,7 +60,15 @@ def step_reasons(net: Propagation, grid: Grid, input: str, axis: str) -> tuple[S
             continue
         outputs, why = _demand(net, node, axis)
         multiple = outputs * Fraction(step, grid.per_step(node.name))
-        found = StepReason(net.names[node.name], node.called, detail(node), node.source, multiple, outputs, why)
+        found = StepReason(
+            layer=net.names[node.name],
+            op=node.called,
+            detail=detail(node),
+            source=node.source,
+            multiple=multiple,
+            outputs=outputs,
+            why=why,
+        )
         asked.setdefault(multiple, []).append(found)
     chosen: list[Fraction] = []
     for multiple in sorted(asked, reverse=True):
@@ -81,12 +84,12 @@ def step_reasons(net: Propagation, grid: Grid, input: str, axis: str) -> tuple[S
         first = min(same, key=lambda r: r.why != "whole")  # a stable choice: the first layer that is simply coarser
         out.append(replace(first, also=len(same) - 1))
     if _common(chosen) != step:
-        out.append(StepReason("", "", {}, "", Fraction(step), step, "size"))
+        out.append(StepReason(layer="", op="", detail={}, source="", multiple=Fraction(step), outputs=step, why="size"))
     return tuple(out)
 
 
 def _demand(net: Propagation, node: Node, axis: str) -> tuple[int, str]:
-    """A multiple of how many of its own output samples a node must move, and why."""
+    """The number of its own output samples by whole multiples of which a node must move, and why."""
     value = net.values[node.name]
     periods = [path.steps[axis].reads.period for path in value.paths if axis in path.steps]
     constants = [q for d, q in value.law.period if value.labels[d] == axis]
@@ -95,19 +98,16 @@ def _demand(net: Propagation, node: Node, axis: str) -> tuple[int, str]:
     return outputs, why
 
 
-def _common(needs: list[Fraction]) -> Fraction:
+def _common(needs: Iterable[Fraction]) -> Fraction:
     """The smallest whole number (whole samples of the input) that is a multiple of each."""
-    total = Fraction(1)
-    for need in needs:
-        total = Fraction(lcm(total.numerator, need.numerator), gcd(total.denominator, need.denominator))
-    return total
+    return reduce(common_multiple, needs, Fraction(1))
 
 
 @dataclass(frozen=True)
 class TileReason:
     """The tensor that sets one side of the tile: samples of it beyond the block must exist unspoiled.
 
-    needs: so many of its samples beyond the block's own place (0: the block's place is enough); per_step: how many
+    needs: how many of its samples beyond the block's own place (0: the block's place is enough); per_step: how many
     one step of the tile brings; length: how many there are in the whole image (a tensor that lacks samples at the
     end of the image lacks them at the end of a tile, too); total: what the tile has on this side, in input samples.
     """
@@ -133,7 +133,7 @@ class TileReason:
 
 
 def tile_reasons(net: Propagation, grid: Grid, output: str, input: str, axis: str) -> tuple[TileReason, TileReason]:
-    """Per side, the tensor that asks for the most steps; the first in order of execution where several do."""
+    """Per side, the tensor that needs the most steps; the first in order of execution where several do."""
     found = interior(net, output, axis, Spans.span(0, grid.per_step(output)))
     step, size = grid.per_step(input), net.size(input, axis)
     assert size is not None
@@ -157,13 +157,23 @@ def tile_reasons(net: Propagation, grid: Grid, output: str, input: str, axis: st
         total = max(0, worth.__ceil__()) * step if side == "before" else size - worth.__floor__() * step
         name, length = net.names.get(node.name, node.name), net.size(node.name, axis)
         assert length is not None
-        sides.append(TileReason(side, name, node.called, needs, grid.per_step(node.name), length, total))
+        sides.append(
+            TileReason(
+                side=side,
+                layer=name,
+                op=node.called,
+                needs=needs,
+                per_step=grid.per_step(node.name),
+                length=length,
+                total=total,
+            )
+        )
     return sides[0], sides[1]
 
 
 @dataclass(frozen=True)
 class Blame:
-    """An obstacle with the text of its source line ("" where it cannot be read) and the layers on the way to it."""
+    """An obstacle with the text of its source line ("" where it cannot be read) and the layers on the path to it."""
 
     obstacle: Obstacle
     text: str
@@ -174,25 +184,25 @@ class Blame:
 
 
 def blame(net: Propagation, obstacle: Obstacle, slot: InputAxis) -> Blame:
-    """Where an obstacle stands, and by which way the samples of an input come to it."""
+    """Where an obstacle is, and the path by which samples of an input come to it."""
     return Blame(obstacle, source_line(obstacle.source), _way(net, obstacle, slot))
 
 
 def source_line(source: str) -> str:
-    """The text of "file:line", "" where it cannot be read."""
+    """The text at "file:line"; "" where it cannot be read."""
     file, _, line = source.rpartition(":")
     return linecache.getline(file, int(line)).strip() if file and line.isdigit() else ""
 
 
 def _way(net: Propagation, obstacle: Obstacle, slot: InputAxis) -> tuple[str, ...]:
-    """Input, then the rows of the table up to the obstacle; where branches meet, the first that brings the input."""
+    """The input, then the rows of the table up to the obstacle; where branches meet, the first that has the input."""
     place = net.slots.index(slot)
     named = (n for n in net.graph if net.names.get(n.name) == obstacle.layer)
     here = next((n for n in named if joined(net, n.name)[place]), None)
     names: list[str] = []
     while here is not None and here.op != "input":
         bringing = [p for p in net.values[here.name].paths if joined(net, p.operand)[place]]
-        if not names:  # by the operand that the obstacle stands on
+        if not names:  # by the operand that the obstacle is on
             bringing.sort(key=lambda p: slot[1] not in p.blocked)
         else:
             bringing.sort(key=lambda p: joined(net, p.operand)[place].reads is None)

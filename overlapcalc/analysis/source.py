@@ -12,34 +12,38 @@ from ..propagate.grid import Grid
 from ..propagate.values import Propagation
 from ..trace.run_memory import MemoryAt
 
-Retrace = Callable[[tuple[tuple[int, ...], ...], bool], Propagation]
+Shapes = tuple[tuple[int, ...], ...]
+Retrace = Callable[[Shapes, bool], Propagation]
 """Input shapes -> the net there. With True, compared with a larger trace; with False, as it is at that size."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """A propagated net, and the way to others like it.
+    """A propagated net, and access to variants of it.
 
-    cut: the same net up to other outputs, pairs (name shown, node), and the shapes at which it was verified.
-    run_memory: what a run of the whole net holds; it runs on shapes alone. runnable: its calls at these input shapes,
-    to be run one by one (trace/runnable.py). typed: the same net traced in another floating type, "float64" say, at the
-    same shapes, where its calls in its own type are known: constants that it makes in the type of its input are then of
-    that type.
+    moved: the same net at other input shapes, and the shapes at which it was verified. cut: the same net up to other
+    outputs, pairs (name shown, node), and those shapes. run_memory: the memory that a run of the whole net holds, from
+    shapes alone. runnable: its calls at these input shapes, to be run one by one (trace/runnable.py). typed: the same
+    net traced in another floating type, "float64" say, at the same shapes, given its calls in its own type: constants
+    that it makes in the type of its input then have that type.
+
+    All of them trace at most once for each size.
     """
 
     net: Propagation
     retrace: Retrace
-    cut: Callable[[tuple[tuple[str, str], ...]], tuple[Source, tuple[tuple[int, ...], ...] | None]]
+    moved: Callable[[Shapes], tuple[Source, Shapes | None]]
+    cut: Callable[[tuple[tuple[str, str], ...]], tuple[Source, Shapes | None]]
     run_memory: MemoryAt
-    runnable: Callable[[tuple[tuple[int, ...], ...]], Any]
+    runnable: Callable[[Shapes], Any]
     typed: Callable[[str, Any], Source] | None = None
 
     def output_node(self, shown: str) -> str:
-        """The node behind the name of an output."""
+        """The node of an output, by the name that is shown."""
         return output_of(self.net, shown)
 
     def at(self, input: str, axis: str, size: int, verified: bool) -> Propagation:
-        """The net with another length of one axis: all inputs on the joint grid move along."""
+        """The net at another length of one axis: all inputs on the joint grid change with it."""
         now = self.net.size(input, axis)
         if size == now:
             return self.net
@@ -49,7 +53,7 @@ class Source:
 
 
 def output_of(net: Propagation, shown: str) -> str:
-    """The node behind the name of an output; at another size it may be another one. Raises TraceError."""
+    """The node of an output, by the name that is shown; at another size it may be another one. Raises TraceError."""
     found = dict(net.graph.outputs).get(shown)
     if found is None:
         names = ", ".join(name for name, _ in net.graph.outputs)
@@ -57,8 +61,8 @@ def output_of(net: Propagation, shown: str) -> str:
     return found
 
 
-def shapes_at(net: Propagation, input: str, axis: str, size: int) -> tuple[tuple[int, ...], ...]:
-    """All input shapes when one input gets another length along an axis."""
+def shapes_at(net: Propagation, input: str, axis: str, size: int) -> Shapes:
+    """All input shapes, given that one input gets another length along an axis."""
     now = net.size(input, axis)
     assert now is not None
     grid = Grid(net, axis)

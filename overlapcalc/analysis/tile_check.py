@@ -1,4 +1,4 @@
-"""Is the net on a tile the same net as on the image? What the analysis compares is a larger image, not a smaller."""
+"""Is the net on a tile the same net as on the image? The analysis compares with a larger image, not a smaller one."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from .source import Source
 
 @dataclass(frozen=True)
 class Cut:
-    """So many steps off one axis, of everything that moves with the tensor `like`."""
+    """Steps cut off one axis, from everything that moves with the tensor `like`."""
 
     steps: int
     like: str
 
 
 def shapes_after(net: Propagation, cuts: Mapping[str, Cut]) -> tuple[tuple[int, ...], ...]:
-    """The shapes of the inputs when they lose so many steps along each axis."""
+    """The shapes of the inputs after these cuts."""
     shapes = []
     for name in net.graph.inputs:
         shape, labels, lost = net.graph[name].shape, net.values[name].labels, samples_lost(net, name, cuts)
@@ -31,7 +31,7 @@ def shapes_after(net: Propagation, cuts: Mapping[str, Cut]) -> tuple[tuple[int, 
 
 
 def samples_lost(net: Propagation, name: str, cuts: Mapping[str, Cut]) -> dict[str, int]:
-    """By how many samples that makes a tensor shorter, per axis."""
+    """How many samples shorter these cuts make a tensor, per axis."""
     found = {}
     for axis, cut in cuts.items():
         grid = Grid(net, axis)
@@ -41,9 +41,9 @@ def samples_lost(net: Propagation, name: str, cuts: Mapping[str, Cut]) -> dict[s
 
 
 def differing_axes(source: Source, net: Propagation, cuts: Mapping[str, Cut]) -> frozenset[str]:
-    """Along which axes the net is another one on inputs that much shorter; all of `cuts` where it does not run.
+    """The axes along which the net on inputs cut this way is another net; all of `cuts` where it does not run.
 
-    Traces the net there, and compares it call by call.
+    Traces the net there and compares it call by call.
     """
     cuts = {axis: cut for axis, cut in cuts.items() if cut.steps}
     if not cuts:

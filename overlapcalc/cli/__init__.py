@@ -8,9 +8,10 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from ..errors import ObstacleError, OverlapcalcError
+from ..errors import ModelCodeError, ObstacleError, OverlapcalcError
 from . import analysis, blocks, guard, run
 from .common import BAD_INPUT, EPILOG, OBSTACLE, OK
+from .wording import Parser, shell
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -21,7 +22,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OverlapcalcError as error:
         if arguments.debug:
             raise
-        return _refuse(str(error), OBSTACLE if isinstance(error, ObstacleError) else BAD_INPUT)
+        where = " (--debug shows where)" if isinstance(error, ModelCodeError) else ""
+        return _refuse(error.worded(shell) + where, OBSTACLE if isinstance(error, ObstacleError) else BAD_INPUT)
     except BrokenPipeError:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - stays open until the process ends
         return OK
@@ -45,7 +47,7 @@ def _refuse(message: str, code: int = BAD_INPUT) -> int:
 def _parser() -> argparse.ArgumentParser:
     from ..version import __version__
 
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="overlapcalc",
         description="How much context each block of an image needs so that a CNN can run block by block, exactly.",
         epilog=EPILOG,

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .common import EPILOG, OBSTACLE, OK, analysis_of, model_arguments, parsed_depth, write
+from .wording import shell
 
 if TYPE_CHECKING:
     from ..analysis.analysis import Analysis, Pair
@@ -50,9 +51,9 @@ def _analyze(arguments: argparse.Namespace) -> int:
     from ..report import render, to_csv, to_json, to_markdown
 
     analysis, note = analysis_of(arguments)
-    markdown = partial(to_markdown, note=note, depth=arguments.depth)
+    markdown = partial(to_markdown, note=note, depth=arguments.depth, spelling=shell)
     texts: dict[str, Callable[[Analysis], str]] = {"json": to_json, "csv": to_csv, "markdown": markdown}
-    write(analysis, partial(render, depth=arguments.depth), texts, arguments, note)
+    write(analysis, partial(render, depth=arguments.depth, spelling=shell), texts, arguments, note)
     return OK if analysis.blocking_free else OBSTACLE
 
 

@@ -6,6 +6,7 @@ import argparse
 from functools import partial
 from typing import Any
 
+from ..planning.options import SCHEDULES
 from .common import NOT_SO, OK, model_arguments, subject_of, write
 
 PLAN_EPILOG = "exit codes: 0 planned, 2 wrong usage or input, or nothing fits, 3 an obstacle on an axis to be cut"
@@ -61,7 +62,7 @@ def _image_arguments(command: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     block_argument(command)
     command.add_argument(
-        "--schedule", choices=("crop", "trim", "stream"),
+        "--schedule", choices=SCHEDULES,
         help="how blocks are run: crop when absent, of plan with a budget the one with the least work",
     )  # fmt: skip
     command.add_argument("--stream-axis", metavar="AXIS", help="along which a stream goes; the longest when absent")
@@ -100,12 +101,10 @@ def _verify(arguments: argparse.Namespace) -> int:
             raise InputError(f"--tile {arguments.tile!r}: expected samples before and after, such as 12,12")
         tile = (int(sides[0]), int(sides[-1]))
     with subject_of(arguments) as subject:
-        inputs = None if not arguments.input and not arguments.image else subject.inputs
-        if arguments.image:
-            inputs = list(_at_image(subject, arguments).inputs.values())
+        sized = arguments.input or arguments.image
         found = verify(
             subject.model,
-            inputs,
+            _at_image(subject, arguments) if sized else None,
             block=arguments.block,
             schedule=arguments.schedule or "crop",
             stream_axis=arguments.stream_axis,
@@ -124,13 +123,13 @@ def _verify(arguments: argparse.Namespace) -> int:
 def _at_image(subject: Any, arguments: argparse.Namespace) -> Any:
     """The analysis at the size of the image that was asked for."""
     from ..analysis.analyze import analyze
-    from ..planning.image_size import parsed_image, shapes_for_image
+    from ..planning.image_shapes import shapes_for_image
+    from ..planning.image_size import parsed_image
 
     found = analyze(subject.model, subject.inputs, axes=subject.axes, layout=subject.layout)
     if arguments.image is None:
         return found
-    shapes = shapes_for_image(found, parsed_image(arguments.image))
-    return analyze(subject.model, shapes, axes=subject.axes, layout=subject.layout)
+    return found.at(*shapes_for_image(found, parsed_image(arguments.image)))
 
 
 def block_argument(command: argparse.ArgumentParser) -> None:
@@ -147,11 +146,11 @@ def lengths(text: str) -> int | dict[str, int]:
     parts = [part.partition("=") for part in text.split(",")]
     found = {axis.strip(): count(n.strip()) for axis, _, n in parts}
     if len(found) < len(parts):
-        raise argparse.ArgumentTypeError(f"{text!r}: it names an axis twice")
+        raise argparse.ArgumentTypeError(f"{text} names an axis twice")
     return found
 
 
 def count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a number of samples, at least 1")
+        raise argparse.ArgumentTypeError(f"expected a number of samples, at least 1; {text!r} is none")
     return int(text)

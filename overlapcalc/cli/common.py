@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import InputError, OverlapcalcError
 from ..io.atomic import TEXT, Door, free_place, write_complete
+from .wording import shell
 
 if TYPE_CHECKING:  # what needs torch is imported when it is needed: --help answers at once
     from ..analysis.analysis import Analysis
@@ -89,12 +90,12 @@ def subject_of(arguments: argparse.Namespace) -> Iterator[Subject]:
         layout, note = arguments.layout or None, ""
         inputs: Any = shapes
         if not shapes:
-            inputs, note = guess_inputs(model, layout[0] if layout else None)
+            inputs, note = guess_inputs(model, layout[0] if layout else None, shell)
         try:
             yield Subject(model, inputs, arguments.axis or None, layout, note)
         except OverlapcalcError as error:
             hint = f" ({note})" if note and _of_the_guess(str(error), inputs) else ""
-            raise type(error)(f"{arguments.spec}: {error}{hint}") from error
+            raise type(error)(f"{arguments.spec}: ", *error.args, hint) from error
 
 
 def _of_the_guess(message: str, shape: Any) -> bool:
@@ -176,7 +177,7 @@ def parsed_shape(text: str) -> tuple[int, ...]:
 
 def parsed_depth(text: str) -> int:
     if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a number of path components, 0 for every row")
+        raise argparse.ArgumentTypeError(f"expected a number of path components, 0 for every row; {text!r} is none")
     return int(text)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ..planning.options import SCHEDULES
 from .blocks import block_argument
 from .common import EPILOG, OK, door_of, model_arguments, subject_of
 
@@ -28,7 +29,7 @@ def add(commands: Any) -> None:
     run.add_argument("--weights", metavar="FILE", help="a state_dict: .pt, .pth (read safely) or .safetensors")
     block_argument(run)
     run.add_argument("--memory", metavar="AMOUNT", help="the blocks with the least work that fit, such as 2GiB")
-    run.add_argument("--schedule", choices=("crop", "trim", "stream"), default="stream", help="how blocks are run")
+    run.add_argument("--schedule", choices=SCHEDULES, default="stream", help="how blocks are run")
     run.add_argument("--stream-axis", metavar="AXIS", help="along which a stream goes; the longest when absent")
     run.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1")
     run.set_defaults(run=_run)
@@ -58,6 +59,10 @@ def _run(arguments: argparse.Namespace) -> int:
         dtype = own_type(model)
         dims = _dims(model)
         images = [read_image(Path(name), dtype, dims) for name in arguments.image]
+        for name, image in zip(arguments.image, images, strict=True):
+            if getattr(image, "stored", ""):
+                own = str(dtype).removeprefix("torch.")
+                print(f"overlapcalc: --in {name}: {image.stored} is read as {own}, the model's type", file=sys.stderr)
         model = model.to(device)
         net = tiled(
             model, block=arguments.block, memory=arguments.memory, schedule=arguments.schedule,

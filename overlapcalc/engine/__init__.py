@@ -1,7 +1,6 @@
 """Running by blocks: schedules over plans."""
 
 from .block import Block
-from .errors import NoSlabError, WrongTileError
 from .machine import Machine
 
-__all__ = ["Block", "Machine", "NoSlabError", "WrongTileError"]
+__all__ = ["Block", "Machine"]

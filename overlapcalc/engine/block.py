@@ -7,11 +7,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..algebra.spans import Span
 from ..analysis.named import Named
-
-Region = Mapping[str, Span]
-"""A span per axis; axes that it does not name are whole."""
+from ..propagate.regions import Region
 
 
 @dataclass(frozen=True)

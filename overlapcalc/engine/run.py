@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -11,14 +11,14 @@ from torch import Tensor, nn
 from ..analysis.analyze import analyze, evaluating
 from ..analysis.inputs import own_type
 from ..errors import InputError
-from ..planning.options import Blocks
+from ..planning.options import BLOCKING_OPTIONS, Blocking, BlockingOptions, refuse_unknown
 from ..planning.plan import Plan
 from . import Block, Machine
 from .apart import check_apart
-from .block import within
+from .assemble import assemble
 from .fingerprint import Fingerprint, fingerprint
 from .free_memory import free_memory
-from .plan import plan_for, plan_to_run, with_memory
+from .plan import planned
 from .store import Image, check, check_out, type_of
 from .witness import Witness
 
@@ -26,14 +26,9 @@ if TYPE_CHECKING:  # it comes with torch
     from typing_extensions import Unpack
 
 
-class Options(TypedDict, total=False):
+class Options(BlockingOptions, total=False):
     """How to run by blocks: the options of `plan`."""
 
-    block: Blocks | None
-    schedule: str | None
-    stream_axis: str | None
-    memory: int | str | None
-    fixed_tile: Blocks | None
     axes: Sequence[str] | str | None
     layout: str | Sequence[str | None] | None
 
@@ -90,12 +85,10 @@ class Tiled(nn.Module):
             raise InputError(f"model is a {type(model).__name__}; expected a torch.nn.Module")
         super().__init__()
         self.model = model
-        unknown = sorted(set(options) - set(Options.__annotations__))
-        if unknown:
-            raise InputError(f"{unknown[0]!r} is no option; there is {', '.join(Options.__annotations__)}")
-        self._options: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
-        self._analysis = {name: self._options.pop(name, None) for name in ("axes", "layout")}
-        self._sized = any(name in self._options for name in ("block", "memory", "fixed_tile"))
+        refuse_unknown(options, *BLOCKING_OPTIONS, "axes", "layout")
+        asked: dict[str, Any] = dict(options)
+        self._axes, self._layout = asked.pop("axes", None), asked.pop("layout", None)
+        self._blocking = Blocking(**asked)
         self._machines: dict[Signature, tuple[Fingerprint | None, Machine]] = {}
 
     def plan(self, *shapes: Sequence[int], stored: bool = False) -> Plan:
@@ -103,9 +96,9 @@ class Tiled(nn.Module):
 
         stored: as for `overlapcalc.plan`; a call is planned so when it is given `out`.
         """
-        machine = self.machine(*shapes, stored=stored)
-        machine.plan = with_memory(machine.source, machine.plan)
-        return machine.plan
+        plan = self.machine(*shapes, stored=stored).plan
+        _ = plan.memory  # found out now, or refused now; a run needs it not
+        return plan
 
     def machine(self, *shapes: Sequence[int], stored: bool = False) -> Machine:
         """What runs inputs of these shapes."""
@@ -132,26 +125,16 @@ class Tiled(nn.Module):
         """
         machine, named = self._prepared(inputs, stored=out is not None)
         made = machine.plan
-        outputs: dict[str, Any] = _named_out(out, made)
-        for i, store in enumerate(outputs.values()):
+        stores: dict[str, Any] = _named_out(out, made)
+        for i, store in enumerate(stores.values()):
             for image in inputs:
                 check_apart(image, store)
-            for other in list(outputs.values())[:i]:
+            for other in list(stores.values())[:i]:
                 check_apart(other, store, "another output")
-        writers = {name: Witness(store, inputs) for name, store in outputs.items()}
+        writers = {name: Witness(store, inputs) for name, store in stores.items()}
         with torch.no_grad(), evaluating(self.model):
-            for block in machine.blocks(named):
-                for name, result in block.results.items():
-                    if made.count == 1 and out is None:
-                        outputs[name] = result
-                        continue
-                    if name not in outputs:
-                        outputs[name] = result.new_empty(made.outputs[name])
-                        writers[name] = Witness(outputs[name], ())
-                    writers[name].write(within(made.labels[name], block.regions[name]), result)
-                del block, result
-                if after is not None:
-                    after()
+            room = _itself if made.count == 1 else Tensor.new_empty
+            outputs = assemble(machine.blocks(named), made, writers=writers, room=room, after=after)
         return machine.structured(outputs) if out is None else out
 
     def blocks(self, *inputs: Image) -> Iterator[Block]:
@@ -179,18 +162,21 @@ class Tiled(nn.Module):
 
     def _made(self, signature: Signature) -> Machine:
         given: Any = [torch.empty(shape, dtype=dtype, device="meta") for shape, dtype in signature.inputs]
-        analysis = analyze(self.model, given, **self._analysis)
-        free = None if self._sized else free_memory(next((p.device for p in self.model.parameters()), CPU))
-        if free is None:
-            made = plan_to_run(analysis, **self._options, stored=signature.stored)
-        else:
-            made = plan_for(analysis, free, **self._options, stored=signature.stored)
+        analysis = analyze(self.model, given, axes=self._axes, layout=self._layout)
+        device = next((p.device for p in self.model.parameters()), CPU)
+        free = None if self._blocking.sized else free_memory(device)
+        made = planned(analysis, self._blocking, stored=signature.stored, free=free)
         if any(name is None for name in made.leaves):
             raise InputError(
                 f"the net returns {len(made.leaves)} values, of which "
                 f"{sum(name is None for name in made.leaves)} depend on no input; return only what does, or None"
             )
-        return Machine(self.model, analysis._source, made)
+        return Machine(self.model, analysis.source, made)
+
+
+def _itself(block: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """An only block is the whole output."""
+    return block
 
 
 PLANS_KEPT = 16

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .errors import WrongTileError
+from ..errors import WrongTileError
 
 ROOM = 1e3
 """Two runs of a net without memory may be apart by so many units of rounding; on a CPU they are not."""
@@ -45,6 +45,6 @@ def refuse_memory(first: Mapping[str, Tensor], again: Mapping[str, Tensor]) -> N
             same = torch.equal(y, z)
         if not same:
             raise WrongTileError(
-                f"{name} is another one when the net runs on the same tile again: it counts its calls, or remembers "
-                "them, so blocks are not what one call gives; freeze that in eval mode"
+                f"{name} differs when the net runs on the same tile again: the net counts its calls, or remembers "
+                "them, so blocks do not give what one call gives; freeze that in eval mode"
             )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import islice, product
+from itertools import chain, islice
 
 import torch
 from torch import Tensor
@@ -13,13 +14,15 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from ..analysis.source import Source
 from ..errors import TraceError
 from ..planning.plan import Memory, Plan
+from ..planning.slabs import Kind, kind_of
 from ..planning.strips import BlockSpan, Strip
 from ..propagate.grid import Grid
-from ..propagate.regions import Stream, extents_for
+from ..propagate.regions import extents_for
+from ..propagate.stream_front import StreamFront
 from ..propagate.values import Propagation
 from ..trace.peak_memory import MemoryMeter
 from ..trace.quiet import quiet
-from .block import Block, within
+from .assemble import assemble
 from .machine import Machine
 
 FEW, MOST = 24, 96
@@ -27,18 +30,19 @@ FEW, MOST = 24, 96
 goes in circles."""
 
 
-def weighed(source: Source, plan: Plan, dtype: torch.dtype | None) -> Plan:
-    """A plan of calls with its memory, and that of the whole run, in it; None where they are not known."""
+def weighed(source: Source, plan: Plan) -> tuple[Memory, Memory] | None:
+    """The memory of a plan of calls, and of the whole run; None where they are not known. Raises NoSlabError."""
     try:
         whole = source.run_memory(tuple(plan.inputs.values()), plan.dtype)
-        held = _held(Machine(None, source, plan), dtype)
+        held = _held(Machine(None, source, plan))
     except TraceError:
-        return plan
-    return replace(plan, memory=Memory(held, whole.weights), full_memory=Memory(whole.peak, whole.weights))
+        return None
+    return Memory(held, whole.weights), Memory(whole.peak, whole.weights)
 
 
-def _held(machine: Machine, dtype: torch.dtype | None) -> int:
+def _held(machine: Machine) -> int:
     calls, plan = machine.calls, machine.plan
+    dtype = None if plan.dtype is None else getattr(torch, plan.dtype)
 
     def fake(shape: tuple[int, ...], own: torch.dtype) -> Tensor:
         return torch.empty(shape, dtype=dtype if dtype is not None and own.is_floating_point else own)
@@ -48,13 +52,15 @@ def _held(machine: Machine, dtype: torch.dtype | None) -> int:
         inputs = {name: fake(shape, own) for (name, shape), own in zip(plan.inputs.items(), calls.types, strict=True)}
         held = MemoryMeter([*state.values(), *inputs.values()], kernels=True)
         given = {name: _Stored(x) for name, x in inputs.items()} if plan.stored else inputs
-        outputs: dict[str, Tensor] = {}
+        blocks = chain.from_iterable(
+            islice(machine.blocks(given, state=state, plan=part), bands)
+            for part, bands in _telling(machine.source.net, plan)
+        )
         with held:
-            for part, bands in _telling(machine.source.net, plan):
-                for block in islice(machine.blocks(given, state=state, plan=part), bands):
-                    if not plan.stored:
-                        _put(block, plan, outputs)
-                    del block  # as a run does, before the next one is made
+            if plan.stored:
+                deque(blocks, maxlen=0)
+            else:
+                assemble(blocks, plan)
     return held.live + sum(held.code.values())  # a block like the fullest may come after all kernels were made
 
 
@@ -69,48 +75,37 @@ def _telling(net: Propagation, plan: Plan) -> Iterator[tuple[Plan, int]]:
     if along is None:
         yield few, MOST
         return
-    others = [[(axis, slot) for slot in strip.slots] for axis, strip in strips.items() if axis != along]
     bands = _bands(net, strips[along])
-    for column in product(*others):
-        chosen = {axis: replace(strips[axis], slots=(slot,)) for axis, slot in column}
+    for column in few.cells(along=along):
+        chosen = {axis: replace(strips[axis], slots=(slot,)) for axis, slot in column.items()}
         yield replace(plan, strips={**strips, **chosen}), bands
 
 
 def _kinds(net: Propagation, strip: Strip) -> Strip:
     """One slot of each kind."""
     grid = Grid(net, strip.axis)
-    kinds: dict[object, BlockSpan] = {}
+    kinds: dict[tuple[bool, bool, Kind], BlockSpan] = {}
     for i, slot in enumerate(strip.slots):
-        extents = extents_for(net, strip.axis, slot.outputs)
-        sizes = tuple((n, span.length, span.start % grid.per_step(n)) for n, span in sorted(extents.items()))
-        kinds.setdefault((i == 0, i == len(strip.slots) - 1, sizes), slot)
+        kind = kind_of(grid, extents_for(net, strip.axis, slot.outputs))
+        kinds.setdefault((i == 0, i == len(strip.slots) - 1, kind), slot)
     return replace(strip, slots=tuple(kinds.values()))
 
 
 def _bands(net: Propagation, strip: Strip) -> int:
     """How many bands of a stream are to be looked at: up to the last one in which some tensor gains or holds more than
     in any band before."""
-    stream = Stream(net, strip.axis)
+    front = StreamFront(net, strip.axis)
     most: dict[tuple[str, str], int] = {}
     last = FEW
     for i, slot in enumerate(strip.slots[:MOST], 1):
-        fresh = stream.next(slot.outputs)
-        stream.done.update((name, span.stop) for name, span in fresh.items())
-        found = {("gains", name): span.length for name, span in fresh.items()}
-        for name, done in stream.done.items():
-            first = stream.kept_from(name)
-            found["holds", name] = 0 if first is None else max(done - first, 0)
+        found = {("gains", name): span.length for name, span in front.gains(slot.outputs).items()}
+        for name in front.extents:
+            unread = front.unread(name)
+            found["holds", name] = 0 if unread is None else unread.length
         if any(n > most.get(key, 0) for key, n in found.items()):
             last = max(last, i)
         most.update((key, n) for key, n in found.items() if n > most.get(key, 0))
     return last
-
-
-def _put(block: Block, plan: Plan, outputs: dict[str, Tensor]) -> None:
-    for name, result in block.results.items():
-        if name not in outputs:
-            outputs[name] = result.new_empty(plan.outputs[name])
-        outputs[name][within(plan.labels[name], block.regions[name])] = result
 
 
 class _Stored:

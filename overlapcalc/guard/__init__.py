@@ -1,4 +1,4 @@
-"""Guarding models: claims of a configuration, a lock of what models need, and checking both."""
+"""Guarding models: claims in a configuration, a lock that records what models need, and checks of both."""
 
 from .checking import check, lock
 from .result import Check, Checked

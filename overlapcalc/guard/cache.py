@@ -1,7 +1,7 @@
 """Outcomes of models that have not changed, kept in a directory that may be deleted at any time.
 
-An entry holds for the very bytes of all that its model was seen to read or to import, wherever it is installed, and for
-whatever else it asked for (see pins.py). What cannot be pinned like that is not kept (see reads.py).
+An entry holds for the exact bytes of everything that its model was seen to read or to import, wherever it is installed,
+and for whatever else it asked for (see pins.py). What cannot be pinned that way is not kept (see watch/).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .pins import Pins, still
 from .places import PACKAGE, installed
 
 if TYPE_CHECKING:
-    from .reads import Seen
+    from .watch.reads import Seen
 
 NAME = ".overlapcalc_cache"
 DIGESTS = "digests"
@@ -33,11 +33,11 @@ SETTINGS = (
     "CUBLAS", "CUDNN", "HIP_", "ROCM", "XPU", "LD_", "DYLD_", "PYTHON", "LC_", "LANG", "HF_", "TRANSFORMERS_",
     "TZ",
 )  # fmt: skip
-"""How variables begin that libraries ask for when they are loaded, before anybody watches."""
+"""Prefixes of variables that libraries ask for when they are loaded, before anybody watches."""
 
 
 class Cache:
-    """Outcomes as plain data by what they are the outcome of."""
+    """Outcomes, as plain data, by the question that they answer."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -45,7 +45,7 @@ class Cache:
         self._same: dict[str, bool] = {}
 
     def find(self, question: Any) -> Any:
-        """The outcome that was kept, None where there is none or anything that it read is another one now."""
+        """The kept outcome; None where there is none, or where anything that it read has changed."""
         self._digests.look_again()
         with paused():
             return self._found(question)
@@ -63,7 +63,7 @@ class Cache:
             return None  # absent or damaged
 
     def keep(self, question: Any, outcome: Any, seen: Seen) -> None:
-        """Keep an outcome, where it can be pinned. A directory that cannot be written to keeps nothing."""
+        """Keep an outcome, if it can be pinned and the directory can be written to."""
         if seen.unseen:
             return
         self._digests.look_again()
@@ -85,7 +85,7 @@ class Cache:
         self._digests.save()
 
     def _packages(self, name: str) -> bool:
-        """Whether what was installed and imported is the same; many models share one list of it. Raises as `find`."""
+        """Whether installed and imported packages are the same; many models share one list. Raises as `find` does."""
         if name not in self._same:
             text = self._file(name).read_text(encoding="utf-8")
             if digest_of_text(text) != name:
@@ -104,7 +104,7 @@ class Cache:
 
 
 def _parted(pins: Pins) -> tuple[Pins, Pins]:
-    """What is of this model alone, and what belongs to packages."""
+    """The pins of this model alone, and those of packages."""
     own: Pins = {}
     packages: Pins = {}
     for kind, names in pins.items():
@@ -115,7 +115,7 @@ def _parted(pins: Pins) -> tuple[Pins, Pins]:
 
 
 def _plain(question: Any) -> Any:
-    """What JSON makes of it; dates and the like as text."""
+    """The question as JSON represents it; dates and the like as text."""
     return json.loads(json.dumps(question, sort_keys=True, default=repr))
 
 
@@ -135,8 +135,8 @@ def surroundings() -> Mapping[str, Any]:
 
 
 def _processor() -> list[Any]:
-    """What torch chooses its kernels by, asked without it: the features of the processor, how many threads there may
-    be, devices."""
+    """What torch bases its choice of kernels on, found without torch: the processor's features, the possible number of
+    threads, devices."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -148,11 +148,11 @@ def _processor() -> list[Any]:
 
 
 def question_of(root: Path, table: Mapping[str, Any]) -> Any:
-    """What an outcome is the outcome of, files apart: a model as configured, and in what it is looked at."""
+    """What an outcome answers, apart from files: a model as configured, and its surroundings."""
     return [str(root), table, [os.path.abspath(place) for place in sys.path], _settings(), surroundings()]
 
 
 def _settings() -> dict[str, str]:
-    """The environment that libraries may have asked for already; values may be secret."""
+    """Digests of the variables that libraries may have asked for already; values may be secret."""
     found = {name: value for name, value in os.environ.items() if name.startswith(SETTINGS)}
     return {name: hashlib.sha256(value.encode(errors="replace")).hexdigest() for name, value in found.items()}

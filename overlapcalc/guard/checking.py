@@ -9,12 +9,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..errors import DamagedLockError
 from ..io.atomic import ANY, REWRITTEN, write_complete
 from . import cache
 from .config import Config, GuardedModel, find_config, read_config
 from .judgement import Judgement
 from .lock_diff import compare
-from .lockfile import DamagedLock, lock_text, read_lock
+from .lockfile import lock_text, read_lock
 from .requirements import Requirements
 from .result import Check, Checked
 
@@ -29,13 +30,13 @@ def check(
 ) -> Check:
     """Check every guarded model of a configuration against its claims and against the lock beside it.
 
-    config: a TOML file, read already or not; the nearest pyproject.toml with a [tool.overlapcalc] table when absent.
-    models: only those of these names. update: write the lock anew, whole or not at all: not where a model cannot be
-    analysed. keep: outcomes of models that have not changed are kept in `cache_dir` (.overlapcalc_cache beside the
-    configuration when absent), which may be deleted at any time.
+    config: a TOML file, or one that was read already; the nearest pyproject.toml with a [tool.overlapcalc] table when
+    absent. models: only those with these names. update: rewrite the lock, all of it or, where a model cannot be
+    analysed, not at all. keep: outcomes of models that have not changed are kept in `cache_dir` (.overlapcalc_cache
+    beside the configuration when absent), which may be deleted at any time.
 
-    A model whose code raises whatever it likes hides no other. Raises InputError where the configuration or the lock is
-    wrong.
+    A model whose code raises hides no other, whatever it raises. Raises InputError where the configuration or the lock
+    is wrong.
     """
     config = _configured(config)
     store = cache.Cache(Path(cache_dir) if cache_dir is not None else config.root / cache.NAME) if keep else None
@@ -43,7 +44,7 @@ def check(
 
 
 def lock(config: str | os.PathLike[str] | Config | None = None) -> Check:
-    """Write what each guarded model needs to overlapcalc.lock beside the configuration, whole or not at all.
+    """Write what each guarded model needs to overlapcalc.lock beside the configuration: all models or none.
 
     Claims are not judged. Raises as `check` does.
     """
@@ -70,7 +71,7 @@ def _checked(config: Config, chosen: Sequence[GuardedModel], store: cache.Cache 
 
 
 def no_longer_configured(config: Config) -> tuple[str, ...]:
-    """The models that the lock speaks of, and the configuration does not. Raises InputError."""
+    """The models that are in the lock but not in the configuration. Raises InputError."""
     return tuple(sorted(set(read_lock(config.lock) or {}) - {model.name for model in config.models}))
 
 
@@ -83,14 +84,14 @@ def _configured(config: str | os.PathLike[str] | Config | None) -> Config:
 def _locked(config: Config, update: bool) -> dict[str, Requirements] | None:
     try:
         return read_lock(config.lock)
-    except DamagedLock:
+    except DamagedLockError:
         if update:
             return None
         raise
 
 
 def _repository(directory: Path) -> Path:
-    """The nearest directory upward that is a git repository; the directory itself where none is."""
+    """The nearest directory upward that is a git repository; the directory itself if none is."""
     return next((place for place in (directory, *directory.parents) if (place / ".git").exists()), directory)
 
 
@@ -98,7 +99,7 @@ NOTHING_HELD = "nothing is claimed and there is no lock, so nothing was held aga
 
 
 def _against(found: Checked, locked: Mapping[str, Requirements] | None) -> Checked:
-    """The outcome with what changed against the lock."""
+    """The outcome, compared with the lock."""
     if locked is None or found.needs is None:
         idle = locked is None and not found.judgements and not found.error
         return dataclasses.replace(found, notes=(*found.notes, NOTHING_HELD)) if idle else found
@@ -111,15 +112,15 @@ def _against(found: Checked, locked: Mapping[str, Requirements] | None) -> Check
 
 
 def _outcome(model: GuardedModel, config: Config, store: cache.Cache | None) -> Checked:
-    """What became of one model: kept, or found now."""
+    """The outcome of one model: kept, or found now."""
     question = cache.question_of(config.root, model.table) if store is not None else None
     kept = store.find(question) if store is not None else None
     if kept is not None:
         with contextlib.suppress(KeyError, TypeError, AttributeError, ValueError):
             return _of_dict(model, config, kept)
-    from .hearing import watching  # only now is torch needed
     from .isolation import isolated
     from .judging import found_of
+    from .watch.hearing import watching  # only now is torch needed
 
     with watching(config.root) as seen, isolated():
         found = found_of(model, config)
@@ -133,7 +134,7 @@ def _outcome(model: GuardedModel, config: Config, store: cache.Cache | None) -> 
 
 
 def _elsewhere(model: GuardedModel) -> bool:
-    """Whether the outcome depends on a device, which nothing pins."""
+    """Whether the outcome depends on a device, which cannot be pinned."""
     return model.table.get("verify") == "cuda"
 
 

@@ -1,4 +1,4 @@
-"""The configuration: `[tool.overlapcalc]` of a TOML file -> which models are guarded, and what is claimed of them."""
+"""The configuration: `[tool.overlapcalc]` of a TOML file -> which models are guarded, and what is claimed of each."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError
+from ..errors import Argument, InputError
 from ..ops.layout import AXES
-from ..planning.crop import SCHEDULES
 from ..planning.image_size import parsed_image
+from ..planning.options import SCHEDULES, Blocking
 from .claims import KINDS, Claim, Setting, WrongValue
 from .toml import read_toml
 
@@ -26,8 +26,8 @@ HEADER = re.compile(r"\s*\[\[\s*tool\s*\.\s*overlapcalc\s*\.\s*models\s*\]\]")
 class GuardedModel:
     """One entry of `[[tool.overlapcalc.models]]`.
 
-    inputs: shapes, None to be guessed from the first layer (of a saved program its own). line: of the entry in the
-    file, 1 where it is not known. table: the entry as it was read.
+    inputs: shapes; None means guessed from the first layer (for a saved program, its own). line: that of the entry in
+    the file, 1 where it is not known. table: the entry as it was read.
     """
 
     name: str
@@ -59,7 +59,7 @@ class Config:
         return self.root / LOCK
 
     def chosen(self, names: Iterable[str] | None) -> tuple[GuardedModel, ...]:
-        """The models of these names, all for None. Raises InputError."""
+        """The models with these names; all for None. Raises InputError."""
         if names is None:
             return self.models
         wanted = set(names)
@@ -70,20 +70,21 @@ class Config:
 
 
 def find_config(start: Path) -> Path:
-    """The nearest pyproject.toml from a directory upward that has a [tool.overlapcalc] table. Raises InputError."""
+    """The nearest pyproject.toml, from a directory upward, with a [tool.overlapcalc] table. Raises InputError."""
     for directory in (start, *start.parents):
         file = directory / NAME
         if file.is_file() and "overlapcalc" in _tools(_parsed(file)):
             return file
     raise InputError(
         f"no {NAME} with a [tool.overlapcalc] table in {start} or above; add [[tool.overlapcalc.models]] to one, or "
-        "name a file with --config"
+        "name another file: ",
+        Argument("config", "models.toml"),
     )
 
 
 def read_config(file: Path) -> Config:
     """The configuration of a file. Raises InputError that lists every mistake with its key and what is allowed."""
-    file = file.parent.resolve() / file.name  # the paths that Python gives of modules are resolved, too
+    file = file.parent.resolve() / file.name  # Python's paths of modules are resolved, too
     tools = _tools(_parsed(file))
     if "overlapcalc" not in tools:
         raise InputError(f"{file}: it has no [tool.overlapcalc] table; add [[tool.overlapcalc.models]]")
@@ -109,9 +110,10 @@ def _parsed(file: Path) -> dict[str, Any]:
     try:
         return read_toml(file)
     except OSError as error:
-        raise InputError(f"{file}: it cannot be read ({error.strerror or error}); name a file with --config") from error
+        reason = f"{file}: it cannot be read ({error.strerror or error}); name another file: "
+        raise InputError(reason, Argument("config", "models.toml")) from error
     except ValueError as error:
-        raise InputError(f"{file}: it is no TOML ({error})") from error
+        raise InputError(f"{file}: it is not TOML ({error})") from error
 
 
 def _tools(data: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -120,14 +122,14 @@ def _tools(data: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _lines(file: Path, count: int) -> list[int]:
-    """The line of each entry; 1 where entries are written otherwise than with a header each."""
+    """The line of each entry; 1 where entries do not have a header each."""
     text = file.read_text(encoding="utf-8-sig").splitlines()
     found = [number for number, line in enumerate(text, 1) if HEADER.match(line)]
     return found if len(found) == count else [1] * count
 
 
 class _Mistakes:
-    """All that is wrong with a file, to be said at once."""
+    """Everything that is wrong with a file, to be reported at once."""
 
     def __init__(self) -> None:
         self._found: list[str] = []
@@ -193,7 +195,7 @@ def _model(entry: Mapping[str, Any], place: int, line: int, mistakes: _Mistakes)
         read["input"],
         read["layout"],
         read["axes"],
-        Setting(read["image"], read["block"], read["schedule"]),
+        Setting(read["image"], Blocking(block=read["block"], schedule=read["schedule"])),
         tuple(found for found in claims if found is not None),
         line,
         entry,
@@ -210,7 +212,7 @@ def _text(value: Any) -> str:
 
 
 def _sayable(text: str) -> bool:
-    """A name goes into reports of one line."""
+    """Whether a name fits into one-line reports."""
     return bool(text.strip()) and text.isprintable()
 
 
@@ -221,7 +223,11 @@ def _table(value: Any) -> dict[str, Any]:
 
 
 def _inputs(value: Any) -> tuple[tuple[int, ...], ...]:
-    """One shape or a list of them, each a text or a list of sizes."""
+    """One shape or a list of them, each a text or a list of sizes.
+
+    >>> _inputs("1x3x256x256"), _inputs([[1, 3, 64], "1x8x32"])
+    (((1, 3, 256, 256),), ((1, 3, 64), (1, 8, 32)))
+    """
     shapes = value if isinstance(value, list) and value and not all(_size(n) for n in value) else [value]
     return tuple(_shape(shape) for shape in shapes)
 

@@ -1,7 +1,7 @@
-"""What files hold, as digests that are remembered while nothing says that a file changed.
+"""Digests of files, remembered as long as nothing says that a file changed.
 
 A digest belongs to a device, an inode, a size and two times: that of the last change of content, which anybody can set,
-and that of the last change of anything, which nobody can. An unchanged machine costs one `lstat` a file.
+and that of the last change of anything, which nobody can. An unchanged machine costs one `lstat` per file.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from .places import installed
 Mark = tuple[int, int, int, int, int]
 """Device, inode, size, and both times in nanoseconds: equal marks mean equal bytes."""
 TICK = 20_000_000
-"""Nanoseconds: clocks of file systems tick coarsely, so that a file may change twice at one time."""
+"""Nanoseconds: clocks of file systems tick coarsely, so a file may change twice at the same time."""
 COARSE = 2_000_000_000
-"""Nanoseconds: some file systems keep times of two seconds. A digest of a younger file is not remembered."""
+"""Nanoseconds: some file systems keep times to two seconds. The digest of a younger file is not remembered."""
 ODD = re.compile(r"//|/\.\.?(/|$)|/$")
 PIECE = 1 << 22
 ALOUD = 128 << 20
 """Reading more bytes than this is announced."""
 EVERY = 2.0
-"""Seconds: nothing is silent for longer."""
+"""Seconds: nothing stays silent for longer."""
 
 
 class ChangedError(OSError):
@@ -44,12 +44,12 @@ def mark_of(status: os.stat_result) -> Mark:
 
 
 def absolute(path: str) -> str:
-    """`os.path.abspath`, at once where there is nothing to do."""
+    """`os.path.abspath`, without work where there is nothing to do."""
     return path if path.startswith("/") and not ODD.search(path) else os.path.abspath(path)
 
 
 def changed_at(mark: Mark) -> int:
-    """When a file last changed, in nanoseconds; a file that came here by renaming changed then."""
+    """When a file last changed, in nanoseconds; renaming it to this place is a change."""
     return max(mark[3], mark[4])
 
 
@@ -58,7 +58,7 @@ _known: dict[str, tuple[Mark, str]] = {}
 
 
 class Digests:
-    """Digests of files, kept in a file of their own from one process to the next."""
+    """Digests of files, kept in a file from one process to the next."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -68,13 +68,13 @@ class Digests:
         self._news = False
 
     def look_again(self) -> None:
-        """From now on, ask the system anew where paths lead and what lies there; packages apart, of which one check
-        asks once (see Seen)."""
+        """From now on, ask the system again where paths lead and what lies there; except for packages, about which one
+        check asks only once (see Seen)."""
         self._folders.clear()
         self._met = {path: known for path, known in self._met.items() if installed(path)}
 
     def real(self, path: str) -> tuple[str, os.stat_result | None]:
-        """Where a path leads, links followed, and what lies there; None where nothing does."""
+        """Where a path leads, with links followed, and what lies there; None where nothing does."""
         if path not in self._met:
             self._met[path] = self._real(path)
         return self._met[path]
@@ -98,7 +98,7 @@ class Digests:
         return self.remembered(path, _hashed)
 
     def remembered(self, path: str, made: Callable[[str], str]) -> str:
-        """What `made` makes of a file or directory, remembered while that does not change. Raises as `of`."""
+        """The result of `made` for a file or directory, remembered while that does not change. Raises as `of` does."""
         place, status = self.real(path)
         if status is None:
             raise FileNotFoundError(path)
@@ -111,12 +111,12 @@ class Digests:
         if mark_of(os.stat(place)) != mark:
             raise ChangedError(f"{path} was written while it was read")
         if os.name == "posix" and changed_at(mark) < started - COARSE:
-            _known[place] = mark, found  # elsewhere the second time is that of creation, and proves nothing
+            _known[place] = mark, found  # elsewhere the second time is that of creation, which proves nothing
             self._news = True
         return found
 
     def announce(self, paths: Iterable[str]) -> None:
-        """Read what is not known yet; a lot of it is said on standard error, for it takes a while."""
+        """Read what is not known yet. If that is a lot, say so on standard error, because it takes a while."""
         unknown = {}
         for path in paths:
             place, status = self.real(path)
@@ -130,12 +130,12 @@ class Digests:
             if time.monotonic() - said > EVERY:
                 said = time.monotonic()
                 _say(f"{done >> 20} of {total >> 20} MiB are read")
-            with contextlib.suppress(OSError):  # whoever asks for it will know
+            with contextlib.suppress(OSError):  # whoever asks for it will see the error
                 self.of(place)
             done += size
 
     def save(self) -> None:
-        """Write what this process knows. A directory that cannot be written to keeps nothing."""
+        """Write what this process knows; nothing, where the directory cannot be written to."""
         if not self._news:
             return
         text = json.dumps({place: [*mark, digest] for place, (mark, digest) in _known.items()})
@@ -183,8 +183,8 @@ def digest_of_text(text: str) -> str:
 
 
 def write_text(file: Path, text: str) -> None:
-    """Write a file that appears when it is complete. Git does not see a directory that is made for it; one that was
-    there may hold more than ours."""
+    """Write a file that appears when it is complete. A directory that is created for it is hidden from git; one that
+    existed may hold more than our files."""
     if not file.parent.is_dir():
         file.parent.mkdir(parents=True)
         (file.parent / ".gitignore").write_text("*\n", encoding="utf-8")

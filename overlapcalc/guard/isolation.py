@@ -1,7 +1,7 @@
 """Loading a model leaves nothing behind in this process, and finds nothing that another model left.
 
-Two models may each have a neighbour called `parts.py`, or register a rule for the same operator: a model means the same
-whatever is guarded beside it.
+Two models may each have a neighbour called `parts.py`, or register a rule for the same operator: what a model is must
+not depend on what is guarded beside it.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from .places import installed
 
 @contextlib.contextmanager
 def isolated() -> Iterator[None]:
-    """Modules of projects are imported anew inside, and put back as they were afterwards; so are the path, the working
-    directory, the environment, rules, torch's settings, and what projects put in place of torch's functions. What is
-    printed inside goes to standard error.
+    """Modules of projects are imported afresh inside, and restored afterwards; so are the path, the working directory,
+    the environment, rules, torch's settings, and torch functions that projects replaced. What is printed inside goes
+    to standard error.
 
-    Modules that had made a library of operators before stay: torch lets nobody make one twice."""
+    Modules that had already created a library of operators stay: torch allows creating one only once."""
     path, here, environment = list(sys.path), os.getcwd(), dict(os.environ)
     everything = {name: module for name, module in list(sys.modules.items()) if _of_a_project(name, module)}
     outside = {name: module for name, module in everything.items() if not _libraries(module)}
@@ -36,7 +36,7 @@ def isolated() -> Iterator[None]:
     writes, deep, functions, hooks = sys.dont_write_bytecode, sys.getrecursionlimit(), _functions(), _hooks()
     for name in outside:
         del sys.modules[name]
-    sys.dont_write_bytecode = True  # Python takes bytecode of the same second and size for that of an edited file
+    sys.dont_write_bytecode = True  # Python would use bytecode of the same second and size for an edited file
     importlib.invalidate_caches()
     linecache.checkcache()
     try:
@@ -71,13 +71,13 @@ def isolated() -> Iterator[None]:
 
 
 def _functions() -> list[tuple[Any, dict[str, Any]]]:
-    """Torch's namespaces that projects patch, and what is there."""
+    """Torch's namespaces that projects patch, and their contents."""
     classes = {value for value in vars(torch.nn).values() if isinstance(value, type)}
     return [(place, dict(vars(place))) for place in (torch, torch.nn.functional, torch.Tensor, *classes)]
 
 
 def _unpatch(known: list[tuple[Any, dict[str, Any]]]) -> None:
-    """Undo what the code of a project put there. What an installed package did stays: it is imported only once."""
+    """Undo what a project's code put there. What an installed package did stays: it is imported only once."""
     for place, before in known:
         for name, value in list(vars(place).items()):
             if value is before.get(name) or not _code_of_a_project(value):
@@ -94,14 +94,14 @@ def _code_of_a_project(value: Any) -> bool:
 
 
 def _hooks() -> list[tuple[dict[Any, Any], dict[Any, Any]]]:
-    """The hooks that every module of the process calls, and what is in them."""
+    """The global hooks, which every module of the process calls, and their contents."""
     found = vars(torch.nn.modules.module).items()
     return [(hooks, dict(hooks)) for name, hooks in found if name.startswith("_global_") and isinstance(hooks, dict)]
 
 
 def _of_a_project(name: str, module: ModuleType | None) -> bool:
-    """Whether a module is neither of Python, nor installed, nor ours."""
-    own = getattr(module, "__dict__", {})  # what a module makes up when it is asked says nothing
+    """Whether a module is neither Python's, nor installed, nor ours."""
+    own = getattr(module, "__dict__", {})  # attributes that a module makes up on request mean nothing
     places = [own.get("__file__"), *(own.get("__path__") or ())]
     files = [place for place in places if isinstance(place, str)]
     return name != "__main__" and bool(files) and not any(map(installed, files))
@@ -112,7 +112,7 @@ def _libraries(module: ModuleType) -> list[torch.library.Library]:
 
 
 def _forget_operators(module: ModuleType) -> None:
-    """The operators that a module made go with it, so that the next model can make them again."""
+    """Remove the operators that a module created, so that the next model can create them again."""
     for library in _libraries(module):
         destroy = getattr(library, "_destroy", None)  # without it the next model is refused by torch, by name
         if destroy is not None:
@@ -121,4 +121,4 @@ def _forget_operators(module: ModuleType) -> None:
             known, names = getattr(torch.library, everyone, None), getattr(library, own, None)
             if isinstance(known, set) and isinstance(names, set):
                 known -= names
-                names.clear()  # or, whenever it is collected, it takes away what the next one of its name has made
+                names.clear()  # or, when it is collected, it removes what the next library of its name has created

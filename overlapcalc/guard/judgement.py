@@ -1,4 +1,4 @@
-"""What became of a claim: it holds, it does not and here is who is to blame, or it cannot be judged."""
+"""The outcome of a claim: it holds; it does not, and this is to blame; or it cannot be judged."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any
 class Failure:
     """One place where a claim does not hold.
 
-    where: the pair, the axis and the side, "" for the net as a whole. value: what is there. layer: who is to blame, ""
-    where no single layer is; why: what it does; source: its "file:line" or "". path: the layers that make up the value,
-    from the output back to the input. help: what would change it, "" where there is nothing but another layer.
+    where: the pair, the axis and the side, "" for the net as a whole. value: what was found. layer: the one to blame,
+    "" where no single layer is; why: what it does; source: its "file:line" or "". path: the layers that make up the
+    value, from the output back to the input. help: what would change it, "" where only another layer would.
     """
 
     where: str
@@ -26,7 +26,7 @@ class Failure:
 
     @property
     def blame(self) -> str:
-        """Who does what: "`up1`: adds 2 of the context of 3"; "" where neither is known."""
+        """The layer and what it does: "`up1`: adds 2 of the context of 3"; "" where neither is known."""
         return ": ".join(text for text in (f"`{self.layer}`" if self.layer else "", self.why) if text)
 
     def __str__(self) -> str:
@@ -36,7 +36,7 @@ class Failure:
 
 
 def merged(failures: Iterable[Failure]) -> list[Failure]:
-    """What fails alike in several places, once: `H, before and W, before`."""
+    """Equal failures in several places as one: `H, before and W, before`."""
     places: dict[Failure, list[str]] = {}
     for failure in failures:
         places.setdefault(replace(failure, where=""), []).append(failure.where)
@@ -45,7 +45,7 @@ def merged(failures: Iterable[Failure]) -> list[Failure]:
 
 @dataclass(frozen=True)
 class Judgement:
-    """A claim against a net: `holds` where nothing fails and nothing kept it from being judged.
+    """A claim about a net: `holds` if nothing fails and nothing kept it from being judged.
 
     claim, limit: as configured. value: what was found, in a few words. error: why it cannot be judged, "" otherwise.
     """

@@ -1,11 +1,10 @@
-"""One guarded model, loaded and held against what is claimed of it."""
+"""One guarded model, loaded and checked against its claims."""
 
 from __future__ import annotations
 
 import ast
 import dataclasses
 import inspect
-import re
 import sys
 import traceback
 from collections.abc import Callable
@@ -14,14 +13,15 @@ from typing import Any
 
 from ..analysis.analyze import analyze
 from ..analysis.guess import guess_inputs
-from ..errors import InputError, OverlapcalcError
+from ..errors import InputError, ModelCodeError, OverlapcalcError
 from ..io.spec import load
 from .claims import Subject
 from .config import Config, GuardedModel
 from .judgement import Judgement
+from .needs import needs_of
 from .places import installed
-from .requirements import needs_of
 from .result import Checked
+from .toml import toml
 
 
 def found_of(model: GuardedModel, config: Config) -> Checked:
@@ -39,7 +39,7 @@ def _judged(model: GuardedModel, config: Config, blank: Checked) -> Checked:
     try:
         net = load(model.spec, model.kwargs, base=config.root)
     except InputError as error:
-        raise InputError(f"{config.file}: models.{model.name}.spec: {error}") from error
+        raise type(error)(f"{config.file}: models.{model.name}.spec: ", *error.args) from error
     written = _defined(model, config, net)
     if written is not None:
         blank = dataclasses.replace(blank, file=written[0], line=written[1])
@@ -47,18 +47,18 @@ def _judged(model: GuardedModel, config: Config, blank: Checked) -> Checked:
     layout: Any = None if model.layout is None else list(model.layout)
     notes: list[str] = []
     if inputs is None:
-        inputs, note = guess_inputs(net, layout[0] if layout else None)
-        notes += [_in_keys(note)] if note else []
+        inputs, note = guess_inputs(net, layout[0] if layout else None, toml)
+        notes += [note] if note else []
     analysis = analyze(net, inputs, axes=model.axes, layout=layout)
     if not analysis.size_verified:
         notes.append("size not verified: the net ran at no larger size, so this holds for this size alone")
-    subject = Subject(net, analysis, layout, model.setting)
+    subject = Subject(net, analysis, model.setting)
     judgements = tuple(_judgement(claim.key, claim.limit, claim.judge, subject) for claim in model.claims)
     return dataclasses.replace(blank, judgements=judgements, needs=needs_of(analysis), notes=tuple(notes))
 
 
 def _judgement(key: str, limit: str, judge: Callable[[Subject], Judgement], subject: Subject) -> Judgement:
-    """A claim that cannot be judged hides no other."""
+    """The judgement of one claim; one that cannot be judged hides no other."""
     try:
         return judge(subject)
     except KeyboardInterrupt:
@@ -68,34 +68,18 @@ def _judgement(key: str, limit: str, judge: Callable[[Subject], Judgement], subj
 
 
 def _said(error: BaseException) -> str:
-    """The message of our own errors; of others the type and the first line."""
+    """The message of our own errors, in keys of the configuration; for others, the type and the first line."""
     if isinstance(error, OverlapcalcError):
-        return _in_keys(str(error))
+        where = " (`overlapcalc check --debug` shows where)" if isinstance(error, ModelCodeError) else ""
+        return error.worded(toml) + where
     text = str(error).strip().splitlines()
     said = f"{type(error).__name__}: {text[0] if text else ''}".rstrip(": ")
     return said if isinstance(error, Exception) else f"the model's code raised {said}, which ends a program"
 
 
-def _in_keys(message: str) -> str:
-    """What is an option of other commands is a key here, with its value as TOML has it."""
-    for option, key in OPTIONS:
-        message = re.sub(option, key, message)
-    return message
-
-
-OPTIONS = (
-    (r"--input, [0-9]+ times, such as --input ([0-9x]+)", r'input, such as input = ["\1", "\1"]'),
-    (r"--input ([0-9x]+)", r'input = "\1"'),
-    (r" \(--layout [A-Z]+\)", ""),
-    (r"--kwargs '(\{.*\})'", r"kwargs = \1"),
-    (r'"([A-Za-z_][A-Za-z_0-9]*)": \.\.\.', r"\1 = ..."),
-    (r"--(input|kwargs|layout)\b", r"\1"),
-)
-
-
 def _defined(model: GuardedModel, config: Config, net: Any) -> tuple[str, int] | None:
-    """Where a project wrote what a SPEC names: the class, function or value; else the class of the model, if there is
-    one yet."""
+    """Where a project defines what a SPEC names: the class, function or value; else the class of the model, if it
+    exists already."""
     place, _, path = model.spec.rpartition(":")
     module = sys.modules.get(place)
     file = config.root / place if module is None else Path(module.__file__ or "")

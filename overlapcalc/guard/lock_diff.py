@@ -1,4 +1,4 @@
-"""A lock against what is needed now, in words."""
+"""A lock compared with what is needed now, in words."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ MOST_LAYERS = 4
 
 @dataclass(frozen=True)
 class Change:
-    """One figure that is another one than in the lock; None: it was, or is, not there.
+    """One figure that differs from the lock; None: it was not there, or no longer is.
 
-    where: "W", "output0 of input1 along W", "" for the net. axes: along which it changed alike.
+    where: "W", "output0 of input1 along W", "" for the net. axes: those along which it changed in the same way.
     """
 
     figure: str
@@ -43,7 +43,7 @@ def _said(value: Figure | None) -> str:
 
 @dataclass(frozen=True)
 class LayerChange:
-    """A layer whose figures are others: `g_a.3` kernel 5 to 7."""
+    """A layer whose figures differ: `g_a.3` kernel 5 to 7."""
 
     layer: str
     what: str
@@ -54,7 +54,7 @@ class LayerChange:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a model needs against its lock. `same`: it needs what it needed, whatever its layers are called."""
+    """What a model needs, compared with its lock. `same`: it needs what it needed, whatever its layers are called."""
 
     changes: tuple[Change, ...]
     layers: tuple[LayerChange, ...]
@@ -93,14 +93,14 @@ def compare(locked: Requirements, now: Requirements) -> Comparison:
 
 
 def _differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
-    """Equal numbers of other types, as 1 and true, differ."""
+    """The figures that differ. Equal numbers of different types, such as 1 and true, do."""
     return [
         (n, a.get(n), b.get(n)) for n in sorted({*a, *b}) if (type(a.get(n)), a.get(n)) != (type(b.get(n)), b.get(n))
     ]
 
 
 def _where(places: list[Place]) -> str:
-    """`H and W`; the pair is named where it is one of several."""
+    """`H and W`; the pair is named if it is one of several."""
     axes: dict[str, list[str]] = {}
     for output, input, axis in places:
         pair = "" if (output, input) == ("output", "input") else f" of {output} against {input}"

@@ -1,27 +1,22 @@
 """The lock: what each guarded model needs, as a text that people read in a diff.
 
-TOML, sorted, one figure a line, ends of lines as on Unix. The same needs give the same bytes.
+TOML, sorted, one figure per line, Unix line ends. The same needs give the same bytes.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError
+from ..errors import DamagedLockError, InputError
 from .requirements import Figure, Requirements
-from .toml import read_toml
+from .toml import read_toml, toml_key, toml_value
 
 VERSION = 1
 HEAD = "# What each guarded model needs, as `overlapcalc lock` found it. `overlapcalc check` compares.\n"
 WAY = "write it anew with `overlapcalc lock`"
-
-
-class DamagedLock(InputError):  # noqa: N818 - a kind of wrong input
-    """The lock cannot be read; it may be written anew."""
 
 
 def lock_text(needs: Mapping[str, Requirements]) -> str:
@@ -34,8 +29,8 @@ def lock_text(needs: Mapping[str, Requirements]) -> str:
         lines.append(f"\n[{_path('model', name, 'layers')}]\n")
         for layer in sorted(needs[name].layers, key=_by_numbers):
             figures = needs[name].layers[layer]
-            inside = ", ".join(f"{key} = {_value(figures[key])}" for key in figures)
-            lines.append(f"{_key(layer)} = {{ {inside} }}\n")
+            inside = ", ".join(f"{key} = {toml_value(figures[key])}" for key in figures)
+            lines.append(f"{toml_key(layer)} = {{ {inside} }}\n")
     return "".join(lines)
 
 
@@ -43,36 +38,26 @@ def _lines(figures: Mapping[str, Figure]) -> Iterator[str]:
     for name in sorted(figures):
         value = figures[name]
         if isinstance(value, tuple) and len(value) > 1:
-            yield f"{name} = [\n" + "".join(f"  {_value(item)},\n" for item in value) + "]\n"
+            yield f"{name} = [\n" + "".join(f"  {toml_value(item)},\n" for item in value) + "]\n"
         else:
-            yield f"{name} = {_value(value)}\n"
+            yield f"{name} = {toml_value(value)}\n"
 
 
 def _path(*keys: str) -> str:
-    return ".".join(map(_key, keys))
-
-
-def _key(text: str) -> str:
-    return text if re.fullmatch(r"[A-Za-z0-9_-]+", text) else _value(text)
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, (list, tuple)):
-        return f"[{', '.join(map(_value, value))}]"
-    if isinstance(value, str):  # JSON's texts are TOML's, but for one character
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-    return repr(value)
+    return ".".join(map(toml_key, keys))
 
 
 def _by_numbers(text: str) -> list[tuple[int, int | str]]:
-    """`g_a.2` before `g_a.10`."""
+    """A sort key that puts `g_a.2` before `g_a.10`.
+
+    >>> sorted(["g_a.10", "g_a.2"], key=_by_numbers)
+    ['g_a.2', 'g_a.10']
+    """
     return [(0, int(part)) if part.isdecimal() else (1, part) for part in re.split(r"([0-9]+)", text)]
 
 
 def read_lock(file: Path) -> dict[str, Requirements] | None:
-    """What a lock says of each model; None where there is no file. Raises DamagedLock, InputError."""
+    """The needs of each model in a lock; None where there is no file. Raises DamagedLockError, InputError."""
     try:
         data = read_toml(file)
     except FileNotFoundError:
@@ -80,7 +65,9 @@ def read_lock(file: Path) -> dict[str, Requirements] | None:
     except OSError as error:
         raise InputError(f"{file}: it cannot be read ({error.strerror or error})") from error
     except ValueError as error:
-        raise DamagedLock(f"{file}: it is no lock of overlapcalc: no TOML ({error}); {WAY}") from error
+        raise DamagedLockError(
+            f"{file}: it is not a lock of overlapcalc, for it is not TOML ({error}); {WAY}"
+        ) from error
     version = data.get("version")
     if isinstance(version, int) and not isinstance(version, bool) and version > VERSION:
         raise InputError(
@@ -88,18 +75,18 @@ def read_lock(file: Path) -> dict[str, Requirements] | None:
             "file and write it anew with `overlapcalc lock`"
         )
     if version != VERSION or isinstance(version, bool):
-        raise DamagedLock(f"{file}: version = {version!r}, expected {VERSION}; {WAY}")
+        raise DamagedLockError(f"{file}: version = {version!r}, expected {VERSION}; {WAY}")
     strange = sorted(set(data) - {"version", "model"})
     if strange:
-        raise DamagedLock(f"{file}: unknown key {strange[0]}; {WAY}")
+        raise DamagedLockError(f"{file}: unknown key {strange[0]}; {WAY}")
     models = data.get("model", {})
     if not isinstance(models, dict):
-        raise DamagedLock(f"{file}: model is no table; {WAY}")
+        raise DamagedLockError(f"{file}: model is not a table; {WAY}")
     return {name: _needs(file, name, table) for name, table in models.items()}
 
 
 def _needs(file: Path, name: str, table: Any) -> Requirements:
-    """The needs of one table: tables are places or the layers, all else is a figure of the net."""
+    """The needs in one table: tables in it are places or the layers, everything else is a figure of the net."""
     try:
         net = {key: _figure(value) for key, value in table.items() if not isinstance(value, dict)}
         if not isinstance(net["blocking-free"], bool) or not isinstance(net["input"], tuple):
@@ -112,7 +99,7 @@ def _needs(file: Path, name: str, table: Any) -> Requirements:
                         places[output, input, axis] = _flat(figures)
         layers: dict[str, dict[str, Any]] = {layer: dict(table["layers"][layer]) for layer in table["layers"]}
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise DamagedLock(f"{file}: model {name!r} is damaged ({type(error).__name__}: {error}); {WAY}") from error
+        raise DamagedLockError(f"{file}: model {name!r} is damaged ({type(error).__name__}: {error}); {WAY}") from error
     return Requirements(net, places, layers)
 
 

@@ -1,15 +1,15 @@
-"""What an outcome depends on, as plain data: for each thing that was read, what it was.
+"""What an outcome depends on, as plain data: everything that was read, and its state then.
 
-| kind | of | what it was |
+| kind | name | state |
 |---|---|---|
 | file | a path that was opened | the digest of its bytes |
-| look | a path that was asked about | what lies there; of a file its size |
+| look | a path that was asked about | what lies there; for a file, its size |
 | list | a directory that was listed | the names in it, and what they are |
 | modules | a directory where Python looks for modules | the names in it that could be imported |
 | environment | a variable, or `*` for all | the digest of its value |
 | cwd | the working directory | its path |
 
-Of every path it also says where links lead, so that a link to other bytes of the same kind is another answer.
+For every path the state also says where links lead, so that a link to other bytes of the same kind is another state.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from .digests import Digests, absolute, digest_of
 from .places import installed
 
 Pins = dict[str, dict[str, str]]
-"""Kind -> name -> what it was."""
+"""Kind -> name -> state."""
 ABSENT = "absent"
 MODULES = (".py", ".pyc", ".so", ".pyd", ".pth", ".egg-link")
 OWN = frozenset({".overlapcalc_cache", "__pycache__"})
-"""Names that come and go without saying anything."""
+"""Names that come and go without meaning anything."""
 
 
 def pinned(asked: Mapping[str, Iterable[str]], digests: Digests, environment: Mapping[str, str]) -> Pins:
-    """What everything that was asked for is now. Raises OSError where something cannot be read."""
+    """The present state of everything that was asked for. Raises OSError where something cannot be read."""
     return {
         kind: {name: _state(kind, name, digests, environment) for name in sorted(names)}
         for kind, names in asked.items()
@@ -40,7 +40,7 @@ def pinned(asked: Mapping[str, Iterable[str]], digests: Digests, environment: Ma
 
 
 def still(pins: Pins, digests: Digests, environment: Mapping[str, str]) -> bool:
-    """Whether everything is what it was. Raises OSError where something cannot be read, KeyError for a wrong kind."""
+    """Whether everything is as it was. Raises OSError where something cannot be read, KeyError for an unknown kind."""
     return all(
         _state(kind, name, digests, environment) == then for kind, names in pins.items() for name, then in names.items()
     )
@@ -85,12 +85,12 @@ def _type(entry: os.DirEntry[str]) -> str:
 
 
 def _modules(directory: str) -> str:
-    """Which modules and packages lie in a directory: a new one may hide another."""
+    """The modules and packages in a directory: a new one may hide another."""
     return digest_of(sorted(e.name for e in os.scandir(directory) if e.name not in OWN and _importable(e)))
 
 
 def _names(directory: str) -> str:
-    """The same where every directory is taken for a package, so that it changes with the directory itself alone."""
+    """The same, with every directory taken for a package, so that only the directory itself can change it."""
     return digest_of(sorted(n for n in os.listdir(directory) if n not in OWN and ("." not in n or n.endswith(MODULES))))
 
 
@@ -107,7 +107,7 @@ def _package(directory: os.DirEntry[str]) -> bool:
 
 
 def _variable(name: str, environment: Mapping[str, str]) -> str:
-    """Values may be secret."""
+    """The digest of a variable, because values may be secret."""
     if name == "*":
         return digest_of(dict(environment))
     value = environment.get(name)

@@ -1,4 +1,4 @@
-"""Whose file it is: of Python or installed, ours, or of a project."""
+"""Whose file it is: Python's or a package's, ours, or a project's."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).resolve().parent.parent
 
 @cache
 def installed(place: str) -> bool:
-    """Whether a file belongs to Python, to a package that was installed, or to us."""
+    """Whether a file belongs to Python, to an installed package, or to us."""
     file = Path(os.path.abspath(place))
     if {"site-packages", "dist-packages"} & set(file.parts):
         return True

@@ -1,4 +1,4 @@
-"""All that is wrong, as a flat list: for annotations, SARIF and the like."""
+"""Everything that is wrong, as a flat list: for annotations, SARIF and the like."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ LOCK, NOT_ANALYSED = "lock", "not-analysed"
 
 @dataclass(frozen=True)
 class Problem:
-    """rule: a claim's key, "lock" or "not-analysed". message: where, what, the value and whose doing it is. file: with
-    forward slashes, relative to the repository where it lies in it."""
+    """rule: a claim's key, "lock" or "not-analysed". message: where, what, the value and the layer to blame. file: with
+    forward slashes, relative to the repository if it lies in it."""
 
     model: str
     rule: str
@@ -29,7 +29,7 @@ class Problem:
 
 
 def problems(check: Check) -> list[Problem]:
-    """In the order of the configuration; of a model first why it cannot be analysed, then claims, then the lock."""
+    """In the order of the configuration; for each model first why it cannot be analysed, then claims, then the lock."""
     found = [problem for model in check.models for problem in _of_model(check, model)]
     for name in check.gone:
         found.append(Problem(name, LOCK, left_over(check, name), place(check, check.config), 1))
@@ -37,7 +37,7 @@ def problems(check: Check) -> list[Problem]:
 
 
 def left_over(check: Check, name: str) -> str:
-    """What is to be said of a model that only the lock knows."""
+    """The text about a model that is only in the lock."""
     known = f"{name} is in {check.lock.name} and no longer configured in {check.config.name}"
     return f"{known}; `overlapcalc lock` drops it"
 
@@ -75,7 +75,7 @@ def against_lock(check: Check, model: Checked) -> str:
 
 
 def blamed(check: Check, source: str, file: str, line: int) -> tuple[str, int]:
-    """The line of a layer, where it lies in the repository; else that of the model."""
+    """The line of a layer, if it lies in the repository; else that of the model."""
     where, _, number = source.rpartition(":")
     if not where or not number.isdecimal() or not Path(where).is_relative_to(check.repository):
         return file, line

@@ -1,4 +1,4 @@
-"""Guarded models as tests: `pytest --overlapcalc`. Registered by pytest_overlapcalc.py where that option is given."""
+"""Guarded models as tests: `pytest --overlapcalc`. Registered by pytest_overlapcalc.py if that option is given."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ..errors import OverlapcalcError
+from ..errors import Argument, OverlapcalcError
 from . import check
 from .checking import no_longer_configured
 from .config import Config, find_config, read_config
@@ -24,14 +24,14 @@ class Guard:
         try:
             self.models = read_config(find_config(start) if named is None else start / named)
         except OverlapcalcError as error:
-            raise pytest.UsageError(str(error)) from error
+            raise pytest.UsageError(error.worded(_option)) from error
 
     def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
         return self._collector(parent) if file_path.resolve() == self.models.file.resolve() else None
 
     @pytest.hookimpl(tryfirst=True)  # before -k, -m and --lf choose
     def pytest_collection_modifyitems(self, session: pytest.Session, items: list[pytest.Item]) -> None:
-        """The configuration seldom lies among the files that pytest was asked for."""
+        """Adds the models: their configuration is seldom among the files that pytest was asked to collect."""
         if not any(isinstance(item, GuardedItem) for item in items):
             items.extend(self._collector(session).collect())
 
@@ -41,8 +41,13 @@ class Guard:
         return found
 
 
+def _option(argument: Argument) -> str:
+    """An argument as an option of pytest. Only `config` can be one."""
+    return f"--overlapcalc-{argument.name} {argument.value}"
+
+
 class GuardFile(pytest.File):
-    """The configuration as a file of tests: one per model, and one for what is left over in the lock."""
+    """The configuration as a test file: one test per model, and one for what is left over in the lock."""
 
     models: Config
 
@@ -72,7 +77,7 @@ class GuardedItem(pytest.Item):
             raise DoesNotHold("\n".join(said))
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
-        """What does not hold, and no traceback of ours."""
+        """What does not hold, without a traceback of our own code."""
         if isinstance(excinfo.value, (DoesNotHold, OverlapcalcError)):
             return str(excinfo.value)
         return super().repr_failure(excinfo, style)
@@ -82,7 +87,7 @@ class GuardedItem(pytest.Item):
 
 
 class LeftOver(GuardedItem):
-    """The lock speaks of no model that is no longer configured."""
+    """The lock has no model that is no longer configured."""
 
     def runtest(self) -> None:
         gone = no_longer_configured(self.models)

@@ -18,9 +18,9 @@ HOLDS, BROKEN, NOT_ANALYSED = 0, 1, 2
 class Checked:
     """One guarded model.
 
-    file, line: where its class is written; where it is configured, if that is not known. needs: None where it could not
-    be analysed, and error says why. comparison: against the lock; None where there is no lock, or none that speaks of
-    this model (`unlocked`: there is one). kept: the outcome comes from the cache. trace: Python's, of the error.
+    file, line: where its class is defined, or where it is configured if that is not known. needs: None where it could
+    not be analysed; error says why. comparison: with the lock; None where there is no lock, or where it does not have
+    this model (then `unlocked`). kept: the outcome comes from the cache. trace: Python's traceback of the error.
     """
 
     name: str
@@ -66,10 +66,10 @@ class Checked:
 
 @dataclass(frozen=True)
 class Check:
-    """All guarded models of a configuration. Made by `overlapcalc.check`; frozen.
+    """All guarded models of a configuration: the frozen result of `overlapcalc.check`.
 
-    repository: where paths begin for those who read a report elsewhere. locked: there was a lock. gone: models in the
-    lock that are not configured. written: the lock was written. dropped: models that it spoke of before, not
+    repository: the directory to which paths in reports are relative. locked: there was a lock. gone: models in the
+    lock that are not configured. written: the lock was written. dropped: models that were in it before and are not
     configured either.
     """
 
@@ -84,7 +84,7 @@ class Check:
 
     @property
     def code(self) -> int:
-        """2 where a model or a claim could not be looked at, else 1 where a claim or the lock does not hold, else 0."""
+        """2 if a model or a claim could not be judged, else 1 if a claim or the lock does not hold, else 0."""
         return max((model.code for model in self.models), default=HOLDS) or (BROKEN if self.gone else HOLDS)
 
     @property

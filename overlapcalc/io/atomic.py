@@ -119,7 +119,7 @@ def free_place(path: Path, kind: Kind, door: Door) -> Path:
     try:
         place = Path(os.path.realpath(path))
         if not place.parent.is_dir():
-            raise InputError(f"{called}: lies in {place.parent}, which does not exist")
+            raise InputError(f"{called}: it lies in {place.parent}, which does not exist")
         for read in door.inputs:
             if _meet(place, read):
                 raise InputError(f"{called}: it is or lies in {read}, which is read; name another place")

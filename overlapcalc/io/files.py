@@ -12,14 +12,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from math import prod
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
 from torch import nn
 
-from ..errors import InputError
+from ..errors import Argument, InputError
 from .atomic import PLAIN, Door, Kind, begins, free_place, unfinished
-from .npy import NpyFile
+from .npy import NpyFile, npy_fault
 from .space import check_space
 
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
@@ -62,11 +63,16 @@ KINDS = {
 
 
 class Typed:
-    """An array as another floating type, converted slice by slice, with so many dimensions put before its own."""
+    """An array as another floating type, converted slice by slice, with so many dimensions put before its own.
+
+    stored: the name of the type that it is converted from, "" where it has that type already.
+    """
 
     def __init__(self, array: Any, dtype: torch.dtype, lead: int) -> None:
         self._array, self._lead, self.dtype = array, lead, dtype
         self.shape = (*(1,) * self._lead, *array.shape)
+        stored = str(array.dtype)
+        self.stored = "" if stored == str(dtype).removeprefix("torch.") else stored
         self._read = array_type(dtype)
         self._mmap, self.mode = getattr(array, "_mmap", None), getattr(array, "mode", None)  # see engine/store.py
 
@@ -87,47 +93,50 @@ def read_image(path: Path, dtype: torch.dtype, dims: int | None = None) -> Any:
     dims: how many dimensions the net's input has; an array may lack the batch, or batch and channels.
     .npy and .zarr are read by slices. Pictures are read whole; 0 to 255, or to 65535, become 0 to 1. Raises InputError.
     """
+    given = Argument("in", path)
     if not path.exists():
-        raise InputError(f"--in {path}: there is no such file")
+        raise InputError(given, ": there is no such file")
     name, kind = str(dtype).removeprefix("torch."), path.suffix.lower()
     if kind not in KINDS:
-        raise InputError(f"--in {path}: expected one of {', '.join((*ARRAYS, *PICTURES))}")
+        raise InputError(given, f": expected one of {', '.join((*ARRAYS, *PICTURES))}")
     try:
         if kind == ".npy":
             found = _module("numpy").load(path, mmap_mode="r")
         elif kind == ".zarr":
             found = _module("zarr").open(str(path), mode="r")
         else:
-            return _picture(path).to(dtype)
+            return _picture(path, given).to(dtype)
     except InputError:
         raise
     except Exception as error:  # libraries raise many unrelated types for a bad file
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise InputError(f"--in {path}: it cannot be read as {kind} ({reason})") from error
-    if not hasattr(found, "ndim") or found.dtype.kind != "f":
-        has = getattr(found, "dtype", "none")
-        raise InputError(f"--in {path}: expected an array of floating numbers, it has {has}")
+        reason = (npy_fault(path) if kind == ".npy" else "") or _first_line(error)
+        raise InputError(given, f": it cannot be read as {kind}: {reason}") from error
+    if not hasattr(found, "ndim"):
+        raise InputError(given, f": expected one array, it holds a {type(found).__name__.lower()}")
+    if found.dtype.kind != "f":
+        raise InputError(given, f": expected an array of floating numbers, it holds {found.dtype}")
     if 0 in found.shape:
-        raise InputError(f"--in {path}: an array of shape {tuple(found.shape)}: it holds nothing")
+        raise InputError(given, f": an array of shape {tuple(found.shape)} holds nothing")
     lead = 0 if dims is None else max(0, dims - found.ndim)
     if lead > 2:
-        raise InputError(f"--in {path}: an array of {found.ndim} dimensions; the net takes {dims}")
+        raise InputError(given, f": an array of {found.ndim} dimensions; the net takes {dims}")
     return found if str(found.dtype) == name and not lead else Typed(found, dtype, lead)
 
 
-def _picture(path: Path) -> torch.Tensor:
+def _picture(path: Path, given: Argument) -> torch.Tensor:
     numpy = _module("numpy")
     with _module("PIL.Image").open(path) as picture:
         frames = getattr(picture, "n_frames", 1)
         if frames > 1:
-            raise InputError(f"--in {path}: {frames} pictures in one file; one is read: write a file each, or .npy")
+            raise InputError(given, f": {frames} pictures in one file; one is read: write a file each, or .npy")
         wide = picture.mode.startswith("I;16")
         if picture.mode in ("P", "1", "YCbCr"):
             picture = picture.convert("L" if picture.mode == "1" else "RGB")
         elif picture.mode not in ("L", "RGB") and not wide:
             raise InputError(
-                f"--in {path}: a picture of mode {picture.mode}; RGB, grey of 8 or 16 bits and palettes are read: "
-                "convert it, or write .npy"
+                given,
+                f": a picture of mode {picture.mode}; RGB, grey of 8 or 16 bits and palettes are read: "
+                "convert it, or write .npy",
             )
         values = numpy.array(picture).astype("float32") / (65535 if wide else 255)
     return torch.from_numpy(values if values.ndim == 3 else values[..., None]).permute(2, 0, 1)[None].contiguous()
@@ -145,7 +154,7 @@ def written(path: Path, shape: tuple[int, ...], dtype: torch.dtype, door: Door =
     Room on the disk is asked for at once: that of a .npy file is taken, of others only what they need at most is
     compared with what is free.
     """
-    kind, door = path.suffix.lower(), replace(door, called=door.called or f"--out {path}")
+    kind, door = path.suffix.lower(), replace(door, called=door.called or str(path))
     own = array_type(dtype)
     with unfinished(path, _kind_of(path, door), door) as made, contextlib.ExitStack() as stack:
         try:
@@ -156,7 +165,7 @@ def written(path: Path, shape: tuple[int, ...], dtype: torch.dtype, door: Door =
                 check_space(made.parent.parent, prod(shape) * own.itemsize, door.called, squeezed=True)
                 store = _module("zarr").open(str(made), mode="w", shape=shape, dtype=own)
             else:
-                _check_picture(path, shape)
+                _check_picture(shape, door.called)
                 check_space(made.parent.parent, prod(shape), door.called, squeezed=True)
                 store = _module("numpy").empty(shape, own)
         except OSError as error:
@@ -174,14 +183,14 @@ def written(path: Path, shape: tuple[int, ...], dtype: torch.dtype, door: Door =
 def _kind_of(path: Path, door: Door) -> Kind:
     kind = KINDS.get(path.suffix.lower())
     if kind is None:
-        raise InputError(f"{door.called or f'--out {path}'}: expected one of {', '.join((*ARRAYS, *PICTURES))}")
+        raise InputError(f"{door.called or path}: expected one of {', '.join((*ARRAYS, *PICTURES))}")
     return kind
 
 
-def _check_picture(path: Path, shape: tuple[int, ...]) -> None:
+def _check_picture(shape: tuple[int, ...], called: str) -> None:
     if len(shape) != 4 or shape[0] != 1 or shape[1] not in (1, 3):
         raise InputError(
-            f"--out {path}: a picture holds one image of 1 or 3 channels; the net gives {'x'.join(map(str, shape))}; "
+            f"{called}: a picture holds one image of 1 or 3 channels; the net gives {'x'.join(map(str, shape))}; "
             "write .npy or .zarr"
         )
 
@@ -201,8 +210,9 @@ def _save(values: Any, path: Path) -> None:
 
 def load_weights(model: nn.Module, path: Path) -> None:
     """Weights from a state_dict, by torch.load with weights_only or by safetensors. Raises InputError."""
+    given = Argument("weights", path)
     if not path.is_file():
-        raise InputError(f"--weights {path}: there is no such file")
+        raise InputError(given, ": there is no such file")
     try:
         if path.suffix == ".safetensors":
             state: Any = _module("safetensors.torch").load_file(str(path))
@@ -211,26 +221,28 @@ def load_weights(model: nn.Module, path: Path) -> None:
     except InputError:
         raise
     except Exception as error:  # unpickling raises many unrelated types
-        text = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise InputError(f"--weights {path}: it holds no weights that can be read safely ({text})") from error
+        # what torch says of a pickle is advice to read it unsafely
+        text = "" if isinstance(error, UnpicklingError) else f" ({_first_line(error)})"
+        wanted = "expected what torch.save(model.state_dict(), FILE) writes, or a .safetensors file"
+        raise InputError(given, f": it holds no weights that can be read safely{text}; {wanted}") from error
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
         state = state["state_dict"]
     if not isinstance(state, dict):
-        raise InputError(f"--weights {path}: expected a state_dict, it holds a {type(state).__name__}")
+        raise InputError(given, f": expected a state_dict, it holds a {type(state).__name__}")
     own = model.state_dict()
     for key, value in state.items():
         if not isinstance(key, str):
-            raise InputError(f"--weights {path}: expected a state_dict, it has the key {key!r}")
+            raise InputError(given, f": expected a state_dict, it has the key {key!r}")
         there = own.get(key)
         if isinstance(value, torch.Tensor) and isinstance(there, torch.Tensor) and _cuts(value, there):
             raise InputError(
-                f"--weights {path}: {key} is of {value.dtype}, in the model of {there.dtype}: convert it, as whoever "
-                "wrote it meant it"
+                given,
+                f": {key} is of {value.dtype}, in the model of {there.dtype}: convert it, as whoever wrote it meant it",
             )
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
-        raise InputError(f"--weights {path}: they do not fit the model: {_misfit(own, state, error)}") from error
+        raise InputError(given, f": they do not fit the model: {_misfit(own, state, error)}") from error
 
 
 def _misfit(own: Mapping[str, Any], state: Mapping[str, Any], error: Exception) -> str:
@@ -259,6 +271,10 @@ def _cuts(value: torch.Tensor, there: torch.Tensor) -> bool:
     if there.is_floating_point():
         return not value.is_floating_point()
     return not there.is_complex() and (value.is_floating_point() or value.is_complex())
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _module(name: str) -> Any:

@@ -23,6 +23,31 @@ PWRITE = getattr(os, "pwrite", None)
 """None on Windows."""
 
 
+MAGIC = b"\x93NUMPY"
+
+
+def npy_fault(path: Path) -> str:
+    """What is wrong with a .npy file that numpy does not read; "" where that is not known."""
+    from numpy.lib import format as npy
+
+    try:
+        with path.open("rb") as file:
+            if file.read(len(MAGIC)) != MAGIC:
+                return "it does not begin as a .npy file does"
+            file.seek(0)
+            header = npy.read_array_header_1_0 if npy.read_magic(file) == (1, 0) else npy.read_array_header_2_0
+            shape, _, dtype = header(file)
+            begins = file.tell()
+    except OSError:
+        return ""
+    except Exception:  # a header is Python source: whatever may be wrong with that
+        return "its header is damaged"
+    if dtype.hasobject:
+        return "it holds Python objects, not numbers"
+    there, needed = path.stat().st_size, begins + prod(shape) * dtype.itemsize
+    return f"it is cut off after {there} of {needed} bytes" if there < needed else ""
+
+
 class NpyFile:
     """An array of this shape, row by row, all of it to be written. Raises InputError where there is no room.
 

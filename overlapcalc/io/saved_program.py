@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from ..errors import InputError
+from ..errors import Argument, InputError
 from ..trace.quiet import quiet
 
 SPEC = re.compile(r"(?P<file>.*\.pt2)(?::(?P<inner>.*))?")
@@ -26,7 +26,7 @@ def load_program(spec: str, kwargs: Mapping[str, Any], base: Path) -> torch.expo
     if inner is not None:
         raise InputError(f"SPEC {spec!r}: a saved program is one whole net; it has no {inner!r} to choose")
     if kwargs:
-        raise InputError(f"SPEC {spec!r} is a saved program; --kwargs are for a class or a function")
+        raise InputError(f"SPEC {spec!r} is a saved program; ", Argument("kwargs"), " are for a class or a function")
     if not file.is_file():
         raise InputError(f"SPEC {spec!r}: there is no file {found['file']}")
     try:
@@ -35,7 +35,7 @@ def load_program(spec: str, kwargs: Mapping[str, Any], base: Path) -> torch.expo
     except Exception as error:  # torch raises many unrelated types here
         raise InputError(f"SPEC {spec!r}: {_reason(error)}") from error
     if not isinstance(program, torch.export.ExportedProgram):
-        raise InputError(f"SPEC {spec!r} holds a {type(program).__name__}, no program")
+        raise InputError(f"SPEC {spec!r} holds a {type(program).__name__}, not a program of torch.export")
     return program
 
 

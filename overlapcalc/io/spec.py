@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..errors import InputError
+from ..errors import Argument, InputError, ModelCodeError
 from . import saved_program
 
 FORM = (
@@ -31,7 +31,8 @@ def load(
 
     NAME is a class or a function that gives a module (called with `kwargs`), or a module itself; what follows it
     after a dot is the path of a submodule. A model file may import its neighbours. Instead of a module there may be a
-    program of torch.export, and FILE.pt2 is one that torch.export.save wrote. Raises InputError.
+    program of torch.export, and FILE.pt2 is one that torch.export.save wrote. Raises InputError, and
+    ModelCodeError where the code that is imported or called does.
     """
     base = Path.cwd() if base is None else base
     if saved_program.SPEC.fullmatch(spec):
@@ -64,9 +65,9 @@ def _import(place: str, spec: str, base: Path) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name and (place == error.name or place.startswith(error.name + ".")):
             raise InputError(f"SPEC {spec!r}: there is no module {error.name!r} here; {FORM}") from error
-        raise InputError(f"SPEC {spec!r}: importing it failed: {_first_line(error)}") from error
+        raise ModelCodeError(f"SPEC {spec!r}: importing it failed: {_first_line(error)}") from error
     except Exception as error:
-        raise InputError(f"SPEC {spec!r}: importing it failed: {_first_line(error)}") from error
+        raise ModelCodeError(f"SPEC {spec!r}: importing it failed: {_first_line(error)}") from error
 
 
 def _import_file(file: Path, spec: str) -> ModuleType:
@@ -100,13 +101,15 @@ def _import_file(file: Path, spec: str) -> ModuleType:
     except InputError:
         raise
     except (Exception, SystemExit) as error:
-        raise InputError(f"SPEC {spec!r}: running {file.name} failed: {_first_line(error)}") from error
+        raise ModelCodeError(f"SPEC {spec!r}: running {file.name} failed: {_first_line(error)}") from error
 
 
 def _build(thing: Any, spec: str, kwargs: dict[str, Any]) -> nn.Module | torch.export.ExportedProgram:
     if isinstance(thing, (nn.Module, torch.export.ExportedProgram)):
         if kwargs:
-            raise InputError(f"SPEC {spec!r} is a module already; --kwargs are for a class or a function")
+            raise InputError(
+                f"SPEC {spec!r} is a module already; ", Argument("kwargs"), " are for a class or a function"
+            )
         return thing
     if not callable(thing):
         raise InputError(f"SPEC {spec!r} is of type {type(thing).__name__}; expected a module, a class or a function")
@@ -114,7 +117,7 @@ def _build(thing: Any, spec: str, kwargs: dict[str, Any]) -> nn.Module | torch.e
     try:
         model = thing(**kwargs)
     except (Exception, SystemExit) as error:
-        raise InputError(f"SPEC {spec!r}: building it failed: {_first_line(error)}") from error
+        raise ModelCodeError(f"SPEC {spec!r}: building it failed: {_first_line(error)}") from error
     if not isinstance(model, (nn.Module, torch.export.ExportedProgram)):
         raise InputError(f"SPEC {spec!r} gives a {type(model).__name__}, not a torch.nn.Module")
     return model
@@ -134,13 +137,11 @@ def _check_arguments(thing: Any, spec: str, kwargs: dict[str, Any]) -> None:
             if p.default is p.empty and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and p.name not in kwargs
         ]
         takes = ", ".join(p.name for p in signature.parameters.values()) or "no arguments"
-        example = ", ".join(f'"{n}": ...' for n in needed)
-        way = (
-            f"needs {', '.join(needed)}; give them with --kwargs '{{{example}}}'"
-            if needed
-            else f"{error}; it takes {takes}"
-        )
-        raise InputError(f"SPEC {spec!r}: {getattr(thing, '__name__', thing)} {way}") from error
+        where = f"SPEC {spec!r}: {getattr(thing, '__name__', thing)}"
+        if not needed:
+            raise InputError(f"{where} {error}; it takes {takes}") from error
+        example = Argument("kwargs", dict.fromkeys(needed, ...))
+        raise InputError(f"{where} needs {', '.join(needed)}; give them with ", example) from error
 
 
 def _submodule(model: nn.Module, path: str, spec: str) -> nn.Module:
@@ -172,4 +173,4 @@ def _offer(module: ModuleType) -> str:
 
 def _first_line(error: BaseException) -> str:
     text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0] if text else ''} (--debug shows where)"
+    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__

@@ -1,4 +1,4 @@
-"""One call of an operator as its rule sees it: arguments by name, per dimension, and the shapes involved."""
+"""One call of an operator as its rule sees it: arguments by name, widened per dimension, and the shapes involved."""
 
 from __future__ import annotations
 
@@ -20,8 +20,14 @@ MASKING = frozenset({"aten::mul", "aten::where", "aten::masked_fill"})
 class Call:
     """A node together with the shapes of the tensors that it reads.
 
-    `operands[k]` is the k-th data operand in argument order (the numbering that `Link.operand` uses); `shapes[k]`
-    its shape; `shape` the output's; `truths[k]`: its values are true and false.
+    `shapes[k]` is the shape of the k-th data operand in argument order (the numbering that `Link.operand` uses),
+    `shape` the output's. `truths[k]`: operand k is boolean. `call["stride"]` is an argument, None where the operator
+    has none of that name.
+
+    >>> node = Node("conv", "aten::conv2d", {"input": Data("x"), "stride": (2,)}, shape=(1, 8, 16, 16))
+    >>> call = Call(node, shapes=((1, 3, 32, 32),))
+    >>> call.ints("stride", 2), call.position("input"), call["dilation"]
+    ((2, 2), 0, None)
     """
 
     node: Node
@@ -37,7 +43,7 @@ class Call:
         return self.node.args.get(name)
 
     def position(self, name: str) -> int | None:
-        """Which data operand the argument `name` is; None when it is a constant or absent."""
+        """The index of the data operand that argument `name` is; None when it is a constant or absent."""
         before = 0
         for key, value in self.node.args.items():
             here = list(data_in([value]))
@@ -60,7 +66,7 @@ class Call:
         return out
 
     def ints(self, name: str, n: int, default: int = 0) -> tuple[int, ...]:
-        """An int or a list of ints as one int per spatial dimension."""
+        """An int or a list of ints as one int per spatial dimension. Raises RuleError for a list of another length."""
         value = self[name]
         if value is None or value == ():
             return (default,) * n
@@ -77,7 +83,7 @@ class Call:
         return int(self[name]) % max(1, len(self.shapes[operand]))
 
     def dims(self, name: str = "dim", operand: int = 0) -> tuple[int, ...]:
-        """A list of dimensions; none given means all of them."""
+        """A list of dimensions; an empty or absent one means all of them."""
         value, n = self[name], len(self.shapes[operand])
         if value is None or value == ():
             return tuple(range(n))
@@ -87,7 +93,7 @@ class Call:
         value = self[name]
         return value if isinstance(value, Constant) else None
 
-    # ---- the common accounts, so that a rule stays a few lines ---------------------------------------------
+    # ---- the common laws, so that a rule stays a few lines -------------------------------------------------
 
     def local(
         self,
@@ -99,12 +105,14 @@ class Call:
     ) -> Law:
         """Dimension d of operand 0 is read by `maps[d]`, the others index by index.
 
-        constants: where the other operands lie, if they are constants: dimension of the constant -> dimension of the
-        output that it lies along; `{}` for one that every output sample may read all of, such as a kernel. One that is
-        not named here and is not the same everywhere is refused.
+        constants: where constant operands lie, as {dimension of the constant: dimension of the output that it lies
+        along}; `{}` for one that every output sample may read all of, such as a kernel. A constant that is not named
+        here and varies is refused.
 
-        >>> # a 5-tap filter along the last dimension, padded to keep its size:
-        >>> # call.local({-1: IndexMap.window(5, padding=2)}, constants={"kernel": {}})
+        >>> call = Call(Node("blur", "mylib::blur5", {"x": Data("x")}, shape=(1, 3, 8, 32)), shapes=((1, 3, 8, 32),))
+        >>> law = call.local({-1: IndexMap.window(5, padding=2)})  # a 5-tap filter along the last dimension
+        >>> [dim.reads.reads(0, 1) for dim in law.links[0].dims[2:]]
+        [Span(start=0, stop=1), Span(start=-2, stop=3)]
         """
         n = len(self.shapes[0])
         but = {d % n: DimRead(d % n, d % n, m, border) for d, m in maps.items()}
@@ -116,7 +124,7 @@ class Call:
     ) -> tuple[Place, ...]:
         """Where a constant operand lies (see `Place`); nothing where the argument is data or absent.
 
-        An argument that is a list of constants, without `item`: each of its items lies so.
+        For an argument that is a list of constants, without `item`: all of its items lie this way.
         """
         value = self[argument]
         if isinstance(value, (tuple, list)) and item is None:
@@ -159,7 +167,7 @@ class Call:
         return tuple(found)
 
     def _masked(self, link: Link) -> Link:
-        """Samples multiplied by a constant zero are not read. Other masks than products only bound what is."""
+        """Samples multiplied by a constant zero are not read. A mask that is no product gives only a bound."""
         n = len(self.shape)
         dims, exact = list(link.dims), link.exact
         for value in self.node.args.values():

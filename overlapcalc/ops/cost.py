@@ -1,4 +1,4 @@
-"""What operators that multiply and add cost. Which operators these are, and what their kernels do, each family says."""
+"""The cost of operators that multiply and add. Each family says which operators these are and what their kernels do."""
 
 from __future__ import annotations
 
@@ -21,8 +21,12 @@ S = TypeVar("S", bound=SlabKernelFunction)
 def kernel(*ops: str, dense: bool = False) -> Callable[[K], K]:
     """Register how many multiply-accumulates the kernels of these operators carry out for a call.
 
-    As torch's flop counter has it: a convolution multiplies with its padding too, a transposed one spreads every
-    input sample over its whole kernel. dense: all of it is needed, and no one operand's reads would tell.
+    Counted as torch's flop counter does: a convolution multiplies its padding too, a transposed one spreads every
+    input sample over its whole kernel. dense: all of it is needed, and the reads of one operand would not show it.
+
+    >>> @kernel("mylib::blur5")
+    ... def blur5_kernel(call):
+    ...     return 5 * prod(call.shape)
     """
 
     def register(function: K) -> K:
@@ -33,10 +37,10 @@ def kernel(*ops: str, dense: bool = False) -> Callable[[K], K]:
 
 
 def slab_kernel(*ops: str) -> Callable[[S], S]:
-    """Register what these operators carry out for a region where other kernels than their own make it.
+    """Register what these operators cost for a region, where a slab run uses other kernels than their own.
 
-    Given are the call on the whole image, the region's span along each dimension of the output (None: no axis), and its
-    shape. None: as many as their own kernel on what is read.
+    The function takes the call on the whole image, the region's span along each dimension of the output (None: not an
+    axis), and its shape. It returns None where the operator's own kernel runs on what is read.
     """
 
     def register(function: S) -> S:
@@ -47,13 +51,13 @@ def slab_kernel(*ops: str) -> Callable[[S], S]:
 
 
 def kernel_macs(call: Call) -> int:
-    """What the kernel of this call carries out; 0 for operators that are no products."""
+    """The multiply-accumulates of this call's kernel; 0 for operators that have no cost."""
     found = known_of(call.node.op).kernel
     return 0 if found is None or not call.shapes else found(call)
 
 
 def slab_macs(whole: Call, slab: Call, spans: Sequence[Span | None]) -> int:
-    """What the kernels for a region carry out; slab: the call that reads just what the region does."""
+    """The multiply-accumulates of the kernels for a region; slab: the call that reads just what the region reads."""
     found = known_of(slab.node.op).slab_kernel
     made = None if found is None else found(whole, spans, slab.shape)
     return kernel_macs(slab) if made is None else made
@@ -67,7 +71,7 @@ def counts(op: str) -> bool:
 def needed_macs(call: Call, law: Law, starts: tuple[int, ...]) -> int:
     """Output samples times what each of them reads: the taps of its phase, and the channels of its group.
 
-    starts: the index in the whole image of the first sample along each dimension of the output.
+    starts: for each dimension of the output, the index of its first sample in the whole image.
     """
     if known_of(call.node.op).dense:
         return kernel_macs(call)
@@ -83,7 +87,7 @@ def needed_macs(call: Call, law: Law, starts: tuple[int, ...]) -> int:
 
 
 def _reads(dim: DimRead, shape: tuple[int, ...], out: tuple[int, ...], starts: tuple[int, ...]) -> int:
-    """How many pairs of an output index and an operand index meet along one dimension."""
+    """The number of pairs of an output index and an operand index that it reads, along one dimension."""
     here = 1 if dim.target is None else out[dim.target]
     if dim.source is None:
         return here

@@ -1,44 +1,46 @@
-"""The layer graph: frozen nodes over a networkx.DiGraph. No torch here.
+"""The layer graph: frozen nodes over a networkx.DiGraph, which is imported when the first graph is made. No torch here.
 
-A node is one operator that gives one tensor. An operator with several results is one node per result in use.
-Everything that does not depend on an input of the net is not a node but a `Constant` in its reader's arguments.
+A node is one operator that gives one tensor. An operator with several results has one node per result that is used.
+Whatever does not depend on an input of the net is not a node but a `Constant` among its reader's arguments.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
-
-import networkx as nx
+from typing import TYPE_CHECKING, Any
 
 from .layout import AXES, default_layout
 
+if TYPE_CHECKING:
+    import networkx as nx
+
 STEP_OF = "step_of"
-"""The argument of a step of an operator that names the operator it is a step of (see views.py)."""
+"""The argument of a step that names the operator it is a step of (see views.py)."""
 
 
 @dataclass(frozen=True)
 class Data:
-    """A reference to the tensor that a node gives."""
+    """A reference to the tensor that a node computes."""
 
     node: str
 
 
 @dataclass(frozen=True)
 class Constant:
-    """A tensor that depends on no input: what is known of it that does not change with training.
+    """A tensor that depends on no input: what is known about it that does not change with training.
 
     `variation[d]` says how it varies along dimension d: 0 not at all, q >= 1 with that period, None without one
-    (or by trained values). `taps` are, for a weight that is computed or a buffer, the kernel positions (indices
-    over dimensions 2...) that some channel pair does not zero for good; None when every position counts.
-    `uneven`: other channel pairs zero other positions. `digest` pins the values that are neither trained nor
-    spatial, so that a second trace at another size can be compared. `indices`: the values of a small integer
-    vector. alive[d]: over one period of dimension d, whether some value there is not zero for good; `product`: the
-    zeros are exactly where one of these says so. rows[d]: a hash of the values at each index of dimension d, where
-    they vary. pattern: of a factor of a matrix product with zeros for good, the columns in use of each row; None where
-    all are. With more than two dimensions it is the union of all matrices, and `uneven` says whether they differ. made:
-    the net computes it, perhaps from the image's size; it is no parameter, buffer or literal as it stands.
+    (or by trained values). `taps`: for a weight that is computed or a buffer, the kernel positions (indices over
+    dimensions 2...) that at least one channel pair does not zero for good; None when every position counts.
+    `uneven`: channel pairs differ in the positions that they zero. `digest` pins the values that are neither trained
+    nor spatial, for comparison with a second trace at another size. `indices`: the values of a small integer vector.
+    alive[d]: for each index in one period of dimension d, whether some value there is not zero for good; `product`:
+    a value is zero exactly where one of these says so. rows[d]: a hash of the values at each index of dimension d,
+    where they vary. pattern: for a factor of a matrix product with zeros for good, the columns that each row uses;
+    None where it uses all. With more than two dimensions it is the union over all matrices, and `uneven` says whether
+    they differ. made: the net computes it, perhaps from the image's size; it is not a plain parameter, buffer or
+    literal.
     """
 
     shape: tuple[int, ...]
@@ -60,8 +62,12 @@ class Node:
     """One operator: `op` is its qualified name, `layer` the module path, `source` "file:line" or "".
 
     leaf: the class of the layer where it has no layers of its own, else "". result: which of the operator's
-    results this is. pointwise: torch tags it so. layout: of an input, what its dimensions are, where it was said.
-    truth: its values are true and false.
+    results this is. pointwise: torch tags it as such. layout: for an input, the letters of its dimensions, where they
+    were given. truth: it is boolean.
+
+    >>> node = Node("y", "aten::cat", {"tensors": (Data("a"), Data("b")), "dim": 1}, shape=(1, 6, 8, 8))
+    >>> node.operands
+    ('a', 'b')
     """
 
     name: str
@@ -78,22 +84,22 @@ class Node:
 
     @property
     def called(self) -> str:
-        """The operator as the net calls it: of a step, what it is a step of."""
+        """The operator that the net calls: for a step, the one it is a step of."""
         return str(self.args.get(STEP_OF, self.op))
 
     @property
     def letters(self) -> str:
-        """Of an input: its layout, the usual one where none was said."""
+        """For an input: its layout, the default one where none was given."""
         return self.layout or default_layout(len(self.shape))
 
     @property
     def axes(self) -> tuple[str, ...]:
-        """Of an input: the axis of each dimension, "" for one that is none."""
+        """For an input: the axis of each dimension, "" for one that is not an axis."""
         return tuple(letter if letter in AXES else "" for letter in self.letters)
 
     @property
     def operands(self) -> tuple[str, ...]:
-        """Names of the nodes read, in argument order, repeats kept."""
+        """The names of the nodes that it reads, in argument order, with repeats."""
         return tuple(d.node for d in data_in(self.args.values()))
 
 
@@ -117,8 +123,13 @@ def constants_in(values: Any) -> Iterator[Constant]:
 class Graph:
     """A net at one size. `inputs` are node names (op "input"), `outputs` pairs (name shown, node).
 
-    leaves: what the net returns, flattened as torch's pytrees are: the name of an output, "" for a None, or None for
-    what depends on no input. Only a graph as it was traced has them.
+    leaves: what the net returns, flattened as a pytree of torch: the name of an output, "" for a None, or None for
+    what depends on no input. Only a graph fresh from the tracer has them.
+
+    >>> x = Node("x", "input", {}, shape=(1, 3, 8, 8))
+    >>> y = Node("y", "aten::relu", {"self": Data("x")}, shape=(1, 3, 8, 8))
+    >>> [node.op for node in Graph.of([x, y], [("output", "y")])]
+    ['input', 'aten::relu']
     """
 
     nodes: nx.DiGraph = field(repr=False)
@@ -128,15 +139,15 @@ class Graph:
     leaves: tuple[str | None, ...] = ()
 
     def with_args(self, args: Mapping[str, Mapping[str, Any]]) -> Graph:
-        """The same graph with other arguments for some nodes; what they read stays."""
+        """The same graph with other arguments for some nodes, which read the same nodes as before."""
         nodes = [replace(n, args=args[n.name]) if n.name in args else n for n in self]
         return Graph.of(nodes, list(self.outputs))
 
     def up_to(self, outputs: Sequence[tuple[str, str]], like: Graph) -> Graph | None:
-        """The part of this net that leads to other outputs, which are named as nodes of `like`.
+        """The part of this net that leads to other outputs, given as nodes of `like`.
 
-        `like` is the same net, perhaps at another size: nodes correspond by their place. None where the operators
-        up to there are others.
+        `like` is the same net, perhaps at another size: nodes correspond by position. None where the operators up to
+        there differ.
         """
         last = max((like.order.index(node) for _, node in outputs), default=-1) + 1
         if [(self[a].op, self[a].result) for a in self.order[:last]] != [
@@ -147,7 +158,9 @@ class Graph:
 
     @staticmethod
     def of(nodes: list[Node], outputs: list[tuple[str, str]]) -> Graph:
-        """The graph of `nodes` (in execution order), without those that no output needs, inputs kept."""
+        """The graph of `nodes` (in execution order), without those that no output needs; all inputs stay."""
+        import networkx as nx
+
         digraph = nx.DiGraph()
         for node in nodes:
             digraph.add_node(node.name, node=node)
@@ -165,8 +178,18 @@ class Graph:
 
     def inputs_of(self, name: str) -> tuple[str, ...]:
         """The inputs that a node depends on."""
-        before = nx.ancestors(self.nodes, name)
+        before = self.before(name)
         return tuple(i for i in self.inputs if i in before)
+
+    def before(self, name: str) -> set[str]:
+        """The nodes that a node depends on, itself not among them."""
+        import networkx as nx
+
+        return set(nx.ancestors(self.nodes, name))
+
+    def readers(self, name: str) -> Iterator[str]:
+        """The nodes that read a node's tensor."""
+        return iter(self.nodes.successors(name))
 
     def __getitem__(self, name: str) -> Node:
         node: Node = self.nodes.nodes[name]["node"]

@@ -1,8 +1,8 @@
-"""What a rule says of an operator: its law, dimension by dimension.
+"""What a rule says about an operator: its law, dimension by dimension.
 
 A rule does not know which dimensions are space and which are channels. It says, for each operand, how each
 dimension of the output depends on a dimension of the operand: by an index map, on all of it, or not at all. The
-propagator reads the same account as mathematics on a spatial axis and as bookkeeping on channels.
+propagator takes the same law as mathematics on a spatial axis and as bookkeeping on channels.
 """
 
 from __future__ import annotations
@@ -15,14 +15,20 @@ from ..algebra.spans import EMPTY, Pair, Spans
 
 
 class Border(str, Enum):
-    """What stands beyond the ends of an operand: nothing (or constants), its end samples, or its mirror image."""
+    """What lies beyond the ends of an operand: nothing (or constants), its end samples, or its mirror image."""
 
     CONSTANT = "constant"
     REPLICATE = "replicate"
     REFLECT = "reflect"
 
     def fold(self, reads: Spans, size: int) -> tuple[Spans, bool, bool]:
-        """Real samples of `[0, size)` that stand behind `reads`, and whether it crosses the first, the last."""
+        """The samples of `[0, size)` that `reads` comes down to, and whether it crosses the first end, the last end.
+
+        >>> Border.REFLECT.fold(Spans.span(-2, 1), 8)  # positions -2 and -1 are samples 2 and 1
+        (Spans(parts=((0, 3),)), True, False)
+        >>> Border.CONSTANT.fold(Spans.span(-2, 1), 8)
+        (Spans(parts=((0, 1),)), True, False)
+        """
         if not reads.parts:
             return EMPTY, False, False
         left, right = reads.parts[0][0] < 0, reads.parts[-1][1] > size
@@ -45,7 +51,11 @@ class Border(str, Enum):
 
 
 class Cause(str, Enum):
-    """Why an operator makes exact block-wise running impossible on an axis. The list is fixed."""
+    """Why an operator makes exact block-wise running impossible on an axis. A closed list.
+
+    >>> Cause("align-corners").name
+    'ALIGN_CORNERS'
+    """
 
     GLOBAL = "global"
     ADAPTIVE_POOLING = "adaptive-pooling"
@@ -83,12 +93,12 @@ HELP = {
     Cause.INDEXING: "index channels, or use a fixed shift",
     Cause.RANDOM: "switch the randomness off in eval mode",
 }
-"""What would help, per cause."""
+"""The remedy for each cause."""
 
 
 @dataclass(frozen=True)
 class Obstruction:
-    """Fires when the operand dimension it stands on is a spatial axis."""
+    """An obstacle if the dimension that carries it is a spatial axis."""
 
     cause: Cause
     message: str
@@ -99,8 +109,11 @@ class DimRead:
     """How output dimension `target` depends on operand dimension `source`.
 
     `reads` is the index map; None means that every output index reads every operand index. `source=None`: the
-    operand is repeated along `target`. `target=None`: the operand dimension is used up, all of it.
-    `least`: the smallest operand size on which the operator runs.
+    operand is repeated along `target`. `target=None`: every output sample reads the whole operand dimension, which
+    the output does not have. `least`: the smallest operand size on which the operator runs.
+
+    >>> DimRead(3, 3, IndexMap.window(3, padding=1)).reads.reads(0, 1)  # W of a convolution
+    Span(start=-1, stop=2)
     """
 
     source: int | None
@@ -117,8 +130,8 @@ class Link:
 
     `cells`: "dims" reads channels by the same DimReads, "regroup" keeps their row-major order, "collapse" lets every
     output cell read every operand cell. `exact=False`: the reads are only an upper bound. `only_if_even`,
-    `only_if_uneven`: two accounts of the same reads, a short one for operands whose cells read the same along the
-    dimensions that it does not keep, and a long one for the others. `runs`: the link is a view, whose runs of operand
+    `only_if_uneven`: two forms of the same reads, a short one for operands whose cells read the same along the
+    dimensions that it does not keep, and a long one for all others. `runs`: the link is a view, whose runs of operand
     and output dimensions hold the same samples in row-major order; then it has no `dims`.
     """
 
@@ -135,8 +148,8 @@ class Link:
 class Place:
     """Where a constant operand lies: its dimension s along output dimension `targets[s]`, index by index.
 
-    argument, item: which operand; the item of an argument that is a list. Every sample of the output may look at all
-    of a dimension that is not among the targets (a kernel, a list of levels).
+    argument: which operand; item: which one of an argument that is a list. Every sample of the output may read all of
+    a dimension that is not among the targets (a kernel, a list of levels).
     """
 
     argument: str
@@ -146,14 +159,18 @@ class Place:
 
 @dataclass(frozen=True)
 class Law:
-    """The account of one call. `period[d]`: a constant operand repeats along output dimension d with that period.
+    """What one call reads. `period[d]`: a constant operand repeats along output dimension d with that period.
 
-    `blocks[d]`: fires on every input when output dimension d is a spatial axis (absolute positions, randomness).
-    `by_size`: a factor was taken from sizes, so it holds only if a second trace confirms it; fires where none could.
-    `places`: where constant operands lie, from which the propagator adds periods and blocks of its own. A constant
-    that stands in none of them and is not the same everywhere is refused: nobody knows where it lies.
-    `unread`: names of arguments of which only the shape or the type is looked at. A data operand that is neither there
-    nor in a link may be read anywhere.
+    `blocks[d]`: an obstacle for every input if output dimension d is a spatial axis (absolute positions, randomness).
+    `by_size`: a factor was taken from sizes, so it holds only if a second trace confirms it; an obstacle where none
+    could. `places`: where constant operands lie; from these the propagator adds periods and blocks of its own. A
+    constant that has no place and varies is refused: nobody knows where it lies.
+    `unread`: names of arguments of which only the shape or the type matters. A data operand that is in neither
+    `unread` nor a link may be read anywhere.
+
+    >>> law = Law((Link(0, keep(4, but={3: DimRead(3, 3, IndexMap.window(5, padding=2))})),))
+    >>> law.links[0].dims[3].reads.reads(0, 1)
+    Span(start=-2, stop=3)
     """
 
     links: tuple[Link, ...]
@@ -165,13 +182,21 @@ class Law:
 
 
 def keep(ndim: int, *, but: dict[int, DimRead] | None = None) -> tuple[DimRead, ...]:
-    """Every dimension depends on itself, index by index, except those in `but`."""
+    """Every dimension depends on itself, index by index, except those in `but`.
+
+    >>> [(dim.source, dim.target) for dim in keep(2)]
+    [(0, 0), (1, 1)]
+    """
     changed = but or {}
     return tuple(changed.get(d, DimRead(d, d, IndexMap.identity())) for d in range(ndim))
 
 
 def whole(source: int, target: int | None, what: str, cause: Cause = Cause.GLOBAL) -> DimRead:
-    """Every output index reads all of the operand's dimension; an obstacle if that is a spatial axis."""
+    """Every output index reads all of the operand's dimension; an obstacle if that is a spatial axis.
+
+    >>> whole(2, None, "mean over the whole axis").block.cause.value
+    'global'
+    """
     return DimRead(source, target, None, block=Obstruction(cause, what))
 
 
@@ -182,18 +207,22 @@ def anywhere(operand: int, dims_in: int, dims_out: int, why: Obstruction) -> Lin
 
 
 def drawn(ndim: int) -> tuple[tuple[int, Obstruction], ...]:
-    """What a law blocks that draws at random, along whichever dimension."""
+    """The blocks of an operator that draws random numbers: every dimension."""
     return tuple((d, Obstruction(Cause.RANDOM, "draws at random: it is in training mode")) for d in range(ndim))
 
 
 def per_channel(ndim: int) -> tuple[DimRead, ...]:
-    """Index by index, with a constant of its own for each index of dimension 1: an obstacle where that is an axis."""
+    """Index by index, with a constant per index of dimension 1: an obstacle where that is an axis."""
     block = Obstruction(Cause.POSITION, "has a constant of its own for every position of the axis")
     return keep(ndim, but={1: DimRead(1, 1, IndexMap.identity(), block=block)} if ndim > 1 else None)
 
 
 def channel_blocks(size_in: int, size_out: int, groups: int, dim: int, what: str) -> DimRead:
-    """Output channel block g reads operand channel block g, all of it."""
+    """Output channel block g reads all of operand channel block g.
+
+    >>> channel_blocks(8, 4, 2, 1, "mixes the axis").reads.reads(2, 4)  # outputs 2 and 3 are the second group
+    Span(start=4, stop=8)
+    """
     if groups == 1:
         return whole(dim, dim, what)
     wide, out = size_in // groups, size_out // groups

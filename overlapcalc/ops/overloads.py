@@ -1,14 +1,14 @@
-"""An overload is part of an operator's name: `aten::view.dtype`, which reads memory as other numbers, is no view.
+"""An overload is part of an operator's name: `aten::view.dtype`, which reinterprets memory, is no view.
 
-The plain name of an operator stands for its default overload, and for those that are listed here: the ones whose
-arguments every rule, slab run, cost and step of that name was written for. Any other overload has a name of its own,
-under which it is known or refused.
+The plain name of an operator stands for its default overload and for those listed here: the ones whose arguments
+every rule, slab run, cost and step of that name was written for. Any other overload has a name of its own, under
+which it is known or refused.
 """
 
 from __future__ import annotations
 
 DEFAULT = "default"
-"""How torch shows the overload that has no name."""
+"""What torch calls the overload that has no name."""
 
 SPOKEN_FOR: dict[str, frozenset[str]] = {
     f"aten::{name}": frozenset("" if overload == DEFAULT else overload for overload in overloads.split())
@@ -63,11 +63,11 @@ SPOKEN_FOR: dict[str, frozenset[str]] = {
     }.items()
     for name in names.split()
 }
-"""Overloads of ATen operators that their plain names stand for; of a name that is not here, the default one alone."""
+"""The overloads that an ATen operator's plain name stands for; for a name not listed here, the default one alone."""
 
 
 def full_name(name: str, overload: str) -> str:
-    """The name under which an overload is known.
+    """The name under which an overload is registered.
 
     >>> full_name("aten::split", "sizes"), full_name("aten::view", "dtype"), full_name("mylib::blur", "default")
     ('aten::split', 'aten::view.dtype', 'mylib::blur')

@@ -1,4 +1,4 @@
-"""What constant operands ask of an operator's output, by where its rule says that they lie."""
+"""What constant operands impose on an operator's output, given where its rule says that they lie."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from .graph import Constant
 from .law import Cause, Law, Link, Obstruction, Place, anywhere
 
 At = tuple[str, int | None]
-"""An argument that is a constant; the item of one that is a list."""
+"""The name of a constant argument, and the index of the item where the argument is a list."""
 
 DIFFERS = Obstruction(Cause.POSITION, "joins a constant that differs at every position of the axis")
 
 
 def constants_at(args: Mapping[str, Any]) -> Iterator[tuple[At, Constant]]:
-    """Every constant among the arguments of a call, with where it stands."""
+    """Every constant among the arguments of a call, with its name and item."""
     for name, value in args.items():
         if isinstance(value, Constant):
             yield (name, None), value
@@ -30,7 +30,7 @@ def place_of(law: Law, at: At) -> Place | None:
 
 
 def linked(law: Law, call: Call) -> Law:
-    """The law with a link for every data operand: one that its rule says nothing of may be read anywhere."""
+    """The law with a link for every data operand: one that the rule does not mention may be read anywhere."""
     said = {link.operand for link in law.links}
     said |= {k for name in law.unread if (k := call.position(name)) is not None}
     rest = [k for k in range(len(call.shapes)) if k not in said]
@@ -45,10 +45,10 @@ UNSAID = Obstruction(Cause.GLOBAL, "reads an operand of which its rule says noth
 
 
 def settled(law: Law, args: Mapping[str, Any], dims: int) -> Law:
-    """The law with what its constants ask of the output's dimensions, of which there are `dims`.
+    """The law with the periods and blocks that its constants impose on the output's `dims` dimensions.
 
-    A constant that no place speaks for is harmless only where it is the same everywhere: no sample can then tell
-    which part of it was read.
+    A constant without a place is harmless only if it is the same everywhere: then it does not matter which part of
+    it a sample reads.
     """
     periods, blocks = list(law.period), list(law.blocks)
     for at, constant in constants_at(args):
@@ -70,7 +70,7 @@ def settled(law: Law, args: Mapping[str, Any], dims: int) -> Law:
 
 
 def varies(constant: Constant, s: int) -> bool:
-    """Whether a constant is not the same along one of its dimensions, as far as is known."""
+    """Whether a constant may vary along one of its dimensions."""
     return constant.shape[s] > 1 and (s >= len(constant.variation) or constant.variation[s] != 0)
 
 

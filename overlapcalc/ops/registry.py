@@ -1,5 +1,6 @@
-"""All that is known of each operator, in one table: its law, the steps before it, how it runs on a slab, what it costs,
-its twin. Whatever is said of an operator twice is refused, and one scope undoes what was said inside."""
+"""Everything known about each operator, in one table: its law, the steps before it, how it runs on a slab, its cost,
+its twin, its question, and plain facts such as its kind (facts.py). A second registration of anything is refused, and
+one scope undoes what was registered inside. Nothing else tells operators apart by their names."""
 
 from __future__ import annotations
 
@@ -10,6 +11,8 @@ from typing import Any, TypeVar
 
 from ..errors import RuleError
 from .call import Call
+from .graph import Node
+from .kind import Kind
 from .law import Law
 from .overloads import full_name
 
@@ -19,8 +22,8 @@ R = TypeVar("R", bound=RuleFunction)
 
 @dataclass(frozen=True)
 class Rule:
-    """`shown`: calls of this operator are rows of the table. `sizes`: arguments that the law accounts for, so
-    that they may differ between two sizes of the image as long as the laws agree."""
+    """`shown`: calls of this operator are rows of the table. `sizes`: arguments that the law accounts for, which may
+    therefore differ between two sizes of the image as long as the laws agree."""
 
     law: RuleFunction
     shown: bool
@@ -29,8 +32,8 @@ class Rule:
 
 @dataclass(frozen=True)
 class Step:
-    """An operator that comes before another one in its stead: its first operand is the step before, or what that
-    operator reads. args: the other arguments. shape: what it gives."""
+    """An operator that does part of another one's work before it. Its first operand is the previous step, or the
+    operand of that operator. args: the other arguments. shape: the shape of its output."""
 
     op: str
     args: Mapping[str, Any]
@@ -38,14 +41,20 @@ class Step:
 
 
 StepsFunction = Callable[[Call], list[Step]]
+Spelling = Callable[[Node], str]
 
 
 @dataclass(frozen=True)
 class Operator:
-    """What is known of one operator, None where nothing is.
+    """Everything known about one operator; None where nothing is.
 
     steps: what comes before it. slab: how it runs on a slab (slab.py). kernel, slab_kernel, dense: what its kernels
-    carry out (cost.py). twin: how it is computed in integers modulo a prime (prove/twin fills it, for it needs torch).
+    carry out (cost.py). twin: how it is computed in integers modulo a prime; question: what it decides by the values of
+    its samples, such as which are above zero (prove fills both in, as they need torch).
+
+    Plain facts: kind. word: a short name, for tables. spelling: for a call, the operator that it is another spelling
+    of. training: what it does in training mode only. stops_nan: it may turn NaN into a number. zero_weights: it may
+    multiply by zero what it does not read.
     """
 
     rule: Rule | None = None
@@ -55,9 +64,17 @@ class Operator:
     slab_kernel: Callable[..., int | None] | None = None
     dense: bool = False
     twin: Callable[[Any], Any] | None = None
+    question: Callable[..., Any] | None = None
+    kind: Kind | None = None
+    word: str | None = None
+    spelling: Spelling | None = None
+    training: str | None = None
+    stops_nan: bool | None = None
+    zero_weights: bool | None = None
 
 
 _OPERATORS: dict[str, Operator] = {}
+_complete = False
 NOTHING = Operator()
 OURS = f"{__name__.partition('.')[0]}."
 SAID = {
@@ -67,27 +84,46 @@ SAID = {
     "kernel": "a cost",
     "slab_kernel": "a cost on a slab",
     "twin": "a twin",
+    "question": "a question",
+    "kind": "a kind",
+    "word": "a word",
+    "spelling": "a plain spelling",
+    "training": "a training mode",
+    "stops_nan": "an answer to whether it stops NaN",
+    "zero_weights": "an answer to whether it has weights of zero",
 }
 
 
+def _load() -> None:
+    """Import our own rules before the first question or registration, so that a project's come after them."""
+    global _complete
+    if not _complete:
+        from . import rules, view_steps  # noqa: F401 - they register themselves
+
+        _complete = True
+
+
 def known_of(op: str) -> Operator:
-    """What is known of an operator, by its qualified name."""
+    """The record of an operator, by its qualified name."""
+    _load()
     return _OPERATORS.get(op, NOTHING)
 
 
 def _home(said: Any) -> str:
-    """The module of what is said of an operator."""
-    return str(getattr(getattr(said, "law", said), "__module__", ""))
+    """The module that a registered function comes from; "" for a plain fact."""
+    function = getattr(said, "law", said)
+    return str(getattr(function, "__module__", "")) if callable(function) else ""
 
 
 def say(what: str, names: Iterable[str], value: Any, **more: Any) -> None:
-    """Say something of operators: a field of Operator. Raises RuleError where one of them has that already."""
+    """Set a field of the records of operators. Raises RuleError where one of them has it already."""
     names = list(names)
     for name in names:
         there = getattr(known_of(name), what)
         if there is not None:
             way = "; unregister it first" if what == "rule" else ""
-            raise RuleError(f"{name}: already has {SAID[what]} ({_home(there)}){way}")
+            where = f" ({_home(there)})" if _home(there) else ""
+            raise RuleError(f"{name}: already has {SAID[what]}{where}{way}")
     for name in names:
         _OPERATORS[name] = replace(known_of(name), **{what: value}, **more)
 
@@ -113,7 +149,7 @@ def rule(*ops: str | Callable[..., object], shown: bool = True, sizes: tuple[str
 
 
 def steps(op: str) -> Callable[[StepsFunction], StepsFunction]:
-    """Register what comes before an operator, whose rule then speaks of the last step as its only operand."""
+    """Register the steps before an operator, whose rule then has the last step as its only operand."""
 
     def register(function: StepsFunction) -> StepsFunction:
         say("steps", [op], function)
@@ -127,7 +163,15 @@ def steps_before(op: str) -> StepsFunction | None:
 
 
 def unregister(op: str | Callable[..., object]) -> None:
-    """Forget the rule of an operator. Raises RuleError when it has none."""
+    """Forget the rule of an operator. Raises RuleError when it has none.
+
+    >>> @rule("mylib::blur5")
+    ... def blur5(call):
+    ...     return call.local({-1: IndexMap.window(5, padding=2)})
+    >>> unregister("mylib::blur5")
+    >>> print(find("mylib::blur5"))
+    None
+    """
     name = op_name(op)
     if known_of(name).rule is None:
         raise RuleError(f"{name}: has no rule to unregister")
@@ -136,8 +180,9 @@ def unregister(op: str | Callable[..., object]) -> None:
 
 @contextlib.contextmanager
 def kept() -> Iterator[None]:
-    """Whatever is said of operators inside, or forgotten, is undone afterwards; but what modules of ours say when they
-    are imported, once, stays said."""
+    """Whatever is registered or forgotten inside is undone afterwards, except what our own modules register when they
+    are imported: they are imported only once."""
+    _load()
     before = dict(_OPERATORS)
     try:
         yield
@@ -153,13 +198,17 @@ def kept() -> Iterator[None]:
 
 
 def find(op: str) -> Rule | None:
-    """The rule of an operator. `slice_copy` and its like are what `slice` is where views are not allowed."""
+    """The rule of an operator. `slice_copy` and the like are `slice` where views are not allowed."""
     return known_of(op).rule or known_of(op.removesuffix("_copy")).rule
 
 
 def op_name(op: str | Callable[..., object]) -> str:
-    """`"ns::name"` of a name, an OpOverload, an OpOverloadPacket or a torch.library custom op; `"ns::name.overload"` of
-    an overload for which the plain name does not speak."""
+    """`"ns::name"` for a name, an OpOverload, an OpOverloadPacket or a torch.library custom op; `"ns::name.overload"`
+    for an overload that the plain name does not stand for. Raises RuleError for anything else.
+
+    >>> op_name("aten::conv2d.default"), op_name("aten::view.dtype")
+    ('aten::conv2d', 'aten::view.dtype')
+    """
     if isinstance(op, str):
         name = op
     else:

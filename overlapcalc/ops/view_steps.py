@@ -1,4 +1,4 @@
-"""What views are made of: cutting an axis into pieces, joining places within a piece to an axis again.
+"""The steps of views: cutting an axis into pieces, and joining the places within a piece into an axis again.
 
 No net calls these by name; the propagator takes views apart into them (see views.py). Their dimensions are the
 parts of a tensor.
@@ -18,7 +18,7 @@ STEPS = (CUT, JOIN, REGROUP)
 
 @rule(CUT, shown=False, sizes=("piece",))
 def cut(call: Call) -> Law:
-    """Place c of piece i is sample `i * piece + c`: one link per place, and a dimension of places behind the axis."""
+    """Place c of piece i is sample `i * piece + c`: one link per place, and a dimension of places after the axis."""
     d, piece, n = int(call["dim"]), int(call["piece"]), len(call.shapes[0])
     others = tuple(DimRead(s, s + (s > d), IndexMap.identity()) for s in range(n) if s != d)
     links = [
@@ -46,7 +46,7 @@ def join(call: Call) -> Law:
 
 @on_slab(CUT, REGROUP)
 def parts_on_slab(slab: Slab) -> Tensor:
-    """Places of pieces are whole, so what is fetched is whole pieces."""
+    """A region holds all places of its pieces, so what is fetched is whole pieces."""
     return slab.fetch().reshape(slab.shape)
 
 

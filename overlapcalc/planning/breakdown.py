@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from ..algebra.spans import Span
-from ..propagate.regions import Stream, extents_for
+from ..propagate.stream_front import StreamFront
 from ..propagate.values import Propagation
-from .costs import Costs, Left
+from .costs import Costs
 from .crop import kinds
 from .plan import Plan
-from .slabs import calls
+from .slabs import calls, cell_regions
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ def spent(net: Propagation, made: Plan) -> tuple[Spent, ...]:
     """By layer, first who computes the most beyond the whole. They sum to the work of the plan."""
     costs, total, whole = Costs(net), Counter[str](), Counter[str]()
     if made.schedule == "crop":
-        for left, times in _tiles(made):
+        for left, times in kinds(made.strips):
             total.update({node: work.macs * times for node, work in costs.each_of(left).items()})
     else:
         for regions, times in calls(net, made.strips, made.stream_axis):
@@ -65,7 +65,7 @@ def fullest(net: Propagation, made: Plan) -> Fullest | None:
     if made.schedule == "crop":
         moments = (
             moment
-            for left, _ in _tiles(made)
+            for left, _ in kinds(made.strips)
             for moment in _moments(net, {node.name: costs.samples_of(node.name, left) for node in net.graph})
         )
     elif made.schedule == "trim":
@@ -84,12 +84,6 @@ def fullest(net: Propagation, made: Plan) -> Fullest | None:
         return None
     held = sorted(((_name(net, name), n) for name, n in found[1].items() if n), key=lambda one: -one[1])
     return Fullest(_name(net, found[0]), tuple(held)) if held else None
-
-
-def _tiles(made: Plan) -> Iterator[tuple[dict[str, Left], int]]:
-    """Tiles of different shapes, and how many there are of each."""
-    for cell, times in kinds(made.strips):
-        yield {axis: Left(slot.first, slot.last, made.strips[axis].like) for axis, slot in cell.items()}, times
 
 
 Moment = tuple[str, Mapping[str, int]]
@@ -115,30 +109,27 @@ def _bands(net: Propagation, made: Plan, costs: Costs) -> Iterator[Moment]:
     """The column with the most to hold, band by band; of each tensor the rows that are still to be read."""
     axis = made.stream_axis
     assert axis is not None
-    regions: dict[str, dict[str, Span]] = {node.name: {} for node in net.graph}
-    for other, strip in made.strips.items():
-        if other != axis:
-            slot = max(strip.slots, key=lambda slot: sum(span.length for span in slot.tiles.values()))
-            for name, span in extents_for(net, other, slot.outputs).items():
-                regions[name][other] = span
-    stream = Stream(net, axis)
+    column = {
+        other: max(strip.slots, key=lambda slot: sum(span.length for span in slot.tiles.values()))
+        for other, strip in made.strips.items()
+        if other != axis
+    }
+    regions = cell_regions(net, column)
+    front = StreamFront(net, axis)
     rows: dict[str, Span] = {}
     for slot in made.strips[axis].slots:
-        fresh = stream.next(slot.outputs)
-        for node in net.graph:
-            if node.name not in fresh:
+        for node, fresh in front.band(slot.outputs):
+            if fresh is None or node not in regions:
                 continue
-            stream.done[node.name] = fresh[node.name].stop
-            if not _given(net, node.name):
-                old = rows.get(node.name, fresh[node.name])
-                rows[node.name] = Span(old.start, fresh[node.name].stop)
-                yield node.name, {n: costs.samples_on(n, {**regions[n], axis: span}) for n, span in rows.items()}
-            for name in {node.name, *node.operands} & set(rows):
-                first = stream.kept_from(name)
-                if first is None or first >= rows[name].stop:
+            if not _given(net, node):
+                rows[node] = Span(rows.get(node, fresh).start, fresh.stop)
+                yield node, {n: costs.samples_on(n, {**regions[n], axis: span}) for n, span in rows.items()}
+            for name in {node, *net.graph[node].operands} & set(rows):
+                unread = front.unread(name)
+                if unread is None:
                     del rows[name]
                 else:
-                    rows[name] = Span(max(first, rows[name].start), rows[name].stop)
+                    rows[name] = Span(max(unread.start, rows[name].start), rows[name].stop)
 
 
 def _given(net: Propagation, name: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ..errors import InputError
+from ..errors import Argument, InputError
 
 UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
          "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40, "K": 2**10, "M": 2**20, "G": 2**30}  # fmt: skip
@@ -17,10 +17,10 @@ def bytes_of(amount: int | str) -> int:
     else:
         match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", str(amount))
         if match is None or match[2].upper() not in UNITS:
-            raise InputError(f"memory {amount!r}: expected an amount such as 2GiB or 500MB")
+            raise InputError(Argument("memory", amount), ": expected an amount such as 2GiB or 500MB")
         found = int(float(match[1]) * UNITS[match[2].upper()])
     if found < 1:
-        raise InputError(f"memory {amount!r}: expected at least one byte")
+        raise InputError(Argument("memory", amount), ": expected at least one byte")
     return found
 
 

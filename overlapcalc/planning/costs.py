@@ -10,7 +10,6 @@ from ..algebra.spans import Span
 from ..ops import Call, find
 from ..ops.cost import counts, kernel_macs, needed_macs, slab_macs
 from ..propagate.grid import Grid
-from ..propagate.regions import joined
 from ..propagate.values import Propagation
 
 
@@ -103,7 +102,7 @@ class Costs:
             for axis, step in path.steps.items() if path.operand == operand else ():
                 raw = step.reads.reads(*region[axis])
                 if raw is not None:
-                    found[axis] = joined(found.get(axis), raw)
+                    found[axis] = raw.joined(found.get(axis))
         return found
 
     def _within(self, name: str, region: Mapping[str, Span]) -> tuple[tuple[int, ...], tuple[int, ...]]:

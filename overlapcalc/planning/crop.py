@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from fractions import Fraction
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from itertools import product
 from math import prod
 
 from ..analysis.analysis import Analysis
-from ..analysis.named import Named
-from ..analysis.source import Source
 from ..analysis.tile_check import Cut, differing_axes, shapes_after
-from ..errors import InputError, TraceError
+from ..errors import Argument, InputError, TraceError
 from .byte_size import bytes_text
 from .costs import Costs, Left, Work
-from .options import DEFAULT_BLOCK, Blocks, per_axis, refuse_obstacles
-from .plan import Memory, Plan
+from .fixed_tiles import fixed
+from .obstacles import refuse_obstacles
+from .options import DEFAULT_BLOCK, Blocking, Tile, per_axis, sides_per_axis
+from .plan import Memory, Plan, Weigh
 from .slabs import slab_plan
-from .strips import BlockSpan, Cutter, Strip, fixed
+from .strips import Cutter, Strip, fed_ratio, labels_of
 
-SCHEDULES = ("crop", "trim", "stream")
 UNLIKELY = 2
 """A block is not looked at when its share of the image would take so many times the budget."""
 PARTS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64, 96, 128, 192, 256, 384, 512, 1024, 2048, 4096)
@@ -29,46 +28,41 @@ PARTS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64, 96, 128, 192, 
 
 def make_plan(
     analysis: Analysis,
+    blocking: Blocking | None = None,
     *,
-    block: Blocks | None = None,
-    memory: int | None = None,
-    fixed_tile: Blocks | None = None,
-    schedule: str = "crop",
-    stream_axis: str | None = None,
+    tile: Tile | None = None,
     stored: bool = False,
     dtype: str | None = None,
+    weigh: Weigh | None = None,
 ) -> Plan:
-    """See `overlapcalc.plan`. memory: bytes. Raises InputError, ObstacleError."""
-    if schedule not in SCHEDULES:
-        raise InputError(f"schedule={schedule!r}: there is {', '.join(SCHEDULES)}")
-    if sum(x is not None for x in (block, memory, fixed_tile)) > 1:
-        raise InputError("a block, a memory budget and a fixed tile exclude each other; give one of them")
+    """The plan that is asked for; crop where no schedule is. Raises InputError, ObstacleError.
+
+    tile: the sides of tiles, for crop, instead of those that the net needs. stored, dtype: as for `overlapcalc.plan`.
+    weigh: the memory of trim and stream, which takes the engine.
+    """
+    blocking = blocking or Blocking()
+    schedule = blocking.named_schedule or "crop"
     refuse_obstacles(analysis)
     if schedule != "crop":
-        if fixed_tile is not None:
-            raise InputError(f"tiles of one length are for the schedule crop, not {schedule}")
-        return slab_plan(analysis, block, schedule, stream_axis, stored, dtype)
-    if stream_axis is not None:
-        raise InputError(f"stream_axis={stream_axis!r} is for the schedule stream, not {schedule}")
+        if tile is not None:
+            raise InputError(Argument("tile", tile), f" is for the schedule crop; {schedule} has no tiles")
+        return slab_plan(analysis, blocking, schedule, stored=stored, dtype=dtype, weigh=weigh)
     planner = _Planner(analysis, stored, dtype)
-    if memory is not None:
-        return planner.within(memory)
-    if fixed_tile is not None:
-        return planner.of_equal_tiles(per_axis(planner.cutters, fixed_tile, "fixed_tile"))
-    return planner.of(planner.steps(per_axis(planner.cutters, DEFAULT_BLOCK if block is None else block, "block")))
+    if blocking.budget is not None:
+        return planner.within(blocking.budget)
+    if blocking.fixed_tile is not None:
+        return planner.of_equal_tiles(per_axis(planner.cutters, blocking.fixed_tile, "fixed_tile"))
+    block = DEFAULT_BLOCK if blocking.block is None else blocking.block
+    steps = planner.steps(per_axis(planner.cutters, block, "block"))
+    return planner.of(steps) if tile is None else planner.on_tiles(steps, sides_per_axis(planner.cutters, tile))
 
 
 class _Planner:
     def __init__(self, analysis: Analysis, stored: bool, dtype: str | None) -> None:
-        self._source: Source = analysis._source
-        self._net = self._source.net
+        self._analysis, self._source, self._net = analysis, analysis.source, analysis.source.net
         self._stored, self._dtype = stored, dtype
         self.cutters = {axis: Cutter(self._net, axis) for axis in analysis.axes}
         self._costs = Costs(self._net)
-        self._labels = {
-            name: self._net.values[node].labels
-            for name, node in [*((n, n) for n in self._net.graph.inputs), *self._net.graph.outputs]
-        }
 
     # ---- what was asked for -------------------------------------------------------------------------------
 
@@ -84,6 +78,17 @@ class _Planner:
     def of(self, steps: Mapping[str, int]) -> Plan:
         return self._plan(self._settled(steps))
 
+    def on_tiles(self, steps: Mapping[str, int], sides: Mapping[str, tuple[int, int]]) -> Plan:
+        """The same blocks on tiles with so many samples around them, less at the borders. Raises InputError.
+
+        Costs stay those of the tiles that the net needs: on shorter ones it may not even run.
+        """
+        needed, strips = self._settled(steps), {}
+        for axis, strip in needed.items():
+            slots = tuple(self.cutters[axis].with_sides(slot, *sides[axis]) for slot in strip.slots)
+            strips[axis] = replace(strip, slots=slots)
+        return self._plan(needed, on=strips)
+
     def of_equal_tiles(self, tiles: Mapping[str, int]) -> Plan:
         strips = {}
         for axis, cutter in self.cutters.items():
@@ -91,8 +96,8 @@ class _Planner:
         differing = self._differing(strips)
         if differing:
             raise InputError(
-                f"no tiles of {dict(tiles)}: the net is another one on them along {', '.join(sorted(differing))}; "
-                "choose larger ones"
+                f"no tiles of {dict(tiles)}: along {', '.join(sorted(differing))} the net computes something else on "
+                "tiles of this length; choose larger ones"
             )
         return self._plan(strips)
 
@@ -173,36 +178,36 @@ class _Planner:
         except TraceError:
             return None
 
-    def _plan(self, strips: Mapping[str, Strip]) -> Plan:
-        graph = self._net.graph
+    def _plan(self, strips: Mapping[str, Strip], *, on: Mapping[str, Strip] | None = None) -> Plan:
+        """on: the tiles to run on, where they are others than those whose costs are meant."""
         total, largest = Work(), Work()
-        for cell, times in kinds(strips):
-            one = self._costs.of({axis: Left(slot.first, slot.last, strips[axis].like) for axis, slot in cell.items()})
+        for left, times in kinds(strips):
+            one = self._costs.of(left)
             total += one.times(times)
             largest = max(largest, one, key=lambda work: work.kernel_macs)
-        memory = whole = None
-        try:
-            memory = self._memory(strips)
-            held = self._source.run_memory(self._shapes_of({}), self._dtype)
-            whole = Memory(held.peak, held.weights)
-        except TraceError:
-            pass  # said in the plan: None
         return Plan(
-            "crop",
-            Named({name: graph[name].shape for name in graph.inputs}),
-            Named({shown: graph[node].shape for shown, node in graph.outputs}),
-            Named(self._labels),
-            dict(strips),
-            total,
-            largest,
-            self._costs.of({}),
-            memory,
-            whole,
-            self._dtype,
-            self._fed_ratio(strips),
-            self._net.traced.leaves,
+            schedule="crop",
+            inputs=self._analysis.inputs,
+            outputs=self._analysis.outputs,
+            labels=labels_of(self._net),
+            strips=dict(strips if on is None else on),
+            work=total,
+            largest=largest,
+            full=self._costs.of({}),
+            dtype=self._dtype,
+            fed=fed_ratio(self._net, strips),
+            leaves=self._net.traced.leaves,
             stored=self._stored,
+            weigh=lambda _: self._weighed(strips),
         )
+
+    def _weighed(self, strips: Mapping[str, Strip]) -> tuple[Memory, Memory] | None:
+        try:
+            blocks = self._memory(strips)
+            whole = self._source.run_memory(self._shapes_of({}), self._dtype)
+        except TraceError:
+            return None
+        return blocks, Memory(whole.peak, whole.weights)
 
     def _memory(self, strips: Mapping[str, Strip]) -> Memory:
         """The output of the whole image unless it is stored, the largest tile, and what the net makes of it."""
@@ -229,18 +234,6 @@ class _Planner:
     def _shapes_of(self, cuts: Mapping[str, Cut]) -> tuple[tuple[int, ...], ...]:
         return shapes_after(self._net, cuts)
 
-    def _fed_ratio(self, strips: Mapping[str, Strip]) -> Fraction:
-        """Samples fed over samples of all inputs."""
-        fed = own = 0
-        for name in self._net.graph.inputs:
-            shape, labels = self._net.graph[name].shape, self._labels[name]
-            fed += prod(
-                sum(slot.tiles[name].length for slot in strips[axis].slots) if axis in strips else n
-                for n, axis in zip(shape, labels, strict=True)
-            )
-            own += prod(shape)
-        return Fraction(fed, own)
-
 
 def _fed(strip: Strip) -> int:
     return sum(span.length for slot in strip.slots for span in slot.tiles.values())
@@ -255,12 +248,12 @@ def _shapes(strips: Mapping[str, Strip]) -> list[dict[str, Cut]]:
     ]
 
 
-def kinds(strips: Mapping[str, Strip]) -> Iterator[tuple[dict[str, BlockSpan], int]]:
-    """Blocks whose tiles are of different shapes, and how many there are of each."""
-    groups: list[Sequence[tuple[BlockSpan, int]]] = []
+def kinds(strips: Mapping[str, Strip]) -> Iterator[tuple[dict[str, Left], int]]:
+    """Tiles of different shapes, by what they leave out along each axis, and how many there are of each."""
+    groups: list[list[tuple[Left, int]]] = []
     for strip in strips.values():
         lengths = Counter(slot.first + slot.last for slot in strip.slots)
-        one = {slot.first + slot.last: slot for slot in strip.slots}
+        one = {slot.first + slot.last: Left(slot.first, slot.last, strip.like) for slot in strip.slots}
         groups.append([(one[lost], times) for lost, times in lengths.items()])
     for chosen in product(*groups):
-        yield dict(zip(strips, (slot for slot, _ in chosen), strict=True)), prod(times for _, times in chosen)
+        yield dict(zip(strips, (left for left, _ in chosen), strict=True)), prod(times for _, times in chosen)

@@ -1,73 +1,13 @@
-"""The size of an image -> the shapes of the inputs. The image is the finer of input and output."""
+"""The size of an image as it is written."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from fractions import Fraction
-from math import ceil, floor
-
-from ..analysis.analysis import Analysis
-from ..analysis.source import shapes_at
-from ..errors import InputError
-from ..propagate.grid import Grid
-from .strips import Cutter
-
-Shapes = tuple[tuple[int, ...], ...]
+from ..errors import Argument, InputError
 
 
 def parsed_image(text: str) -> tuple[int, ...]:
     """`3840x2160`, the width first, as sizes in that order. Raises InputError."""
     parts = text.lower().split("x")
     if not 1 <= len(parts) <= 3 or not all(p.strip().isdecimal() and int(p) >= 1 for p in parts):
-        raise InputError(f"image {text!r}: expected WIDTHxHEIGHT such as 3840x2160")
+        raise InputError(Argument("image", text), ": expected WIDTHxHEIGHT such as 3840x2160")
     return tuple(int(p) for p in parts)
-
-
-def shapes_for_image(analysis: Analysis, image: Sequence[int]) -> Shapes:
-    """Input shapes such that the finer of input and output is this image: width, height, depth, or one length.
-
-    Raises InputError where no input gives it, with the nearest sizes that one does.
-    """
-    net = analysis._source.net
-    axes = [axis for axis in ("W", "H", "D", "L") if any(net.size(name, axis) for name in net.graph.inputs)]
-    if len(axes) != len(image):
-        order = "x".join({"W": "WIDTH", "H": "HEIGHT", "D": "DEPTH", "L": "LENGTH"}[axis] for axis in axes)
-        raise InputError(f"image {'x'.join(map(str, image))}: this net takes {order}")
-    shapes = [list(net.graph[name].shape) for name in net.graph.inputs]
-    for axis, size in zip(axes, image, strict=True):
-        at, length = _input_length(analysis, axis, size)
-        for shape, there, name in zip(shapes, shapes_at(net, at, axis, length), net.graph.inputs, strict=True):
-            d = net.values[name].part_of(axis)
-            if d is not None:
-                shape[d] = there[d]
-    return tuple(map(tuple, shapes))
-
-
-def _input_length(analysis: Analysis, axis: str, size: int) -> tuple[str, int]:
-    """An input, and how long it is along an axis for an image of this size."""
-    net = analysis._source.net
-    grid = Grid(net, axis)
-    inputs = {name: grid.per_step(name) for name in net.graph.inputs if net.size(name, axis) is not None}
-    finest = max(inputs, key=lambda name: inputs[name])
-    outputs = _outputs(analysis, axis)
-    finer = max(outputs, key=lambda node: grid.per_step(node), default=finest)
-    if not outputs or grid.per_step(finer) <= inputs[finest] or not grid.same(finer, finest):
-        return finest, size
-    here, there = net.size(finest, axis), net.size(finer, axis)
-    assert here is not None
-    assert there is not None
-    exact = here + Fraction((size - there) * inputs[finest], grid.per_step(finer))
-    if exact.denominator != 1 or exact < 1:
-        scale = Fraction(grid.per_step(finer), inputs[finest])
-        near = [there + (n - here) * scale for n in (floor(exact), ceil(exact)) if n >= 1]
-        raise InputError(
-            f"no input gives an output of {size} along {axis}; the nearest are {' and '.join(str(n) for n in near)}"
-        )
-    return finest, int(exact)
-
-
-def _outputs(analysis: Analysis, axis: str) -> Mapping[str, str]:
-    try:
-        return {node: shown for shown, node in Cutter(analysis._source.net, axis).outputs.items()}
-    except InputError:
-        return {}

@@ -1,27 +1,100 @@
-"""What is asked of a plan: block sizes, axes without obstacles."""
+"""What is asked of a plan: which blocks, and how they are run."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from operator import index
-from typing import Any
+from typing import Any, TypedDict
 
-from ..analysis.analysis import Analysis
-from ..analysis.axis import no_way
-from ..errors import InputError, ObstacleError
+from ..errors import Argument, InputError
+from .byte_size import bytes_of
 
+SCHEDULES = ("crop", "trim", "stream")
 DEFAULT_BLOCK = 256
 Blocks = int | Sequence[int | None] | Mapping[str, int]
 """The same length for all axes; one per axis in their order, None for a whole one; or by name, others whole."""
+Tile = int | tuple[int, int] | Mapping[str, tuple[int, int]]
+"""Samples around each block, before and after; a number for both; per axis where axes differ."""
 
 
-def refuse_obstacles(analysis: Analysis) -> None:
-    """Raises ObstacleError that names the first obstacle between any output and any input."""
-    for pair in analysis.pairs:
-        for axis in pair.axes:
-            found = pair.obstacles(axis)
-            if found:
-                raise ObstacleError(no_way(pair.output, pair.input, axis, found))
+class CutOptions(TypedDict, total=False):
+    """Options of a run whose blocks are given: see `Blocking`."""
+
+    block: Blocks | None
+    schedule: str | None
+    stream_axis: str | None
+
+
+class BlockingOptions(CutOptions, total=False):
+    """Options of a run: see `Blocking`."""
+
+    memory: int | str | None
+    fixed_tile: Blocks | None
+
+
+@dataclass(frozen=True)
+class Blocking:
+    """How a net is to be run by blocks; checked when it is made. None leaves the choice to the plan.
+
+    block: the length of a block. memory: a budget instead. fixed_tile: the length of every tile instead. schedule:
+    "crop", "trim" or "stream". stream_axis: along which a stream goes. All as for `overlapcalc.plan`.
+
+    >>> Blocking(memory="2GiB").budget
+    2147483648
+    >>> Blocking(stream_axis="H").named_schedule
+    'stream'
+
+    Raises InputError for what is not known, and for options that exclude each other.
+    """
+
+    block: Blocks | None = None
+    schedule: str | None = None
+    stream_axis: str | None = None
+    memory: int | str | None = None
+    fixed_tile: Blocks | None = None
+
+    def __post_init__(self) -> None:
+        schedule = self.named_schedule
+        if schedule is not None and schedule not in SCHEDULES:
+            raise InputError(Argument("schedule", schedule), f": there is {', '.join(SCHEDULES)}")
+        if sum(size is not None for size in (self.block, self.memory, self.fixed_tile)) > 1:
+            raise InputError(
+                Argument("block"), ", ", Argument("memory"), " and ", Argument("fixed_tile"),
+                " exclude each other; give one of them",
+            )  # fmt: skip
+        if self.fixed_tile is not None and schedule not in (None, "crop"):
+            raise InputError(Argument("fixed_tile", self.fixed_tile), f" is for the schedule crop, not {schedule}")
+        if self.stream_axis is not None and schedule != "stream":
+            raise InputError(Argument("stream_axis", self.stream_axis), f" is for the schedule stream, not {schedule}")
+        if self.memory is not None:
+            bytes_of(self.memory)
+
+    @property
+    def named_schedule(self) -> str | None:
+        """The schedule that is asked for: a stream where only its axis is."""
+        return "stream" if self.schedule is None and self.stream_axis is not None else self.schedule
+
+    @property
+    def budget(self) -> int | None:
+        """The memory that blocks may take, in bytes."""
+        return None if self.memory is None else bytes_of(self.memory)
+
+    @property
+    def sized(self) -> bool:
+        """Whether the size of blocks is asked for, in one way or another."""
+        return any(size is not None for size in (self.block, self.memory, self.fixed_tile))
+
+
+def refuse_unknown(options: Iterable[str], *known: str) -> None:
+    """Raises InputError for an option that there is not."""
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise InputError(f"{unknown[0]!r} is no option; there is {', '.join(known)}")
+
+
+CUT_OPTIONS = tuple(CutOptions.__annotations__)
+BLOCKING_OPTIONS = tuple(BlockingOptions.__annotations__)
 
 
 def per_axis(axes: Iterable[str], sizes: Blocks, what: str) -> dict[str, int]:
@@ -31,23 +104,42 @@ def per_axis(axes: Iterable[str], sizes: Blocks, what: str) -> dict[str, int]:
     if isinstance(sizes, Mapping):
         strange = [axis for axis in sizes if axis not in order]
         if strange:
-            raise InputError(f"{what}={dict(sizes)!r}: no axis {strange[0]!r} is cut here; there is {known}")
+            raise InputError(Argument(what, dict(sizes)), f": no axis {strange[0]!r} is cut here; there is {known}")
         found: dict[str, Any] = dict(sizes)
     elif isinstance(sizes, (tuple, list)):
         if not 1 <= len(sizes) <= len(order):
-            raise InputError(f"{what}={sizes!r}: expected up to {len(order)} lengths, for {known} in this order")
+            raise InputError(Argument(what, sizes), f": expected up to {len(order)} lengths, for {known} in this order")
         found = {axis: n for axis, n in zip(order, sizes, strict=False) if n is not None}
     else:
         found = dict.fromkeys(order, sizes)
-    return {axis: _length(n, f"{what}={n!r} along {axis}") for axis, n in found.items()}
+    return {axis: _length(n, what, axis) for axis, n in found.items()}
 
 
-def _length(n: object, where: str) -> int:
+def sides_per_axis(axes: Iterable[str], tile: Tile) -> dict[str, tuple[int, int]]:
+    """Samples before and after each block, for every axis that is cut; none along those that are not named.
+
+    Raises InputError.
+    """
+    order = list(axes)
+    asked = tile if isinstance(tile, Mapping) else dict.fromkeys(order, tile)
+    found = dict.fromkeys(order, (0, 0))
+    for axis, sides in asked.items():
+        if axis not in order:
+            raise InputError(Argument("tile"), f": no axis {axis!r} is cut here; there is {', '.join(order)}")
+        numbers: tuple[Any, ...] = tuple(sides) if isinstance(sides, (tuple, list)) else (sides, sides)
+        if len(numbers) != 2 or not all(isinstance(n, int) and not isinstance(n, bool) for n in numbers):
+            expected = f" along {axis}: expected samples (before, after), or a number for both"
+            raise InputError(Argument("tile", sides), expected)
+        found[axis] = numbers[0], numbers[1]
+    return found
+
+
+def _length(n: object, what: str, axis: str) -> int:
     """Numbers of numpy count as well. Raises InputError."""
     try:
         length = 0 if isinstance(n, bool) else index(n)  # type: ignore[arg-type]
     except TypeError:
         length = 0
     if length < 1:
-        raise InputError(f"{where}: expected a number of samples, at least 1")
+        raise InputError(Argument(what, n), f" along {axis}: expected a number of samples, at least 1")
     return length

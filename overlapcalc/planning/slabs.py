@@ -4,41 +4,32 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from fractions import Fraction
 from itertools import product
 from math import prod
 
-from ..algebra.spans import Span
 from ..analysis.analysis import Analysis
-from ..analysis.named import Named
-from ..errors import InputError
+from ..errors import Argument, InputError
 from ..propagate.grid import Grid
-from ..propagate.regions import Extents, Stream, extents_for
+from ..propagate.regions import Extents, Region, extents_for, joint_regions
+from ..propagate.stream_front import StreamFront
 from ..propagate.values import Propagation
 from .costs import Costs, Work
-from .options import DEFAULT_BLOCK, Blocks, per_axis
-from .plan import Plan
-from .strips import Cutter, Strip
+from .options import DEFAULT_BLOCK, Blocking, Blocks, per_axis
+from .plan import Cell, Plan, Weigh
+from .strips import Cutter, Strip, fed_ratio, labels_of
 
 DEFAULT_BAND = 32
 """Rows of a band of a stream: enough to keep kernels busy, few enough to stay in cache."""
 
 
 def slab_plan(
-    analysis: Analysis,
-    block: Blocks | None,
-    schedule: str,
-    stream_axis: str | None,
-    stored: bool,
-    dtype: str | None,
+    analysis: Analysis, blocking: Blocking, schedule: str, *, stored: bool, dtype: str | None, weigh: Weigh | None
 ) -> Plan:
-    """Memory is not in it: that takes the engine (see engine/run.py). Raises InputError."""
-    net = analysis._source.net
+    """The plan of a schedule of calls. weigh: its memory takes the engine (engine/weigh.py). Raises InputError."""
+    net, block = analysis.source.net, blocking.block
     cutters = {axis: Cutter(net, axis) for axis in analysis.axes}
-    along = _stream_axis(cutters, stream_axis) if schedule == "stream" else None
+    along = _stream_axis(cutters, blocking.stream_axis) if schedule == "stream" else None
     if along is None:
-        if stream_axis is not None:
-            raise InputError(f"stream_axis={stream_axis!r} is for the schedule stream, not {schedule}")
         sizes = per_axis(cutters, DEFAULT_BLOCK if block is None else block, "block")
     else:
         order = sorted(cutters, key=lambda axis: axis != along)
@@ -51,24 +42,21 @@ def slab_plan(
         one = costs.on(regions)
         total += one.times(times)
         largest = max(largest, one, key=lambda work: work.kernel_macs)
-    graph = net.graph
-    labels = {name: net.values[node].labels for name, node in [*((n, n) for n in graph.inputs), *graph.outputs]}
     return Plan(
-        schedule,
-        Named({name: graph[name].shape for name in graph.inputs}),
-        Named({shown: graph[node].shape for shown, node in graph.outputs}),
-        Named(labels),
-        strips,
-        total,
-        largest,
-        costs.of({}),
-        None,
-        None,
-        dtype,
-        _fed(net, strips, labels, along),
-        net.traced.leaves,
-        along,
-        stored,
+        schedule=schedule,
+        inputs=analysis.inputs,
+        outputs=analysis.outputs,
+        labels=labels_of(net),
+        strips=strips,
+        work=total,
+        largest=largest,
+        full=costs.of({}),
+        dtype=dtype,
+        fed=fed_ratio(net, strips, along),
+        leaves=net.traced.leaves,
+        stream_axis=along,
+        stored=stored,
+        weigh=weigh,
     )
 
 
@@ -78,65 +66,39 @@ WHOLE = 1 << 60
 
 def _stream_axis(cutters: Mapping[str, Cutter], wanted: str | None) -> str:
     if wanted is not None and wanted not in cutters:
-        raise InputError(f"stream_axis={wanted!r}: no such axis is cut here; there is {', '.join(cutters)}")
+        raise InputError(Argument("stream_axis", wanted), f": no such axis is cut here; there is {', '.join(cutters)}")
     return wanted or max(cutters, key=lambda axis: cutters[axis].steps * cutters[axis].finest)
 
 
 def calls(
     net: Propagation, strips: Mapping[str, Strip], along: str | None
-) -> Iterator[tuple[dict[str, dict[str, Span]], int]]:
-    """The regions that are computed together, and how many times regions of these sizes are."""
+) -> Iterator[tuple[Mapping[str, Region], int]]:
+    """Regions that are computed together, and how many times regions of these sizes are."""
     groups: list[list[tuple[str, Extents, int]]] = []
     for axis, strip in strips.items():
-        wanted = (
-            _bands(net, axis, strip)
-            if axis == along
-            else [extents_for(net, axis, slot.outputs) for slot in strip.slots]
-        )
-        grid = Grid(net, axis)
-        kinds: dict[object, Extents] = {}
-        counted: Counter[object] = Counter()
-        for extents in wanted:
-            key = tuple((n, s.length, s.start % grid.per_step(n)) for n, s in sorted(extents.items()))
-            kinds.setdefault(key, extents)
-            counted[key] += 1
-        groups.append([(axis, kinds[key], times) for key, times in counted.items()])
+        front, grid = StreamFront(net, axis) if axis == along else None, Grid(net, axis)
+        kinds: dict[Kind, Extents] = {}
+        counted: Counter[Kind] = Counter()
+        for slot in strip.slots:
+            extents = extents_for(net, axis, slot.outputs) if front is None else front.gains(slot.outputs)
+            kind = kind_of(grid, extents)
+            kinds.setdefault(kind, extents)
+            counted[kind] += 1
+        groups.append([(axis, kinds[kind], times) for kind, times in counted.items()])
     for chosen in product(*groups):
-        regions: dict[str, dict[str, Span]] = {}
-        for node in net.graph:
-            here = set(net.values[node.name].rates)
-            if all(axis not in here or node.name in extents for axis, extents, _ in chosen):
-                regions[node.name] = {axis: extents[node.name] for axis, extents, _ in chosen if axis in here}
-                for part in net.values[node.name].layout.parts:
-                    if part.is_axis:
-                        regions[node.name].setdefault(part.label, Span(0, part.size))
+        regions = joint_regions(net, {axis: extents for axis, extents, _ in chosen})
         yield regions, prod(times for _, _, times in chosen)
 
 
-def _bands(net: Propagation, axis: str, strip: Strip) -> Iterator[Extents]:
-    """What every tensor gains with each band of a stream."""
-    stream = Stream(net, axis)
-    for slot in strip.slots:
-        fresh = stream.next(slot.outputs)
-        for name, span in fresh.items():
-            stream.done[name] = span.stop
-        yield fresh
+Kind = tuple[tuple[str, int, int], ...]
+"""Per node the length of its part along one axis, and where that begins on the grid."""
 
 
-def _fed(
-    net: Propagation, strips: Mapping[str, Strip], labels: Mapping[str, tuple[str, ...]], along: str | None
-) -> Fraction:
-    """Samples read over samples of all inputs; a stream reads each sample once per column."""
-    fed = own = 0
-    for name in net.graph.inputs:
-        shape, size = net.graph[name].shape, 1
-        for n, axis in zip(shape, labels[name], strict=True):
-            if axis not in strips:
-                size *= n
-                continue
-            spans = [slot.tiles[name] for slot in strips[axis].slots if name in slot.tiles]
-            once = max((s.stop for s in spans), default=0) - min((s.start for s in spans), default=0)
-            size *= once if axis == along else sum(span.length for span in spans)
-        fed += size
-        own += prod(shape)
-    return Fraction(fed, own)
+def kind_of(grid: Grid, extents: Extents) -> Kind:
+    """What parts of one axis must have in common to cost and to hold the same."""
+    return tuple((n, span.length, span.start % grid.per_step(n)) for n, span in sorted(extents.items()))
+
+
+def cell_regions(net: Propagation, cell: Cell) -> dict[str, Region]:
+    """Node -> the region that must be computed of it for a block, or for a column of blocks; others are not needed."""
+    return joint_regions(net, {axis: extents_for(net, axis, slot.outputs) for axis, slot in cell.items()})

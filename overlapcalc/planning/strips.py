@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from fractions import Fraction
+from functools import lru_cache
+from math import prod
 
 from ..algebra.spans import Span, Spans
 from ..analysis.named import Named
-from ..errors import InputError
+from ..errors import Argument, InputError
 from ..propagate.backward import BackwardReads, sized
 from ..propagate.grid import Grid
 from ..propagate.regions import extents_for
@@ -48,6 +50,30 @@ class Strip:
     slots: tuple[BlockSpan, ...]
 
 
+def labels_of(net: Propagation) -> Named[tuple[str, ...]]:
+    """Which axis each dimension of the inputs and outputs is, by the names that are shown; "" for none."""
+    nodes = [*((name, name) for name in net.graph.inputs), *net.graph.outputs]
+    return Named({shown: net.values[node].labels for shown, node in nodes})
+
+
+def fed_ratio(net: Propagation, strips: Mapping[str, Strip], along: str | None = None) -> Fraction:
+    """Samples fed over samples of all inputs. along: the axis of a stream, which reads each sample once per column."""
+    fed = own = 0
+    for name in net.graph.inputs:
+        shape, samples = net.graph[name].shape, 1
+        for n, axis in zip(shape, net.values[name].labels, strict=True):
+            spans = [slot.tiles[name] for slot in strips[axis].slots if name in slot.tiles] if axis in strips else []
+            if axis not in strips:
+                samples *= n
+            elif axis == along:
+                samples *= max((s.stop for s in spans), default=0) - min((s.start for s in spans), default=0)
+            else:
+                samples *= sum(span.length for span in spans)
+        fed += samples
+        own += prod(shape)
+    return Fraction(fed, own)
+
+
 class Cutter:
     """Cuts one axis of a net at one size. Raises InputError where the axis has no joint grid."""
 
@@ -56,7 +82,9 @@ class Cutter:
         self.outputs = {shown: node for shown, node in net.graph.outputs if net.size(node, axis) is not None}
         self.inputs = [name for name in net.graph.inputs if net.size(name, axis) is not None]
         if not self.outputs:
-            raise InputError(f"no output has the axis {axis}; leave it whole: name the axes to cut (axes=, --axis)")
+            raise InputError(
+                f"no output has the axis {axis}; leave it whole, and name the axes to cut with ", Argument("axes")
+            )
         self.like = next(iter(self.outputs.values()))
         for name in (*self.outputs.values(), *self.inputs):
             if not self.grid.same(name, self.like):
@@ -121,10 +149,8 @@ class Cutter:
         reads: dict[str, Span | None] = dict.fromkeys(self.inputs)
         for found in self._demand(start, stop).values():
             for name, spans in found.reads.items():
-                hull, old = spans.hull, reads.get(name)
-                if hull is not None:
-                    both = (hull,) if old is None else (hull, old)
-                    reads[name] = Span(min(s.start for s in both), max(s.stop for s in both))
+                if spans.hull is not None:
+                    reads[name] = spans.hull.joined(reads.get(name))
         return BlockSpan(
             Named(self._spans(start, stop)),
             Named(reads),
@@ -145,12 +171,18 @@ class Cutter:
         if before < 0 or after < 0 or before % step or (size - after) % step != size % step:
             raise InputError(
                 f"a tile of {before} before and {after} after along {self.axis}: it must start on the grid, and its "
-                f"length be that of the image modulo the step; give multiples of {step}, such as "
+                f"length must be that of the image modulo the step; give multiples of {step}, such as "
                 f"{_neighbours(before, step)} before and {_neighbours(after, step)} after"
             )
         whole = size // step
         first = max(0, start - before // step)
         last = max(0, whole - stop - after // step)
+        for node in self.outputs.values():
+            if self._size(node) <= (first + last) * self.grid.per_step(node):
+                raise InputError(
+                    f"a tile of {before} before and {after} after along {self.axis}: the net gives nothing on so few "
+                    "samples; give more"
+                )
         return self.slot(start, stop, first, last)
 
     def _steps_of(self, slot: BlockSpan) -> tuple[int, int]:
@@ -206,68 +238,3 @@ def _neighbours(n: int, step: int) -> str:
     """The multiples next to a number, itself where it is one: "4 or 6"."""
     low = max(0, n // step)
     return f"{low * step}" if n == low * step or n < 0 else f"{low * step} or {(low + 1) * step}"
-
-
-def fixed(cutter: Cutter, tile: int) -> Strip:
-    """Blocks whose tiles are all `tile` samples of the finest input long: those at the border are moved inward.
-
-    Every tile starts on the grid, so its length must be congruent to the image's modulo the step. Raises InputError
-    with the nearest lengths that work.
-    """
-    finest = max(cutter.inputs, key=cutter.grid.per_step)
-    step, size = cutter.grid.per_step(finest), cutter.net.size(finest, cutter.axis)
-    assert size is not None
-    lost, rest = divmod(size - tile, step)
-    if tile <= size and not rest:
-        slots = _tiled(cutter, lost)
-        if slots is not None:
-            return Strip(
-                cutter.axis, max(s.length for slot in slots for s in slot.outputs.values()), cutter.like, slots
-            )
-    raise InputError(f"no tiles of {tile} along {cutter.axis}: " + _why(tile, size, step, _works(cutter, size // step)))
-
-
-def _works(cutter: Cutter, most: int) -> int:
-    """The most steps that equal tiles may be shorter than the image. Longer tiles work where shorter ones do."""
-    low, high = 0, most
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if _tiled(cutter, middle) is not None else (low, middle - 1)
-    return low
-
-
-def _why(tile: int, size: int, step: int, most: int) -> str:
-    shortest = size - most * step
-    if tile > size:
-        return f"the image has {size}; the longest tile is the image itself, the shortest that works {shortest}"
-    near = sorted(
-        {max(shortest, size - -(-(size - tile) // step) * step), max(shortest, size - (size - tile) // step * step)}
-    )
-    listed = " and ".join(map(str, near))
-    if tile < shortest:
-        return f"it is too short for any block with its context; the shortest that works is {shortest}"
-    return f"its length must be that of the image ({size}) modulo {step}; the nearest that work are {listed}"
-
-
-def _tiled(cutter: Cutter, lost: int) -> tuple[BlockSpan, ...] | None:
-    """Blocks from the start on, each as long as its tile allows, all tiles `lost` steps shorter than the image."""
-    slots: list[BlockSpan] = []
-    start = 0
-    while start < cutter.steps:
-        first, last = cutter.cut(start, start + 1)
-        first = min(first, lost)
-        if lost - first > last:
-            return None
-        stop = _furthest(partial(cutter.cut, start), start + 1, cutter.steps, first, lost - first)
-        slots.append(cutter.slot(start, stop, first, lost - first))
-        start = stop
-    return tuple(slots)
-
-
-def _furthest(cut: Callable[[int], Sequence[int]], low: int, high: int, first: int, last: int) -> int:
-    """The furthest stop for which a tile may still leave out so much."""
-    while low < high:
-        middle = (low + high + 1) // 2
-        may = cut(middle)
-        low, high = (middle, high) if may[0] >= first and may[1] >= last else (low, middle - 1)
-    return low

@@ -1,7 +1,7 @@
 """Backward through the graph: exactly which samples of every tensor a span of outputs needs.
 
-Sets, not hulls, so nothing is lost on the way. With sizes it is exact at the borders (every node clips, clamps or
-mirrors at its own ends); without, it is the law of the interior.
+Sets, not hulls, so nothing is lost on the way. With sizes the answer is exact at the borders (every node clips,
+clamps or mirrors at its own ends); without, it is the law of the interior.
 """
 
 from __future__ import annotations
@@ -20,9 +20,8 @@ from .values import Propagation, Step
 class BackwardReads:
     """Along one axis: what is read of each input, and the hull of what must exist of each tensor on the way.
 
-    `exist` counts samples that are made without reading anything (bias only), and the end sample where a
-    reflecting border is crossed: there the real border must be inside the tile. `live`: the paths (node, place)
-    through which anything is read.
+    `exist` includes samples that read nothing (bias only), and the end sample where a reflecting border is crossed:
+    there the real border must be inside the tile. `live`: the paths (node, index) through which anything is read.
     """
 
     reads: Mapping[str, Spans]
@@ -31,20 +30,20 @@ class BackwardReads:
 
 
 def interior(net: Propagation, output: str, axis: str, outputs: Spans) -> BackwardReads:
-    """What `outputs` of node `output` need along `axis`, no border being near."""
+    """What `outputs` of node `output` need along `axis`, far from any border."""
     return _demand(net, output, axis, outputs, sized=False, live=[])
 
 
 def sized(net: Propagation, output: str, axis: str, outputs: Spans) -> BackwardReads:
     """What `outputs` of node `output` need along `axis` at the traced size, borders included.
 
-    A path that along another axis reads nothing but padding, at this size, reads nothing at all.
+    A path that reads only padding along another axis, at this size, reads nothing at all.
     """
     live = []
     for other in net.values[output].rates:
         length = net.size(output, other)
         followed = all(other in path.steps for value in net.values.values() for path in value.paths)
-        if other != axis and length is not None and followed:  # behind an obstacle, nothing could be ruled out
+        if other != axis and length is not None and followed:  # behind an obstacle, nothing can be ruled out
             live.append(_demand(net, output, other, Spans.span(0, length), sized=True, live=[]).live)
     return _demand(net, output, axis, outputs, sized=True, live=live)
 
@@ -65,7 +64,7 @@ def _demand(
         hull = total.hull
         if hull is None:
             continue
-        exist[name] = _cover(exist.get(name), hull)
+        exist[name] = hull.joined(exist.get(name))
         node = net.graph[name]
         if node.op == "input":
             reads[name] = total
@@ -81,14 +80,14 @@ def _demand(
                 used.add((name, place))
             needed = path.cells.scatter(pulled, _either, EMPTY)
             for edge in edges:
-                exist[path.operand] = _cover(exist.get(path.operand), Span(edge, edge + 1))
+                exist[path.operand] = Span(edge, edge + 1).joined(exist.get(path.operand))
             old = wanted.get(path.operand)
             wanted[path.operand] = needed if old is None else old.merge(needed, _either)
     return BackwardReads(reads, exist, frozenset(used))
 
 
 def _pull(step: Step, size: int | None, edges: list[int], outs: Spans) -> Spans:
-    """What a step reads for `outs`; with a size, of real samples. Notes the end samples of a mirror it crosses."""
+    """What a step reads for `outs`; with a size, the real samples. Notes the end samples of a mirror it crosses."""
     raw = step.reads.over(outs)
     if size is None:
         return raw
@@ -101,7 +100,3 @@ def _pull(step: Step, size: int | None, edges: list[int], outs: Spans) -> Spans:
 
 def _either(a: Spans, b: Spans) -> Spans:
     return a | b
-
-
-def _cover(a: Span | None, b: Span) -> Span:
-    return b if a is None else Span(min(a.start, b.start), max(a.stop, b.stop))

@@ -1,4 +1,4 @@
-"""Does the net mean the same at other sizes? Two traces, some steps apart, compared call by call (law 11).
+"""Does the net mean the same at other sizes? Two traces, some steps apart, compared call by call.
 
 A finite receptive field is not enough for running by blocks: padding, resampling or a constant may be computed
 from the image's size. Such a net looks innocent at any one size.
@@ -11,16 +11,16 @@ from dataclasses import replace
 from typing import Any
 
 from ..algebra.reshape import CELL, LOST, Reshape
-from ..ops import find
+from ..ops import find, plain_name
 from ..ops.graph import STEP_OF, Constant, Data, Graph, Node
 from ..ops.place import constants_at, place_of
 from ..ops.view_steps import CUT, JOIN
 from .values import Propagation, joined
 
 Differing = dict[str, dict[str, str]]
-"""Node -> axis -> what differs there."""
+"""Node -> axis -> the difference there."""
 Moved = Mapping[str, Mapping[str, int]]
-"""Node -> axis -> by how many samples a net that is the same everywhere makes its tensor longer."""
+"""Node -> axis -> how many samples longer its tensor must get if the net is the same at both sizes."""
 
 
 def differences(
@@ -28,13 +28,13 @@ def differences(
 ) -> Differing:
     """What differs between the net at its size and at a larger one, and along which axes that forbids blocks.
 
-    Everything is compared: operators and what they read, arguments, constants, the length of every dimension. What
-    differs may follow from any of the axes that are longer there, so it stands against all of them, but for those along
-    which the tensor is refused already in `refused_in`, the one of the two whose answer is asked for (else `small`).
+    Everything is compared: operators and what they read, arguments, constants, the length of every dimension. A
+    difference may come from any of the axes that are longer there, so it counts against all of them, except those along
+    which the tensor is refused already in `refused_in`, the net of the two that is asked about (by default `small`).
     """
     asked = refused_in or small
     grown = {axis for axes in moved.values() for axis, n in axes.items() if n}
-    ops = [[(_kind(n), n.result) for n in p.graph] for p in (small, large)]
+    ops = [[_computes(n) for n in p.graph] for p in (small, large)]
     place = [{name: i for i, name in enumerate(p.graph.order)} for p in (small, large)]
     outputs = [
         [(shown, at[node]) for shown, node in p.graph.outputs] for p, at in zip((small, large), place, strict=True)
@@ -65,7 +65,7 @@ def differences(
 
 
 def _refused(net: Propagation, name: str) -> set[str]:
-    """The axes along which whatever a tensor reads is refused."""
+    """The axes along which everything that a tensor reads is refused."""
     seen: dict[str, list[bool]] = {}
     for (_, axis), reach in zip(net.slots, joined(net, name), strict=True):
         if reach:
@@ -74,23 +74,23 @@ def _refused(net: Propagation, name: str) -> set[str]:
 
 
 def _where_met(net: Propagation, name: str, axis: str) -> list[str]:
-    """Where what differs in a node counts along an axis: there, or where what is made of it meets that axis."""
+    """The nodes at which a difference counts along an axis: the node itself, or where its result meets that axis."""
     met, seen, todo = [], {name}, [name]
     while todo:
         at = todo.pop()
         if axis in _axes(net, at):
             met.append(at)
             continue
-        further = [n for n in net.graph.nodes.successors(at) if n not in seen]
+        further = [n for n in net.graph.readers(at) if n not in seen]
         seen.update(further)
         todo += further
     return met
 
 
 def adopted(small: Graph, large: Graph) -> Graph:
-    """The smaller graph with what the larger one knows of their constants, wherever the values bear it out.
+    """The smaller graph with what the larger one knows about their constants, wherever the values bear it out.
 
-    A constant of period 3 does not show it on 4 samples.
+    On 4 samples, a constant of period 3 does not show its period.
     """
     args = {}
     for a, b in zip(small, large, strict=False):
@@ -100,9 +100,9 @@ def adopted(small: Graph, large: Graph) -> Graph:
 
 
 def views_of(large: Propagation, small: Graph) -> dict[str, Reshape]:
-    """How the views of a net were seen at another size, by the names that its nodes have at this one."""
+    """How the views of a net were understood at another size, by the names that its nodes have at this one."""
     pairs = zip(large.traced, small, strict=False)
-    seen = {b.name: large.values[a.name].view for a, b in pairs if _kind(a) == _kind(b)}
+    seen = {b.name: large.values[a.name].view for a, b in pairs if plain_name(a) == plain_name(b)}
     return {name: view for name, view in seen.items() if view is not None}
 
 
@@ -112,7 +112,7 @@ def _adopted(small: Any, large: Any) -> Any:
     if not isinstance(small, Constant) or not isinstance(large, Constant) or len(small.shape) != len(large.shape):
         return small
     if small.shape == large.shape:
-        return small  # it knows as much, and its values may be others
+        return small  # it knows as much, and its values may differ
     for d, (n, m) in enumerate(zip(small.shape, large.shape, strict=True)):
         q = large.variation[d] if d < len(large.variation) else None
         if n == m:
@@ -124,19 +124,16 @@ def _adopted(small: Any, large: Any) -> Any:
     return replace(large, shape=small.shape)
 
 
-def _kind(node: Node) -> str:
-    """The operator; all spellings of a view are one, for torch chooses among them by size."""
-    return VIEW if node.op in VIEWS else node.op
-
-
-VIEW = "aten::view"
-VIEWS = frozenset({VIEW, "aten::_unsafe_view", "aten::reshape", "aten::_reshape_alias"})
+def _computes(node: Node) -> tuple[str, int]:
+    """The operator, and which of its results. Spellings of an operator count as one: torch chooses among those of
+    a view by size."""
+    return plain_name(node), node.result
 
 
 def _other_operators(small: Propagation, large: Propagation, grown: set[str]) -> Differing:
-    """The operators themselves change, or which of them give the outputs: blame the first, and refuse every output."""
+    """The operators themselves change, or which of them are outputs: blame the first, and refuse every output."""
     first = next(
-        (a for a, b in zip(small.graph, large.graph, strict=False) if (_kind(a), a.result) != (_kind(b), b.result)),
+        (a for a, b in zip(small.graph, large.graph, strict=False) if _computes(a) != _computes(b)),
         None,
     )
     last = small.graph[small.graph.order[-1]]
@@ -148,7 +145,7 @@ def _other_operators(small: Propagation, large: Propagation, grown: set[str]) ->
 
 
 def _axes(net: Propagation, name: str) -> list[str]:
-    """Axes of the tensor or of an operand, in which a difference can matter."""
+    """The axes of the tensor or of an operand, along which a difference can matter."""
     return sorted(
         {label for label in net.values[name].labels if label not in (CELL, LOST)} | set(_operand_axes(net, name))
     )
@@ -160,7 +157,7 @@ def _operand_axes(net: Propagation, name: str) -> list[str]:
 
 
 def _only_passes_on(net: Propagation, node: Node, axis: str, differing: set[tuple[str, str]]) -> bool:
-    """Whether every operand along an axis differs there already: then this is no difference of its own."""
+    """Whether every operand along an axis differs there already: then the node adds no difference of its own."""
     along = [o for o in node.operands if axis in net.values[o].labels]
     return bool(along) and all((o, axis) in differing for o in along)
 
@@ -168,7 +165,7 @@ def _only_passes_on(net: Propagation, node: Node, axis: str, differing: set[tupl
 def _along(
     small: Propagation, large: Propagation, a: Node, b: Node, axis: str, moved: Mapping[str, Mapping[str, int]]
 ) -> str:
-    """How the node differs along one axis, or nothing."""
+    """How the node differs along one axis; empty if it does not."""
     if a.op in (CUT, JOIN) and axis != small.values[a.name].labels[a.args["dim"]]:
         return ""
     if a.op == CUT and a.args["piece"] != b.args["piece"]:
@@ -202,7 +199,7 @@ def _scalars(a: Node, b: Node, place_a: Mapping[str, int], place_b: Mapping[str,
 
 
 def _cells(small: Propagation, large: Propagation, a: Node, b: Node) -> Iterator[str]:
-    """How the dimensions that are no axis differ: their lengths, and what is read along them."""
+    """How the dimensions that are not axes differ: their lengths, and what is read along them."""
     mine, other = small.values[a.name], large.values[b.name]
     if mine.law.period != other.law.period:
         yield "a constant's period depends on the size of the image"
@@ -219,12 +216,12 @@ def _cells(small: Propagation, large: Propagation, a: Node, b: Node) -> Iterator
 
 
 def _constants(net: Propagation, a: Node, b: Node, grown: set[str]) -> Iterator[str]:
-    """Constant operands that are others at the larger size; along an axis they may be longer and go on."""
+    """Constant operands that differ at the larger size; along an axis they may be longer and continue."""
     value = net.values[a.name]
     others = dict(constants_at(b.args))
     for at, x in constants_at(a.args):
         y = others.get(at)
-        if at[0] in value.law.unread or y is None:  # where it is none there, the arguments differ already
+        if at[0] in value.law.unread or y is None:  # where it is no constant there, the arguments differ already
             continue
         place = place_of(value.law, at)
         along = {s: set(value.layout.axes_of(d)) & grown for s, d in place.targets} if place else {}
@@ -237,7 +234,7 @@ def _constants(net: Propagation, a: Node, b: Node, grown: set[str]) -> Iterator[
 
 
 def _same_constant(x: Constant, y: Constant, long: set[int]) -> bool:
-    """Whether y is x, going on in the dimensions `long`."""
+    """Whether y is x, continued in the dimensions `long`."""
     if len(x.shape) != len(y.shape) or (x.random, x.taps) != (y.random, y.taps):
         return False
     if any(n != m for s, (n, m) in enumerate(zip(x.shape, y.shape, strict=True)) if s not in long):
@@ -247,14 +244,14 @@ def _same_constant(x: Constant, y: Constant, long: set[int]) -> bool:
     restless = [s for s in long if s < len(x.variation) and x.variation[s] is None and x.shape[s] > 1]
     if len(restless) != 1 or any(x.shape[s] != y.shape[s] for s in long if s not in restless):
         return False
-    (s,) = restless  # it differs from place to place: is what is there at both sizes the same?
+    (s,) = restless  # it varies from position to position: is it the same at the positions of both sizes?
     rows = [c.rows[s] if s < len(c.rows) else () for c in (x, y)]
     both = min(map(len, rows))
     return both > 0 and rows[0][:both] == rows[1][:both]
 
 
 def _plain(value: Any, place: Mapping[str, int]) -> Any:
-    """Comparable between traces: nodes by their place, constants by what is known of them."""
+    """A form that two traces can compare: nodes by position, constants by what is known about them."""
     if isinstance(value, Data):
         return ("node", place[value.node])
     if isinstance(value, Constant):

@@ -1,8 +1,8 @@
-"""The way that sets one side of a context: from an output sample back to the first or the last input sample.
+"""The path that sets one side of a context: from an output sample back to the first or the last input sample.
 
 A chain of (tensor, cell, sample), each really read by the one before it. What a tensor reads is known by hulls, and
-the hull of a union is the hull of the hulls: so at every operator some operand, cell and sample attain the end of
-the hull, and going back through them arrives at it.
+the hull of a union is the hull of the hulls. So at every operator some operand, cell and sample attain the end of
+the hull, and following them back leads to it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .values import InputAxis, InputReads, Path, Propagation, join_reaches
 
 @dataclass(frozen=True)
 class Hop:
-    """One tensor on the way: the sample, in one cell, through which the extreme input sample is read.
+    """One tensor on the path: the sample, in one cell, through which the extreme input sample is read.
 
     others: other operands of this operator that reach as far. tied: whether any other operand or sample does.
     """
@@ -33,7 +33,7 @@ class Hop:
 
 @dataclass(frozen=True)
 class CriticalPath:
-    """Footprints from the output to the input; tied: whether other output samples read as far."""
+    """Hops from the output to the input; tied: whether other output samples read as far."""
 
     hops: tuple[Hop, ...]
     tied: bool
@@ -45,8 +45,8 @@ def critical_path(
     """From node `output` back to the input of `slot`, or None where `outputs` read nothing of it.
 
     Ends at the first sample that `outputs` read, or at the last one with `after`. sure: only along reads that are
-    known to be real, which is possible where that side is exact. Where several ways tie: the sample nearest to the
-    block's edge, the first operand, the outermost sample, the first cell.
+    known to be real, which is possible where that side is exact. Ties go to the sample nearest to the block's edge,
+    the first operand, the outermost sample, the first cell.
     """
     walk = _Walk(net, slot, after, sure)
     here, start_tied = walk.start(output, outputs)
@@ -64,7 +64,7 @@ def critical_path(
 
 
 class _Walk:
-    """One walk: which input and axis, towards which end, along which reads."""
+    """One walk: to which input and axis, towards which end, along which reads."""
 
     def __init__(self, net: Propagation, slot: InputAxis, after: bool, sure: bool) -> None:
         self.net, self.slot, self.after, self.sure = net, slot, after, sure
@@ -99,7 +99,7 @@ class _Walk:
         return (None if best is None else Hop(output, best[1], best[2])), tied
 
     def choices(self, here: Hop) -> list[Hop]:
-        """The operands' samples that `here` reads and that read the extreme; the one to take first."""
+        """The operands' samples that `here` reads and that read the extreme; the one to follow comes first."""
         value = self.net.values[here.node]
         goal = self.end(self.known(value.cells.at(here.cell)), here.sample)
         found: list[Hop] = []
@@ -134,7 +134,7 @@ class _Walk:
         return list(known.values())
 
     def _real(self, path: Path, cells: list[tuple[tuple[int, ...], InputReads]]) -> bool:
-        """Whether the way goes on along the other axes too: one that reads no row reads no column either."""
+        """Whether the path continues along the other axes too: one that reads no row reads no column either."""
         total = cells[0][1]
         for _, reaches in cells[1:]:
             total = join_reaches(total, reaches)

@@ -1,7 +1,7 @@
 """Graph -> Propagation: what every tensor of a net reads of every input, axis by axis.
 
-Forward through the graph. A tensor's value is one Reads per (input, axis), kept per cell (channels); an operator's
-rule is resolved into paths, one per operand link, each with an index map per axis and a map of the cells.
+A tensor's value is one Reads per (input, axis), kept per cell (channels). An operator's law is resolved into paths,
+one per link, each with an index map per axis and a map of the cells.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ def propagate(
     coarser: Mapping[str, int] | None = None,
     views: Mapping[str, Reshape] | None = None,
 ) -> Propagation:
-    """Send every input's samples forward through the graph.
+    """What every tensor of the graph reads of every input.
 
     names: what to call each node in messages. differing: node -> axis -> why it is known to depend on the image's
     size (found by a second trace). sizes_verified: False where no second trace ran, so that factors taken from
-    sizes are refused. coarser: axis -> how many times coarser than its operators ask the grid is, because the net
-    means the same only at every so many steps (it pads to a multiple, say). views: node -> how its view was seen at
-    another size, taken wherever it gives the shapes of this one. Raises UnknownOperatorError with all
+    sizes are refused. coarser: axis -> how many times coarser the grid is than its operators require, because the net
+    means the same only at multiples of that (it pads to a multiple, say). views: node -> how its view was understood
+    at another size, adopted wherever it gives the shapes of this one. Raises UnknownOperatorError with all
     operators that have no rule.
     """
     run = _Run(graph, names or {}, differing or {}, sizes_verified, views or {})
@@ -50,7 +50,13 @@ def propagate(
     run.coarsen(coarser or {})
     run.refuse_joint_outputs()
     return Propagation(
-        graph, run.taken_apart(), run.slots, run.values, run.rates, tuple(dict.fromkeys(run.obstacles)), run.names
+        traced=graph,
+        graph=run.taken_apart(),
+        slots=run.slots,
+        values=run.values,
+        rates=run.rates,
+        obstacles=tuple(dict.fromkeys(run.obstacles)),
+        names=run.names,
     )
 
 
@@ -81,7 +87,7 @@ class _Run(Resolver):
             self._keep(node, self._apply(node, law))
 
     def _after_steps(self, node: Node) -> Node:
-        """The node behind the steps that come before its operator, if there are any."""
+        """The node as it follows the steps before its operator, if there are any."""
         before = steps_before(node.op)
         if before is None:
             return node
@@ -95,7 +101,7 @@ class _Run(Resolver):
         return replace(node, args={k: Data(at) if isinstance(v, Data) else v for k, v in node.args.items()})
 
     def taken_apart(self) -> Graph:
-        """The graph with the steps of its views, where they have any."""
+        """The graph with its views replaced by their steps, where they have any."""
         return (
             self.graph if len(self.nodes) == len(self.graph.order) else Graph.of(self.nodes, list(self.graph.outputs))
         )
@@ -132,7 +138,7 @@ class _Run(Resolver):
             self.rates.whole(rates[axis])
         one = Reads(IndexMap.identity(), IndexMap.identity())
         reaches = tuple(one if slot[0] == node.name else NOTHING for slot in self.slots)
-        texts = self.differing.get(node.name, {})  # the net gives this input back at one size, and not at another
+        texts = self.differing.get(node.name, {})  # the net returns this input at one size, and not at another
         here = {axis: self._obstacle(node, axis, at_this_size(text)) for axis, text in texts.items()}
         return TensorReads(layout, rates, Field.one(layout.cells, self._behind(reaches, here)))
 
@@ -146,7 +152,7 @@ class _Run(Resolver):
 
     def refuse_joint_outputs(self) -> None:
         """An output whose dimension holds more than an axis is no image along that axis: blocks cannot be laid side
-        by side. What reads it inside the net is not concerned."""
+        by side. Readers inside the net are unaffected."""
         for _, name in self.graph.outputs:
             value, node = self.values[name], self.graph[name]
             joint = [value.layout.places(d) for d, width in enumerate(value.layout.widths) if width > 1]
@@ -157,7 +163,7 @@ class _Run(Resolver):
                 self.values[name] = replace(value, cells=cells)
 
     def _unknown_value(self, node: Node) -> TensorReads:
-        """Stands in for an operator without a rule, so that the others can be looked at and listed too."""
+        """A stand-in for an operator without a rule, so that all others are reached and listed too."""
         operand = self.values.get(node.operands[0]) if node.operands else None
         same = operand is not None and operand.layout.simple and len(operand.labels) == len(node.shape)
         layout = Factoring.plain(
@@ -169,7 +175,7 @@ class _Run(Resolver):
     # ---- laws ---------------------------------------------------------------------------------------------
 
     def _law(self, node: Node) -> Law | None:
-        """What the rule says, with all that it says nothing of refused."""
+        """The rule's law, completed: whatever the rule does not mention is refused."""
         call = self._call(node)
         law = self._said(node, call)
         if law is None or any(link.runs is not None for link in law.links):
@@ -183,8 +189,8 @@ class _Run(Resolver):
         if node.pointwise:
             return broadcast(call)
         if all(not set(self.values[o].rates) for o in node.operands):
-            # No operand has a spatial axis left (a classifier's head): whatever this does, it does behind the
-            # obstacles already on the way, so reading everything says it all.
+            # No operand has a spatial axis left (a classifier's head): whatever this does comes after obstacles
+            # that are already known, so "reads everything" is enough.
             links = []
             for k, shape in enumerate(call.shapes):
                 dims = [DimRead(s, None) for s in range(len(shape))]
@@ -195,7 +201,7 @@ class _Run(Resolver):
     # ---- one call -----------------------------------------------------------------------------------------
 
     def _apply(self, node: Node, law: Law) -> TensorReads:
-        """A call by its rule, whose dimensions are spelled out as the parts that they consist of."""
+        """A call by its law, with dimensions spelled out as the parts that they consist of."""
         for link in law.links:
             self._check(node, link)
         operands = [self.values[o].layout for o in node.operands]
@@ -213,7 +219,7 @@ class _Run(Resolver):
         return self._connect(node, replace(spelled_law(law, out), links=tuple(links)), out, labels)
 
     def _check(self, node: Node, link: Link) -> None:
-        """A rule must account for every dimension of its operand once, or an axis could vanish unnoticed."""
+        """A rule must account for every dimension of its operand exactly once, or an axis could vanish unnoticed."""
         shape = self.shapes[node.operands[link.operand]]
         sources = sorted(d.source for d in link.dims if d.source is not None)
         targets = sorted(d.target for d in link.dims if d.target is not None)

@@ -1,9 +1,9 @@
 """Tiles in units of the joint grid: cutting whole steps off either end of the image.
 
 Feeding the unmodified net all but the first `a` and the last `c` steps of an image of n samples leaves each of its
-tensors, N samples long and moving r samples per step, with the samples `[a*r, N - c*r)`. A tile is good when
-everything that must exist unspoiled lies inside these spans. So the hulls of the demand decide, and a and c are
-found one without the other.
+tensors, N samples long and moving r samples per step, with the samples `[a*r, N - c*r)`. A tile is right when
+everything that must exist unspoiled lies inside these spans. So the hulls of what must exist decide, and a and c are
+found independently of each other.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Grid:
         self._steps = net.rates.steps()
 
     def per_step(self, node: str) -> int:
-        """Samples that this tensor moves when its component moves by one step."""
+        """How many samples this tensor moves when its component moves by one step."""
         component, samples = self._net.rates.root(self._net.values[node].rates[self._axis])
         moved = samples * self._steps.get(component, Fraction(1))
         assert moved.denominator == 1, (node, moved)
@@ -36,8 +36,8 @@ class Grid:
         return self._net.rates.root(rates[0][self._axis])[0] == self._net.rates.root(rates[1][self._axis])[0]
 
     def interior(self, found: BackwardReads, output: str) -> tuple[int, int]:
-        """Steps before the block of outputs of step 0, and the step where the image's end falls when the tile ends
-        as early as it may.
+        """How many steps the tile begins before the block of step 0, and the step at which the image ends when the
+        tile ends as early as it may.
 
         A tensor needed up to f samples beyond the end of the block at step 1 must still hold them after the cut:
         `N - c*r >= v*r + f`, so the cut leaves room for blocks that end at step v where
@@ -56,7 +56,7 @@ class Grid:
         return before, end
 
     def cut(self, found: BackwardReads, output: str) -> tuple[int, int]:
-        """The most whole steps that can be cut off before and after, the tile still being long enough to run."""
+        """The most whole steps that can be cut off before and after such that the net still runs on the tile."""
         firsts, lasts = [], []
         for node, span in found.exist.items():
             if self.same(node, output):

@@ -1,4 +1,4 @@
-"""One call of a net, by its law: what its output reads, which axes it has, what stands in the way."""
+"""One call of a net, by its law: what its output reads, which axes it has, which obstacles it adds."""
 
 from __future__ import annotations
 
@@ -46,33 +46,33 @@ class Resolver:
         self.misplaced: dict[str, Obstruction] = {}  # per axis of the node at hand
 
     def _call(self, node: Node) -> Call:
-        """The call as its rule sees it: steps of views see the parts of their operand."""
+        """The call as its rule sees it; a step of a view sees the parts of its operand as dimensions."""
         parts = node.op in STEPS
         shapes = tuple(self.values[o].layout.sizes if parts else self.shapes[o] for o in node.operands)
         return Call(node, shapes, tuple(o in self.truths for o in node.operands))
 
     def _obstacle(self, node: Node, axis: str, block: Obstruction) -> Obstacle:
         obstacle = Obstacle(
-            self.names.get(node.name, node.layer or node.name),
-            node.called,
-            axis,
-            block.cause.value,
-            block.message,
-            node.source,
-            HELP[block.cause],
+            layer=self.names.get(node.name, node.layer or node.name),
+            op=node.called,
+            axis=axis,
+            cause=block.cause.value,
+            message=block.message,
+            source=node.source,
+            help=HELP[block.cause],
         )
         self.obstacles.append(obstacle)
         return obstacle
 
     def _connect(self, node: Node, law: Law, layout: Factoring, labels: tuple[str, ...] | None = None) -> TensorReads:
-        """What a node reads by a law in terms of parts. labels: what the parts are; when absent, what links bring."""
+        """What a node reads by a law in terms of parts. labels: what each part is; when absent, as the links say."""
         links = [link for link in law.links if self._wanted(node, link)]
         labels = self._labels(node, links, layout) if labels is None else labels
         layout = Factoring(tuple(map(Part, layout.sizes, labels)), layout.widths)
         rates: dict[str, Rate] = {}
         paths = [self._path(node, link, layout, rates, law) for link in links]
         for label in labels:
-            if label not in (CELL, LOST) and label not in rates:  # every way to it is blocked
+            if label not in (CELL, LOST) and label not in rates:  # every path to it is blocked
                 rates[label] = self.rates.component()
         for rate in rates.values():
             self.rates.whole(rate)
@@ -97,7 +97,7 @@ class Resolver:
         return even if link.only_if_even else not even
 
     def _labels(self, node: Node, links: Sequence[Link], layout: Factoring) -> tuple[str, ...]:
-        """What each output part is: an axis where any link keeps one, lost where one is torn up."""
+        """What each output part is: an axis where any link keeps one, lost where a link tears one apart."""
         found: list[str] = []
         for t, size in enumerate(layout.sizes):
             best = CELL
@@ -180,13 +180,13 @@ class Resolver:
     def _own_obstacles(
         self, node: Node, law: Law, labels: tuple[str, ...], rates: Mapping[str, Rate]
     ) -> dict[str, Obstacle]:
-        """What stands in the way of every input: absolute positions, randomness."""
+        """Obstacles for every input: absolute positions, randomness."""
         here = {axis: self._obstacle(node, axis, why) for axis, why in self.misplaced.items()}
         self.misplaced = {}
         drawn = any(value.random for value in constants_in(node.args.values()))
         drawn = drawn or any(why.cause is Cause.RANDOM for _, why in law.blocks)
         drawn = drawn or any(operand in self.drawn for operand in node.operands)
-        if drawn and not rates:  # drawn without an axis to stand on: it counts where it meets one
+        if drawn and not rates:  # drawn without any axis: it counts where it meets one
             self.drawn.add(node.name)
         elif drawn:
             why = Obstruction(Cause.RANDOM, "uses values that are drawn at random or change with every call")

@@ -13,19 +13,23 @@ Shapes = tuple[tuple[int, ...], ...]
 
 
 def samples(graph: Graph, shapes: Shapes) -> Iterator[int]:
-    """How many places each input of such a shape has along its axes."""
+    """How many positions each input of such a shape has along its axes."""
     for name, shape in zip(graph.inputs, shapes, strict=True):
         yield prod(n for n, axis in zip(shape, graph[name].axes, strict=True) if axis)
 
 
 def skewed(times: Mapping[str, int]) -> dict[str, int]:
     """The second axis grows twice as much as the first, and so on: a net that looks at the difference or the ratio
-    of two sides must not see the same again."""
+    of two sides must not see the same values again.
+
+    >>> skewed({"H": 2, "W": 2})
+    {'H': 2, 'W': 4}
+    """
     return {axis: steps * (1 + i) for i, (axis, steps) in enumerate(sorted(times.items()))}
 
 
 def stretch(net: Propagation, larger: Shapes) -> Mapping[str, Mapping[str, int]] | None:
-    """How much longer each tensor gets when the inputs get these shapes; None where that is no whole step."""
+    """How much longer each tensor gets when the inputs get these shapes; None where that is not whole steps."""
     steps: dict[str, int] = {}
     for name, shape in zip(net.graph.inputs, larger, strict=True):
         for axis, n, m in zip(net.values[name].labels, net.graph[name].shape, shape, strict=True):
@@ -38,7 +42,7 @@ def stretch(net: Propagation, larger: Shapes) -> Mapping[str, Mapping[str, int]]
 
 
 def grow(net: Propagation, steps: Mapping[str, int]) -> tuple[Shapes, Mapping[str, Mapping[str, int]]]:
-    """Input shapes so many steps larger along each axis, and how much longer that makes each tensor."""
+    """Input shapes larger by these numbers of steps along each axis, and how much longer that makes each tensor."""
     moved: dict[str, dict[str, int]] = {name: {} for name in net.values}
     for axis in steps:
         grid = Grid(net, axis)

@@ -1,4 +1,4 @@
-"""What comes through a path: the reads of an operand, as an operator's output has them."""
+"""Reads, sent through a path: from those of an operand to those of an operator's output."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .values import NOTHING, InputAxis, InputReads, Path, Reads, join_reaches
 @dataclass(frozen=True)
 class Composer:
     """Sends reads through paths, cell by cell. known: one object per value, so that channels which read the same are
-    told to do so by identity."""
+    recognised by identity."""
 
     slots: tuple[InputAxis, ...]
     known: dict[InputReads, InputReads] = field(default_factory=dict)
@@ -50,7 +50,7 @@ class Composer:
                 step = path.steps[axis].reads
                 reads = step.hull_after(reach.reads)
                 if reads.empty:
-                    if reach.via:  # what lies behind the obstacle may have been all that was read here
+                    if reach.via:  # all that was read here may lie behind the obstacle
                         loose.add(slot)
                     else:
                         silent.add(inp)
@@ -69,7 +69,7 @@ class Composer:
                 out.append(reach)
         if silent:  # a path that reads nothing along one axis reads nothing at all
             out = [NOTHING if slot[0] in silent and not r.via else r for slot, r in zip(self.slots, out, strict=True)]
-        for inp, axis in loose:  # rows that a strided operator skips may be the only ones that read these columns
+        for inp, axis in loose:  # rows that a strided operator skips may be the only ones to read these columns
             out = [
                 replace(r, sure=None) if slot[0] == inp and slot[1] != axis else r
                 for slot, r in zip(self.slots, out, strict=True)
@@ -101,7 +101,7 @@ def paired(link: Link, operand: Factoring, out: Factoring) -> CellMap:
 
 
 def _folded(dim: DimRead, n_in: int, n_out: int) -> IndexMap | None:
-    """What is read along cells: beyond their ends stands what the border says."""
+    """What is read along cells, folded back at their ends as the border says."""
     if dim.reads is None or dim.border is Border.CONSTANT:
         return dim.reads
     everything = dim.reads.over(Spans.span(0, n_out))
@@ -111,5 +111,9 @@ def _folded(dim: DimRead, n_in: int, n_out: int) -> IndexMap | None:
 
 
 def cell_places(labels: tuple[str, ...]) -> dict[int, int]:
-    """Part of a tensor -> place among the parts that are cells."""
+    """Index of a part -> its index among the parts that are cells.
+
+    >>> cell_places(("", "", "H", ""))
+    {0: 0, 1: 1, 3: 2}
+    """
     return {d: k for k, d in enumerate(d for d, label in enumerate(labels) if label == CELL)}

@@ -1,4 +1,4 @@
-"""The values of a propagation: what is known of every tensor of a net."""
+"""The values of a propagation: what is known about every tensor of a net."""
 
 from __future__ import annotations
 
@@ -23,6 +23,9 @@ class Obstacle:
 
     layer: module path. op: operator. axis. cause: one of `Cause`. message: what happens there. source: "file:line"
     or "". help: what would make it local.
+
+    >>> print(oc.analyze(nn.AdaptiveAvgPool1d(4), (1, 3, 32)).obstacles[0].cause)
+    adaptive-pooling
     """
 
     layer: str
@@ -48,6 +51,10 @@ class Reads:
     reads: hulls per output phase, None for nothing. sure: the part of them known to be real; the reads are exact
     where both agree. via: obstacles on the way. hidden: phases that read nothing on one branch are covered by
     another.
+
+    >>> causal, ahead = IndexMap.window(3, padding=2), IndexMap.window(3)
+    >>> (Reads(causal, causal) | Reads(ahead, ahead)).reads.reads(0, 1)  # two branches that join
+    Span(start=-2, stop=3)
     """
 
     reads: IndexMap | None = None
@@ -117,7 +124,7 @@ NO_LAW = Law(())
 
 @dataclass(frozen=True)
 class TensorReads:
-    """What is known of one tensor: what its dimensions are made of, its rate per axis, what its cells read."""
+    """What is known about one tensor: what its dimensions are made of, its rate per axis, what its cells read."""
 
     layout: Factoring
     rates: Mapping[str, Rate]
@@ -131,15 +138,15 @@ class TensorReads:
         return self.layout.labels
 
     def part_of(self, axis: str) -> int | None:
-        """Which part of the tensor an axis is."""
+        """The index of the part that an axis is."""
         return self.labels.index(axis) if axis in self.labels else None
 
 
 @dataclass(frozen=True)
 class Propagation:
-    """Every tensor's value, the slots that index `Reaches`, the tied rates, and the obstacles in order.
+    """Every tensor's reads, the slots (input and axis) that index them, the tied rates, and the obstacles in order.
 
-    traced: the graph as it was given. graph: the same with views taken apart, where they cut or join an axis.
+    traced: the graph as it was given. graph: the same with views taken apart where they cut or join an axis.
     """
 
     traced: Graph
@@ -156,7 +163,7 @@ class Propagation:
 
 
 def joined(net: Propagation, node: str) -> InputReads:
-    """What a tensor reads, all its cells together, one Reach per slot."""
+    """What a tensor reads, all its cells together, one Reads per slot."""
     return net.values[node].cells.union(join_reaches)
 
 

@@ -21,7 +21,7 @@ ELSEWHERE = Obstruction(Cause.POSITION, "joins data that is not laid out along t
 
 @dataclass(frozen=True)
 class Stage:
-    """One step of a view: a node, its links in terms of parts (None: as its rule says), and its layout."""
+    """One step of a view: a node, its links in terms of parts (None: those of its rule), and its layout."""
 
     node: Node
     links: tuple[Link, ...] | None
@@ -62,7 +62,7 @@ def stages(node: Node, layout: Factoring, found: Reshape) -> Iterator[Stage]:
 
 
 def _regroup(parts: Sequence[Part], found: Reshape) -> Link:
-    """Axes stay in order; cells correspond in row-major order, unless something was torn up."""
+    """Axes stay in order; cells correspond in row-major order, unless something was torn apart."""
     dims: list[DimRead] = []
     kept = dict(found.kept)
     for i, part in enumerate(parts):
@@ -80,7 +80,7 @@ def _regroup(parts: Sequence[Part], found: Reshape) -> Link:
 
 
 def out_parts(links: Sequence[Link], operands: Sequence[Factoring], shape: Sequence[int]) -> list[list[int]]:
-    """The sizes of the parts of each dimension of an operator's output: those of an operand dimension kept as it is."""
+    """The part sizes of each dimension of an operator's output: those of an operand dimension that is kept as it is."""
     found = [[n] for n in shape]
     for link in links:
         layout = operands[link.operand]
@@ -94,9 +94,9 @@ def out_parts(links: Sequence[Link], operands: Sequence[Factoring], shape: Seque
 
 
 def spelled(link: Link, layout: Factoring, out: Factoring) -> tuple[Link, dict[str, Obstruction]]:
-    """A rule's link in terms of parts, and the axes of the output that it joins with data laid out otherwise.
+    """A rule's link in terms of parts, and the axes of the output that it joins with data laid out differently.
 
-    `out` has the parts of the output; labels are those that index-by-index links bring there.
+    `out` has the parts of the output, labelled as index-by-index links label them.
     """
     dims: list[DimRead] = []
     exact = link.exact

@@ -12,12 +12,13 @@ from torch.utils._pytree import tree_flatten
 from ..algebra.spans import Span
 from ..analysis.named import Named
 from ..analysis.source import Source
-from ..engine import Machine, NoSlabError, WrongTileError
-from ..engine.block import within
+from ..engine import Machine
+from ..engine.assemble import assemble
+from ..errors import NoSlabError, NoTwin, WrongTileError
 from ..planning.plan import Plan
 from .fillings import same_bits
 from .result import NOT_APPLICABLE, Figures, Proof
-from .twin import Modular, NoTwin, residues, twin_of
+from .twin import Modular, residues, twin_of
 
 TOLERANCE = 1e-12
 """Of values in float64: max |difference| / max |whole|."""
@@ -45,19 +46,12 @@ def whole(model: nn.Module, plan: Plan, inputs: Mapping[str, Tensor]) -> dict[st
 
 def by_blocks(machine: Machine, inputs: Mapping[str, Tensor], *, poison: float | None = None) -> dict[str, Tensor]:
     """The same by blocks; what no block gives stays NaN. Raises WrongTileError, NoSlabError."""
-    plan = machine.plan
-    outputs: dict[str, Tensor] = {}
     with torch.no_grad():
-        for block in machine.blocks(inputs, poison=poison):
-            for name, result in block.results.items():
-                if name not in outputs:
-                    outputs[name] = result.new_full(plan.outputs[name], _unwritten(result))
-                outputs[name][within(plan.labels[name], block.regions[name])] = result
-    return outputs
+        return assemble(machine.blocks(inputs, poison=poison), machine.plan, room=_unwritten)
 
 
-def _unwritten(like: Tensor) -> float:
-    return torch.nan if like.is_floating_point() or like.is_complex() else 0
+def _unwritten(like: Tensor, shape: tuple[int, ...]) -> Tensor:
+    return like.new_full(shape, torch.nan if like.is_floating_point() or like.is_complex() else 0)
 
 
 def exact_twin(

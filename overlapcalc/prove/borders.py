@@ -11,15 +11,16 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
+from ..algebra.spans import Span
 from ..analysis.source import Source
 from ..engine.block import within
 from ..engine.machine import Machine
-from ..engine.schedules.regions import run_regions, whole
-from ..engine.slab.frame import Region, SlabTensor
+from ..engine.schedules.regions import run_regions
+from ..engine.slab.frame import SlabTensor
 from ..errors import OverlapcalcError
-from ..planning.plan import Plan
-from ..planning.strips import BlockSpan
+from ..planning.plan import Cell, Plan
 from ..propagate.grid import Grid
+from ..propagate.regions import Region, whole_region
 from ..propagate.values import Propagation
 from .against_whole import FAILURES, at_once, by_blocks, said
 from .dependency import corners
@@ -83,8 +84,8 @@ def _poisoned_tiles(
             tiles[name] = SlabTensor(x[within(plan.labels[name], regions[name])], regions[name])
         runs = [run_regions(machine.frame(inputs, poison), machine.calls, regions, tiles) for poison in poisons]
         for shown, node in net.graph.outputs:
-            region = {axis: slot.outputs[shown] for axis, slot in cell.items() if shown in slot.outputs}
-            if any(axis in plan.labels[shown] and axis not in region for axis in cell):
+            region = plan.region(cell, shown)
+            if region is None:
                 continue
             here = within(plan.labels[shown], region, regions[node])
             at = " ".join(f"{axis}{span}" for axis, span in region.items())
@@ -126,17 +127,16 @@ def _wrong(results: list[Tensor], plain: Tensor | None, eps: float) -> str:
     return "" if apart <= allowed else f"call by call it is off by {apart:.2g} of {largest:.2g}"
 
 
-def tile_regions(net: Propagation, plan: Plan, cell: Mapping[str, BlockSpan]) -> dict[str, Region]:
+def tile_regions(net: Propagation, plan: Plan, cell: Cell) -> dict[str, Region]:
     """All of every tensor that the net makes on the tile of a block."""
     regions: dict[str, Region] = {}
     grids = {axis: Grid(net, axis) for axis in cell}
     for node in net.graph:
-        region = whole(net, node.name)
+        region = whole_region(net, node.name)
         for axis, slot in cell.items():
             like = plan.strips[axis].like
             if axis in region and grids[axis].same(node.name, like):
                 per_step = grids[axis].per_step(node.name)
-                span = region[axis]
-                region[axis] = type(span)(slot.first * per_step, span.stop - slot.last * per_step)
+                region[axis] = Span(slot.first * per_step, region[axis].stop - slot.last * per_step)
         regions[node.name] = region
     return regions

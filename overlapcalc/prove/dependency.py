@@ -16,7 +16,7 @@ from ..algebra.spans import Span, Spans
 from ..analysis.analysis import Analysis
 from ..analysis.source import output_of
 from ..engine.block import within
-from ..planning.plan import Plan
+from ..planning.plan import Cell, Plan
 from ..planning.strips import BlockSpan
 from ..propagate.backward import sized
 from ..propagate.values import Propagation
@@ -53,8 +53,8 @@ def dependency(subject: Subject) -> Proof:
     runs = [(run, run(subject.inputs)) for run in subject.spread]
     for cell in corners(plan):
         for name in plain:
-            region = {axis: slot.outputs[name] for axis, slot in cell.items() if name in slot.outputs}
-            if any(axis in plan.labels[name] and axis not in region for axis in cell):
+            region = plan.region(cell, name)
+            if region is None:
                 continue
             kept_of: dict[str, dict[str, Span] | None] = {i: {} for i in subject.inputs}
             for axis, span in region.items():
@@ -168,7 +168,7 @@ def _changes(
     return None
 
 
-def corners(plan: Plan) -> Iterator[dict[str, BlockSpan]]:
+def corners(plan: Plan) -> Iterator[Cell]:
     """The blocks at each border and corner, and one inside."""
     for slots in product(*(_ends(strip.slots) for strip in plan.strips.values())):
         yield dict(zip(plan.strips, slots, strict=True))

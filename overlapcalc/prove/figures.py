@@ -37,7 +37,14 @@ def compared(dtype: str, whole: Measured, blocks: Measured) -> Figures:
         if y.is_floating_point():
             ulps = max(ulps, float((apart / spacing(y)).nan_to_num(torch.inf).max()))
     return Figures(
-        dtype, error, ulps, identical / samples if samples else 1.0, whole[1], blocks[1], whole[2], blocks[2]
+        dtype=dtype,
+        error=error,
+        ulps=ulps,
+        identical=identical / samples if samples else 1.0,
+        full_bytes=whole[1],
+        blocks_bytes=blocks[1],
+        full_seconds=whole[2],
+        blocks_seconds=blocks[2],
     )
 
 

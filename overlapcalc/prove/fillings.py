@@ -7,8 +7,11 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from ..engine.block import Region, within
+from ..engine.block import within
+from ..ops import known_of
+from ..ops.facts import may_stop_nan
 from ..ops.graph import Constant, Graph, constants_in
+from ..propagate.regions import Region
 
 NAN = "nan"
 FINITE = ("finite 1", "finite 2")
@@ -19,13 +22,6 @@ SHUFFLED = "samples of its own"
 """For a net that fails on numbers that are none of its image's: it may look them up in a table."""
 SCALES = dict(zip((*FINITE, *MORE), (10.0, 1.0, 30.0, -30.0, 3.0, -3.0), strict=True))
 
-STOPPERS = ("sign", "nan_to_num", "fmax", "fmin", "heaviside", "quantize", "bucketize", "searchsorted", "argmax",
-            "argmin", "isnan", "isfinite", "isinf", "one_hot", "copysign", "hardtanh", "_to_copy",
-            "view.dtype", "view_copy.dtype")  # fmt: skip
-"""Parts of the names of operators that may give a number for NaN. Comparisons show by their results."""
-ZERO_WEIGHTS = ("linear1d", "bilinear2d", "trilinear3d", "bicubic2d", "_aa", "where", "masked_fill")
-"""Operators that may multiply with a zero what they do not read."""
-
 
 class Fillings:
     """Which fillings a net calls for. stops_nan: it may give a number for NaN. zero_taps: it may multiply by zero what
@@ -33,9 +29,9 @@ class Fillings:
 
     def __init__(self, graph: Graph) -> None:
         nodes = list(graph)
-        self.stops_nan = any(node.truth or any(word in node.op for word in STOPPERS) for node in nodes)
+        self.stops_nan = any(node.truth or may_stop_nan(node.op) for node in nodes)
         masks = (c for node in nodes for c in constants_in(node.args.values()))
-        self.zero_taps = any(map(_masks, masks)) or any(word in node.op for node in nodes for word in ZERO_WEIGHTS)
+        self.zero_taps = any(map(_masks, masks)) or any(known_of(node.op).zero_weights for node in nodes)
 
     def used(self, *, control: bool = False) -> Iterator[str]:
         """Fillings of which none may change a thing; as a control, of which one must."""

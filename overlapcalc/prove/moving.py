@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .questions import CHOICE, FIRST, LEVELS, LOGIC, OPAQUE, PLACES, STEPS, Question, Values
+from .questions import ABOVE, BETWEEN, CHOICE, FIRST, LEVELS, LOGIC, OPAQUE, PLACES, STEPS, Question, Values
 
 MOST = 1 << 16
 """So many samples of an operand are looked at to find where to move it."""
@@ -48,7 +48,6 @@ def met(question: Question, seen: Mapping[int, int]) -> bool:
 @dataclass(frozen=True)
 class AskedCall:
     asks: Question
-    op: str
     values: Values
     data: Set[str]
     run: Callable[[Values], Any]
@@ -88,8 +87,8 @@ def changed(change: Change | None, call: AskedCall) -> tuple[Any, Callable[[], T
         x.copy_(kept)
         result = call.run(values)
         return result, lambda: asks.answers(asks.replaced(values, kept), kept)
-    if change.how == "greater":
-        found = greater(call, change.moved(x))
+    if change.how in (ABOVE, BETWEEN):
+        found = _above(call, change.moved(x))
         return found, lambda: found.to(torch.int64)
     if change.how in COMBINED:
         found = COMBINED[change.how](x, values["other" if asks.operand == "self" else "self"])
@@ -114,8 +113,9 @@ COMBINED: dict[str, Callable[[Tensor, Any], Tensor]] = {
 """What stands for a combination of yes and no that always comes out the same."""
 
 
-def greater(call: AskedCall, x: Tensor) -> Tensor:
-    if call.op == "isin":
+def _above(call: AskedCall, x: Tensor) -> Tensor:
+    """Whether samples lie above the level, or in every second gap between the levels."""
+    if call.asks.instead == BETWEEN:
         levels = torch.as_tensor(call.other(), device=x.device).flatten().sort().values
         return torch.bucketize(x.contiguous(), levels).remainder(2) == 1
     found: Tensor = x > call.other()
@@ -166,12 +166,12 @@ def settled(call: AskedCall, draw: random.Random) -> Change | None:
         low, high = _between(samples, 0.1), _between(samples, 0.9)
         scale = STEPS_WIDE * asks.unit / max(high - low, 1e-300)
         return Change("move", scale, (0.37 - scale * float(samples[0]) / asks.unit) * asks.unit)
-    how = "greater" if call.op in ALWAYS or call.op.startswith("is") else "move"
+    how = asks.instead or "move"
     low, high = _ends(asks)
     if low == high:
         cut, scale = _between(samples, draw.uniform(0.35, 0.65)), 1.0
         if not x.is_floating_point():
-            up = call.op in ("gt", "le", "greater", "less_equal") or how == "greater"
+            up = asks.below or asks.instead
             return Change(how, 1.0, float(round(low + (0.5 if up else -0.5) - cut)))
         wide = float(samples[-1] - samples[0])
         scale = max(1.0, abs(low) * 1e-3 / wide)  # or the samples would drown beside the threshold
@@ -181,10 +181,6 @@ def settled(call: AskedCall, draw: random.Random) -> Change | None:
         first, last = float(samples[0]), float(samples[-1])
     scale = (high - low) / (last - first)
     return Change(how, scale, low - scale * first)
-
-
-ALWAYS = ("eq", "ne", "not_equal", "_to_copy", "to", "signbit")
-"""Whether two numbers are equal comes out as no wherever one of them moves."""
 
 
 def _ends(asks: Question) -> tuple[float, float]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache, partial
+from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -65,7 +65,6 @@ class Nets:
             found = self.traced.typed(_name(dtype), calls)
         except TraceError:
             return self.traced
-        found = replace(found, runnable=lru_cache(maxsize=None)(found.runnable))
         if self.plan.schedule != "crop":
             found.runnable(shapes)  # now, and not under a mode that changes what is traced
         return found

@@ -25,7 +25,7 @@ def proof_block(analysis: Analysis) -> dict[str, int]:
     """
     found = {}
     for axis in analysis.axes:
-        cutter = Cutter(analysis._source.net, axis)
+        cutter = Cutter(analysis.source.net, axis)
         found[axis] = cutter.finest * next(n for n in STEPS if n * cutter.finest >= LEAST)
     return found
 
@@ -36,7 +36,7 @@ def proof_shapes(analysis: Analysis, block: Mapping[str, int]) -> tuple[tuple[in
     Of the residue of the analysed shapes modulo the step. Where the net does not run there, larger ones; where it runs
     at no other size, the analysed shapes.
     """
-    net = analysis._source.net
+    net = analysis.source.net
     wanted: dict[str, int] = {}
     for axis in analysis.axes:
         cutter, grid = Cutter(net, axis), Grid(net, axis)
@@ -54,7 +54,7 @@ def proof_shapes(analysis: Analysis, block: Mapping[str, int]) -> tuple[tuple[in
             cuts[axis] = Cut(cutter.steps - times * steps, cutter.like)
         shapes = shapes_after(net, cuts)
         try:
-            analysis._source.retrace(shapes, False)
+            analysis.source.retrace(shapes, False)
         except TraceError:
             continue
         return shapes

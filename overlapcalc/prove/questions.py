@@ -6,17 +6,20 @@ A proof whose inputs all get the same answer proves nothing of the other branch.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from ..ops.registry import known_of, say
 
 Values = Mapping[str, Any]
 """The arguments of a call by name."""
 
 LEVELS, STEPS, PLACES, CHOICE, LOGIC, OPAQUE = "levels", "steps", "places", "choice", "logic", "opaque"
 FIRST = "first"
+ABOVE, BETWEEN = "above", "between"
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,9 @@ class Question:
     OPAQUE: an operator of somebody's own, which may ask anything.
     ways: the answers 0, 1... in words; none where the result itself is the answer, one of `size` where that is known.
     needed: the answers that a proof should meet, all when empty.
+    below: a sample that equals the level lies below it. instead: of LEVELS, what is asked in place of a question that
+    comes out the same for all samples that are moved: whether they lie ABOVE the level, or in every second gap BETWEEN
+    the levels.
     """
 
     kind: str
@@ -44,6 +50,8 @@ class Question:
     needed: tuple[int, ...] = ()
     dim: int = 0
     least: bool = False
+    below: bool = False
+    instead: str = ""
 
     def of(self, values: Values) -> Tensor:
         """The operand asked about."""
@@ -87,7 +95,7 @@ class Question:
 
 def question(op: str, values: Values, data: Set[str]) -> Question | None:
     """What the operator asks of its data; None where it asks nothing, or nothing of data. op: without namespace."""
-    ask = _own if "::" in op else _TABLE.get(op)
+    ask: Ask | None = _own if "::" in op else known_of(f"aten::{op}").question
     found = None if ask is None else ask(op, values, data)
     if found is None or found.operand not in data:
         return None
@@ -105,32 +113,35 @@ def _own(op: str, values: Values, data: Set[str]) -> Question | None:
 
 
 Ask = Callable[[str, Values, Set[str]], Question | None]
-_TABLE: dict[str, Ask] = {}
 
 
 def _asks(*ops: str) -> Callable[[Ask], Ask]:
+    """Register what ATen operators ask, by their functional names. Raises RuleError for one that is known to ask."""
+
     def register(ask: Ask) -> Ask:
-        _TABLE.update(dict.fromkeys(ops, ask))
+        say("question", (f"aten::{op}" for op in ops), ask)
         return ask
 
     return register
 
 
 FALSE_TRUE = ("false", "true")
-COMPARISONS = ("gt", "ge", "lt", "le", "eq", "ne", "greater", "greater_equal", "less", "less_equal", "not_equal")
+EQUAL = ("eq", "ne", "not_equal")
+"""Whether two numbers are equal comes out as no wherever one of them moves."""
 
 
-@_asks(*COMPARISONS)
+@_asks("gt", "ge", "lt", "le", "greater", "greater_equal", "less", "less_equal", *EQUAL)
 def _comparison(op: str, values: Values, data: Set[str]) -> Question:
     mine, other = ("self", "other") if "self" in data else ("other", "self")
-    if other in data:
-        return Question(LEVELS, mine, FALSE_TRUE, against=other)
-    return Question(LEVELS, mine, FALSE_TRUE, (values[other],))
+    asks = Question(LEVELS, mine, FALSE_TRUE, below=op in ("gt", "le", "greater", "less_equal"),
+                    instead=ABOVE if op in EQUAL else "")  # fmt: skip
+    return replace(asks, against=other) if other in data else replace(asks, levels=(values[other],))
 
 
 @_asks("isnan", "isinf", "isposinf", "isneginf", "isfinite", "signbit")
 def _of_kind(op: str, values: Values, data: Set[str]) -> Question:
-    return Question(LEVELS, "input" if "input" in values else "self", FALSE_TRUE, (0.0,))
+    operand = "input" if "input" in values else "self"
+    return Question(LEVELS, operand, FALSE_TRUE, (0.0,), instead=ABOVE)
 
 
 @_asks("maximum", "minimum", "fmax", "fmin", "max", "min", "clamp_min", "clamp_max", "heaviside")
@@ -209,7 +220,7 @@ def _in_a_list(op: str, values: Values, data: Set[str]) -> Question | None:
     if {"boundaries", "sorted_sequence", "test_elements"} & data:
         return None
     if op == "isin":
-        return Question(LEVELS, operand, FALSE_TRUE, (levels,))
+        return Question(LEVELS, operand, FALSE_TRUE, (levels,), instead=BETWEEN)
     return Question(LEVELS, operand, (), (levels,), size=levels.shape[-1] + 1)
 
 
@@ -220,7 +231,7 @@ def _steps(op: str, values: Values, data: Set[str]) -> Question | None:
     if op in ("_to_copy", "to"):
         kind = values.get("dtype")
         if kind is torch.bool:
-            return Question(LEVELS, "self", FALSE_TRUE, (0.0,))
+            return Question(LEVELS, "self", FALSE_TRUE, (0.0,), instead=ABOVE)
         if kind is None or kind.is_floating_point or kind.is_complex or not _floating(values["self"]):
             return None
     elif op in ("div", "divide") and values.get("rounding_mode") is None:

@@ -13,20 +13,29 @@ SCHEMA_VERSION = 1
 
 
 @dataclass(frozen=True)
-class NotReached:
-    """An operator that compares, clamps, rounds or looks up, and what came out of it for no sample of any run.
-
-    layer: its path; source: "file:line" or "". missing: "true" of a comparison that was false everywhere, say.
-    """
+class Place:
+    """Where an operator stands: path of the layer, name of the operator, source line "file:line"; "" where unknown."""
 
     layer: str
     op: str
     source: str
-    missing: str
 
     def __str__(self) -> str:
         at = f" ({self.source})" if self.source else ""
-        return f"{self.layer or 'net'}: {self.op}{at} never came out as {self.missing}"
+        return f"{self.layer or 'net'}: {self.op}{at}"
+
+
+@dataclass(frozen=True)
+class NotReached(Place):
+    """An operator that compares, clamps, rounds or looks up, and what came out of it for no sample of any run.
+
+    missing: "true" of a comparison that was false everywhere, say.
+    """
+
+    missing: str
+
+    def __str__(self) -> str:
+        return f"{super().__str__()} never came out as {self.missing}"
 
 
 @dataclass(frozen=True)

@@ -11,25 +11,13 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Hashable, Iterable, Mapping, Set
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from torch import Tensor
 
 from .moving import AskedCall, Change, asked, changed, counted, met, settled
 from .questions import LEVELS, OPAQUE, PLACES, Question, Values, question
-from .result import NotReached
-
-
-class Place(NamedTuple):
-    """Where an operator stands: path of the layer, name of the operator, source line, "" where unknown."""
-
-    layer: str
-    op: str
-    source: str
-
-    def __str__(self) -> str:
-        at = f" ({self.source})" if self.source else ""
-        return f"{self.layer or 'net'}: {self.op}{at}"
+from .result import NotReached, Place
 
 
 @dataclass
@@ -91,8 +79,8 @@ class Spread:
                 return run(values)
             if site.op != op:
                 raise OtherCallsError(str(place()))
-            return changed(site.change, AskedCall(asks, op, values, data, run, in_place))[0]
-        call = AskedCall(asks, op, values, data, run, in_place)
+            return changed(site.change, AskedCall(asks, values, data, run, in_place))[0]
+        call = AskedCall(asks, values, data, run, in_place)
         site = self.sites[key] = Site(op, place(), asks)
         if asks.kind == OPAQUE:
             site.change = None if self._seed is None or key in self._left else SCALED[self._seed]
@@ -174,5 +162,5 @@ def _together(runs: Iterable[Spread]) -> list[tuple[Site, dict[int, int]]]:
 
 def unanswered(runs: Iterable[Spread]) -> tuple[NotReached, ...]:
     """Where, and which way, no sample of any of these runs of one net came out."""
-    found = (NotReached(*site.place, missing(site.question, counts)) for site, counts in _together(runs))
+    found = (NotReached(**vars(site.place), missing=missing(site.question, counts)) for site, counts in _together(runs))
     return tuple(dict.fromkeys(place for place in found if place.missing))

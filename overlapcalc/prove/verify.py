@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache, partial
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -17,11 +17,11 @@ from ..analysis.analyze import Inputs, analyze
 from ..analysis.guess import guess_inputs
 from ..analysis.source import Source
 from ..engine.plan import floating_type
-from ..errors import InputError
+from ..errors import Argument, InputError
 from ..planning.crop import make_plan
-from ..planning.options import Blocks, per_axis, refuse_obstacles
+from ..planning.obstacles import refuse_obstacles
+from ..planning.options import CUT_OPTIONS, Blocking, CutOptions, Tile, per_axis, refuse_unknown
 from ..planning.plan import Plan
-from ..planning.strips import Cutter
 from .against_whole import exact_twin, values, whole
 from .borders import poisoned_borders
 from .dependency import Subject, dependency, lively, minimality
@@ -32,16 +32,14 @@ from .proof_image import proof_block, proof_shapes
 from .result import Proof, Verification
 from .spread import Spread, unanswered
 
-Tile = int | tuple[int, int] | Mapping[str, tuple[int, int]]
+if TYPE_CHECKING:  # it comes with torch
+    from typing_extensions import Unpack
 
 
 def verify(
     model: nn.Module,
-    inputs: Inputs | None = None,
+    inputs: Inputs | Analysis | None = None,
     *,
-    block: Blocks | None = None,
-    schedule: str = "crop",
-    stream_axis: str | None = None,
     tile: Tile | None = None,
     plan: Plan | None = None,
     device: torch.device | str = "cpu",
@@ -49,39 +47,37 @@ def verify(
     bit_exact: bool = False,
     axes: Sequence[str] | str | None = None,
     layout: str | Sequence[str | None] | None = None,
+    **options: Unpack[CutOptions],
 ) -> Verification:
     """Prove, by running it, that `model` gives by blocks what it gives on the whole image.
 
-    inputs: shapes, or tensors whose values are used for the figures; without them the smallest image that has a block
-    at every border and one inside. block, schedule, axes, layout: as for `plan`. tile: instead of the tile that the
-    analysis finds, so many samples (before, after) around each block: "is my overlap of 32 enough?". plan: a plan to
-    prove as it is. dtype: the type for the figures, the model's own when absent. bit_exact: they must be bit-identical
-    in that type too.
+    inputs: shapes, or tensors whose values are used for the figures, or an Analysis of this model, which need not be
+    made again; without them the smallest image that has a block at every border and one inside. block, schedule, axes,
+    layout: as for `plan`. tile: instead of the tile that the analysis finds, so many samples (before, after) around
+    each block: "is my overlap of 32 enough?". plan: a plan to prove as it is. dtype: the type for the figures, the
+    model's own when absent. bit_exact: they must be bit-identical in that type too.
 
     The proofs (see docs/mathematics.md): "dependency" and "minimality" of what the analysis says that blocks read;
     "borders", "exact twin" and "values" of the schedule. The model is copied; yours is never touched.
 
     Raises what `plan` raises, and InputError where the device is not there or a single block takes the whole image.
     """
+    others = ("tile", "plan", "device", "dtype", "bit_exact", "axes", "layout")
+    refuse_unknown(options, *CUT_OPTIONS, *others)
+    asked: dict[str, Any] = {**options, "schedule": options.get("schedule") or "crop"}
+    blocking = Blocking(**asked)
     where = device_of(device)
     if plan is not None and tile is not None:
         raise InputError("a plan and a tile exclude each other; give one of them")
-    if isinstance(block, (tuple, list)) and inputs is None and schedule == "stream" and stream_axis is None:
-        raise InputError(f"block={block!r}: which axis comes first depends on the image; give stream_axis as well")
-    analysis, given = _subject(model, inputs, block, stream_axis, axes, layout)
+    block, stream = blocking.block, blocking.schedule == "stream"
+    if isinstance(block, (tuple, list)) and inputs is None and stream and blocking.stream_axis is None:
+        first = ": which axis comes first depends on the image; give "
+        raise InputError(Argument("block", block), first, Argument("stream_axis"), " as well")
+    analysis, given = _subject(model, inputs, blocking, axes, layout)
     if any(isinstance(x, Tensor) and not bool(x.isfinite().all()) for x in tree_leaves(given)):
         raise InputError("an input holds NaN or infinity, which hide what depends on what; give finite values")
     if plan is None:
-        plan = make_plan(
-            analysis,
-            block=_default_block(analysis, schedule) if block is None else block,
-            schedule=schedule,
-            stream_axis=stream_axis,
-        )
-        if tile is not None:
-            if schedule != "crop":
-                raise InputError(f"tile={tile!r} is for the schedule crop; {schedule} has no tiles")
-            plan = with_tiles(analysis, plan, tile)
+        plan = make_plan(analysis, _sized(blocking, analysis), tile=tile)
     elif plan.inputs != analysis.inputs:
         raise InputError(f"the plan is for inputs {dict(plan.inputs)}, not {dict(analysis.inputs)}")
     if plan.count == 1:
@@ -90,7 +86,7 @@ def verify(
             f"one block takes the whole image ({image}), so there is nothing to prove; give smaller blocks "
             "or a larger image"
         )
-    source = replace(analysis._source, runnable=lru_cache(maxsize=None)(analysis._source.runnable))
+    source = analysis.source
     own = floating_type(dtype)
     named = _tensors(given, plan, [own or kind for kind in source.runnable(tuple(plan.inputs.values())).types], where)
     nets = Nets(model, source, plan, named, where)
@@ -114,39 +110,45 @@ def verify(
 
 def _subject(
     model: nn.Module,
-    inputs: Inputs | None,
-    block: Blocks | None,
-    stream_axis: str | None,
+    inputs: Inputs | Analysis | None,
+    blocking: Blocking,
     axes: Sequence[str] | str | None,
     layout: str | Sequence[str | None] | None,
 ) -> tuple[Analysis, Inputs]:
     """The analysis at the size of the proof, and the inputs there: shapes or tensors."""
+    if isinstance(inputs, Analysis):
+        refuse_obstacles(inputs)
+        return inputs, tuple(inputs.inputs.values())
     given: Any = inputs if inputs is not None else guess_inputs(model, layout if isinstance(layout, str) else None)[0]
     analysis = analyze(model, given, axes=axes, layout=layout)
     refuse_obstacles(analysis)
     if inputs is not None:
         return analysis, inputs
     sizes = proof_block(analysis)
-    order = sorted(analysis.axes, key=lambda axis: axis != stream_axis)  # as planning/slabs.py has them
-    shapes = proof_shapes(analysis, {**sizes, **({} if block is None else per_axis(order, block, "block"))})
-    return analyze(model, shapes, axes=axes, layout=layout), shapes
+    order = sorted(analysis.axes, key=lambda axis: axis != blocking.stream_axis)  # as planning/slabs.py has them
+    asked = {} if blocking.block is None else per_axis(order, blocking.block, "block")
+    shapes = proof_shapes(analysis, {**sizes, **asked})
+    return analysis.at(*shapes), shapes
 
 
-def _default_block(analysis: Analysis, schedule: str) -> Blocks:
-    """Blocks of the proof: the smallest whole ones; for schedules of calls, one of no particular length."""
-    found = proof_block(analysis)
-    return found if schedule == "crop" else max(5, min(found.values()) - 1)
+def _sized(blocking: Blocking, analysis: Analysis) -> Blocking:
+    """With blocks for a proof, where none are given: the smallest whole ones; for schedules of calls, blocks of no
+    particular length."""
+    if blocking.block is not None:
+        return blocking
+    sizes = proof_block(analysis)
+    return replace(blocking, block=sizes if blocking.schedule == "crop" else max(5, min(sizes.values()) - 1))
 
 
 def device_of(device: torch.device | str) -> torch.device:
     try:
         found = torch.device(device)
     except RuntimeError as error:
-        raise InputError(f"device {device!r}: torch knows no such device; give cpu or cuda") from error
+        raise InputError(Argument("device", device), ": torch knows no such device; give cpu or cuda") from error
     if found.type not in ("cpu", "cuda"):
-        raise InputError(f"device {device}: nets are proved on cpu and cuda")
+        raise InputError(Argument("device", str(device)), ": nets run on cpu and cuda")
     if found.type == "cuda" and not torch.cuda.is_available():
-        raise InputError("device cuda: torch finds no CUDA device here")
+        raise InputError(Argument("device", str(device)), ": torch finds no CUDA device here")
     return found
 
 
@@ -183,25 +185,3 @@ def _borders(model: nn.Module, source: Source, plan: Plan, inputs: Mapping[str, 
     halves = {torch.float16, torch.bfloat16} & {call.dtype for call in calls.calls.values()}
     with exact_kernels(onednn=not halves):
         return poisoned_borders(own, source, plan, given, whole(own, plan, given))
-
-
-def with_tiles(analysis: Analysis, plan: Plan, tile: Tile) -> Plan:
-    """The same blocks on tiles of the caller's: so many samples (before, after) around each, less at the borders.
-
-    Raises InputError where such tiles would not start on the grid.
-    """
-    strips = {}
-    per_axis = tile if isinstance(tile, Mapping) else dict.fromkeys(plan.strips, tile)
-    for axis, sides in per_axis.items():
-        if axis not in plan.strips:
-            raise InputError(f"tile: no axis {axis!r} is cut here; there is {', '.join(plan.strips)}")
-        numbers = sides if isinstance(sides, (tuple, list)) else (sides,)
-        whole_numbers = all(isinstance(n, int) and not isinstance(n, bool) for n in numbers)
-        if not whole_numbers or len(numbers) != (1 if numbers == (sides,) else 2):
-            raise InputError(f"tile={sides!r} along {axis}: expected samples (before, after), or a number for both")
-    for axis, strip in plan.strips.items():
-        cutter = Cutter(analysis._source.net, axis)
-        asked = per_axis.get(axis, 0)
-        sides = (asked, asked) if isinstance(asked, int) else asked
-        strips[axis] = replace(strip, slots=tuple(cutter.with_sides(slot, *sides) for slot in strip.slots))
-    return replace(plan, strips=strips)

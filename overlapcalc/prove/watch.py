@@ -20,7 +20,8 @@ from ..planning.plan import Plan
 from ..trace.places import foreign
 from ..trace.runnable import Invocation, Runnable
 from .questions import question
-from .spread import Place, Spread
+from .result import Place
+from .spread import Spread
 from .twin.call import bound, tensors, written
 from .twin.mode import FACTORIES
 from .twin.storages import Storages

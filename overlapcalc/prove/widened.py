@@ -10,6 +10,7 @@ from torch import Tensor
 from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from ..ops import Kind, full_name, known_of
 from .twin.call import functional_name, tensors, written
 from .twin.mode import MADE
 
@@ -54,7 +55,7 @@ class Widened(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kwargs = kwargs or {}
         if not isinstance(func, OpOverload):
             return func(*args, **kwargs)
-        if func._schema.name == "aten::view" and func._overloadname == "dtype":
+        if known_of(full_name(func._schema.name, func._overloadname)).kind is Kind.RECAST:
             raise TypeError("the net reads the memory of numbers as another type")
         name = functional_name(func)
         operands = [t for t in tensors([*args, *kwargs.values()]) if t.is_floating_point() or t.is_complex()]

@@ -1,4 +1,4 @@
-"""Reports: what an Analysis looks like. Nothing here computes."""
+"""Reports: what answers look like. Nothing here computes."""
 
 from .csv import to_csv
 from .explain import Explained, explained_json, render_explained

@@ -19,10 +19,13 @@ SEPARATOR = "; "
 
 
 def to_csv(analysis: Analysis) -> str:
-    """One row per layer, input and axis, below a header; a figure that is not known is empty.
+    """One row per layer, input and axis, below a header; an unknown figure is empty.
 
-    scale is a fraction, such as 1/16. obstacles: the layers between the input and here that are in the way; the figures
-    are then of what remains beside them. cause, message: where this layer is in the way itself.
+    scale is a fraction, such as 1/16. obstacles: the layers between the input and here that are obstacles; the figures
+    are then those of what remains beside them. cause, message: where this layer is an obstacle itself.
+
+    >>> to_csv(oc.analyze(nn.Conv1d(3, 8, 5, padding=2), (1, 3, 32))).splitlines()[0].split(",")[:4]
+    ['layer', 'operator', 'does', 'from']
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")

@@ -27,7 +27,7 @@ TEXT_WIDTH = 96
 
 @dataclass(frozen=True)
 class Explained:
-    """The pairs of an analysis that are to be explained."""
+    """The pairs of an analysis to explain."""
 
     analysis: Analysis
     pairs: tuple[Pair, ...]
@@ -53,7 +53,7 @@ def explained_json(explained: Explained) -> str:
 
 
 def side_as_text(e: Explanation, side: str) -> str:
-    """What makes "before" or "after", layer by layer, without colours, for a message; "" where nothing is read."""
+    """What makes up "before" or "after", layer by layer, without colours, for a message; "" where nothing is read."""
     found: SideExplanation | None = getattr(e, side)
     if found is None:
         return ""
@@ -64,7 +64,7 @@ def side_as_text(e: Explanation, side: str) -> str:
 
 
 def render_explained(explained: Explained, console: Console, *, note: str = "") -> None:
-    """Print why: per pair and axis the way that sets each side, the step, the tile, the obstacles."""
+    """Print why: per pair and axis the path that sets each side, the step, the tile, the obstacles."""
     parts: list[RenderableType] = [Text(note, style="yellow")] if note else []
     for pair in explained.pairs:
         for same in _alike([pair.explain(axis) for axis in pair.axes]):
@@ -73,7 +73,7 @@ def render_explained(explained: Explained, console: Console, *, note: str = "") 
 
 
 def _alike(found: list[Explanation]) -> list[list[Explanation]]:
-    """Axes with the same explanation go together."""
+    """Axes in groups of equal explanations."""
     groups: dict[str, list[Explanation]] = {}
     for e in found:
         blames = [(repr(b.way), b.text, b.obstacle.layer, b.obstacle.message, b.obstacle.source) for b in e.obstacles]
@@ -104,7 +104,7 @@ def _explanation(same: Sequence[Explanation]) -> list[RenderableType]:
 
 
 def _side_text(side: SideExplanation, e: Explanation) -> list[RenderableType]:
-    """What makes a side of the context, layer by layer."""
+    """What makes up a side of the context, layer by layer."""
     end = "first" if side.side == "before" else "last"
     first = side.contributions[0]
     what = "is" if side.exact else "may be"
@@ -143,7 +143,7 @@ def _table(side: SideExplanation) -> Table:
 
 
 def _ties(contributions: Sequence[Contribution]) -> list[RenderableType]:
-    """Where the choice was free."""
+    """The contributions that could have been others: ties."""
     others = list(dict.fromkeys(o for c in contributions for o in c.others))
     samples = [c.layer for c in contributions if c.tied and not c.others and c.op != BLOCK]
     out: list[RenderableType] = []
@@ -163,7 +163,7 @@ def _few(names: Sequence[str]) -> str:
 
 
 def _step_text(e: Explanation) -> Text:
-    """Which layers make the step what it is."""
+    """The layers that set the step."""
     grid = f"step {e.step} ({e.out_step} output sample{'s' if e.out_step != 1 else ''})"
     if not e.step_reasons:
         return Text(f"{grid}: every layer is on phase at every sample.")
@@ -188,7 +188,7 @@ def _step_reason(r: StepReason) -> str:
 
 
 def tile_text(r: TileReason, step: int) -> str:
-    """Which tensor makes a side of the tile what it is."""
+    """The tensor that sets a side of the tile."""
     head = f"tile {r.total} {r.side}: "
     samples = f"{r.needs} sample{'s' if r.needs != 1 else ''}"
     if r.needs <= 0 and r.total == 0:
@@ -201,7 +201,7 @@ def tile_text(r: TileReason, step: int) -> str:
 
 
 def _blame_text(b: Blame, axes: Sequence[str]) -> Text:
-    """An obstacle: where it stands, its cause, the way to it, what would help."""
+    """An obstacle: its place, its cause, the path to it, what would help."""
     o = b.obstacle
     along = " and ".join(axes)
     text = Text.assemble((o.layer, "bold"), f": {o.op.partition('::')[2]} on {along}: {o.message} [{o.cause}]")

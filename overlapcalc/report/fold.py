@@ -1,9 +1,9 @@
-"""Long tables folded: rows that say nothing new go into one line, which says how many they are.
+"""Long tables folded: rows that say nothing new become one line, which says how many they are.
 
-Two ways. Modules: with a depth, rows below that many path components go into one line per module, which shows what the
-module gives at its end and what it added in all. Repeats: blocks of rows that follow each other and differ by the same
-amounts each time (a chain of residual blocks) are shown once, then in one line for all others. No figure is lost by
-that: each block's figures are those of the block before it plus the same amounts.
+Two ways. Modules: with a depth, rows below that many path components become one line per module, which shows the
+figures at the module's end and what it added in total. Repeats: runs of rows that follow each other and differ by the
+same amounts each time (a chain of residual blocks) are shown once, then in one line for all others. No figure is lost:
+those of each run are those of the run before it plus the same amounts.
 """
 
 from __future__ import annotations
@@ -14,15 +14,16 @@ from dataclasses import dataclass, replace
 
 from ..analysis.layers import LayerRow, RowAxis
 from ..analysis.measures import Sides
+from ..errors import Argument, Spelling
 from .op_text import what
 
 LONG = 30
-"""Repeats are folded in tables of more rows than this."""
+"""Repeats are folded in tables with more rows than this."""
 LONGEST_BLOCK = 64
 LEAST_SAVED = 3
-"""Fewer lines than this are not worth folding."""
+"""Saving fewer lines than this is not worth folding."""
 HINT = 60
-"""Tables that are longer even so say how to fold them by module."""
+"""Tables that are still longer than this say how to fold them by module."""
 
 Against = Mapping[str, Mapping[str, RowAxis]]
 
@@ -30,7 +31,7 @@ Against = Mapping[str, Mapping[str, RowAxis]]
 @dataclass(frozen=True)
 class Line:
     """A line of a table, for one row or several. inputs: names of rows, lines and inputs that feed it. rows: how many
-    rows it stands for. each: of repeats, how many rows one block has."""
+    rows it stands for. each: for repeats, how many rows one run has."""
 
     name: str
     does: str
@@ -41,7 +42,7 @@ class Line:
 
 
 def lines(rows: Sequence[LayerRow], depth: int | None) -> tuple[Line, ...]:
-    """The rows of a table as lines. depth: None folds repeats where the table is long, 0 nothing, N modules too."""
+    """The rows of a table as lines. depth: None folds repeats in long tables, 0 folds nothing, N folds modules too."""
     plain = [Line(row.name, what(row), row.inputs, row.against) for row in rows]
     if depth:
         plain = _modules(plain, depth)
@@ -50,8 +51,8 @@ def lines(rows: Sequence[LayerRow], depth: int | None) -> tuple[Line, ...]:
     return tuple(plain)
 
 
-def folding(shown: Sequence[Line], depth: int | None) -> str:
-    """What was folded, and how to see it all; or how to fold a table that is still long."""
+def folding(shown: Sequence[Line], depth: int | None, spelling: Spelling) -> str:
+    """What was folded, and how to see everything; or how to fold a table that is still long."""
     parts = []
     modules = sum(line.rows for line in shown if line.rows > 1 and not line.each)
     repeats = sum(line.rows for line in shown if line.each)
@@ -63,9 +64,10 @@ def folding(shown: Sequence[Line], depth: int | None) -> str:
             "a line shows the last of them, and what they add in all"
         )
     if parts:
-        return f"folded: {'; '.join(parts)}; --depth 0 shows every row"
+        return f"folded: {'; '.join(parts)}; {spelling(Argument('depth', 0))} shows every row"
     if len(shown) > HINT and depth is None:
-        return f"{len(shown)} rows; --depth 2 shows one line per module, --depth 1 fewer"
+        two, one = (spelling(Argument("depth", n)) for n in (2, 1))
+        return f"{len(shown)} rows; {two} shows one line per module, {one} fewer"
     return ""
 
 
@@ -73,7 +75,7 @@ def folding(shown: Sequence[Line], depth: int | None) -> str:
 
 
 def _modules(rows: Sequence[Line], depth: int) -> list[Line]:
-    """Rows one after the other that lie in one module of that depth are one line."""
+    """Consecutive rows of one module at that depth become one line."""
     runs: list[tuple[str, list[Line]]] = []
     for row in rows:
         parts = row.name.split(".")
@@ -108,7 +110,7 @@ def _renamed(names: tuple[str, ...], new: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _summed(end: Against, before: Sequence[Against], fed: Sequence[str]) -> Against:
-    """The figures at the end, with what was added since the largest of what came in."""
+    """The figures at the end, with what was added to the largest of what came in."""
     out: dict[str, dict[str, RowAxis]] = {}
     for inp, axes in end.items():
         for axis, last in axes.items():
@@ -150,7 +152,7 @@ def _repeats(rows: Sequence[Line]) -> list[Line]:
 
 
 def _best(rows: Sequence[Line], place: Mapping[str, int], start: int) -> tuple[int, int] | None:
-    """How long a block that begins here is and how often it stands there, so that most lines are saved."""
+    """The length of a run that begins here and how often it repeats, chosen so that most lines are saved."""
     best: tuple[int, int] | None = None
     most = LEAST_SAVED - 1
     for period in range(1, min(LONGEST_BLOCK, (len(rows) - start) // 3) + 1):
@@ -162,7 +164,7 @@ def _best(rows: Sequence[Line], place: Mapping[str, int], start: int) -> tuple[i
 
 
 def _better_later(rows: Sequence[Line], place: Mapping[str, int], start: int, found: tuple[int, int]) -> bool:
-    """Whether a block that begins some rows later saves about as much, and is a module where this one is none."""
+    """Whether a run that begins some rows later saves about as much, and is a module where this one is not."""
     period, times = found
     if period == 1 or _is_module(rows, start, period):
         return False
@@ -190,7 +192,7 @@ def _times(rows: Sequence[Line], place: Mapping[str, int], start: int, period: i
 def _steps(
     rows: Sequence[Line], place: Mapping[str, int], start: int, period: int
 ) -> tuple[tuple[int | None, ...], ...] | None:
-    """By how much each row of a block differs from its like in the next block; None where they are not alike."""
+    """How much each row of a run differs from its counterpart in the next run; None where they are not alike."""
     out = []
     for i in range(start, start + period):
         step = _step(rows[i], rows[i + period], place, period)
@@ -216,7 +218,7 @@ def _step(a: Line, b: Line, place: Mapping[str, int], period: int) -> tuple[int 
 
 
 def _figures(a: Against, b: Against) -> Iterator[tuple[int | None, ...] | None]:
-    """The differences of all figures; None where something is not alike that should be."""
+    """The differences of all figures; None where something that should be alike is not."""
     if {i: tuple(axes) for i, axes in a.items()} != {i: tuple(axes) for i, axes in b.items()}:
         yield None
         return
@@ -238,7 +240,7 @@ def _numbers(row: RowAxis) -> tuple[int | None, ...]:
 
 
 def _span(first: Sequence[Line], last: Sequence[Line]) -> str:
-    """`body.1 to body.15`: the modules of the first and the last block that are folded, or their first and last row."""
+    """`body.1 to body.15`: the modules of the first and the last folded run, or their first and last row."""
     heads = [_module([line.name for line in block]) for block in (first, last)]
     if not heads[0] or heads[0] == heads[1]:
         heads = [first[0].name, last[-1].name]
@@ -246,7 +248,11 @@ def _span(first: Sequence[Line], last: Sequence[Line]) -> str:
 
 
 def _module(names: Sequence[str]) -> str:
-    """The path that all names begin with."""
+    """The path with which all names begin.
+
+    >>> _module(["body.1.conv", "body.1.norm"])
+    'body.1'
+    """
     if len(names) == 1:
         return names[0]
     common = []

@@ -1,4 +1,4 @@
-"""Words in narrow columns: names of layers are broken behind their dots, text at its spaces, neither in a word."""
+"""Words in narrow columns: names of layers break after their dots, text at its spaces, neither within a word."""
 
 from __future__ import annotations
 
@@ -7,17 +7,21 @@ from collections.abc import Sequence
 from itertools import product
 
 BROKEN = 10
-"""A break inside a word counts as much as so many lines more."""
+"""A break within a word counts as much as this many more lines."""
 NARROWEST = 5
 
 
 def broken(text: str, width: int, *, dots: bool) -> list[str]:
-    """The lines of at most `width` letters. A part that is wider is broken behind an underscore, or anywhere."""
+    """Lines of at most `width` letters. A part that is wider breaks after an underscore, or anywhere.
+
+    >>> broken("encoder.blocks.0.conv", 15, dots=True)
+    ['encoder.blocks.', '0.conv']
+    """
     return _broken(text, width, dots)[0]
 
 
 def _broken(text: str, width: int, dots: bool) -> tuple[list[str], int]:
-    """The lines, and how many words are torn."""
+    """The lines, and how many words are broken."""
     out, torn = [""], 0
     for part in re.findall(r"[^. ]*[. ]+|[^. ]+" if dots else r"[^ ]* +|[^ ]+", text):
         if len(part.rstrip()) <= width:
@@ -34,9 +38,9 @@ def _broken(text: str, width: int, dots: bool) -> tuple[list[str], int]:
 
 
 def fitted(columns: Sequence[tuple[Sequence[str], bool]], room: int) -> tuple[int, ...]:
-    """Widths for columns of words that together fill at most `room`, so that the rows take the fewest lines.
+    """Widths for columns of words that together take at most `room`, so that the rows need the fewest lines.
 
-    columns: the words of every row, and whether they are broken at dots.
+    columns: the words of every row, and whether they break at dots.
     """
     widest = [max((len(word) for word in words), default=0) for words, _ in columns]
     if sum(widest) <= room:

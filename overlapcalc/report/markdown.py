@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from ..analysis.analysis import Analysis, Pair
 from ..analysis.layers import RowAxis
+from ..errors import Spelling, python
 from .fold import Line, folding, lines
 from .op_text import inputs_text, outputs_text
 from .table import BESIDE, alike_axes
@@ -14,11 +15,11 @@ from .verdict import alike, answer, figures, free_part, grouped_obstacles, liste
 
 HEAD = ("layer", "does", "from", "size", "scale", "field", "reach", "adds", "context")
 NUMBERS = 6
-"""How many of the columns hold numbers."""
+"""The number of columns that hold numbers."""
 
 
-def to_markdown(analysis: Analysis, *, note: str = "", depth: int | None = None) -> str:
-    """The tables and the verdict. note, depth: as in `table.render`."""
+def to_markdown(analysis: Analysis, *, note: str = "", depth: int | None = None, spelling: Spelling = python) -> str:
+    """The tables and the verdict. note, depth, spelling: as in `table.render`."""
     out = [f"from {_plain(inputs_text(analysis))} to {_plain(outputs_text(analysis))}"]
     out += [_plain(note)] if note else []
     shown = lines(analysis.layers, depth)
@@ -27,7 +28,7 @@ def to_markdown(analysis: Analysis, *, note: str = "", depth: int | None = None)
             several = len(analysis.inputs) > 1
             out.append(f"### {' and '.join(axes)}{f', against {_code(name)}' if several else ''}")
             out.append("\n".join(_table(shown, name, axes)))
-    out += [_plain(text) for text in (BESIDE if analysis.obstacles else "", folding(shown, depth)) if text]
+    out += [_plain(text) for text in (BESIDE if analysis.obstacles else "", folding(shown, depth, spelling)) if text]
     out.append(f"**Blocking-free: {_plain(answer(analysis)).replace('.', '.**', 1)}")
     if analysis.obstacles:
         out.append("\n".join(_obstacles(analysis)))
@@ -95,12 +96,16 @@ UNESCAPED, ESCAPED = re.compile(r"(?<!\\)\|"), r"\\|"
 
 
 def _line(cells: Sequence[str]) -> str:
-    """A row of a table. A pipe would end its cell, in code as well."""
+    """A row of a table. A pipe would end its cell, even in code."""
     return f"| {' | '.join(UNESCAPED.sub(ESCAPED, cell) for cell in cells)} |"
 
 
 def _code(text: str) -> str:
-    """A name as code: no letter of it means anything, but a backtick, which the fence must outnumber."""
+    """A name as code: no letter has a meaning there except a backtick, which the fence must outnumber.
+
+    >>> _code("a`b")
+    '`` a`b ``'
+    """
     if not text:
         return ""
     fence = "`" * (max((len(run) for run in re.findall(r"`+", text)), default=0) + 1)
@@ -109,5 +114,5 @@ def _code(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Text in which no letter means anything to Markdown."""
+    """Text with everything escaped that has a meaning in Markdown."""
     return re.sub(r"([\\`*_<>\[\]|#~])", r"\\\1", text)

@@ -1,4 +1,4 @@
-"""Two lines of the verdict of a net with obstacles: what comes before them, and what remains beside them."""
+"""Two lines of the verdict on a net with obstacles: what comes before them, and what remains beside them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..analysis.analysis import Analysis
 from ..analysis.measures import Sides
 
 MOST = 4
-"""So many tensors are named; JSON lists all."""
+"""At most this many tensors are named; JSON lists all."""
 
 
 def beside(analysis: Analysis) -> list[RenderableType]:
@@ -22,7 +22,7 @@ def beside(analysis: Analysis) -> list[RenderableType]:
 
 def _listed(lines: list[str]) -> list[RenderableType]:
     if len(lines) > MOST + 1:
-        lines = [*lines[: MOST + 1], f"and {len(lines) - MOST - 1} more; --format json lists all"]
+        lines = [*lines[: MOST + 1], f"and {len(lines) - MOST - 1} more; the report as JSON lists all"]
     return [Padding(Text(line), (0, 0, 0, 2 if k == 0 else 4)) for k, line in enumerate(lines)]
 
 

@@ -1,40 +1,32 @@
-"""A row's call in few letters."""
+"""Calls in few letters: `tconv k5 s2 p2 op1`."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..analysis.analysis import Analysis
 from ..analysis.layers import LayerRow
+from ..ops import Kind, known_of, word_of
 from ..ops.layout import DEFAULTS
-
-WORDS = {
-    "conv": "conv", "conv_transpose": "tconv", "max_pool": "max-pool", "avg_pool": "avg-pool",
-    "adaptive_avg_pool": "adaptive avg-pool", "adaptive_max_pool": "adaptive max-pool", "upsample_nearest": "nearest",
-    "upsample_nearest_exact": "nearest-exact", "upsample_linear": "linear", "upsample_bilinear": "bilinear",
-    "upsample_trilinear": "trilinear", "upsample_bicubic": "bicubic", "pixel_shuffle": "pixel-shuffle",
-    "pixel_unshuffle": "pixel-unshuffle", "constant_pad_nd": "pad", "reflection_pad": "reflect pad",
-    "replication_pad": "replicate pad", "max_pool_with_indices": "max-pool", "group_norm": "group norm",
-    "instance_norm": "instance norm",
-}  # fmt: skip
 
 
 def what(row: LayerRow) -> str:
-    """What a row does, in few letters: `tconv k5 s2 p2 op1`."""
+    """What a row does, in few letters.
+
+    >>> what(oc.analyze(nn.Conv1d(3, 8, 5, stride=2, padding=2), (1, 3, 32)).layers[0])
+    'conv k5 s2 p2'
+    """
     return call_words(row.op, row.detail)
 
 
 def call_words(op: str, detail: Mapping[str, Any]) -> str:
     """A call of an operator with its figures, in few letters."""
-    op = re.sub(r"[123]d(?=_|$)", "", op.partition("::")[2].lstrip("_"))
-    word = WORDS.get(op, op)
     figures = dict(detail)
-    if word in ("cat", "stack"):
+    if known_of(op).kind is Kind.CONCATENATION:
         figures.pop("dim", None)
     mode = figures.pop("mode", None)
-    return " ".join(str(part) for part in (mode, word, detail_text(figures)) if part)
+    return " ".join(str(part) for part in (mode, word_of(op), detail_text(figures)) if part)
 
 
 LETTERS: Mapping[str, str] = {
@@ -44,7 +36,11 @@ LETTERS: Mapping[str, str] = {
 
 
 def detail_text(figures: Mapping[str, Any]) -> str:
-    """`k5 s2 p2`: a letter per figure, values per axis joined with x."""
+    """One letter per figure, values per axis joined with x.
+
+    >>> detail_text({"kernel": (3, 5), "stride": 2})
+    'k3x5 s2'
+    """
     parts = []
     for name, value in figures.items():
         if name == "masked":
@@ -59,7 +55,7 @@ def detail_text(figures: Mapping[str, Any]) -> str:
 
 
 def inputs_text(analysis: Analysis) -> str:
-    """`x 1x3x64x64`, with the layout of an input behind it where it is an unusual one."""
+    """`x 1x3x64x64`, followed by the layout of an input where it is not the default."""
     parts = []
     for name, shape in analysis.inputs.items():
         layout = analysis.layouts[name]

@@ -22,7 +22,7 @@ def plan_json(plan: Plan) -> str:
 
 
 def render_plan(plan: Plan, console: Console, *, note: str = "") -> None:
-    """Print what is cut how, and what it costs."""
+    """Print how the image is cut, and what that costs."""
     inputs = ", ".join(f"{name} {shape_text(shape)}" for name, shape in plan.inputs.items())
     outputs = ", ".join(f"{name} {shape_text(shape)}" for name, shape in plan.outputs.items())
     heading = Text.assemble(("from ", "dim"), inputs, (" to ", "dim"), outputs)
@@ -72,7 +72,7 @@ def _strip(plan: Plan, strip: Strip) -> Table:
 
 
 def _kinds(slots: Sequence[BlockSpan]) -> list[tuple[str, BlockSpan]]:
-    """The blocks at the ends, and one with no border near."""
+    """The blocks at the ends, and one far from any border."""
     if len(slots) == 1:
         return [("the only one", slots[0])]
     inside = [(f"{i + 1} of {len(slots)}", s) for i, s in enumerate(slots[1:-1], 1) if s.first and s.last]

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from ..analysis.analysis import Analysis
 from ..analysis.layers import RowAxis
+from ..errors import Spelling, python
 from .fold import Line, folding, lines
 from .line_breaks import broken, fitted
 from .op_text import inputs_text, outputs_text
@@ -18,25 +19,32 @@ from .verdict import verdict
 
 UNDERLINED = box.Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
 WIDE = 110
-"""From this many columns on, the table shows where single samples reach, too."""
+"""From this many columns on, the table also shows the reach of single samples."""
 LONG_NAME = 40
-"""Words longer than this are broken before others are."""
+"""Words longer than this are broken first."""
 WORDS, DOTS = ("layer", "does", "from"), (True, False, True)
-"""The columns of words, and whether they hold names, which are broken at their dots."""
+"""The columns of words, and whether they hold names, which break at their dots."""
 LEAST = (9, 8, 5)
-"""The least that these columns take where there is room."""
+"""The least width of these columns where there is room."""
 LEAST_ROOM = 24
-"""The words take this much even where the numbers then lack room."""
+"""The words take this much even where that leaves too little room for the numbers."""
 BETWEEN = 2
 """Letters between two columns."""
 BESIDE = "* behind or beside an obstacle: the figures are of what remains"
 
 
-def render(analysis: Analysis, console: Console, *, note: str = "", depth: int | None = None) -> None:
+def render(
+    analysis: Analysis,
+    console: Console,
+    *,
+    note: str = "",
+    depth: int | None = None,
+    spelling: Spelling = python,
+) -> None:
     """Print the tables and the verdict.
 
-    note: a line under the heading, such as where the input shape comes from. depth: how long tables are folded (see
-    fold.py).
+    note: a line under the heading, such as where the input shape comes from. depth: how to fold long tables (see
+    fold.py). spelling: how a hint names an argument.
     """
     parts: list[RenderableType] = [_heading(analysis, note)]
     shown = lines(analysis.layers, depth)
@@ -46,7 +54,7 @@ def render(analysis: Analysis, console: Console, *, note: str = "", depth: int |
     legend = "^ the row above"
     if analysis.obstacles:
         legend += f"; {BESIDE}"
-    folded = folding(shown, depth)
+    folded = folding(shown, depth, spelling)
     parts += [Text(f"{legend}\n{folded}" if folded else legend, style="dim"), Text(), *verdict(analysis)]
     console.print(Group(*parts))
 
@@ -59,7 +67,7 @@ def _heading(analysis: Analysis, note: str) -> Text:
 
 
 def alike_axes(analysis: Analysis, name: str) -> list[tuple[str, ...]]:
-    """Axes of an input in groups that share one table: those with equal figures in every row, but for sizes."""
+    """Axes of an input in groups that share one table: those with equal figures in every row, except sizes."""
     groups: dict[object, list[str]] = {}
     for axis in analysis.axes:
         rows = [row.against.get(name, {}).get(axis) for row in analysis.layers]
@@ -110,7 +118,7 @@ def _table(analysis: Analysis, shown: Sequence[Line], name: str, axes: Sequence[
 
 
 def _widths(words: Sequence[tuple[str, str, str]], room: int) -> tuple[int, ...]:
-    """Of the columns of words: as little as they need, as few lines as they can where there is no room for that."""
+    """Widths of the columns of words: what they need; where there is no room for that, those with the fewest lines."""
     columns = [([head, *(row[i] for row in words)], DOTS[i]) for i, head in enumerate(WORDS)]
     longest = [max([least, *map(len, column)]) for (column, _), least in zip(columns, LEAST, strict=True)]
     if sum(longest) > room:

@@ -1,4 +1,4 @@
-"""The verdict under the table: can this net run by blocks, with how much context, or what is in the way."""
+"""The verdict under the table: whether this net can run by blocks, with how much context, or which obstacles it has."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MOST_OBSTACLES, MOST_LAYERS = 12, 6
 
 
 def verdict(analysis: Analysis) -> list[RenderableType]:
-    """A few lines that a person understands at once."""
+    """A few lines for a person in a hurry."""
     style = "bold green" if analysis.blocking_free else "bold red"
     out: list[RenderableType] = [Text.assemble(("Blocking-free", style), f": {answer(analysis)}")]
     if not analysis.blocking_free:
@@ -43,7 +43,7 @@ def answer(analysis: Analysis) -> str:
 
 
 def grouped_obstacles(analysis: Analysis) -> dict[tuple[str, str, str], list[Obstacle]]:
-    """Obstacles of one operator, cause and message together."""
+    """Obstacles grouped by operator, cause and message."""
     grouped: dict[tuple[str, str, str], list[Obstacle]] = {}
     for o in analysis.obstacles:
         grouped.setdefault((o.op, o.cause, o.message), []).append(o)
@@ -65,13 +65,13 @@ def _obstacles(analysis: Analysis) -> list[RenderableType]:
         text.append(f"\nto change that: {same[0].help}")
         out.append(Padding(text, (0, 0, 0, 2)))
     if len(grouped) > MOST_OBSTACLES:
-        out.append(Text(f"  and {len(grouped) - MOST_OBSTACLES} more; --format json lists all"))
+        out.append(Text(f"  and {len(grouped) - MOST_OBSTACLES} more; the report as JSON lists all"))
     fine = free_part(analysis)
     return [*out, Text(f"  {fine}")] if fine else out
 
 
 def free_part(analysis: Analysis) -> str:
-    """How much of the net is fine, in a sentence; nothing where none of it is."""
+    """How much of the net is free of obstacles, in a sentence; empty where nothing is."""
     fine = [r for r in analysis.layers if not any(c.obstacles for axes in r.against.values() for c in axes.values())]
     total = len(analysis.layers)
     return f"Free of obstacles up to {fine[-1].name} ({len(fine)} of {total} rows)." if fine else ""
@@ -97,7 +97,7 @@ BOUND = "An upper bound: a mask or a skipped sample may make the net read less."
 
 
 def figures(same: list[AxisAnalysis], pair: Pair) -> list[tuple[str, str]]:
-    """Word and text of every figure, for axes that have the same ones."""
+    """The word and the text of every figure, for axes with equal figures."""
     w = same[0]
     if w.context is None or w.tile is None or w.scale is None or w.out_step is None:
         return [("", "reads nothing of this input")]

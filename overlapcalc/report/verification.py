@@ -77,7 +77,7 @@ def _figures(verification: Verification) -> list[RenderableType]:
 
 
 def verification_junit(verification: Verification, *, spec: str = "") -> str:
-    """One test case per proof; what is not applicable is skipped."""
+    """One test case per proof; a proof that does not apply is skipped."""
     statuses = [proof.status for proof in verification.proofs]
     suite = ElementTree.Element(
         "testsuite",

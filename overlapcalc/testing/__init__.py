@@ -52,12 +52,12 @@ __all__ = [
 
 
 def __dir__() -> list[str]:
-    """The public names, those that are not loaded yet among them."""
+    """The public names, including those that are not loaded yet."""
     return sorted(__all__)
 
 
 def __getattr__(name: str) -> Any:
-    """The strategies, once they are asked for."""
+    """The strategies, loaded when they are first used."""
     if name not in STRATEGIES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:

@@ -1,10 +1,11 @@
-"""Assertions about a net, with messages a person can act on: where, the claim, the value, the way, what would help."""
+"""Assertions about a net, with messages to act on: where, the claim, the value, the path, what would help."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ from ..engine import Machine
 from ..errors import InputError
 from ..guard.claims import Setting, Subject
 from ..planning.crop import make_plan
-from ..planning.options import Blocks
+from ..planning.options import CUT_OPTIONS, Blocking, CutOptions, refuse_unknown
 from ..planning.plan import Plan
 from ..prove.against_whole import FAILURES, TOLERANCE, by_blocks, exact_twin, said, whole
 from ..prove.fillings import same_bits
@@ -26,9 +27,12 @@ from .messages import behind, called, differing, disagreement, parts_of
 from .oracle import BruteForce
 from .weights import positive
 
+if TYPE_CHECKING:  # it comes with torch
+    from typing_extensions import Unpack
+
 SHORT = 4
-"""With fewer rows than this, some of the paths that a column is read by may have no row to go through. Axes are
-followed one by one, so `reads` with a size may then say more than is read, and is compared as a bound."""
+"""With fewer rows than this, some of the paths by which a column is read may have no row to go through. Axes are
+followed one by one, so `reads` with a size may then be too long, and is compared as a bound."""
 
 
 def assert_blocking_free(
@@ -44,25 +48,30 @@ def assert_blocking_free(
     size_verified: bool = True,
     max_macs_ratio: float | None = None,
     max_memory: int | str | None = None,
-    block: Blocks | None = None,
-    schedule: str | None = None,
     axes: Sequence[str] | str | None = None,
     layout: str | Sequence[str | None] | None = None,
+    **options: Unpack[CutOptions],
 ) -> Analysis:
     """Assert that `model` can be run by blocks exactly, and needs no more than claimed. Returns its analysis.
 
-    shape: a shape, a list of shapes or tensors; axes, layout: as for `analyze`. max_context, max_tile: samples, at
-    most, on every side of every axis: 16, or (16, 8) before and after, or {"W": (16, 8)}, or {"W": {"after": 0}}; the
-    tile is that of this shape. max_receptive_field: a number, or one per axis. step, scale: exactly so much; a scale
-    may be "1/16". causal: no output reads input after its own place, at the borders neither; a list of axes claims it
-    of these alone. size_verified: the net was compared with itself at a larger size. max_macs_ratio, max_memory: all
-    blocks of this shape together compute at most so many times the multiply-accumulates of the whole, and hold at most
-    so much, weights included, with block and schedule as for `plan`.
+    shape: a shape, a list of shapes or tensors; axes, layout: as for `analyze`. max_context, max_tile: the most samples
+    on every side of every axis: 16, or (16, 8) before and after, or {"W": (16, 8)}, or {"W": {"after": 0}}; the tile is
+    that of this shape. max_receptive_field: a number, or one per axis. step, scale: the exact value; a scale may be
+    "1/16". causal: no output reads input after its own place, not even at the borders; a list of axes claims it for
+    these alone. size_verified: the net was compared with itself at a larger size. max_macs_ratio, max_memory: for all
+    blocks of this shape together, the most multiply-accumulates relative to the whole, and the most memory, weights
+    included, with the options block, schedule and stream_axis as for `plan`.
 
     `overlapcalc check` judges the same claims. Raises AssertionError with all that do not hold, InputError for claims
     that make no sense, and what `analyze` raises.
+
+    >>> a = assert_blocking_free(nn.Conv1d(3, 8, 5, padding=2), (1, 3, 32), max_context=2, step=1)
+    >>> a["L"].context
+    Sides(before=2, after=2)
     """
     __tracebackhide__ = True
+    limits = ("max_context", "max_tile", "max_receptive_field", "step", "scale", "causal", "size_verified")
+    refuse_unknown(options, *limits, "max_macs_ratio", "max_memory", *CUT_OPTIONS, "axes", "layout")
     claims = claims_of(
         max_context=max_context,
         max_tile=max_tile,
@@ -75,11 +84,11 @@ def assert_blocking_free(
     )
     if size_verified:
         claims.insert(0, SizeVerified("size_verified=True", "true"))
-    for argument, value in (("block", block), ("schedule", schedule)):
+    for argument, value in options.items():
         if value is not None and max_macs_ratio is None and max_memory is None:
             raise InputError(f"{argument}={value!r} is for max_macs_ratio and max_memory, of which none is claimed")
     analysis = analyze(model, shape, axes=axes, layout=layout)
-    subject = Subject(model, analysis, layout, Setting(block=block, schedule=schedule))
+    subject = Subject(model, analysis, Setting(blocking=Blocking(**options)))
     text = broken(claims, subject, f"{called(model, analysis)}: what was claimed does not hold.")
     if text:
         raise AssertionError(text)
@@ -90,40 +99,45 @@ def assert_same_by_blocks(
     model: nn.Module,
     x: Tensor | Sequence[Tensor],
     *,
-    block: Blocks | None = None,
-    schedule: str = "crop",
-    stream_axis: str | None = None,
     tolerance: float = TOLERANCE,
     dtype: torch.dtype = torch.float64,
     twin: bool = True,
     least_blocks: int = 2,
     axes: Sequence[str] | str | None = None,
     layout: str | Sequence[str | None] | None = None,
+    **options: Unpack[CutOptions],
 ) -> Plan:
-    """Assert that `model` gives by blocks what it gives on the whole of `x`. Returns the plan that was compared.
+    """Assert that `model` gives the same by blocks as on the whole of `x`. Returns the plan that was compared.
 
-    block, schedule, stream_axis, axes, layout: as for `plan`; without a block three per axis. A copy runs in `dtype`;
-    no sample may differ by more than `tolerance` of the largest. twin: the same net in integers modulo a prime, where
-    it has such a twin, must be bit-identical too: values alone miss a tile one sample short in a deep net.
+    axes, layout, and the options block, schedule and stream_axis: as for `plan`; without a block three per axis, crop
+    without a schedule. A copy runs in `dtype`; no sample may differ by more than `tolerance` of the largest. twin: the
+    same net in integers modulo a prime, where it has such a twin, must be bit-identical too: values alone miss a tile
+    one sample short in a deep net.
     least_blocks: a comparison of fewer is refused, as one block proves nothing.
 
-    Raises AssertionError where something differs or an obstacle stands in the way, and what `plan` raises.
+    Raises AssertionError where something differs or there is an obstacle, and what `plan` raises.
+
+    >>> assert_same_by_blocks(nn.Conv1d(3, 8, 5, padding=2), torch.rand(1, 3, 32), block=8).count
+    4
     """
     __tracebackhide__ = True
+    refuse_unknown(options, *CUT_OPTIONS, "tolerance", "dtype", "twin", "least_blocks", "axes", "layout")
+    asked: dict[str, Any] = {**options, "schedule": options.get("schedule") or "crop"}
+    blocking = Blocking(**asked)
     given = _images(x)
     if not dtype.is_floating_point:
         raise InputError(f"dtype={dtype}: expected a floating type such as torch.float64")
     analysis = analyze(model, given, axes=axes, layout=layout)
     where = called(model, analysis)
-    text = broken(claims_of(), Subject(model, analysis, layout, Setting()), f"{where} cannot be run by blocks.")
+    text = broken(claims_of(), Subject(model, analysis, Setting()), f"{where} cannot be run by blocks.")
     if text:
         raise AssertionError(text)
-    sizes = parts_of(analysis) if block is None else block
-    plan = make_plan(analysis, block=sizes, schedule=schedule, stream_axis=stream_axis)
+    sizes = parts_of(analysis) if blocking.block is None else blocking.block
+    plan = make_plan(analysis, replace(blocking, block=sizes))
     if plan.count < least_blocks:
         raise InputError(
             f"{where}: block={sizes!r} makes {plan.count} block{'s' if plan.count != 1 else ''} with the schedule "
-            f"{schedule}, so there is nothing to compare; give a smaller block or a larger image, or "
+            f"{plan.schedule}, so there is nothing to compare; give a smaller block or a larger image, or "
             f"least_blocks={plan.count}"
         )
     own = copy.deepcopy(model).eval().to(dtype=dtype)
@@ -134,18 +148,20 @@ def assert_same_by_blocks(
         if any(not bool(same_bits(y, again[name]).all()) for name, y in full.items()):
             raise InputError(f"{where} gives something else every time on the same image; make it deterministic")
         try:
-            tiled = by_blocks(Machine(own, analysis._source, plan), images)
+            tiled = by_blocks(Machine(own, analysis.source, plan), images)
         except FAILURES as error:
             wrong = [said(error)]
         else:
             wrong = [text for name, y in full.items() for text in differing(plan, name, y, tiled[name], tolerance)]
         if twin and not wrong:
             wide, where_at = copy.deepcopy(model).eval().to(dtype=torch.float64), next(iter(images.values())).device
-            proof = exact_twin(wide, analysis._source, plan, images, where_at)
+            proof = exact_twin(wide, analysis.source, plan, images, where_at)
             wrong = [f"in integers modulo a prime {text}" for text in proof.failures if proof.status == REFUTED]
     if wrong:
         cut = " x ".join(f"{strip.block} along {axis}" for axis, strip in plan.strips.items())
-        title = f"{where} by {plan.count} blocks ({cut}, schedule {schedule}) is not what it is on the whole image:"
+        title = (
+            f"{where} by {plan.count} blocks ({cut}, schedule {plan.schedule}) is not what it is on the whole image:"
+        )
         raise AssertionError("\n".join([title, *(f"    {text}" for text in wrong), *behind(analysis)]))
     return plan
 
@@ -158,14 +174,17 @@ def assert_reads(
     axes: Sequence[str] | str | None = None,
     layout: str | Sequence[str | None] | None = None,
 ) -> Analysis:
-    """Assert that outputs depend on what the analysis says they read: by brute force, along every axis. Returns it.
+    """Assert, by brute force along every axis, that outputs depend on what the analysis says. Returns the analysis.
 
-    Asked at the borders of this size and inside, for single outputs, blocks and all. An analysis must never say too
-    little; where it says that it is exact, not too much either. Weights are those of `positive` unless own_weights is
-    True, for weights near zero hide what they multiply. Where another axis has fewer than 4 outputs, and for samples
-    that only NaN reaches (see `Dependency`), too much is not seen.
+    Tested at the borders of this size and inside, for single outputs, blocks and all outputs. An analysis must never
+    say too little; where it says that it is exact, not too much either. Weights are those of `positive` unless
+    own_weights is True, because weights near zero hide what they multiply. Where another axis has fewer than 4 outputs,
+    and for samples that only NaN reaches (see `Dependency`), too much goes unnoticed.
 
-    Raises AssertionError, InputError, and what `analyze` raises; ObstacleError where there is one.
+    Raises AssertionError, InputError, and what `analyze` raises; ObstacleError where there is an obstacle.
+
+    >>> assert_reads(nn.Conv1d(1, 1, 3, padding=2, dilation=2), torch.rand(1, 1, 12))["L"].receptive_field
+    (5, 5)
     """
     __tracebackhide__ = True
     given = _images(x)
@@ -179,10 +198,10 @@ def assert_reads(
             place, letters = list(analysis.inputs).index(pair.input), analysis.layouts[pair.input]
             if "N" in letters and given[place].shape[letters.index("N")] != 1:
                 raise InputError(f"{pair.input} holds several images; give one, as kernels for batches may mix them")
-            labels = analysis._net.values[analysis._source.output_node(pair.output)].labels
+            labels = analysis.source.net.values[analysis.source.output_node(pair.output)].labels
             truth = BruteForce(
                 net, given, letters.index(axis), input=place,
-                output=analysis._net.traced.leaves.index(pair.output), out_dim=labels.index(axis),
+                output=analysis.source.net.traced.leaves.index(pair.output), out_dim=labels.index(axis),
             )  # fmt: skip
             rows = zip(analysis.outputs[pair.output], labels, strict=True)
             short = any(n < SHORT for n, label in rows if label and label != axis)

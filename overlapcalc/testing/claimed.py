@@ -1,4 +1,4 @@
-"""Arguments of an assertion -> the claims that `overlapcalc check` judges, and their judgements -> its message."""
+"""Arguments of an assertion -> the claims that `overlapcalc check` judges; their judgements -> the message."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ALLOWED = {
     "scale": 'a whole number, a Fraction or a text such as "1/16", more than 0, or one per axis as in {"W": "1/16"}',
     "causal": 'True, False, or a list of axes such as ["L"]',
 }
-"""What may be given, where Python has other words for it than a configuration."""
+"""What is allowed, where Python spells it differently from a configuration."""
 AS_ABOVE = "As above."
 
 
@@ -47,7 +47,7 @@ def claims_of(**given: Any) -> list[Claim]:
 
 
 def _as_configured(value: Any) -> Any:
-    """As it would stand in a configuration: (16, 8) as a table of sides, fractions as text. Raises WrongValue."""
+    """As a configuration spells it: (16, 8) as a table of sides, fractions as text. Raises WrongValue."""
     if isinstance(value, Mapping):
         if not all(isinstance(name, str) for name in value):
             raise WrongValue
@@ -58,7 +58,7 @@ def _as_configured(value: Any) -> Any:
 
 
 class SizeVerified(Claim):
-    """Claimed of assertions alone: a check notes it."""
+    """Only assertions claim this: a check makes a note of it."""
 
     def judge(self, subject: Subject) -> Judgement:
         if subject.analysis.size_verified:
@@ -69,7 +69,7 @@ class SizeVerified(Claim):
 
 
 def broken(claims: Iterable[Claim], subject: Subject, title: str) -> str:
-    """The title and all that does not hold, what reads alike in several places once; "" where everything holds."""
+    """The title and everything that does not hold, the same text only once; "" where everything holds."""
     parts, said = [title], set[str]()
     for judgement in (claim.judge(subject) for claim in claims):
         alike: dict[tuple[str, tuple[str, ...]], list[str]] = {}
@@ -88,7 +88,7 @@ def broken(claims: Iterable[Claim], subject: Subject, title: str) -> str:
 
 
 def _why(subject: Subject, failure: Failure) -> tuple[str, ...]:
-    """The layers on the way with what each adds; who is to blame, and what would help."""
+    """The layers on the path with what each adds; which one is to blame, and what would help."""
     places = {subject.where(pair, axis, side): (pair, axis, side) for pair, axis in subject.places() for side in SIDES}
     way = f"path: {', '.join(failure.path)}" if failure.path else ""
     if failure.where in places:

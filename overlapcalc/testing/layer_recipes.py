@@ -1,4 +1,4 @@
-"""Recipes of single layers, a family to a function; see recipes.py."""
+"""Recipes of single layers, one function per family; see recipes.py."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .nets import Call
 
 Shape = tuple[int, ...]
 Recipe = Callable[[Shape], tuple[Call, ...]]
-"""The shape of what there is -> what to append, nothing where it does not fit."""
+"""The shape so far -> what to append; nothing where the layer does not fit."""
 Recipes = st.SearchStrategy[Recipe]
 CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 TCONV = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
@@ -47,19 +47,19 @@ def _each(value: int | tuple[int, ...], n: int) -> tuple[int, ...]:
 
 
 def _plain(value: tuple[int, ...]) -> int | tuple[int, ...]:
-    """One number where all are the same."""
+    """One number where all are equal."""
     return value[0] if len(set(value)) == 1 else value
 
 
 def _given(**figures: Any) -> dict[str, Any]:
-    """Arguments without those at their usual value, so that nets print short."""
+    """Arguments without those at their default, so that nets print short."""
     usual = {"stride": 1, "padding": 0, "output_padding": 0, "dilation": 1, "groups": 1, "bias": True,
              "padding_mode": "zeros", "ceil_mode": False, "count_include_pad": True}  # fmt: skip
     return {name: value for name, value in figures.items() if usual[name] != value}
 
 
 def _common(c: int, out: int, wanted: int) -> int:
-    """The groups asked for where they divide the channels on both sides, else 1."""
+    """The wanted groups where they divide the channels on both sides, else 1."""
     return wanted if c % wanted == 0 and out % wanted == 0 else 1
 
 
@@ -148,7 +148,7 @@ def _normed(maker: Callable[..., nn.Module]) -> Recipe:
             groups = next((g for g in (2, 3) if shape[1] % g == 0), 1)
             return (Call.of(maker, groups),)
         if maker in (ChannelNorm, nn.Softmax) and shape[1] == 1:
-            return ()  # over one channel they give a constant, which reads nothing
+            return ()  # over one channel the result is a constant, which reads nothing
         return (Call.of(nn.Softmax, 1),) if maker is nn.Softmax else (Call.of(maker, shape[1]),)
 
     return recipe

@@ -1,4 +1,4 @@
-"""What an assertion of the kit says: where an analysis and runs of the net disagree, and what stands behind it."""
+"""The messages of the kit's assertions: where an analysis and runs of the net disagree, and what may be behind it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..report.explain import tile_text
 from .oracle import BruteForce, Dependency
 
 MOST_OUTPUTS = 64
-"""So many outputs of an axis are asked for one by one, evenly spread where there are more."""
+"""At most this many outputs of an axis are tested one by one, evenly spread."""
 
 
 def called(model: object, analysis: Analysis) -> str:
@@ -27,8 +27,8 @@ def parts_of(analysis: Analysis) -> dict[str, int]:
     """A third of the finer of inputs and outputs, per axis."""
     found = {}
     for axis in analysis.axes:
-        nodes = [*analysis.inputs, *(node for _, node in analysis._net.graph.outputs)]
-        sizes = [analysis._net.size(node, axis) for node in nodes]
+        nodes = [*analysis.inputs, *(node for _, node in analysis.source.net.graph.outputs)]
+        sizes = [analysis.source.net.size(node, axis) for node in nodes]
         found[axis] = -(-max(n for n in sizes if n is not None) // PARTS)
     return found
 
@@ -59,7 +59,7 @@ def differing(plan: Plan, name: str, y: Tensor, z: Tensor, tolerance: float) -> 
 
 
 def disagreement(w: AxisAnalysis, truth: BruteForce, short: bool) -> str:
-    """The first span of outputs that reads something else than the analysis says, or nothing."""
+    """The first span of outputs that reads something other than the analysis says; empty where none does."""
     n = truth.out_size
     ones = range(n) if n <= MOST_OUTPUTS else [k * (n - 1) // (MOST_OUTPUTS - 1) for k in range(MOST_OUTPUTS)]
     spans = [*((o, o + 1) for o in ones), (0, n), (0, -(-n // 2)), (n // 2, n)]
@@ -87,7 +87,7 @@ def disagreement(w: AxisAnalysis, truth: BruteForce, short: bool) -> str:
 
 
 def _against(read: Span | None, found: Dependency, exact: bool) -> str:
-    """What is wrong: too little is always, too much only where the analysis says that it is exact."""
+    """What is wrong. Too little always is; too much, only where the analysis says that it is exact."""
     said = f"are said to read {read or 'nothing'}"
     missing = [i for i in found.certain if read is None or i not in read]
     if missing:
@@ -100,14 +100,14 @@ def _against(read: Span | None, found: Dependency, exact: bool) -> str:
 
 
 def behind(analysis: Analysis) -> list[str]:
-    """What stands behind the answer, and what to do about it: rules of one's own are the first suspects."""
+    """What may be behind a wrong answer, and what to do about it: the user's own rules are the first suspects."""
     lines = []
     for pair in analysis.pairs:
         for axis in pair.axes:
             e = pair.explain(axis)
             lines += [f"    {axis}: {tile_text(r, e.step or 1)}" for r in e.tile_reasons]
     own = []
-    for node in analysis._net.traced:
+    for node in analysis.source.net.traced:
         rule = find(node.op)
         if rule is not None and not rule.law.__module__.startswith("overlapcalc."):
             own.append(f"{node.op} in {node.layer or 'the net'} ({rule.law.__module__}.{rule.law.__name__})")
@@ -122,4 +122,4 @@ def behind(analysis: Analysis) -> list[str]:
 
 
 PARTS = 3
-"""Into so many blocks an axis is cut when no block is given: one at each border and one inside."""
+"""The number of blocks per axis when no block is given: one at each border and one inside."""

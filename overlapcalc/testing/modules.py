@@ -1,6 +1,6 @@
-"""The modules that drawn nets are made of where torch has none: branches, a slice, norms over channels.
+"""The modules of drawn nets that torch does not have: branches, a slice, norms over channels.
 
-Each is one line when it is printed, and fits any number of axes.
+Each prints as one line and works with any number of axes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class Branches(nn.Module):
         self.branches = nn.ModuleList(branches)
 
     def results(self, x: Tensor) -> list[Tensor]:
-        """What each branch gives of the same tensor, cut at its end to the shortest."""
+        """The result of each branch on the same tensor, cut at its end to the shortest."""
         found = [branch(x) for branch in self.branches]
         for d in range(2, x.dim()):
             length = min(y.shape[d] for y in found)
@@ -26,7 +26,11 @@ class Branches(nn.Module):
 
 
 class Add(Branches):
-    """Branches of one tensor, cut to the shortest and added."""
+    """Branches of one tensor, cut to the shortest and added.
+
+    >>> Add(nn.Identity(), nn.Conv1d(3, 3, 5))(torch.rand(1, 3, 16)).shape
+    torch.Size([1, 3, 12])
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         first, *rest = self.results(x)
@@ -36,7 +40,11 @@ class Add(Branches):
 
 
 class Multiply(Branches):
-    """Branches of one tensor, cut to the shortest and multiplied."""
+    """Branches of one tensor, cut to the shortest and multiplied.
+
+    >>> Multiply(nn.Identity(), nn.Identity())(torch.tensor([[[3.0]]])).item()
+    9.0
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         first, *rest = self.results(x)
@@ -46,14 +54,22 @@ class Multiply(Branches):
 
 
 class Cat(Branches):
-    """Branches of one tensor, cut to the shortest, their channels side by side."""
+    """Branches of one tensor, cut to the shortest, their channels side by side.
+
+    >>> Cat(nn.Identity(), nn.Conv1d(3, 8, 5))(torch.rand(1, 3, 16)).shape
+    torch.Size([1, 11, 12])
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.cat(self.results(x), 1)
 
 
 class Slice(nn.Module):
-    """`x[..., start:stop:step]` along every axis."""
+    """`x[..., start:stop:step]` along every axis.
+
+    >>> Slice(1, -1)(torch.rand(1, 3, 16, 16)).shape
+    torch.Size([1, 3, 14, 14])
+    """
 
     def __init__(self, start: int, stop: int | None = None, step: int = 1) -> None:
         super().__init__()
@@ -65,7 +81,12 @@ class Slice(nn.Module):
 
 
 class Channels(nn.Module):
-    """`x[:, start:stop]`: some of the channels."""
+    """`x[:, start:stop]`: some of the channels. It reads only what they read:
+
+    >>> net = nn.Sequential(Cat(nn.Conv1d(3, 4, 9, padding=4), nn.Conv1d(3, 4, 1)), Channels(4))
+    >>> oc.analyze(net, (1, 3, 32))["L"].receptive_field
+    (1, 1)
+    """
 
     def __init__(self, start: int, stop: int | None = None) -> None:
         super().__init__()
@@ -76,7 +97,11 @@ class Channels(nn.Module):
 
 
 class Whole(nn.Module):
-    """As much from the start as `factor` divides, along every axis: what a pixel unshuffle wants."""
+    """As many samples from the start as `factor` divides, along every axis: what a pixel unshuffle needs.
+
+    >>> Whole(4)(torch.rand(1, 3, 18, 17)).shape
+    torch.Size([1, 3, 16, 16])
+    """
 
     def __init__(self, factor: int) -> None:
         super().__init__()
@@ -89,7 +114,11 @@ class Whole(nn.Module):
 
 
 class ChannelNorm(nn.Module):
-    """A layer norm over channels, place by place, by way of a permute."""
+    """A layer norm over channels, sample by sample, by way of a permute.
+
+    >>> oc.analyze(ChannelNorm(3), (1, 3, 32))["L"].context
+    Sides(before=0, after=0)
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -103,7 +132,11 @@ class ChannelNorm(nn.Module):
 
 
 class GDN(nn.Module):
-    """`x / sqrt(beta + gamma * x^2)`, gamma over channels: the divisive normalisation of learned codecs."""
+    """`x / sqrt(beta + gamma * x^2)`, gamma over channels: the divisive normalisation of learned codecs.
+
+    >>> oc.analyze(GDN(3), (1, 3, 32))["L"].context
+    Sides(before=0, after=0)
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -115,14 +148,22 @@ class GDN(nn.Module):
 
 
 class Gate(nn.Module):
-    """`x` times its mean over space, as in squeeze-and-excitation: an obstacle."""
+    """`x` times its mean over space, as in squeeze-and-excitation: an obstacle.
+
+    >>> oc.analyze(Gate(), (1, 3, 32)).obstacles[0].cause
+    'global'
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         return x * x.mean(tuple(range(2, x.dim())), keepdim=True)
 
 
 class Mirror(nn.Module):
-    """`x` back to front along its last axis: an obstacle."""
+    """`x` back to front along its last axis: an obstacle.
+
+    >>> oc.analyze(Mirror(), (1, 3, 32)).obstacles[0].cause
+    'reorder'
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         return x.flip(-1)

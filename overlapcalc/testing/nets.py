@@ -16,15 +16,19 @@ from .weights import positive
 
 WIDTH = 100
 FEWEST = 2
-"""Of a single sample, an operator may make something else: linear resampling of 1 to 1 copies it, at any factor."""
+"""On a single sample an operator may do something else: linear resampling of 1 to 1 copies it, at any factor."""
 LARGEST_LEAST = 256
 
 
 @dataclass(frozen=True, repr=False)
 class Call:
-    """A call that makes a module: `Call.of(nn.Conv2d, 1, 1, 3, padding=1)` prints `nn.Conv2d(1, 1, 3, padding=1)`.
+    """A call that makes a module, as a value. Arguments are calls themselves, or plain values.
 
-    Arguments are calls themselves, or plain values. `eval(repr(call))` makes what `call.build()` makes.
+    `eval(repr(call))` makes what `call.build()` makes.
+
+    >>> call = Call.of(nn.Conv2d, 1, 1, 3, padding=1)
+    >>> call, call.build()
+    (nn.Conv2d(1, 1, 3, padding=1), Conv2d(1, 1, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1)))
     """
 
     maker: Callable[..., nn.Module]
@@ -36,24 +40,24 @@ class Call:
         return Call(maker, args, tuple(kwargs.items()))
 
     def build(self) -> nn.Module:
-        """A new module, with weights of torch's choosing."""
+        """A new module, with torch's initial weights."""
         return self.maker(*map(_built, self.args), **{name: _built(value) for name, value in self.kwargs})
 
     @property
     def name(self) -> str:
-        """How the maker is called where `from torch import nn` was said."""
+        """The maker's name after `from torch import nn`."""
         called = getattr(self.maker, "__name__", repr(self.maker))
         return f"nn.{called}" if self.maker.__module__.startswith("torch.nn.") else called
 
     def calls(self) -> Iterator[Call]:
-        """This call and those inside of it, from the outside in."""
+        """This call and those inside it, from the outside in."""
         yield self
         for value in (*self.args, *(value for _, value in self.kwargs)):
             if isinstance(value, Call):
                 yield from value.calls()
 
     def text(self, indent: int = 0) -> str:
-        """The call in one line, or with an argument a line where that would be long."""
+        """The call in one line, or with one argument per line where that would be long."""
         parts = [repr(value) for value in self.args] + [f"{name}={value!r}" for name, value in self.kwargs]
         line = f"{self.name}({', '.join(parts)})"
         if indent + len(line) <= WIDTH or not any(isinstance(value, Call) for value in self.args):
@@ -75,8 +79,12 @@ def _built(value: Any) -> Any:
 class Net:
     """A net as a value. `net.build()` makes it; `repr(net)` is an expression that makes it too, `str(net)` a script.
 
-    channels: of its input. axes: "L", "HW" or "DHW". seed: of its weights, which are those of `positive`: so every
-    dependency shows. The net runs on every image whose sizes are at least `least`.
+    channels: those of its input. axes: "L", "HW" or "DHW". seed: that of its weights, which are those of `positive`, so
+    that every dependency shows. The net runs on every image whose sizes are at least `least`.
+
+    >>> net = Net(Call.of(nn.Conv1d, 2, 4, 5), channels=2, axes="L")
+    >>> net, net.least, net.shape((16,))
+    (positive(nn.Conv1d(2, 4, 5), seed=0), (6,), (1, 2, 16))
     """
 
     call: Call
@@ -85,7 +93,7 @@ class Net:
     seed: int = 0
 
     def build(self) -> nn.Module:
-        """The net in float64 and eval mode: each time a new module with the same weights."""
+        """The net in float64 and eval mode: a new module each time, with the same weights."""
         return self._made().build()
 
     def shape(self, size: Sequence[int]) -> tuple[int, ...]:
@@ -105,7 +113,7 @@ class Net:
     def least(self) -> tuple[int, ...]:
         """The smallest image on which the net runs and no tensor has fewer than 2 samples a side.
 
-        Found by running it. It runs on every larger one: no operator of a drawn net that takes an image refuses more.
+        Found by running it. It also runs on every larger one: no operator of a drawn net refuses a larger image.
         """
         net, n = self.build(), len(self.axes)
         most = 1
@@ -126,14 +134,14 @@ class Net:
 
     @property
     def operators(self) -> tuple[str, ...]:
-        """The names of the modules that it is made of, from the outside in: "nn.Conv2d", "Add"."""
+        """The names of the modules that it consists of, from the outside in: "nn.Conv2d", "Add"."""
         return tuple(call.name for call in self.call.calls())
 
     def __repr__(self) -> str:
         return self._made().text()
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        """What hypothesis prints of a failing example."""
+        """What hypothesis prints for a failing example."""
         for number, line in enumerate(repr(self).splitlines()):
             if number:
                 printer.break_()
@@ -156,7 +164,7 @@ class Net:
 
 
 def through(net: nn.Module, shape: Sequence[int]) -> tuple[int, ...] | None:
-    """The shape that a net in float64 gives of an image of this shape; None where it does not run, or a tensor on the
+    """The shape that a net in float64 makes of an image of this shape; None where it does not run, or a tensor on the
     way has fewer than FEWEST samples a side."""
     sides = list(shape[2:])
     hooks = [
@@ -174,7 +182,7 @@ def through(net: nn.Module, shape: Sequence[int]) -> tuple[int, ...] | None:
 
 
 def _parts(module: nn.Module) -> Iterator[nn.Module]:
-    """The modules in containers, down to those that are none."""
+    """The modules in containers, down to those that are not containers."""
     if not isinstance(module, (nn.Sequential, nn.ModuleList, Branches)):
         yield module
         return

@@ -4,11 +4,11 @@ Two kinds of evidence, each with a blind spot of its own:
 
 - NaN in a sample spreads to whatever reads it. But `0 * NaN` is NaN too, so it also spreads along taps of weight zero
   (a mask, the clamped border of a linear resampling); and sign, comparisons, fmax or rounding through int may stop it.
-- Other finite numbers in a sample change an output only by a tap that is real. But a maximum, a flat function
-  or the rounding of a small weight beside a large one may hide them.
+- Another finite number in a sample changes an output only through a real tap. But a maximum, a flat function
+  or the rounding of a small weight beside a large one may hide it.
 
-So a finite change is proof, and NaN a limit. Both are looked at under several fillings, always two runs of one image
-of one shape, so that the same kernels run and every difference is a dependency.
+So a finite change is proof, and NaN a limit. Both are tried under several fillings, always as two runs of one image
+shape, so that the same kernels run and every difference is a dependency.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from ..errors import InputError
 
 AXES = {3: "NCL", 4: "NCHW", 5: "NCDHW"}
 BASES = (None, None, None, None, None, None, 1.0, 10.0, 0.1, 1.0, 10.0, 0.1, 1.0, 10.0, 0.1, 1.0)
-"""Per trial, what surrounds the samples in question: the image itself, then noise so large, so that a maximum elsewhere
-does not hide them every time."""
+"""Per trial, what surrounds the samples in question: None for the image itself, else the size of noise, so that a
+maximum elsewhere does not hide them every time."""
 FILLINGS = (1.0, -1.0, 30.0, -30.0, 1e4, -1e4, 10.0, 0.1, 1e2, -10.0, 1e8, -1e8, -0.1, 1e3, -1e3, 3.0)
-"""Per trial, how large their new values are, and of which sign."""
+"""Per trial, the size and sign of their new values."""
 TOGETHER = 8
-"""So many trials look at samples all at once."""
+"""This many trials change all samples at once."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,13 @@ class Dependency:
 
     certain: a change of that sample alone changed the outputs. possible: these, and the samples whose NaN reached the
     outputs although no finite change did: a tap of weight zero, or one that was hidden in every trial. What is truly
-    read holds `certain`. It lies within `possible` unless an operator stops NaN and hides every trial as well.
+    read includes `certain`, and lies within `possible` unless an operator stops NaN and hides every trial as well.
+
+    >>> from overlapcalc.testing import positive
+    >>> net = positive(nn.Conv1d(2, 2, 3, dilation=2, padding=2))
+    >>> found = dependency(net, torch.rand(1, 2, 16), (5, 6), "L")
+    >>> found.certain, found.span
+    ((3, 5, 7), (3, 8))
     """
 
     certain: tuple[int, ...]
@@ -74,11 +80,11 @@ def dependency(
     """Which samples of `x` along `axis` the outputs `[start, stop)` along it depend on, by brute force.
 
     A float64 copy runs in eval mode, at least once per sample. axis: D, H, W or L of a tensor (N, C, ...), or the
-    number of a dimension. input, output: which, where there are several. out_dim: the dimension of the output that the
-    span counts along, that of the input when absent. For many spans of one net, `BruteForce` runs it only once.
+    number of a dimension. input, output: which one, where there are several. out_dim: the dimension of the output that
+    the span counts along, that of the input when absent. For many spans of one net, `BruteForce` runs it only once.
 
     It measures this model at these weights and sizes. Weights near zero hide what they multiply: `positive(model)`
-    gives a copy without such. Raises InputError.
+    is a copy without any. Raises InputError.
 
     >>> dependency(nn.Conv1d(1, 1, 3, padding=1), torch.rand(1, 1, 9), (4, 5), "L").span
     (3, 6)
@@ -89,7 +95,12 @@ def dependency(
 
 
 class BruteForce:
-    """What the outputs of one net depend on along one axis, asked as often as you like. See `dependency`."""
+    """What the outputs of one net depend on along one axis, for any number of spans. See `dependency`.
+
+    >>> truth = BruteForce(nn.Conv1d(1, 1, 3, padding=1), torch.rand(1, 1, 9), "L")
+    >>> truth.of(0, 1).span, truth.of(4, 6).span
+    ((0, 2), (3, 7))
+    """
 
     def __init__(
         self,
@@ -124,7 +135,7 @@ class BruteForce:
         self._reached = torch.stack([self._reached_by(i, clean) for i in range(self.size)])  # [inputs, outputs]
 
     def of(self, start: int, stop: int) -> Dependency:
-        """What outputs `[start, stop)` depend on. Raises InputError for a span outside of the outputs."""
+        """What outputs `[start, stop)` depend on. Raises InputError for a span beyond the outputs."""
         if not 0 <= start < stop <= self.out_size:
             raise InputError(f"outputs [{start}, {stop}): expected a span within [0, {self.out_size})")
         by_nan = self._reached[:, start:stop].any(1)
@@ -132,7 +143,7 @@ class BruteForce:
         suspects: Sequence[int] = reached
         others = (~by_nan).nonzero().flatten().tolist()
         if others and any(self._moved(others, trial)[start:stop].any() for trial in range(TOGETHER)):
-            suspects = range(self.size)  # NaN was stopped somewhere: look at every sample
+            suspects = range(self.size)  # NaN was stopped somewhere: test every sample
         certain = [i for i in suspects if self._depends(i, start, stop)]
         return Dependency(tuple(certain), tuple(sorted({*reached, *certain})))
 
@@ -194,7 +205,7 @@ def _changed(before: Tensor, after: Tensor) -> Tensor:
 
 
 def _dimension(x: Tensor, axis: str | int) -> int:
-    """The dimension of `x` that an axis is. Raises InputError for anything that one image cannot be asked."""
+    """The dimension of `x` that an axis is. Raises InputError where a single image has none such."""
     if not x.is_floating_point():
         raise InputError(f"x is {x.dtype}: expected a floating type, whose samples can be NaN")
     if isinstance(axis, int) and not isinstance(axis, bool):

@@ -1,8 +1,8 @@
-"""What drawn nets are made of: recipes, and how a row of them becomes a net.
+"""Recipes of drawn nets, and how a list of them becomes a net.
 
-A recipe says what it appends to the net so far, given the shape that the net gives on its least image. Lists of recipes
-shrink by leaving out elements, and each recipe to its plainest form, so a failing net shrinks to the few layers that
-matter. What does not run on the least image is left out, not retried.
+A recipe says what it appends to the net so far, given the net's output shape on its smallest image. Lists of recipes
+shrink by dropping elements, and each recipe shrinks to its plainest form, so a failing net shrinks to the few layers
+that matter. What does not run on the smallest image is left out, not retried.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ from .modules import Add, Cat, Channels, Multiply
 from .nets import Call, through
 
 FAMILIES = ("conv", "transposed", "pool", "resample", "shuffle", "pointwise", "norm", "pad")
-"""What `cnns(families=...)` knows: convolutions; transposed ones; max and average pooling; nearest and linear
+"""The families of `cnns(families=...)`: convolutions; transposed ones; max and average pooling; nearest and linear
 resampling; pixel shuffle and unshuffle (along H and W only); pointwise functions; batch norm, GDN, norms and shuffles
 of channels; pads and slices."""
 SHARES = {
     "conv": 4, "transposed": 2, "pool": 2, "resample": 2, "shuffle": 1, "pointwise": 1, "norm": 1, "pad": 3
 }  # fmt: skip
-"""How often each is drawn against the others: those that read beyond their own place more often."""
+"""How often each is drawn relative to the others: more often if it reads beyond its own place."""
 KEEPING = ("conv", "transposed", "pool", "pointwise", "norm")
 """Families that keep the scale at stride 1."""
 MOST_GROWTH = 4
-"""No tensor of a net has so many times more samples a side than the image."""
+"""No tensor of a net has more than this many times as many samples a side as the image."""
 NESTED = 2
 
 
@@ -55,7 +55,7 @@ NESTED = 2
 
 
 def _fold(recipes: Sequence[Recipe], shape: Shape, image: Shape | None = None) -> tuple[list[Call], Shape]:
-    """The calls of all recipes that fit, in a row, and what shape they give. image: of the net, `shape` when absent."""
+    """The calls of all recipes that fit, in a row, and their output shape. image: the net's, `shape` when absent."""
     calls: list[Call] = []
     here = shape
     for recipe in recipes:
@@ -67,7 +67,7 @@ def _fold(recipes: Sequence[Recipe], shape: Shape, image: Shape | None = None) -
 
 
 def with_all(recipes: Sequence[Recipe], image: Shape, required: Sequence[Recipe]) -> list[Call]:
-    """The same with every required recipe: without the others, where these leave too little. Raises InputError."""
+    """The same with every required recipe; without the others, where these leave too little. Raises InputError."""
     for row in (recipes, required):
         calls: list[Call] = []
         here, lacking = image, None
@@ -82,10 +82,10 @@ def with_all(recipes: Sequence[Recipe], image: Shape, required: Sequence[Recipe]
 
 
 def _through(calls: Sequence[Call], shape: Shape, image: Shape) -> Shape | None:
-    """What modules in a row give of a tensor of this shape; None where they do not run, or give nothing or too much."""
+    """The output shape of modules in a row on this shape; None where they do not run, or return nothing or too much."""
     try:
         net = sequence(calls).build().double().eval()
-    except (RuntimeError, ValueError):  # torch's constructors refuse, say, a padding that makes no sense
+    except (RuntimeError, ValueError):  # torch's constructors refuse a senseless padding, for example
         return None
     found = through(net, shape)
     if found is None or found[1] > MOST_CHANNELS:
@@ -108,7 +108,7 @@ def yours(module: Callable[[int], nn.Module]) -> Recipe:
 
 
 class Kinds:
-    """The recipes of the families asked for, along n axes."""
+    """The recipes of the chosen families, along n axes."""
 
     def __init__(self, n: int, families: Sequence[str], strides: Sequence[int], skips: bool) -> None:
         self.n, self.strides, self.skips = n, strides, skips
@@ -147,7 +147,7 @@ class Kinds:
         )
 
     def _joined(self, how: type[nn.Module], branches: Sequence[Sequence[Recipe]], kept: str) -> Recipe:
-        """kept: of branches side by side, only the channels of the first or the last go on."""
+        """kept: of branches side by side, only the channels of the first or the last are used."""
 
         def recipe(shape: Shape) -> tuple[Call, ...]:
             parts = [_fold(branch, shape) for branch in branches]
@@ -168,14 +168,14 @@ class Kinds:
         return [*convs, *([(MAX[self.n], (2,)), (AVG[self.n], (3, 2, 1))] if "pool" in self.families else [])]
 
     def _ups(self) -> list[Call | tuple[int, ...]]:
-        """A call that makes everything twice as large, or the figures of a transposed convolution that does."""
+        """A call that makes everything twice as large, or the arguments of a transposed convolution that does."""
         found: list[Call | tuple[int, ...]] = []
         if "transposed" in self.families:
             found += [(2, 2), (3, 2, 1), (4, 2, 1)]
         return [*found, *([Call.of(nn.Upsample, scale_factor=2)] if "resample" in self.families else [])]
 
     def _unet(self, nesting: int) -> Recipes:
-        """By two down, something, by two up, beside what there was."""
+        """Down by two, something, up by two, joined with what was there before."""
         return st.builds(
             self._around,
             st.sampled_from(self._downs()),
@@ -206,5 +206,5 @@ class Kinds:
 
 
 def up_to(most: int, layer: Recipes, *, least: int = 0) -> st.SearchStrategy[list[Recipe]]:
-    """So many layers in a row, more often many than few: what is too much is left away."""
+    """Up to `most` layers in a row, more often many than few; those that are too many are dropped."""
     return st.lists(layer, min_size=least, max_size=2 * most).map(lambda recipes: recipes[:most])

@@ -13,9 +13,9 @@ from .nets import Net
 from .recipes import FAMILIES, Kinds, sequence, up_to, with_all, yours
 
 LEAST = {1: 32, 2: 16, 3: 8}
-"""Per number of axes, the samples a side on which every drawn net runs."""
+"""For each number of axes, the samples a side on which every drawn net runs."""
 LARGER = {1: 40, 2: 16, 3: 6}
-"""Per number of axes, how much larger the drawn sizes are."""
+"""For each number of axes, how much larger the drawn sizes are."""
 SEEDS = 1000
 
 
@@ -34,13 +34,14 @@ def cnns(
 ) -> Net:
     """Random CNNs as `Net` values, which print as the few lines that build them.
 
-    families: the kinds of operators, of FAMILIES. depth: at most so many layers in a row. axes: "L", "HW" or "DHW", or
-    a list to draw from. strides: of convolutions and pools. skips: also residual, multiplied and concatenated branches,
-    and U-Nets. obstacles: one layer of each net is an obstacle (group norm, circular padding, a global mean...);
-    without it every net is blocking-free. extra: modules of yours, each called with the number of channels of what it
-    is given; one of them is in every net. least: every net runs on images of so many samples a side, and larger ones.
+    families: the kinds of operators, from FAMILIES. depth: the most layers in a row. axes: "L", "HW" or "DHW", or a
+    list to draw from. strides: those of convolutions and pools. skips: also residual, multiplied and concatenated
+    branches, and U-Nets. obstacles: one layer of each net is an obstacle (group norm, circular padding, a global
+    mean...); otherwise every net is blocking-free. extra: modules of yours, each called with the number of channels of
+    its input; one of them is in every net. least: every net runs on images with this many samples a side, and on larger
+    ones.
 
-    Raises InputError for what is not known.
+    Raises InputError for unknown names.
     """
     found = _checked(families, depth, axes, strides, least)
     for module in extra:
@@ -75,10 +76,10 @@ def sizes(
     most: int | Sequence[int] | None = None,
     multiple: int = 1,
 ) -> tuple[int, ...]:
-    """Image sizes, a number per axis: of images that `net` runs on, or for a net of yours from `least` to `most`.
+    """Image sizes, one number per axis: of images that `net` runs on, or for a net of yours from `least` to `most`.
 
-    Small ones come first, where an image is all border. multiple: sizes are multiples of it, for a net that runs on no
-    others. Raises InputError where there are none.
+    Hypothesis shrinks to small ones, where an image is all border. multiple: sizes are multiples of it, for a net that
+    runs on no others. Raises InputError where there are none.
     """
     if net is None and (axes is None or least is None):
         raise InputError("sizes: give a net that was drawn, or axes and the least size, as in axes='HW', least=16")
@@ -98,7 +99,7 @@ def sizes(
 
 @st.composite
 def block_grids(draw: st.DrawFn, axes: str = "HW", *, least: int = 1, most: int = 16) -> int | Mapping[str, int]:
-    """Sizes of blocks, for the argument `block`: one for all axes, or one per axis, an axis left out staying whole."""
+    """Block sizes for the argument `block`: one for all axes, or one per axis; an axis that is left out stays whole."""
     for what, number in (("least", least), ("most", most)):
         if isinstance(number, bool) or not isinstance(number, int) or number < 1:
             raise InputError(f"block_grids: {what}={number!r}: expected a whole number, at least 1")

@@ -13,6 +13,10 @@ def positive(model: nn.Module, *, seed: int = 0) -> nn.Module:
 
     Every tap then shows and nothing cancels; kernels sum to about 1, so that values neither vanish nor overflow with
     depth. Buffers (masks, running statistics) are structure and stay. The same seed gives the same weights.
+
+    >>> net = positive(nn.Conv1d(1, 1, 3))
+    >>> net.weight.dtype, bool((net.weight > 0.1).all())
+    (torch.float64, True)
     """
     generator = torch.Generator().manual_seed(seed)
     found = copy.deepcopy(model).double().eval()

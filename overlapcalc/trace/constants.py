@@ -15,8 +15,10 @@ import torch
 from torch.fx import Node as FxNode
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 
+from ..ops import Kind
 from ..ops.graph import Constant
 from .generic import FILLINGS, MOSTS, dependent, is_smooth, made_up, parameter
+from .naming import facts_of
 from .values import ROWS_LIMIT, alive_in, digest_of, rows_of, variation_along
 
 INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
@@ -192,24 +194,6 @@ class Folder:
 
 def looked_at(node: FxNode) -> list[FxNode]:
     """The operands whose values count: operators that make a tensor like another one look at its shape and type."""
-    schema = getattr(node.target, "_schema", None)
-    if schema is None or schema.name.partition("::")[2] not in SHAPE_ONLY:
+    if facts_of(node.target).kind is not Kind.LIKE:
         return node.all_input_nodes
     return [n for n in node.all_input_nodes if n is not node.args[0]]
-
-
-SHAPE_ONLY = frozenset(
-    {
-        "fill",
-        "zero",
-        "zeros_like",
-        "ones_like",
-        "full_like",
-        "empty_like",
-        "new_zeros",
-        "new_ones",
-        "new_full",
-        "new_empty",
-    }
-    | {"rand_like", "randn_like", "randint_like"}
-)

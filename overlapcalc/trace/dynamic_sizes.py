@@ -12,7 +12,7 @@ import sympy
 import torch
 from torch.fx import Node as FxNode
 
-from ..errors import InputError, TraceError
+from ..errors import Argument, InputError, TraceError
 
 Shapes = tuple[tuple[int, ...], ...]
 Bound = Mapping[Any, Any]
@@ -43,7 +43,8 @@ class Sizes:
             if any(n is None for n in sizes):
                 raise InputError(
                     f"input {name} has the shape {_shown(shape)} in the program, which does not say at which size "
-                    "it was made; give its shape (--input)"
+                    "it was made; give its shape with ",
+                    Argument("inputs"),
                 )
             out.append(tuple(int(n) for n in sizes))
         return tuple(out)
@@ -92,7 +93,7 @@ class Sizes:
             if len(roots) == 1:
                 bound[unknown[0]] = roots[0]
         if expression.xreplace(bound) != given:
-            raise TraceError(f"a size of {given} is no {expression}, as the program asks for")
+            raise TraceError(f"a size of {given} is not of the form {expression}, which the program requires")
 
     def _in_range(self, bound: Bound) -> None:
         for expression, allowed in self._ranges.items():
@@ -141,7 +142,7 @@ class Sizes:
 def _asserted(program: Any) -> Iterator[Any]:
     """What the program asserts of its sizes while it runs."""
     for node in program.graph.nodes:
-        if node.op == "call_function" and getattr(node.target, "__name__", "").startswith("_assert_scalar"):
+        if node.target is torch.ops.aten._assert_scalar.default:
             asked = node.args[0].meta.get("val") if isinstance(node.args[0], FxNode) else node.args[0]
             if isinstance(asked, SYMBOLIC):
                 yield asked

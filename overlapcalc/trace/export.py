@@ -8,13 +8,13 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from ..errors import TraceError
+from ..errors import SharedMemoryError, TraceError
 from ..ops import find
 from .composites import decomposed
 from .functionalize import made_functional, made_open, without_dropout
-from .memory import SharedMemoryError
 from .naming import operator_name
 from .places import reason
 from .quiet import quiet
@@ -116,15 +116,11 @@ def _functional(program: ExportedProgram) -> bool:
     return True
 
 
-DROPOUTS = (
-    "dropout",
-    "feature_dropout",
-    "alpha_dropout",
-    "feature_alpha_dropout",
-    "dropout1d",
-    "dropout2d",
-    "dropout3d",
+DROPOUTS = frozenset(
+    {F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout}
+    | {torch.dropout, torch.feature_dropout, torch.alpha_dropout, torch.feature_alpha_dropout}
 )
+"""Functions of torch that come before any operator."""
 
 
 class _NoData(TorchFunctionMode):
@@ -136,7 +132,7 @@ class _NoData(TorchFunctionMode):
         if func in (torch.Tensor.data.__get__, torch.Tensor.data.__set__):  # type: ignore[attr-defined]
             self.met = True
             raise TraceError("forward uses .data, which cannot be followed")
-        if getattr(func, "__name__", "") in DROPOUTS and args:  # older versions of torch rewrite in-place operators
+        if func in DROPOUTS and args:  # older versions of torch rewrite in-place operators
             given = dict(zip(("input", "p", "training"), args, strict=False)) | (kwargs or {})
             if given.get("training", given.get("train")) is False or given.get("p") == 0:
                 return args[0]

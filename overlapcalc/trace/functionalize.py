@@ -13,8 +13,10 @@ from typing import Any
 import torch
 from torch.fx import Node as FxNode
 
-from .memory import Hidden, Memory, SharedMemoryError, declared, found, writes
-from .naming import operator_name
+from ..errors import SharedMemoryError
+from ..ops import Kind
+from .memory import Hidden, Memory, declared, found, writes
+from .naming import facts_of, operator_name
 from .places import at, layer_of
 
 
@@ -38,19 +40,14 @@ def without_dropout(graph: torch.fx.Graph) -> None:
     """Dropout in eval mode, or of nothing, gives back the very tensor that it is given; its schema, and so torch's own
     rewriting of in-place operators, says that it is another one."""
     for node in list(graph.nodes):
-        schema = getattr(node.target, "_schema", None)
-        if node.op == "call_function" and schema is not None and schema.name in DROPOUTS:
+        if node.op == "call_function" and facts_of(node.target).kind is Kind.DROPOUT:
+            schema = node.target._schema
+            if len(schema.returns) > 1:
+                continue
             given = dict(zip((a.name for a in schema.arguments), node.args, strict=False))
             if (given.get("train") is False or given.get("p") == 0) and isinstance(node.args[0], FxNode):
                 node.replace_all_uses_with(node.args[0])
                 graph.erase_node(node)
-
-
-DROPOUTS = frozenset(
-    f"aten::{name}{end}"
-    for name in ("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout")
-    for end in ("", "_")
-)
 
 
 def _twin(node: FxNode) -> Any:

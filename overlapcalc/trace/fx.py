@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,10 +13,6 @@ from torch.fx import Node as FxNode
 from ..errors import TraceError
 from .places import at
 
-WEIGHTED = re.compile(r"^aten::_?(conv|convolution)")
-MATRIX_PRODUCTS = frozenset(
-    f"aten::{name}" for name in ("linear", "matmul", "bmm", "mm", "addmm", "baddbmm", "mv", "einsum")
-)
 PLAIN = frozenset({"weight", "bias", "running_mean", "running_var", "running_inv_std"})
 """Arguments whose values never decide what is read (the weights of norms and linear layers)."""
 

@@ -72,7 +72,7 @@ def is_smooth(target: Any, tainted: Sequence[Tensor], result: Any) -> bool:
         return not real or not isinstance(result, Tensor) or result.is_floating_point() or result.is_complex()
     if name in PICKS:
         return real
-    if name in ("div", "divide") and str(target).endswith("_mode"):  # rounds, perhaps
+    if schema is not None and any(argument.name == "rounding_mode" for argument in schema.arguments):
         return False
     return name in SMOOTH and not any(t.dtype is torch.bool for t in tainted)
 

@@ -1,6 +1,6 @@
 """What torch's kernels allocate for themselves while they run, on a CPU.
 
-Measured with torch 2.13 on x86-64 (oneDNN); `benchmarks/memory.py` compares predictions with what runs take.
+Measured with torch 2.13 on x86-64 (oneDNN); `benchmarks/cost/memory.py` compares predictions with what runs take.
 
     float32 convolution                  max(blocked(in) + blocked(out), blocked(out) + out)
     float32 transposed convolution       max(2 * in + out, 3 * out)

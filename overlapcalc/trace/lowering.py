@@ -16,13 +16,13 @@ from torch.fx import Node as FxNode
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from ..errors import TraceError
+from ..ops import Kind, known_of
 from ..ops.graph import Data, Graph, Node
+from ..ops.kind import CONVOLUTIONS
 from .constants import Folder, looked_at
 from .export import export
 from .fx import (
-    MATRIX_PRODUCTS,
     PLAIN,
-    WEIGHTED,
     arguments_by_name,
     live_parameters,
     on_cpu,
@@ -87,13 +87,9 @@ def _examples(shapes: Shapes, dtypes: Sequence[torch.dtype]) -> tuple[torch.Tens
 
 
 KEPT_OUTSIDE = (
-    "the net keeps a tensor outside of the module (a cache, a global) that was made while it was traced, and is none; "
-    "empty that cache and call the net once on an image before it is analysed"
+    "the net keeps a tensor outside of the module (in a cache, a global) that was made while it was traced and holds "
+    "nothing; empty that cache and call the net once on an image before it is analysed"
 )
-SAME = frozenset(
-    f"aten::{name}" for name in ("clone", "contiguous", "alias", "detach", "lift_fresh_copy", "lift_fresh")
-)
-"""Operators that give what they are given. Whether torch needs a copy for a view depends on the size of the image."""
 
 
 class Lowering:
@@ -198,8 +194,8 @@ class Lowering:
         elif not any(n in self.data for n in looked_at(fx)) or fx.meta.get("val") is None:
             return  # a constant of the same shape; an assertion
         self.data.add(fx)
-        if fx.op == "call_function" and operator_name(fx.target) in SAME and fx.args[0] in self.data:
-            operand = fx.args[0]
+        if fx.op == "call_function" and _copies(fx.target) and fx.args[0] in self.data:
+            operand = fx.args[0]  # whether torch needs a copy for a view depends on the size of the image
             assert isinstance(operand, FxNode)
             self.same[fx] = self.same.get(operand, operand)
         elif isinstance(fx.meta["val"], torch.Tensor):
@@ -233,15 +229,15 @@ class Lowering:
         tags = getattr(call.target, "tags", ())
         aten = name.startswith(("aten::", "prims::"))
         return Node(
-            fx.name,
-            name,
-            self._arguments(call, name),
-            shape_of(fx),
-            result,
-            layer,
-            self.modules.get(layer, "") if layer else "",
-            source_of(call),
-            aten and torch.Tag.pointwise in tags and torch.Tag.nondeterministic_seeded not in tags,
+            name=fx.name,
+            op=name,
+            args=self._arguments(call, name),
+            shape=shape_of(fx),
+            result=result,
+            layer=layer,
+            leaf=self.modules.get(layer, "") if layer else "",
+            source=source_of(call),
+            pointwise=aten and torch.Tag.pointwise in tags and torch.Tag.nondeterministic_seeded not in tags,
             truth=fx.meta["val"].dtype is torch.bool,
         )
 
@@ -251,14 +247,8 @@ class Lowering:
         if schema is None:  # a higher-order operator, for which there is no rule
             known = [self.same.get(n, n) for n in call.all_input_nodes if n in self.data]
             return {str(i): Data(n.name) for i, n in enumerate(known)}
-        weighted = bool(WEIGHTED.match(name))
-        out: dict[str, Any] = {}
-        for argument, value in arguments_by_name(call):
-            role = "plain" if argument in PLAIN else "operand"
-            if name in MATRIX_PRODUCTS:
-                role = "matrix"
-            out[argument] = self._argument(value, "weight" if weighted and argument == "weight" else role)
-        return out
+        kind = known_of(name).kind
+        return {argument: self._argument(value, _role(argument, kind)) for argument, value in arguments_by_name(call)}
 
     def _argument(self, value: Any, role: str) -> Any:
         if isinstance(value, FxNode):
@@ -277,3 +267,16 @@ class Lowering:
         if isinstance(value, (torch.SymInt, torch.SymFloat, torch.SymBool)):
             raise TraceError(f"{value} is a size that is known only at run time")
         return value
+
+
+def _copies(target: Any) -> bool:
+    return known_of(operator_name(target)).kind is Kind.COPY
+
+
+def _role(argument: str, kind: Kind | None) -> str:
+    """How to look at an operand that is a constant (see Folder.constant)."""
+    if kind in CONVOLUTIONS and argument == "weight":
+        return "weight"
+    if kind is Kind.MATRIX_PRODUCT:
+        return "matrix"
+    return "plain" if argument in PLAIN else "operand"

@@ -17,12 +17,6 @@ from torch import Tensor
 from torch.fx import Node as FxNode
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
-from ..errors import TraceError
-
-
-class SharedMemoryError(TraceError):
-    """A net writes in place to memory of which it cannot be told who else reads it."""
-
 
 class Hidden(NamedTuple):
     """A result in the memory of an operand, of which the operator's schema says nothing.

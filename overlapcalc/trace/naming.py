@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from ..ops import find, full_name
+from ..ops import find, full_name, known_of
+from ..ops.registry import NOTHING, Operator
 
 
 def operator_name(target: Any) -> str:
@@ -22,6 +23,15 @@ def operator_name(target: Any) -> str:
     if full == plain or find(full) is not None:
         return full
     return plain if torch.Tag.pointwise in target.tags or _alone(plain) else full
+
+
+def facts_of(target: Any) -> Operator:
+    """What is known of an operator of torch, whichever overload it is; of one that writes in place, that of
+    its functional twin."""
+    schema = getattr(target, "_schema", None)
+    if schema is None:
+        return NOTHING
+    return known_of(schema.name.removesuffix("_") if schema.is_mutable else schema.name)
 
 
 @cache

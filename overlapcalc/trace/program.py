@@ -9,12 +9,13 @@ from typing import Any
 import torch
 from torch.fx import Node as FxNode
 
-from ..errors import InputError, TraceError
+from ..errors import InputError, SharedMemoryError, TraceError
+from ..ops import Kind
 from ..ops.graph import Graph
 from .dynamic_sizes import Sizes
 from .export import functional, refuse_shared_state
 from .lowering import Lowering, Shapes
-from .memory import SharedMemoryError
+from .naming import facts_of
 from .places import layer_of, plain_path, reason, source_of
 from .quiet import quiet
 from .stand_in import sharing
@@ -123,15 +124,16 @@ def _refuse_training(program: torch.export.ExportedProgram) -> None:
 
 
 def _training(node: FxNode) -> str:
+    """What an operator does because it is in training mode; "" where it does nothing else for it."""
     schema = getattr(node.target, "_schema", None)
     if node.op != "call_function" or schema is None:
         return ""
     given = dict(_arguments(node, schema))
     on = given.get("train") is True or given.get("training") is True
-    if "batch_norm" in schema.name and on and given.get("running_mean") is not None:
-        return "takes the statistics of its input and updates its own"
-    if on and ("dropout" in schema.name or "rrelu" in schema.name) and given.get("p") != 0:
-        return "draws at random"
+    facts = facts_of(node.target)
+    without_state = facts.kind is Kind.NORM and given.get("running_mean") is None
+    if on and facts.training and not without_state and given.get("p") != 0:
+        return facts.training
     if isinstance(given.get("dropout_p"), float) and given["dropout_p"] > 0:
         return "draws at random"
     return ""

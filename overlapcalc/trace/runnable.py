@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 from torch.fx import Node as FxNode
 
+from ..ops import Kind
 from .constants import looked_at
+from .naming import facts_of
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class Runnable:
     @property
     def resamples(self) -> bool:
         """Whether a call takes samples at positions that torch computes in their type."""
-        return any("upsample" in str(call.target) for call in self.calls.values())
+        return any(facts_of(call.target).kind is Kind.RESIZE for call in self.calls.values())
 
 
 def type_matters(runnable: Runnable) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from ..ops import Kind, kind_of
 from ..ops.graph import Data, Node
 
 
@@ -25,7 +26,7 @@ def paired(nodes: Iterable[Node], outputs: Iterable[str]) -> list[Node]:
             windows[node.name] = found
     kept = set(outputs)
     for place, node in enumerate(out):
-        if not (_is_pooling(node) and node.result == 1):
+        if not _gives_positions(node):
             continue
         readers = [n for n in out if node.name in n.operands]
         if node.name not in kept and readers and all(n.name in windows for n in readers):
@@ -45,10 +46,10 @@ Windows = tuple[tuple[int, int, int], ...]
 
 def _windows(node: Node, known: Mapping[str, Node]) -> Windows | None:
     """Those of the pooling that an unpooling undoes; None where it is no unpooling, or undoes none."""
-    if not node.op.startswith("aten::max_unpool") or not isinstance(node.args["indices"], Data):
+    if kind_of(node) is not Kind.UNPOOLING or not isinstance(node.args["indices"], Data):
         return None
     positions = known[node.args["indices"].node]
-    if not _is_pooling(positions):
+    if not _gives_positions(positions):
         return None
     pooled = known[positions.args["self"].node]
     if pooled.shape[2:] != node.shape[2:] or set(_ints(positions, "dilation", 1)) != {1}:
@@ -58,8 +59,9 @@ def _windows(node: Node, known: Mapping[str, Node]) -> Windows | None:
     return tuple(zip(kernel, stride, _ints(positions, "padding", 0), strict=True))
 
 
-def _is_pooling(node: Node) -> bool:
-    return node.op.startswith("aten::max_pool") and node.op.endswith("_with_indices")
+def _gives_positions(node: Node) -> bool:
+    """Whether it is the second result of a pooling: where each maximum stood."""
+    return node.result == 1 and kind_of(node) is Kind.POOLING
 
 
 def _ints(node: Node, name: str, default: int) -> tuple[int, ...]:

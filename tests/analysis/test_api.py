@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import inspect
 import json
 from fractions import Fraction
 
@@ -16,6 +17,9 @@ from shared.oracle import Dependency
 from torch import nn
 
 import overlapcalc as oc
+import overlapcalc.testing as kit
+from overlapcalc.analysis import analyze as analysis_module
+from overlapcalc.planning.options import BLOCKING_OPTIONS
 
 
 def test_several_inputs_and_outputs():
@@ -197,6 +201,32 @@ def test_an_unknown_option_is_wrong_input():
     for call in (oc.run, oc.tiled, lambda *given, **options: list(oc.blocks(*given, **options))):
         with pytest.raises(oc.InputError, match="'blok' is no option; there is block, schedule"):
             call(net, x, blok=8)
+    for call in (oc.plan, oc.verify, kit.assert_blocking_free, kit.assert_same_by_blocks):
+        with pytest.raises(oc.InputError, match="'blok' is no option; there is ") as refused:
+            call(net, x, blok=8)
+        named = [p.name for p in inspect.signature(call).parameters.values() if p.kind is p.KEYWORD_ONLY]
+        said = str(refused.value).partition("there is ")[2].split(", ")
+        assert set(said) - set(named) in ({"block", "schedule", "stream_axis"}, set(BLOCKING_OPTIONS))
+        assert set(named) <= set(said)
+
+
+def test_the_same_net_at_other_shapes(monkeypatch):
+    traces = []
+    trace = analysis_module.trace
+    monkeypatch.setattr(analysis_module, "trace", lambda *given: traces.append(given) or trace(*given))
+    model = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.ConvTranspose2d(4, 3, 4, 2, 1))
+    shape, other = (1, 3, 16, 24), (1, 3, 33, 40)
+    a = oc.analyze(model, shape, axes="W")
+    moved = a.at(other)
+    assert moved.to_dict() == oc.analyze(model, other, axes="W").to_dict()
+    assert a.at(shape) is a
+    before = len(traces)
+    assert a.at(other) == moved == a.at(shape).at(other)
+    assert moved.at(shape) == a
+    assert len(traces) == before
+    for wrong in ((), (other, other), ((3, 33, 40),)):
+        with pytest.raises(oc.InputError, match="one for each input"):
+            a.at(*wrong)
 
 
 def test_the_names_are_the_public_ones():

@@ -224,7 +224,7 @@ def test_a_layout_per_input():
 
 
 def test_a_convolution_without_a_batch_needs_the_layout():
-    with pytest.raises(oc.InputError, match=r'without a batch.*layout="CHW"'):
+    with pytest.raises(oc.InputError, match=r"without a batch.*layout='CHW'"):
         oc.analyze(Unbatched(), (3, 20, 26))
     assert oc.analyze(Unbatched(), (3, 20, 26), layout="CHW").blocking_free
 
@@ -277,7 +277,7 @@ def test_an_image_of_one_sample_keeps_its_axes():
 
 
 def test_more_dimensions_than_have_a_usual_layout():
-    with pytest.raises(oc.InputError, match='layout="NTCHW"'):
+    with pytest.raises(oc.InputError, match="layout='NTCHW'"):
         oc.analyze(nn.Identity(), (1, 2, 3, 4, 5, 6))
     assert oc.analyze(nn.ReLU(), (1, 2, 3, 4, 5, 6), layout="NTCDHW").axes == ("D", "H", "W")
 

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import ast
+import doctest
 import importlib
+import importlib.util
 import json
+import re
+import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,17 +20,23 @@ from shared.nets import Do
 from torch import nn
 
 import overlapcalc as oc
-from benchmarks import nets, zoo
-from benchmarks.answers import Claim, Report, check
-from benchmarks.local import traits_of, windows
-from benchmarks.operators import inspect_operators
-from benchmarks.page import page
-from benchmarks.record import checked_answer, checked_refusal, portable
-from benchmarks.refusals import Refused, confirm
-from benchmarks.runs import Net
-from benchmarks.speed import CHAINS, against_torch, growth
-from benchmarks.zoofile import ZooError, load
+from benchmarks import page as pages
+from benchmarks import subjects
+from benchmarks.cost import cuda, guarding, kernels, speed, streaming
+from benchmarks.cost.chains import CHAINS, growth
+from benchmarks.zoo import nets, running, survey
+from benchmarks.zoo.answers import Claim, Report, check
+from benchmarks.zoo.checks import checked_answer, checked_refusal
+from benchmarks.zoo.local import traits_of, windows
+from benchmarks.zoo.operators import inspect_operators
+from benchmarks.zoo.page import page
+from benchmarks.zoo.record import portable
+from benchmarks.zoo.refusals import Refused, confirm
+from benchmarks.zoo.results import Results
+from benchmarks.zoo.runs import Net
+from benchmarks.zoo.zoofile import ZooError, load
 
+ORIGIN = pages.Origin("command", "abc1234", "2026-11-26", ("torch 0",), "")
 WHOLE_IMAGE = {"restoration/nafnet", "diffusion/vae-decoder", "segmentation/aspp-image-pooling",
                "medical/unet3d-instance-norm", "classifier/small"}  # fmt: skip
 """What pools over the image or takes statistics of it, by what is written in nets.py."""
@@ -235,8 +247,7 @@ def test_a_local_model_that_is_refused_is_reported_suspicious():
         library._destroy()
     assert found["status"] == "suspicious"
     record = {"kind": "cnn", "result": "refused", "seconds": {}, "obstacles": [], "check": found}
-    header = {"zoo": "z", "command": "c", "overlapcalc": "0", "commit": "0", "versions": []}
-    text = page(header, {"wronged": record})
+    text = page("zoo/z.py", ORIGIN, {"wronged": record})
     assert "maybe local\n\n- `wronged`: output from x along H" in text
 
 
@@ -304,7 +315,7 @@ def test_one_crash_stops_nothing_else_and_a_second_run_goes_on(tmp_path, capsys)
     file, out = tmp_path / "broken.py", tmp_path / "results" / "broken"
     file.write_text(BROKEN_ZOO)
     arguments = ["--zoo", str(file), "--check", "--timeout", "12", "--out", str(out) + ".json"]
-    assert zoo.main(arguments) == 1
+    assert survey.main(arguments) == 1
     models = json.loads((tmp_path / "results" / "broken.json").read_text())["models"]
     assert {name: r["result"] for name, r in models.items()} == {
         "good": "answered", "crashes": "crashed", "raises": "failed", "unbuilt": "not built", "hangs": "timed out",
@@ -318,9 +329,9 @@ def test_one_crash_stops_nothing_else_and_a_second_run_goes_on(tmp_path, capsys)
     assert str(tmp_path) not in (tmp_path / "results" / "broken.json").read_text()
     log = Path(str(file) + ".log")
     before = log.read_text()
-    assert zoo.main([*arguments, "--names", "good", "p*"]) == 0
+    assert survey.main([*arguments, "--names", "good", "p*"]) == 0
     assert log.read_text() == before
-    assert zoo.main([*arguments, "--names", "good", "--fresh"]) == 0
+    assert survey.main([*arguments, "--names", "good", "--fresh"]) == 0
     assert log.read_text() == before + "good\n"
     capsys.readouterr()
 
@@ -328,7 +339,7 @@ def test_one_crash_stops_nothing_else_and_a_second_run_goes_on(tmp_path, capsys)
 def test_what_is_no_zoo_says_so(tmp_path, capsys):
     (tmp_path / "empty.py").write_text("")
     for path, text in ((tmp_path / "empty.py", "it has no build"), (tmp_path / "none.py", "no such file")):
-        assert zoo.main(["--zoo", str(path)]) == 2
+        assert survey.main(["--zoo", str(path)]) == 2
         assert text in capsys.readouterr().err
     with pytest.raises(ZooError, match="no model nothing"):
         load(Path(nets.__file__)).chosen(["nothing"], [], None)
@@ -337,7 +348,7 @@ def test_what_is_no_zoo_says_so(tmp_path, capsys):
 
 def test_results_name_no_place_of_this_machine():
     assert portable("at /a/b/lib/python3.11/site-packages/timm/layers/x.py:3") == "at timm/layers/x.py:3"
-    assert portable(f"{Path(nets.__file__).parent.parent}/benchmarks/nets.py:3") == "benchmarks/nets.py:3"
+    assert portable(f"{Path(nets.__file__)}:3") == "benchmarks/zoo/nets.py:3"
 
 
 # ---- speed --------------------------------------------------------------------------------------------------
@@ -350,5 +361,204 @@ def test_speed_is_measured_beside_tracing():
     assert door.trace is trace
     assert found["28"]["traces"] >= 2
     assert found["ratio"] > 0
-    row = against_torch(nn.Conv2d(1, 1, 3), (torch.zeros(1, 1, 8, 8),))
+    row = speed.against_torch(nn.Conv2d(1, 1, 3), (torch.zeros(1, 1, 8, 8),))
     assert row["ratio"] == pytest.approx(row["analyze"] / row["torch"])
+
+
+# ---- pages --------------------------------------------------------------------------------------------------
+
+
+def test_every_page_says_where_its_figures_come_from():
+    text = pages.page("Title", pages.origin("benchmarks.cost.interior", ["--out", "x.md"], threads=2), ["body"])
+    title, _, command, _, origin, _, body = text.splitlines()
+    assert (title, command, body) == ("# Title", "    python -m benchmarks.cost.interior", "body")
+    commit = rf"({pages.commit()[:7]}( \+ changes)?|unknown)"
+    assert re.match(
+        rf"Commit {commit}, \d{{4}}-\d\d-\d\d\. overlapcalc [\d.]+, Python 3\S+, torch \S+\. .*2 threads\.$", origin
+    )
+
+
+def test_pages_kept_in_the_repository_say_it_too():
+    kept = sorted((pages.ROOT / "docs" / "results").glob("*.md"))
+    assert kept
+    for file in kept:
+        head = file.read_text().split("\n| ", 1)[0]
+        command = re.search(r"^    python -m ([\w.]+)", head, re.MULTILINE)
+        assert command, file
+        assert importlib.util.find_spec(command[1]), file
+        assert re.search(r"ommit(ted)?\b.* [0-9a-f]{7}\b.*, \d{4}-\d\d-\d\d\.", head), file
+        assert str(pages.ROOT) not in file.read_text()
+
+
+def test_a_commit_is_said_to_be_unknown_where_there_is_none(monkeypatch, tmp_path):
+    monkeypatch.delenv("COMMIT", raising=False)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
+    monkeypatch.setattr(pages, "ROOT", tmp_path / "ours")
+    (tmp_path / "ours").mkdir()
+    assert pages.commit() == "unknown"
+    monkeypatch.setenv("COMMIT", "abc1234")
+    assert pages.commit() == "abc1234"
+
+
+def test_a_commit_is_that_of_the_code_and_not_of_a_repository_around_it(monkeypatch, tmp_path):
+    def git(*words: str) -> str:
+        identity = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]
+        done = subprocess.run(
+            ["git", "-C", str(tmp_path), *identity, *words], capture_output=True, text=True, check=True
+        )
+        return done.stdout.strip()
+
+    if shutil.which("git") is None:
+        pytest.skip("no git")
+    monkeypatch.delenv("COMMIT", raising=False)
+    monkeypatch.setattr(pages, "ROOT", tmp_path)
+    (tmp_path / "benchmarks").mkdir()
+    (tmp_path / "benchmarks" / "a.py").write_text("")
+    git("init", "-q")
+    git("add", ".")
+    git("commit", "-qm", "one")
+    short = git("rev-parse", "--short", "HEAD")
+    (tmp_path / "page.md").write_text("a page written a moment ago")
+    assert pages.commit() == short
+    (tmp_path / "benchmarks" / "b.py").write_text("")
+    assert pages.commit() == f"{short} + changes"
+    monkeypatch.setattr(pages, "ROOT", tmp_path / "benchmarks")
+    assert pages.commit() == "unknown"
+
+
+def test_docstrings_of_the_benchmarks_are_true():
+    for module in (pages, subjects):
+        assert doctest.testmod(module).failed == 0
+
+
+def test_a_page_of_several_commits_says_so(tmp_path):
+    zoo = load(Path(nets.__file__))
+    first = Results(tmp_path / "own", zoo, "m", [], checked=False)
+    first.write({"codec/analysis": {"kind": "codec", "result": "answered", "seconds": {}, "answers": {}}})
+    record = json.loads((tmp_path / "own.json").read_text())
+    record["header"].update(code="another", commit="abc1234")
+    (tmp_path / "own.json").write_text(json.dumps(record))
+    again = Results(tmp_path / "own", zoo, "m", [], checked=False)
+    assert again.kept(["codec/analysis"], any_code=False) == {}
+    models = again.kept(["codec/analysis"], any_code=True)
+    again.write(models)
+    assert "Commit abc1234, then " in (tmp_path / "own.md").read_text()
+
+
+# ---- commands, in their smallest form -----------------------------------------------------------------------
+
+
+def test_cuda_is_skipped_in_one_line_where_there_is_none(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert cuda.main(["--out", str(tmp_path / "cuda.md")]) == 0
+    assert capsys.readouterr().out == "skipped: no CUDA\n"
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_cuda_page_is_written_row_by_row(monkeypatch, tmp_path):
+    """On the CPU. What fails is a row, and a failure."""
+    out = tmp_path / "cuda.md"
+    seen = []
+
+    def verify(net, **how):
+        seen.append(out.read_text() if out.exists() else "")
+        raise RuntimeError("no kernel\nimage")
+
+    monkeypatch.setattr(oc, "verify", verify)
+    monkeypatch.setattr(cuda, "BLOCKS", {"trim": 64})
+    monkeypatch.setitem(cuda.IMAGES, "tiny", (96, 128))
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", torch.backends.cudnn.allow_tf32)
+    arguments = ["--device", "cpu", "--images", "tiny", "--channels", "4", "--out", str(out)]
+    assert cuda.main(arguments) == 1
+    assert seen[0] == ""
+    assert "Not finished." in seen[2]
+    assert "| codec.g_a | trim | RuntimeError: no kernel image |  |  |" in seen[2]
+    text = out.read_text()
+    assert "Not finished." not in text
+    assert text.count("| not measured |") == 4
+    rows = [
+        line.split(" | ") for line in text.splitlines() if line.startswith(("| encoder | trim", "| decoder | trim"))
+    ]
+    assert [float(row[-1].strip(" |")) <= cuda.MOST_ERROR for row in rows] == [True, True]
+
+
+def test_a_stream_is_measured_beside_the_whole(monkeypatch, capsys):
+    """Memory where it repeats, time where it is short; each over that of the whole."""
+
+    def apart(work, *, quiet=False, **task):
+        if work.__name__ == "whole":
+            return {"seconds": 99.0 if quiet else 8.0, "growth": 400 * 2**20 if quiet else 0, "plan": 0, "work": 16e9}
+        found = {"seconds": 99.0 if quiet else 4.0, "growth": 4 * 2**20 if quiet else 0, "plan": 5 * 2**20}
+        return {**found, "macs": 1.001, "differs": 1e-4 if task["net"] == "decoder" else 1e-7}
+
+    monkeypatch.setattr(streaming, "apart", apart)
+    monkeypatch.setattr(streaming, "matrix_product", lambda: 8e9)
+    assert streaming.main(["--bands", "32", "--axes", "W", "--nets", "encoder"]) == 0
+    out = capsys.readouterr().out
+    assert "| encoder | whole |  | 1.000 | 8.0 | 1.00 | 0.25 | 400 | 100.00% | 0 |  |" in out
+    assert "| encoder | stream along W | 32 | 1.001 | 4.0 | 0.50 | 0.50 | 4 | 1.00% | 5 | 1.0e-07 |" in out
+    assert streaming.main(["--bands", "32", "--axes", "W", "--nets", "decoder"]) == 1
+
+
+def test_other_commands_print_their_page(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr("benchmarks.cost.rates.SIDE", 64)
+    assert kernels.main(["--channels", "2", "--threads", "1", "--out", str(tmp_path / "kernels.md")]) == 0
+    assert "| convolution, 1x1 |" in (tmp_path / "kernels.md").read_text()
+    assert guarding.main(["--models", "1"]) == 0
+    assert "| checked again, unchanged |" in capsys.readouterr().out
+    assert running.main(["--names", "superres/espcn", "diffusion/vae-decoder", "--twin"]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"\| superres/espcn \| 1x1x30x\d+ .* \| proved \| proved \| proved \|", out)
+    assert "| diffusion/vae-decoder" not in out
+    speed.main(["--names", "superres/espcn", "--only", "zoo"])
+    assert re.search(r"Median \d\.\d\d of 1 models", capsys.readouterr().out)
+
+
+# ---- the house ----------------------------------------------------------------------------------------------
+
+
+def imported(file: Path) -> set[str]:
+    """Modules that a file of the repository imports, by their whole names."""
+    found: set[str] = set()
+    package = file.relative_to(pages.ROOT).with_suffix("").parts[:-1]
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else ()
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            found |= {f"{base}.{alias.name}" for alias in node.names}
+    return found
+
+
+def strays(file: Path) -> set[str]:
+    """Imports that a file must not have: of benchmarks from outside, and of one benchmark package from another."""
+    rooms = ("zoo", "tiling", "cost")
+    room = file.relative_to(pages.ROOT).parts[1] if file.is_relative_to(pages.ROOT / "benchmarks") else None
+    own = [f"benchmarks.{r}." for r in rooms if room in rooms and r != room] if room else ["benchmarks"]
+    shared = "benchmarks.zoo.zoofile."
+    return {name for name in imported(file) if name.startswith(tuple(own)) and not name.startswith(shared)}
+
+
+def test_benchmarks_are_imported_by_nobody_and_not_by_each_other():
+    files = [f for folder in ("overlapcalc", "examples", "benchmarks") for f in (pages.ROOT / folder).rglob("*.py")]
+    assert {str(f): found for f in files if (found := strays(f))} == {}
+
+
+def test_an_import_that_must_not_be_is_seen(monkeypatch, tmp_path):
+    monkeypatch.setattr(pages, "ROOT", tmp_path)
+    for name, text in (
+        ("examples/a.py", "from benchmarks.page import table"),
+        (
+            "benchmarks/cost/b.py",
+            "from ..zoo.runs import Net\nfrom ..zoo.zoofile import load\nfrom ..page import table",
+        ),
+    ):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text(text)
+    assert strays(tmp_path / "examples" / "a.py") == {"benchmarks.page.table"}
+    assert strays(tmp_path / "benchmarks" / "cost" / "b.py") == {"benchmarks.zoo.runs.Net"}
+
+
+def test_no_file_of_the_benchmarks_is_long():
+    assert [f.name for f in (pages.ROOT / "benchmarks").rglob("*.py") if len(f.read_text().splitlines()) > 300] == []

@@ -6,35 +6,39 @@ import pytest
 import torch
 
 import overlapcalc as oc
-from benchmarks import fournets, highwater, memory, subjects, tiling
+from benchmarks import highwater, subjects
+from benchmarks.cost import memory
+from benchmarks.cost.interior import interior
 from benchmarks.highwater import NotMeasured, growth
-from benchmarks.interior import interior
-from benchmarks.tilers import TOOLS, Tool, job
-from benchmarks.tiling_worker import Task, here, measured
-from benchmarks.tilingpage import TARGETS, page, verdict
+from benchmarks.page import Origin
+from benchmarks.process import apart, here
+from benchmarks.subjects import FOUR
+from benchmarks.tiling import compare, measure
+from benchmarks.tiling.page import TARGETS, page, verdict
+from benchmarks.tiling.tools import TOOLS, Tool, job
 
 SIZE = (96, 160)
 
 
-@pytest.mark.parametrize("name", fournets.names())
+@pytest.mark.parametrize("name", FOUR)
 def test_the_four_nets_make_images_and_keep_the_signal(name):
-    net, x = fournets.build(name), subjects.example(fournets.shape(name, 64, 96), torch.float32)
+    net, x = subjects.build(name), subjects.example(subjects.shape(name, 64, 96), torch.float32)
     with torch.no_grad():
         y = net(x)
     finer = y if name == "decoder" else x
     assert finer.shape == (1, 3, 64, 96)
     assert 0.1 < float(y.std()) < 10
-    again = fournets.build(name)
+    again = subjects.build(name)
     assert all(torch.equal(a, b) for a, b in zip(net.parameters(), again.parameters(), strict=True))
 
 
 # ---- the tools ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", fournets.names())
+@pytest.mark.parametrize("name", FOUR)
 def test_ours_is_right_and_blocks_alone_are_wrong(name):
-    shape = fournets.shape(name, *SIZE)
-    net, x = fournets.build(name).double(), subjects.example(shape, torch.float64)
+    shape = subjects.shape(name, *SIZE)
+    net, x = subjects.build(name).double(), subjects.example(shape, torch.float64)
     with torch.no_grad():
         whole = net(x)
         for tool, right in (("ours", True), ("alone", False)):
@@ -44,9 +48,9 @@ def test_ours_is_right_and_blocks_alone_are_wrong(name):
 
 
 def test_a_job_is_in_samples_of_the_input():
-    found = job(fournets.build("decoder"), fournets.shape("decoder", *SIZE), 32)
+    found = job(subjects.build("decoder"), subjects.shape("decoder", *SIZE), 32)
     assert (found.block, found.step, found.before, found.after, found.halo) == (2, 1, 1, 2, 2)
-    found = job(fournets.build("encoder"), fournets.shape("encoder", *SIZE), 32)
+    found = job(subjects.build("encoder"), subjects.shape("encoder", *SIZE), 32)
     assert (found.block, found.step, found.before, found.after, found.halo) == (32, 16, 32, 16, 32)
 
 
@@ -54,7 +58,7 @@ def test_a_job_is_in_samples_of_the_input():
 def test_other_tools_run_where_they_are_installed(tool):
     if TOOLS[tool].version is None:
         pytest.skip("not installed")
-    found = here(Task("values", "stack", fournets.shape("stack", *SIZE), tool, 64))
+    found = here(measure.values, net="stack", shape=subjects.shape("stack", *SIZE), tool=tool, block=64)
     assert found["fed"] > 1
     assert (found["differs"] < 1e-5) == (tool != "monai")
 
@@ -63,24 +67,27 @@ def test_other_tools_run_where_they_are_installed(tool):
 
 
 def test_samples_fed_are_those_of_the_run_alone():
-    found = here(Task("values", "encoder", fournets.shape("encoder", *SIZE), "alone", 32))
+    task = {"net": "encoder", "shape": subjects.shape("encoder", *SIZE), "block": 32}
+    found = here(measure.values, tool="alone", **task)
     assert found["fed"] == 1.0
-    found = here(Task("values", "encoder", fournets.shape("encoder", *SIZE), "ours", 32))
+    assert "seconds" not in found
+    found = here(measure.values, tool="ours", timed=True, **task)
     assert found["fed"] == pytest.approx((96 + 2 * 48) * (160 + 4 * 48) / (96 * 160))
     assert found["seconds"] > 0
 
 
 def test_what_fails_in_a_measurement_is_its_error():
-    assert "KeyError" in here(Task("values", "stack", (1, 3, 32, 32), "nothing"))["error"]
-    assert "RuntimeError" in here(Task("memory", "stack", (1, 4, 32, 32)))["error"]
-    assert measured(Task("memory", "stack", (1, 3, 32, 32)), timeout=0.01)["error"] == "not ready after 0.01 s"
+    net, shape = "stack", (1, 3, 32, 32)
+    assert "KeyError" in here(measure.values, net=net, shape=shape, tool="nothing", block=32)["error"]
+    assert "RuntimeError" in here(measure.memory, net=net, shape=(1, 4, 32, 32))["error"]
+    assert apart(measure.memory, timeout=0.01, net=net, shape=shape)["error"] == "not ready after 0.01 s"
 
 
 def test_memory_is_that_of_the_call():
-    memory = oc.plan(fournets.build("stack"), (1, 3, 256, 256)).full_memory
+    memory = oc.plan(subjects.build("stack"), (1, 3, 256, 256)).full_memory
     assert memory is not None
     planned = memory.activations
-    found = measured(Task("memory", "stack", (1, 3, 256, 256)))
+    found = apart(measure.memory, quiet=True, net="stack", shape=(1, 3, 256, 256))
     if "error" in found:
         pytest.skip(found["error"])
     assert found["growth"] == pytest.approx(planned, rel=0.3)
@@ -116,7 +123,7 @@ def test_the_page_has_a_row_for_whatever_happened():
         },
         row(tool="alone", fed=1.0, differs=0.5, wrong=True),
     ]
-    text = page([row(), *others], (512, 768), 1, "command")
+    text = page([row(), *others], (512, 768), 1, Origin("command", "abc1234", "2026-11-26", ("torch 0",), ""))
     assert "| 128 | overlapcalc, crop | 1.260 | 1.263 | 1.0e-07 | 1.0e-16 | 1.50 | 0.50 | 0.250 | right |" in text
     assert "| 128 | MONAI sliding window |  |  |  |  |  |  |  | not installed |" in text
     assert "| 128 | lightstream, tile = block | 1.500 |  |  |  |  |  |  | wrong shape: [1] |" in text
@@ -126,20 +133,20 @@ def test_the_page_has_a_row_for_whatever_happened():
 
 
 def test_ours_must_be_right_and_within_its_target():
-    assert not tiling._bad(row())
-    assert tiling._bad(row(wrong=True))
-    assert tiling._bad(row(error="crashed"))
-    assert tiling._bad(row(fed=TARGETS["stack", 128] + 0.001))
-    assert not tiling._bad(row(tool="monai", wrong=True))
+    assert not compare.bad(row())
+    assert compare.bad(row(wrong=True))
+    assert compare.bad(row(error="crashed"))
+    assert compare.bad(row(fed=TARGETS["stack", 128] + 0.001))
+    assert not compare.bad(row(tool="monai", wrong=True))
 
 
 def test_a_tool_that_is_missing_or_fails_does_not_stop_the_page(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(tiling, "measured", here)
+    monkeypatch.setattr(compare, "apart", here)
     missing = Tool("nobody's", "a-package-that-nobody-has", TOOLS["ours"].prepare)
     monkeypatch.setitem(TOOLS, "monai", missing)
     out = tmp_path / "results" / "page.md"
     arguments = ["--nets", "encoder", "--blocks", "32", "--size", *map(str, SIZE), "--tools", "ours", "monai"]
-    assert tiling.main([*arguments, "--out", str(out)]) == 0
+    assert compare.main([*arguments, "--out", str(out)]) == 0
     text = out.read_text()
     assert "nobody's |  |  |  |  |  |  |  | not installed |" in text
     assert "| right |" in text
@@ -148,7 +155,7 @@ def test_a_tool_that_is_missing_or_fails_does_not_stop_the_page(tmp_path, monkey
 
 
 def test_memory_page(capsys, monkeypatch):
-    monkeypatch.setattr(memory, "measured", here)
+    monkeypatch.setattr(memory, "apart", here)
     assert memory.main(["--nets", "encoder", "examples/obstacle", "--size", "64", "96"]) == 0
     text = capsys.readouterr().out
     assert "| encoder | float32 |" in text

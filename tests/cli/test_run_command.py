@@ -47,7 +47,8 @@ def test_arrays(tmp_path, weights, kind, schedule):
     done = run("run", MODEL, "--weights", str(weights), "--in", str(tmp_path / f"in{kind}"), "--out", str(out),
                "--schedule", schedule, "--block", "16")  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert done.stdout == done.stderr == ""
+    note = f"overlapcalc: --in {tmp_path / 'in.npy'}: float64 is read as float32, the model's type\n"
+    assert (done.stdout, done.stderr) == ("", note if kind == ".npy" else "")
     found = np.load(out) if kind == ".npy" else sys.modules["zarr"].open(str(out), mode="r")[:]
     assert np.abs(found - whole(weights, x[None])).max() < 1e-5
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(["weights.pt", f"in{kind}", f"out{kind}"])
@@ -76,13 +77,16 @@ def test_pictures_and_safetensors(tmp_path):
     [
         ({"--in": "none.npy"}, "there is no such file"),
         ({"--in": "in.txt"}, "expected one of .npy"),
-        ({"--in": "broken.npy"}, "cannot be read"),
-        ({"--in": "whole.npy"}, "floating numbers"),
+        ({"--in": "broken.npy"}, "it cannot be read as .npy: it does not begin as a .npy file does\n"),
+        ({"--in": "cut.npy"}, "it cannot be read as .npy: it is cut off after 200 of 3200 bytes\n"),
+        ({"--in": "header.npy"}, "it cannot be read as .npy: its header is damaged\n"),
+        ({"--in": "objects.npy"}, "it cannot be read as .npy: it holds Python objects, not numbers\n"),
+        ({"--in": "whole.npy"}, "floating numbers, it holds uint8"),
         ({"--out": "out.txt"}, "expected one of .npy"),
         ({"--out": "nowhere/out.npy"}, "does not exist"),
         ({"--out": "out.png"}, "1 or 3 channels"),
         ({"--weights": "none.pt"}, "there is no such file"),
-        ({"--weights": "broken.npy"}, "no weights that can be read safely"),
+        ({"--weights": "broken.npy"}, "no weights that can be read safely; expected what torch.save"),
         ({"--weights": "other.pt"}, "do not fit the model"),
         ({"--memory": "1KiB"}, "no block of this image fits"),
     ],
@@ -92,6 +96,10 @@ def test_what_is_refused_leaves_the_old_result(tmp_path, weights, change, words)
     np.save(tmp_path / "whole.npy", np.zeros((3, 16, 16), np.uint8))
     (tmp_path / "in.txt").write_text("x")
     (tmp_path / "broken.npy").write_text("x")
+    good = (tmp_path / "in.npy").read_bytes()
+    (tmp_path / "cut.npy").write_bytes(good[:200])
+    (tmp_path / "header.npy").write_bytes(good.replace(b"'descr'", b"'dascr'"))
+    np.save(tmp_path / "objects.npy", np.array([{}]), allow_pickle=True)
     np.save(tmp_path / "out.npy", np.arange(5))
     torch.save({"a": torch.ones(1)}, tmp_path / "other.pt")
     options = {"--in": "in.npy", "--out": "out.npy", "--weights": "weights.pt", **change}

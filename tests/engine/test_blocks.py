@@ -21,6 +21,7 @@ from examples.codec import Codec
 from examples.superres import SuperResolver
 from examples.unet import UNet
 from overlapcalc.planning.crop import make_plan
+from overlapcalc.planning.options import Blocking
 
 TOLERANCE = 1e-12
 SCHEDULES = ("crop", "trim", "stream")
@@ -61,7 +62,7 @@ def test_each_layer_computes_only_what_is_wanted(name, schedule):
     assert apart(whole, oc.run(model, x, block=11, schedule=schedule)) <= TOLERANCE
     if schedule == "stream":
         for axis in axes[-1:]:
-            made = make_plan(found, schedule="stream", stream_axis=axis, block=7)
+            made = make_plan(found, Blocking(schedule="stream", stream_axis=axis, block=7))
             assert made.work.macs <= made.full.macs
             assert apart(whole, by(found, model, x, schedule="stream", stream_axis=axis, block=7)) <= TOLERANCE
         sizes = {axis: 6 + i for i, axis in enumerate(axes)}
@@ -132,7 +133,7 @@ def test_a_tile_one_step_shorter_gives_something_else(name, before, after):
 def cutter_of(model: nn.Module, x: Tensor, axis: str) -> Any:
     from overlapcalc.planning.strips import Cutter
 
-    return Cutter(oc.analyze(model, x)._source.net, axis)
+    return Cutter(oc.analyze(model, x).source.net, axis)
 
 
 # ---- several inputs and outputs, and what is returned --------------------------------------------------------
@@ -168,6 +169,25 @@ def test_blocks_cover_every_output_once(schedule):
             assert block.results[name].shape[2:] == (h.length, w.length)
             seen[name][:, :, h.start : h.stop, w.start : w.stop] += 1
     assert all(bool((count == 1).all()) for count in seen.values())
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_an_output_without_an_axis_is_given_whole(schedule):
+    """As a vector that goes along with an image: it is no part of any block, and nothing of it may be lost."""
+
+    class Beside(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.linear = nn.Conv2d(3, 2, 3, padding=1), nn.Linear(4, 5)
+
+        def forward(self, x: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
+            return self.conv(x), self.linear(style)
+
+    model, x, style = Beside().double(), image(1, 3, 16, 24), torch.rand(1, 4, dtype=torch.float64)
+    with torch.no_grad():
+        whole = model(x, style)
+    for a, b in zip(whole, oc.run(model, x, style, block=5, schedule=schedule), strict=True):
+        assert apart(a, b) <= TOLERANCE
 
 
 def test_an_output_without_data_is_refused():

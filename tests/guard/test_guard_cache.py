@@ -24,8 +24,9 @@ import torch
 from shared.guarded import HEAD, Project, entry
 from torch import nn
 
-from overlapcalc.guard import cache, check, digests, natives, reads
+from overlapcalc.guard import cache, check, digests
 from overlapcalc.guard.digests import Digests
+from overlapcalc.guard.watch import natives, reads
 
 NET = f"{HEAD}import helper\ndef Net():\n    return helper.net()\n"
 KERNEL = "from torch import nn\ndef net():\n    return nn.Conv2d(1, 1, kernel())\n"

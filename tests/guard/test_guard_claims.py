@@ -56,7 +56,7 @@ def chain() -> Subject:
     namespace: dict = {}
     exec(CHAIN, namespace)
     net = namespace["Net"]()
-    return Subject(net, oc.analyze(net, (1, 1, 32, 32)), None, Setting())
+    return Subject(net, oc.analyze(net, (1, 1, 32, 32)), Setting())
 
 
 @pytest.mark.parametrize(("true", "false"), LIMITS, ids=lambda text: text)

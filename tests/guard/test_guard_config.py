@@ -7,6 +7,7 @@ from shared.guarded import CHAIN, HEAD, Project, entry
 
 import overlapcalc as oc
 from overlapcalc.guard.config import find_config, read_config
+from overlapcalc.planning.options import Blocking
 
 WRONG = [  # a line of the entry, the key that is named, what is said to be allowed
     ("max_tile = 3", "models.net.max_tile", "did you mean max-tile?"),
@@ -73,7 +74,7 @@ def test_a_wrong_input_is_refused(project: Project, wrong):
         ("[tool.overlapcalc]\nmodels = []\n", "expected one table"),
         ("[tool.overlapcalc]\nmodel = []\n", "did you mean models"),
         ("tool = 3\n", "no .tool.overlapcalc. table"),
-        ("[tool.overlapcalc\n", "no TOML"),
+        ("[tool.overlapcalc\n", "not TOML"),
         ("[[tool.overlapcalc.models]]\nspec = 'a.py:B'\n", r"models\[0\]\.name: it is missing"),
         ("[[tool.overlapcalc.models]]\nname = 'a'\n", r"models\.a\.spec: it is missing"),
         ("[[tool.overlapcalc.models]]\nname = ''\nspec = 'a.py:B'\n", r"models\[0\]\.name: '' .* a text, not empty"),
@@ -103,7 +104,7 @@ def test_what_is_read(project: Project):
     assert (model.name, model.spec, model.kwargs, model.line) == ("net", "net.py:Net", {"k": 7}, 2)
     assert model.inputs == ((1, 1, 32, 32),)
     assert model.axes == ("W",)
-    assert (model.setting.image, model.setting.block, model.setting.schedule) == ((8, 6), {"W": 4}, "trim")
+    assert (model.setting.image, model.setting.blocking) == ((8, 6), Blocking(block={"W": 4}, schedule="trim"))
     assert [claim.key for claim in model.claims] == ["max-memory", "step"]
 
 
@@ -118,7 +119,7 @@ def test_the_nearest_configuration_upward_that_speaks_of_models(project: Project
     project.write("a/pyproject.toml", "[tool.other]\n")
     inner = project.write("a/b/x.py", "").parent
     assert find_config(inner) == file
-    with pytest.raises(oc.InputError, match="--config"):
+    with pytest.raises(oc.InputError, match=r"name another file: config='models.toml'"):
         find_config(project.root.parent)
 
 

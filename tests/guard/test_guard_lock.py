@@ -16,8 +16,9 @@ from torch import nn
 import overlapcalc as oc
 from overlapcalc.guard.lock_diff import compare
 from overlapcalc.guard.lockfile import VERSION, lock_text, read_lock
-from overlapcalc.guard.requirements import Requirements, needs_of
-from overlapcalc.guard.requirements import _word as word_of
+from overlapcalc.guard.needs import _word as word_of
+from overlapcalc.guard.needs import needs_of
+from overlapcalc.guard.requirements import Requirements
 from overlapcalc.ops.graph import Constant, Node
 
 ROOT = Path(__file__).parents[2]

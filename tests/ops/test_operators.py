@@ -16,6 +16,7 @@ import overlapcalc as oc
 from overlapcalc.ops import registry
 from overlapcalc.ops.cost import kernel
 from overlapcalc.ops.slab import on_slab
+from overlapcalc.prove.twin.modular import PRIME
 from overlapcalc.prove.twin.registry import twin
 
 
@@ -156,3 +157,62 @@ def test_what_our_modules_say_when_they_are_imported_stays():
         assert registry.known_of("mylib::ours").kernel is said
         registry._OPERATORS.pop("mylib::ours")
     assert registry.known_of("mylib::ours") == registry.NOTHING
+
+
+ADDED = """
+import overlapcalc as oc
+from overlapcalc.algebra.spans import Span
+from overlapcalc.ops import describe
+from overlapcalc.ops.slab import on_slab
+from overlapcalc.prove.twin.modular import PRIME
+from overlapcalc.prove.twin.registry import twin
+
+
+@oc.rule("addedlib::blur5")
+def blur5(call):
+    return call.local({-1: oc.IndexMap.window(5, padding=2)})
+
+
+@on_slab("addedlib::blur5")
+def blur5_on_slab(slab):
+    d = len(slab.call.shape) - 1
+    start, stop = slab.span(d)
+    return slab.kept(slab.run(x=slab.fetch(0, {d: Span(start - 2, stop + 2)})), d, start - 2)
+
+
+@twin("addedlib::blur5")
+def blur5_twin(call):
+    return call.func(call.tensor("x")).remainder(PRIME)
+
+
+describe("addedlib::blur5", word="blur", stops_nan=False)
+"""
+
+
+class Blurs(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 1, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.ops.addedlib.blur5(self.conv(x))
+
+
+@pytest.mark.parametrize("taps", [5, 7])
+def test_an_operator_is_added_in_less_than_thirty_lines(taps):
+    """With its law, the way it runs on slabs, and its twin; and it is refuted where it reads farther than it says."""
+    assert len(ADDED.strip().splitlines()) < 30
+    with registry.kept(), torch.library._scoped_library("addedlib", "FRAGMENT") as lib:
+        lib.define("blur5(Tensor x) -> Tensor")
+        weight = torch.arange(1.0, taps + 1).reshape(1, 1, 1, -1)
+
+        def blur(x: torch.Tensor) -> torch.Tensor:
+            return F.conv2d(x, weight.to(x.dtype), padding=(0, taps // 2))
+
+        lib.impl("blur5", blur, "CPU")
+        lib.impl("blur5", torch.empty_like, "Meta")
+        exec(ADDED, {"PRIME": PRIME})
+        result = oc.verify(Blurs(), (1, 1, 24, 24), schedule="trim", block=8)
+        assert result.proved is (taps == 5)
+        if result.proved:
+            assert result["exact twin"].status == "proved"

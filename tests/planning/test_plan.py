@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import pickle
 from fractions import Fraction
 from functools import cache
 from typing import Any
@@ -20,9 +21,11 @@ import overlapcalc as oc
 from examples.codec import Codec
 from examples.superres import SuperResolver
 from examples.unet import UNet
+from overlapcalc.analysis import analyze as analysis_module
 from overlapcalc.engine import free_memory as free_module
 from overlapcalc.planning.byte_size import bytes_of, bytes_text
-from overlapcalc.planning.image_size import parsed_image, shapes_for_image
+from overlapcalc.planning.image_shapes import shapes_for_image
+from overlapcalc.planning.image_size import parsed_image
 from overlapcalc.report import render_plan
 from overlapcalc.trace.peak_memory import MemoryMeter
 
@@ -282,6 +285,36 @@ def test_what_is_stored_is_not_held(schedule):
     with MemoryMeter([source._image], kernels=False) as seen:
         net(source, out=out)
     assert seen.peak == pytest.approx(made.memory.activations, rel=0.15)
+
+
+@pytest.mark.parametrize("schedule", ["trim", "stream"])
+def test_a_run_does_not_pay_for_the_figure_of_memory(schedule, monkeypatch):
+    """It is found out when it is asked for, once; and a plan that is saved has it."""
+    weighed = []
+    monkeypatch.setattr("overlapcalc.engine.weigh._held", lambda machine: weighed.append(machine) or 4321)
+    model, x = conv(3, 4), torch.rand(1, 3, 24, 32)
+    net = oc.tiled(model, schedule=schedule, block=8)
+    net(x)
+    assert not weighed
+    made = net.plan(x.shape)
+    assert made is net.machine(x.shape).plan
+    assert made.memory == oc.Memory(4321, made.full_memory.weights)
+    assert len(weighed) == 1
+    saved = pickle.loads(pickle.dumps(made))
+    assert saved == made
+    assert saved.to_dict() == made.to_dict()
+    assert len(weighed) == 1
+
+
+def test_to_weigh_a_plan_and_to_run_it_takes_one_trace(monkeypatch):
+    traced = []
+    runnable = analysis_module.runnable
+    monkeypatch.setattr(analysis_module, "runnable", lambda *given: traced.append(given) or runnable(*given))
+    model, x = nn.Sequential(conv(3, 4), conv(4, 3)), torch.rand(1, 3, 64, 32)
+    net = oc.tiled(model, memory=oc.plan(model, x.shape, schedule="stream", block=8).memory.total, schedule="stream")
+    traced.clear()
+    net(x)
+    assert len(traced) == 1
 
 
 @pytest.mark.usefixtures("traced_once")

@@ -187,7 +187,7 @@ def test_constants_have_the_full_precision_of_the_run(make, schedule):
     """Traced in float32 and run in float64, they would be off by 1e-8."""
     net, x = make(), torch.rand(1, 1, 28, 10, dtype=torch.float64)
     analysis = oc.analyze(net, (1, 1, 28, 10))
-    source, plan = analysis._source, oc.plan(analysis, block=7, schedule=schedule)
+    source, plan = analysis.source, oc.plan(analysis, block=7, schedule=schedule)
     calls = source.runnable(((1, 1, 28, 10),))
 
     def error(of):

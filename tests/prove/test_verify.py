@@ -106,7 +106,7 @@ def test_schedules_of_calls_are_proved(name, schedule):
 @pytest.mark.parametrize(("before", "after"), [(1, 0), (0, 1)])
 def test_a_slab_one_sample_short_is_refuted(monkeypatch, schedule, before, after):
     """What is wanted of the first layer's operand, one sample less on a side where the image goes on."""
-    from overlapcalc.propagate import regions
+    from overlapcalc.propagate import regions, stream_front
 
     torch.manual_seed(2)
     model, shape = nn.Sequential(conv(3, 4), nn.ReLU(), conv(4, 3)), (1, 3, 24, 40)
@@ -121,10 +121,21 @@ def test_a_slab_one_sample_short_is_refuted(monkeypatch, schedule, before, after
         first, last = read.start + before * (read.start > 0), read.stop - after * (read.stop < size)
         return type(read)(first, last)
 
-    monkeypatch.setattr(regions, "real_reads", short)
+    for module in (regions, stream_front):
+        monkeypatch.setattr(module, "real_reads", short)
     v = oc.verify(model, shape, block={"H": 9}, schedule=schedule)
     assert not v.proved
     assert v["poisoned borders"].status == v["values"].status == "refuted"
+
+
+def test_an_analysis_is_not_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = nn.Sequential(conv(3, 4), nn.ReLU(), conv(4, 3))
+    a = oc.analyze(model, (1, 3, 24, 40), axes="W")
+    plain = oc.verify(model, (1, 3, 24, 40), axes="W", block=9)
+    monkeypatch.setattr("overlapcalc.prove.verify.analyze", None)
+    v = oc.verify(model, a, block=9)
+    assert v.plan == plain.plan
+    assert statuses(v) == statuses(plain)
 
 
 # ---- one step less ------------------------------------------------------------------------------------------
@@ -158,7 +169,7 @@ INNER = [("first", "after"), ("inside", "before"), ("inside", "after"), ("last",
 )
 def test_one_step_less_on_a_side_of_a_block_is_refuted(name, axis, side, place):
     model, shape, a, made = to_shorten(name, axis)
-    cutter, strip = Cutter(a._source.net, axis), made.strips[axis]
+    cutter, strip = Cutter(a.source.net, axis), made.strips[axis]
     i = {"first": 0, "inside": len(strip.slots) // 2, "last": len(strip.slots) - 1}[place]
     slot = strip.slots[i]
     first, last = slot.first + (side == "before"), slot.last + (side == "after")
@@ -190,6 +201,13 @@ def test_a_u_net_tile_four_short():
     assert oc.verify(UNet(), (1, 3, 64, 64), block=16, tile=12).proved
     with pytest.raises(oc.InputError, match="multiples of 4"):
         oc.verify(UNet(), (1, 3, 64, 64), block=16, tile=10)
+
+
+def test_a_tile_on_which_the_net_gives_nothing_is_refused():
+    """Of layers that pad nothing, 16 rows leave none."""
+    deep = nn.Sequential(*(nn.Conv2d(1, 1, 3) for _ in range(8)))
+    with pytest.raises(oc.InputError, match="0 before and 0 after along H: the net gives nothing"):
+        oc.verify(deep, (1, 1, 64, 64), block=16, tile=0)
 
 
 class Same(nn.Module):

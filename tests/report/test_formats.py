@@ -338,7 +338,7 @@ def test_the_table_says_what_it_folded_and_how_to_see_it():
     a = analysed(Long(*[3] * 20))
     words = " ".join(printed(a, 80).split())
     assert "folded: 57 rows" in words
-    assert "--depth 0 shows every row" in words
+    assert "depth=0 shows every row" in words
     assert "folded" not in printed(a, 80, 0)
     assert "body.13.second" in printed(a, 80, 0)
     by_module = " ".join(printed(a, 80, 1).split())
@@ -351,8 +351,8 @@ def test_a_table_that_stays_long_says_how_to_fold_it():
     primes = [k for k in range(3, 80) if all(k % p for p in range(2, k))]  # no run of blocks is like another
     a = analysed(Long(*primes), 256)
     assert len(lines(a.layers, None)) == len(a.layers) > 60
-    assert "--depth 2" in printed(a, 80)
-    assert "--depth" not in printed(analysed(Long(3, 3)), 80)
+    assert "depth=2 shows one line per module, depth=1 fewer" in printed(a, 80)
+    assert "depth=" not in printed(analysed(Long(3, 3)), 80)
 
 
 @pytest.mark.parametrize("width", [80, 200])

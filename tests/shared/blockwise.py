@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 import overlapcalc as oc
 from overlapcalc.engine import Machine
-from overlapcalc.engine.plan import plan_to_run
+from overlapcalc.engine.plan import planned
 from overlapcalc.engine.run import Signature, Tiled
 from shared.nets import Do
 from shared.once import Traces
@@ -52,7 +52,7 @@ class _Given(Tiled):
         self._found = analysis
 
     def _made(self, signature: Signature) -> Machine:
-        return Machine(self.model, self._found._source, plan_to_run(self._found, **self._options))
+        return Machine(self.model, self._found.source, planned(self._found, self._blocking))
 
 
 def never_wrong(model: nn.Module, shape: tuple[int, ...], block: int = 5, tolerance: float = 1e-9) -> str:

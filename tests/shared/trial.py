@@ -20,6 +20,7 @@ from torch.utils._pytree import tree_leaves
 import overlapcalc as oc
 from overlapcalc.engine import Machine
 from overlapcalc.planning.crop import make_plan
+from overlapcalc.planning.options import Blocking
 from overlapcalc.prove.against_whole import by_blocks
 from overlapcalc.testing import BruteForce, Net
 from overlapcalc.testing.asserts import SHORT
@@ -187,11 +188,12 @@ class Trial:
     ) -> None:
         """Blocks give what the whole gives."""
         plan = self.asked(
-            f"plan {schedule}", lambda: make_plan(analysis, block=block, schedule=schedule, stream_axis=stream_axis)
+            f"plan {schedule}",
+            lambda: make_plan(analysis, Blocking(block=block, schedule=schedule, stream_axis=stream_axis)),
         )
         if plan is None:
             return
-        machine = Machine(self.module, analysis._source, plan)
+        machine = Machine(self.module, analysis.source, plan)
         if schedule != "crop":
             if self.calls is None:
                 self.calls = self.asked(schedule, lambda: machine.calls)

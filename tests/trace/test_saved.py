@@ -255,7 +255,7 @@ def test_sizes_that_are_multiples():
     assert all(n % 4 == 0 for n in a.verified_at[0][2:])
     assert (a["W"].step, a["H"].step) == (4, 4)
     assert oc.analyze(Halves(), (1, 3, 32, 40))["W"].step == 2
-    with pytest.raises(oc.TraceError, match="a size of 42 is no 4"):
+    with pytest.raises(oc.TraceError, match="a size of 42 is not of the form 4"):
         oc.analyze(program, (1, 3, 32, 42))
 
 

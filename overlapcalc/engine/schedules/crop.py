@@ -11,12 +11,10 @@ from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils._pytree import tree_flatten
 
 from ...analysis.named import Named
-from ...errors import InputError, OverlapcalcError
-from ...planning.plan import Plan
-from ...planning.strips import BlockSpan
+from ...errors import InputError, OverlapcalcError, WrongTileError
+from ...planning.plan import Cell, Plan
 from ...trace.lowering import KEPT_OUTSIDE
 from ..block import Block, owned, within
-from ..errors import WrongTileError
 from ..stateful import marks, refuse_memory
 from ..store import Image, read
 
@@ -43,24 +41,19 @@ def cropped(
             refuse_memory(outputs, dict(zip(plan.outputs, run_tile(net, plan, inputs, cell, device), strict=True)))
         regions, results = {}, {}
         for name in plan.outputs:
-            labels = plan.labels[name]
-            region = {axis: slot.outputs[name] for axis, slot in cell.items() if name in slot.outputs}
-            if any(axis in labels and axis not in region for axis in cell):
-                continue  # this output has ended
-            origin = {axis: slot.given[name] for axis, slot in cell.items() if name in slot.given}
-            regions[name], results[name] = region, outputs[name][within(labels, region, origin)]
+            region = plan.region(cell, name)
+            if region is not None:
+                place = within(plan.labels[name], region, plan.given(cell, name))
+                regions[name], results[name] = region, outputs[name][place]
         yield Block(Named(regions), owned(results, (x for x in inputs.values() if isinstance(x, Tensor))))
         del outputs, results  # before the next tile is run, or two would be held
 
 
-def run_tile(
-    net: Net, plan: Plan, inputs: Mapping[str, Image], cell: Mapping[str, BlockSpan], device: torch.device
-) -> list[Tensor]:
+def run_tile(net: Net, plan: Plan, inputs: Mapping[str, Image], cell: Cell, device: torch.device) -> list[Tensor]:
     """What the net gives on the tile of a block: its outputs, each of the size that the plan says."""
     tiles = []
     for name, x in inputs.items():
-        region = {axis: slot.tiles[name] for axis, slot in cell.items() if name in slot.tiles}
-        tile = read(x, within(plan.labels[name], region), device)
+        tile = read(x, within(plan.labels[name], plan.tile(cell, name)), device)
         tiles.append(packed(tile, like=x) if isinstance(x, Tensor) else tile)
     try:
         leaves = tree_flatten(net(*tiles))[0]
@@ -81,8 +74,10 @@ def run_tile(
         raise WrongTileError("the net returns a value on a tile where it returns None on the whole image")
     named = {name: leaf for name, leaf in zip(plan.leaves, leaves, strict=True) if name}
     for name, shape in plan.outputs.items():
-        given = {axis: slot.given[name].length for axis, slot in cell.items() if name in slot.given}
-        wanted = tuple(given.get(axis, n) for n, axis in zip(shape, plan.labels[name], strict=True))
+        given = plan.given(cell, name)
+        wanted = tuple(
+            given[axis].length if axis in given else n for n, axis in zip(shape, plan.labels[name], strict=True)
+        )
         if tuple(named[name].shape) != wanted:
             raise WrongTileError(f"{name} has the shape {tuple(named[name].shape)} on a tile, not {wanted}")
     return [named[name] for name in plan.outputs]

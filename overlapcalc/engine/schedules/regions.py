@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ...algebra.spans import Span
-from ...propagate.values import Propagation
+from ...propagate.regions import Region
 from ...trace.runnable import Runnable
 from ..slab.call import SlabCall
-from ..slab.frame import Frame, Region, SlabTensor
+from ..slab.frame import Frame, SlabTensor
 
 Regions = Mapping[str, Region]
 """Node -> where it is wanted. A node that is not named is not computed."""
@@ -43,9 +42,3 @@ def run_regions(
         if last.get(node.name, -1) <= i and node.name in held:
             del held[node.name]
     return found
-
-
-def whole(net: Propagation, node: str) -> dict[str, Span]:
-    """All of a tensor."""
-    layout = net.values[node].layout
-    return {part.label: Span(0, part.size) for part in layout.parts if part.is_axis}

@@ -15,36 +15,31 @@ from ...algebra.reshape import Factoring
 from ...algebra.spans import Span
 from ...analysis.named import Named
 from ...ops.graph import Node
-from ...planning.plan import Plan
+from ...planning.plan import Cell, Plan
+from ...planning.slabs import cell_regions
 from ...planning.strips import BlockSpan
-from ...propagate.regions import Stream, extents_for
+from ...propagate.regions import Region, whole_region
+from ...propagate.stream_front import StreamFront
 from ...trace.runnable import Runnable
-from ..block import Block, Region, owned, within
+from ..block import Block, owned, within
 from ..slab.call import SlabCall
 from ..slab.frame import Frame, SlabTensor, extents
 from ..store import Image, read
-from .regions import run_regions, whole
+from .regions import run_regions
 
 
 def trimmed(frame: Frame, calls: Runnable, plan: Plan, inputs: Mapping[str, Image]) -> Iterator[Block]:
     """Run every block of a plan by itself. Raises NoSlabError."""
     for cell in plan.cells():
-        regions = _regions(frame, {axis: extents_for(frame.net, axis, slot.outputs) for axis, slot in cell.items()})
+        regions = cell_regions(frame.net, cell)
         given = {name: _taken(frame, plan, x, name, regions) for name, x in inputs.items() if name in regions}
         yield _block(frame, plan, cell, run_regions(frame, calls, regions, given), given)
 
 
 def streamed(frame: Frame, calls: Runnable, plan: Plan, inputs: Mapping[str, Image], axis: str) -> Iterator[Block]:
     """Run the blocks of a plan in order along `axis`, for every column of the other axes. Raises NoSlabError."""
-    columns: list[dict[str, BlockSpan]] = [{}]
-    for other, strip in plan.strips.items():
-        if other != axis:
-            columns = [{**column, other: slot} for column in columns for slot in strip.slots]
-    for column in columns:
-        regions = _regions(
-            frame, {other: extents_for(frame.net, other, slot.outputs) for other, slot in column.items()}
-        )
-        band = _Bands(frame, calls, plan, axis, regions, inputs)
+    for column in plan.cells(along=axis):
+        band = _Bands(frame, calls, plan, axis, cell_regions(frame.net, column), inputs)
         for slot in plan.strips[axis].slots:
             yield _block(frame, plan, {**column, axis: slot}, band.next(slot), band.held)
 
@@ -62,9 +57,9 @@ class _Bands:
         inputs: Mapping[str, Image],
     ) -> None:
         self._frame, self._calls, self._plan, self._axis, self._regions = frame, calls, plan, axis, regions
-        net = frame.net
-        self._stream = Stream(net, axis)
-        self._outputs = self._stream.outputs
+        self._front = StreamFront(frame.net, axis)
+        self._outputs = self._front.outputs
+        self._whole = {node for shown, node in frame.net.graph.outputs if shown not in self._outputs}
         self._given = dict.fromkeys(self._outputs.values(), 0)
         self.held = {name: _whole(frame, name, x) for name, x in inputs.items() if isinstance(x, Tensor)}
         self._inputs = frozenset(self.held)
@@ -72,26 +67,22 @@ class _Bands:
 
     def next(self, slot: BlockSpan) -> dict[str, SlabTensor]:
         """The outputs of the next band."""
-        stream, axis = self._stream, self._axis
-        fresh = stream.next(slot.outputs)
         found: dict[str, SlabTensor] = {}
-        for node in self._frame.net.graph:
-            if node.name not in self._regions:
+        for name, fresh in self._front.band(slot.outputs):
+            node, region = self._frame.net.graph[name], self._regions.get(name)
+            if region is None:
                 continue
-            if node.name in fresh and axis in self._regions[node.name]:
-                span = fresh[node.name]
-                if node.name not in self._inputs:
-                    region = {**self._regions[node.name], axis: span}
-                    self._append(node.name, self._made(node, region))
-                stream.done[node.name] = span.stop
-            elif axis not in self._regions[node.name] and node.name not in self.held:
-                self.held[node.name] = self._made(node, self._regions[node.name])
+            if fresh is None:
+                if name not in self.held:
+                    self.held[name] = self._made(node, region)
+                if name in self._whole:
+                    found[name] = self.held[name]
                 continue
-            else:
-                continue
-            if node.name in self._given:
-                self._give(node.name, slot, found)
-            for operand in {*node.operands, node.name} - self._inputs:
+            if name not in self._inputs:
+                self._append(name, self._made(node, {**region, self._axis: fresh}))
+            if name in self._given:
+                self._give(name, slot, found)
+            for operand in {*node.operands, name} - self._inputs:
                 self._forget(operand)
         for name in self._given:  # computed further ahead, for others
             if name not in found:
@@ -128,11 +119,11 @@ class _Bands:
         held = self.held.get(name)
         if held is None or self._axis not in held.region:
             return
-        first = self._stream.kept_from(name)
-        if name in self._given and self._given[name] < self._stream.all[name].stop:
-            first = self._given[name] if first is None else min(first, self._given[name])
-        span = held.region[self._axis]
-        if first is None or first >= span.stop:
+        span, unread = held.region[self._axis], self._front.unread(name)
+        first = span.stop if unread is None else unread.start
+        if name in self._given and self._given[name] < self._front.extents[name].stop:
+            first = min(first, self._given[name])
+        if first >= span.stop:
             del self.held[name]
         elif first > span.start:
             kept = self._cut(name, held, Span(first, span.stop))
@@ -150,23 +141,8 @@ def _parts(layout: Factoring, held: SlabTensor) -> Tensor:
     return held.tensor.reshape(sizes)
 
 
-def _regions(frame: Frame, along: Mapping[str, Mapping[str, Span]]) -> dict[str, Region]:
-    """Per node the region that all axes together want; nodes that one of them does not want are left out."""
-    regions: dict[str, Region] = {}
-    for node in frame.net.graph:
-        region = whole(frame.net, node.name)
-        wanted = True
-        for axis, extents_of in along.items():
-            if axis in region:
-                wanted = wanted and node.name in extents_of
-                region[axis] = extents_of.get(node.name, region[axis])
-        if wanted:
-            regions[node.name] = region
-    return regions
-
-
 def _whole(frame: Frame, name: str, x: Tensor) -> SlabTensor:
-    return SlabTensor(x, whole(frame.net, name))
+    return SlabTensor(x, whole_region(frame.net, name))
 
 
 def _taken(frame: Frame, plan: Plan, x: Image, name: str, regions: Mapping[str, Region]) -> SlabTensor:
@@ -179,17 +155,16 @@ def _taken(frame: Frame, plan: Plan, x: Image, name: str, regions: Mapping[str, 
 def _block(
     frame: Frame,
     plan: Plan,
-    cell: Mapping[str, BlockSpan],
+    cell: Cell,
     found: Mapping[str, SlabTensor],
     held: Mapping[str, SlabTensor],
 ) -> Block:
     """What there is of every output, cut to the block. held: what is still to be read, inputs with it."""
     regions, results = {}, {}
     for shown, node in frame.net.graph.outputs:
-        labels = plan.labels[shown]
-        region = {axis: slot.outputs[shown] for axis, slot in cell.items() if shown in slot.outputs}
-        if node not in found or any(axis in labels and axis not in region for axis in cell):
+        region = plan.region(cell, shown)
+        if region is None or node not in found:
             continue
         regions[shown] = region
-        results[shown] = found[node].tensor[within(labels, region, found[node].region)]
+        results[shown] = found[node].tensor[within(plan.labels[shown], region, found[node].region)]
     return Block(Named(regions), owned(results, (other.tensor for other in held.values())))

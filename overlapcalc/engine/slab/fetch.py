@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 from ...algebra.spans import Span
+from ...errors import NoSlabError
 from ...ops import Call
 from ...ops.graph import Node
+from ...propagate.regions import Region
 from ...trace.runnable import Invocation
-from ..errors import NoSlabError
-from .frame import FAR, Frame, Region, SlabTensor, dims_of, extent, extents, label_of
+from .frame import FAR, Frame, SlabTensor, dims_of, extent, extents, label_of
 
 
 class Reader:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any
@@ -10,11 +10,10 @@ from typing import Any
 from torch import Tensor
 
 from ...algebra.reshape import Factoring
-from ...algebra.spans import Span
+from ...propagate.regions import Region
 from ...propagate.values import Propagation, TensorReads
 from ...trace.runnable import Constants
 
-Region = Mapping[str, Span]
 Gathering = Sequence[tuple[Tensor, "Tensor | None"]]
 """Per tap, which sample each output takes and with what weight; None where all are 1."""
 

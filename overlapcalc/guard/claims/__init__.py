@@ -1,6 +1,6 @@
-"""What can be claimed of a net. One file per family: what may be configured, and how it is judged, side by side."""
+"""What can be claimed of a net. One file per family: what may be configured and how it is judged, side by side."""
 
-from . import blocking, costs, grid, order, proof, sides
+from . import blocking, causal, costs, grid, proof, sides
 from .claim import KINDS, Claim, Kind, Setting, Subject, WrongValue
 
 __all__ = [
@@ -11,9 +11,9 @@ __all__ = [
     "Subject",
     "WrongValue",
     "blocking",
+    "causal",
     "costs",
     "grid",
-    "order",
     "proof",
     "sides",
 ]

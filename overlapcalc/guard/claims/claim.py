@@ -1,53 +1,70 @@
-"""What a claim is: a key of the configuration, what may stand there, and its judgement."""
+"""What a claim is: a key of the configuration, its allowed values, and its judgement."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from ...analysis.analysis import Analysis, Pair
-from ...analysis.explain import BLOCK, Contribution
-from ...planning.options import Blocks
-from ...propagate.values import Obstacle
+from ...planning.options import Blocking
 from ..judgement import Failure, Judgement
+
+if TYPE_CHECKING:  # a check that finds nothing changed reads claims, and judges none
+    from ...analysis.analysis import Analysis, Pair
+    from ...analysis.explain import Contribution
+    from ...planning.plan import Plan
+    from ...propagate.values import Obstacle
 
 
 class WrongValue(Exception):  # noqa: N818 - never leaves the configuration's reader
-    """What stands in the configuration is not allowed there. The message says what is."""
+    """A value in the configuration is not allowed there. The message says which are."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """For what the claims of cost are made: an image, its blocks and how they are run.
+    """What claims of cost refer to: an image, its blocks and how they are run.
 
-    None: the sizes that were analysed, and blocks and schedule as `overlapcalc.plan` chooses them.
+    image: None for the sizes that were analysed.
     """
 
     image: tuple[int, ...] | None = None
-    block: Blocks | None = None
-    schedule: str | None = None
+    blocking: Blocking = field(default_factory=Blocking)
 
 
 class Subject:
-    """A net under judgement: the model, its analysis, the layout of its inputs, and the setting of its costs."""
+    """A net under judgement: the model, its analysis, and the setting of its costs."""
 
-    def __init__(self, model: Any, analysis: Analysis, layout: Any, setting: Setting) -> None:
-        self.model, self.analysis, self.layout, self.setting = model, analysis, layout, setting
+    def __init__(self, model: Any, analysis: Analysis, setting: Setting) -> None:
+        self.model, self.analysis, self.setting = model, analysis, setting
+
+    @cached_property
+    def at_image(self) -> Analysis:
+        """The analysis at the size of the image whose costs are claimed."""
+        from ...planning.image_shapes import shapes_for_image
+
+        image = self.setting.image
+        return self.analysis if image is None else self.analysis.at(*shapes_for_image(self.analysis, image))
+
+    @cached_property
+    def plan(self) -> Plan:
+        """How that image is run by blocks: one plan for all claims of cost."""
+        from ...engine.plan import plan_of  # loads torch
+
+        return plan_of(self.at_image, self.setting.blocking)
 
     def places(self) -> Iterator[tuple[Pair, str]]:
         """Every output against every input along each of its axes."""
         return ((pair, axis) for pair in self.analysis.pairs for axis in pair.axes)
 
     def where(self, pair: Pair, axis: str, side: str = "") -> str:
-        """`W, before`; the pair is named where there are several."""
+        """`W, before`; the pair is named if there are several."""
         named = f"{pair.output} against {pair.input}" if len(self.analysis.pairs) > 1 else ""
         return ", ".join(part for part in (named, axis, side) if part)
 
     def source(self, layer: str) -> str:
-        """The "file:line" of a layer, "" where it is no row of the table."""
+        """The "file:line" of a layer, "" where it is not a row of the table."""
         return self._sources.get(layer, "")
 
     @cached_property
@@ -73,7 +90,7 @@ R = TypeVar("R", bound=ReadFunction)
 
 @dataclass(frozen=True)
 class Kind:
-    """A key, what may stand there in words, and the function that reads it; `costs`: it needs an image."""
+    """A key, its allowed values in words, and the function that reads it; `costs`: it needs an image."""
 
     read: ReadFunction
     allowed: str
@@ -106,7 +123,9 @@ def obstructed(obstacle: Obstacle, where: str, way: tuple[str, ...]) -> Failure:
 
 
 def adding(contributions: tuple[Contribution, ...]) -> list[Contribution]:
-    """The layers that add something, from the output back; the block's own part is none."""
+    """The layers that add something, from the output back; the block itself is not one."""
+    from ...analysis.explain import BLOCK
+
     return [c for c in contributions if c.adds and c.op != BLOCK]
 
 

@@ -1,20 +1,20 @@
-"""`max-macs-ratio`, `max-memory`: what blocks of an image cost at most."""
+"""`max-macs-ratio`, `max-memory`: the most that blocks of an image may cost."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ...analysis.analysis import Analysis
 from ...errors import InputError
-from ...planning.breakdown import Spent, fullest, spent
 from ...planning.byte_size import bytes_of, bytes_text
-from ...planning.image_size import shapes_for_image
-from ...planning.plan import Plan
 from ..judgement import Failure, Judgement
 from .claim import Claim, Subject, WrongValue, claim, in_the_way
+
+if TYPE_CHECKING:
+    from ...planning.breakdown import Spent
+    from ...planning.plan import Plan
 
 
 class Cost(Claim):
@@ -24,25 +24,10 @@ class Cost(Claim):
         blocked = [failure for place in subject.places() for failure in in_the_way(subject, *place)]
         if blocked:
             return Judgement(self.key, self.limit, "no plan", tuple(blocked))
-        from ...engine.plan import plan  # loads torch
-
-        found = _at_image(subject)
-        made = plan(found, block=subject.setting.block, schedule=subject.setting.schedule)
-        return self.of(subject, found, made)
+        return self.of(subject, subject.plan)
 
     @abstractmethod
-    def of(self, subject: Subject, found: Analysis, made: Plan) -> Judgement: ...
-
-
-def _at_image(subject: Subject) -> Analysis:
-    setting, found = subject.setting, subject.analysis
-    if setting.image is not None:
-        shapes = shapes_for_image(found, setting.image)
-        if shapes != tuple(found.inputs.values()):
-            from ...analysis.analyze import analyze  # loads torch
-
-            found = analyze(subject.model, shapes, axes=found.axes, layout=subject.layout)
-    return found
+    def of(self, subject: Subject, made: Plan) -> Judgement: ...
 
 
 def _blocks(made: Plan) -> str:
@@ -54,16 +39,18 @@ def _blocks(made: Plan) -> str:
 class MaxMacsRatio(Cost):
     most: Fraction
 
-    def of(self, subject: Subject, found: Analysis, made: Plan) -> Judgement:
+    def of(self, subject: Subject, made: Plan) -> Judgement:
         full = made.full.macs
-        ratio = Fraction(made.work.macs, full) if full else Fraction(1)  # a net without any computes none twice
+        ratio = Fraction(made.work.macs, full) if full else Fraction(1)  # a net without any computes nothing twice
         value = f"{float(ratio):.4g} in {_blocks(made)}"
-        failures = () if ratio <= self.most else (_too_much_work(subject, found, made, value),)
+        failures = () if ratio <= self.most else (_too_much_work(subject, made, value),)
         return Judgement(self.key, self.limit, value, failures)
 
 
-def _too_much_work(subject: Subject, found: Analysis, made: Plan, value: str) -> Failure:
-    layers = [one for one in spent(found._source.net, made) if one.beyond > 0]
+def _too_much_work(subject: Subject, made: Plan, value: str) -> Failure:
+    from ...planning.breakdown import spent
+
+    layers = [one for one in spent(subject.at_image.source.net, made) if one.beyond > 0]
     beyond, worst = sum(one.beyond for one in layers), layers[0]
     why = (
         f"computes {_percent(worst.beyond, beyond)} of what is computed beyond the whole, {_times(worst)} its own share"
@@ -87,22 +74,24 @@ def _percent(part: int, total: int) -> str:
 class MaxMemory(Cost):
     most: int
 
-    def of(self, subject: Subject, found: Analysis, made: Plan) -> Judgement:
+    def of(self, subject: Subject, made: Plan) -> Judgement:
         if made.memory is None:
             raise InputError("the memory of these blocks cannot be predicted")
         total = made.memory.total
         value = f"{bytes_text(total)} ({total} bytes, weights included) in {_blocks(made)}"
-        failures = () if total <= self.most else (self._too_much_held(subject, found, made, value),)
+        failures = () if total <= self.most else (self._too_much_held(subject, made, value),)
         return Judgement(self.key, self.limit, value, failures)
 
-    def _too_much_held(self, subject: Subject, found: Analysis, made: Plan, value: str) -> Failure:
+    def _too_much_held(self, subject: Subject, made: Plan, value: str) -> Failure:
+        from ...planning.breakdown import fullest
+
         assert made.memory is not None
-        output = found._source.run_memory(tuple(made.inputs.values()), made.dtype).outputs
+        output = subject.at_image.source.run_memory(tuple(made.inputs.values()), made.dtype).outputs
         help = "smaller blocks, which hold less"
         if made.memory.weights + output >= self.most:
             alone = bytes_text(made.memory.weights + output)
             help = f"fewer weights or a smaller image: weights and the output of the whole image alone take {alone}"
-        moment = fullest(found._source.net, made)
+        moment = fullest(subject.at_image.source.net, made)
         if moment is None:
             return Failure("", value, help=help)
         layer, samples = moment.held[0]

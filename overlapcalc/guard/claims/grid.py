@@ -5,17 +5,19 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ...analysis.analysis import Pair
 from ..judgement import Failure, Judgement
 from .claim import Claim, Subject, WrongValue, claim, in_the_way
 from .limits import PerAxis, in_words, per_axis, whole
 
+if TYPE_CHECKING:
+    from ...analysis.analysis import Pair
+
 
 @dataclass(frozen=True)
 class OnGrid(Claim):
-    """figure: "step" or "scale"; it must be this, and no other."""
+    """figure: "step" or "scale"; it must have exactly this value."""
 
     figure: str
     values: PerAxis[Fraction]
@@ -52,7 +54,7 @@ def _off_grid(subject: Subject, pair: Pair, axis: str) -> Failure:
 
 
 def _off_scale(subject: Subject, pair: Pair, axis: str, wanted: Fraction) -> Failure:
-    """Names a layer without which the scale would be the wanted one, else one that changes it the most."""
+    """Names a layer without which the scale would be as claimed, else the one that changes it the most."""
     found = pair[axis].scale
     assert found is not None
     where, changes = subject.where(pair, axis), _rescaling(subject, pair, axis)

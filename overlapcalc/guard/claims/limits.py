@@ -16,7 +16,7 @@ SIDES = ("before", "after")
 
 @dataclass(frozen=True)
 class PerAxis(Generic[T]):
-    """What is claimed of each axis: `everywhere` of those that are not named."""
+    """What is claimed of each axis; `everywhere` is for those that are not named."""
 
     everywhere: T | None
     named: tuple[tuple[str, T], ...] = ()
@@ -25,7 +25,7 @@ class PerAxis(Generic[T]):
         return dict(self.named).get(axis, self.everywhere)
 
     def check(self, key: str, subject: Subject) -> None:
-        """Raises InputError where an axis is named that the net does not have."""
+        """Raises InputError for an axis that the net does not have."""
         for axis, _ in self.named:
             if axis not in subject.analysis.axes:
                 known = ", ".join(subject.analysis.axes)
@@ -43,14 +43,18 @@ def per_axis(value: Any, one: Callable[[Any], T]) -> PerAxis[T]:
 
 @dataclass(frozen=True)
 class SideLimits:
-    """The most on either side; None: nothing is claimed of it."""
+    """The most on either side; None: no claim about it."""
 
     before: int | None
     after: int | None
 
 
 def side_limits(value: Any) -> SideLimits:
-    """A number for both sides, or a table with `before`, `after` or both. Raises WrongValue."""
+    """A number for both sides, or a table with `before`, `after` or both. Raises WrongValue.
+
+    >>> side_limits(16), side_limits({"before": 16})
+    (SideLimits(before=16, after=16), SideLimits(before=16, after=None))
+    """
     if isinstance(value, Mapping):
         if not value or not set(value) <= set(SIDES):
             raise WrongValue
@@ -59,14 +63,14 @@ def side_limits(value: Any) -> SideLimits:
 
 
 def whole(value: Any, least: int | None = None) -> int:
-    """Raises WrongValue for anything but a whole number of at least so much."""
+    """Raises WrongValue for anything but a whole number, of at least `least`."""
     if isinstance(value, bool) or not isinstance(value, int) or (least is not None and value < least):
         raise WrongValue
     return value
 
 
 def in_words(value: Any) -> str:
-    """What was configured, as one would write it: `32`, `W 32 before, 16 after`."""
+    """What was configured, in words: `32`, `W 32 before, 16 after`."""
     if not isinstance(value, Mapping):
         return str(value)
     if set(value) <= set(SIDES):

@@ -1,4 +1,4 @@
-"""`verify`: by blocks is what the whole gives, proved by running it."""
+"""`verify`: blocks give what the whole gives, proved by running both."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class Proved(Claim):
             raise InputError("a saved program is not run by blocks; guard the module it was made of")
         device_of(self.device)
         found = subject.analysis
-        shapes = proof_shapes(found, proof_block(found))
-        made = verify(subject.model, shapes, device=self.device, axes=found.axes, layout=subject.layout)
+        there = found.at(*proof_shapes(found, proof_block(found)))
+        made = verify(subject.model, there, device=self.device)
         failures = [
             Failure(proof.name, "refuted", why=failure)
             for proof in made.proofs

@@ -1,18 +1,20 @@
-"""`max-context`, `max-tile`, `max-receptive-field`: at most so many samples."""
+"""`max-context`, `max-tile`, `max-receptive-field`: at most this many samples."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ...analysis.analysis import Pair
-from ...analysis.axis import AxisAnalysis
-from ...analysis.explain import SideExplanation
 from ..judgement import Failure, Judgement
 from .claim import Claim, Subject, adding, claim, in_the_way, steps_of
 from .limits import SIDES, PerAxis, SideLimits, in_words, per_axis, side_limits, whole
+
+if TYPE_CHECKING:
+    from ...analysis.analysis import Pair
+    from ...analysis.axis import AxisAnalysis
+    from ...analysis.explain import SideExplanation
 
 A_NUMBER_OR_SIDES = (
     "a whole number for every side and axis, or a table such as {before = 32, after = 16}, {W = 32} or "

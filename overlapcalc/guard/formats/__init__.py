@@ -1,4 +1,4 @@
-"""A Check as text, JSON, JUnit's XML, SARIF and annotations of GitHub."""
+"""A Check as text, JSON, JUnit XML, SARIF and GitHub annotations."""
 
 from .github import check_annotations
 from .json import check_json

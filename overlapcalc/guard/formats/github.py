@@ -7,7 +7,7 @@ from ..problems import problems
 
 
 def check_annotations(check: Check) -> str:
-    """One line per problem; nothing where there is none."""
+    """One line per problem; empty where there is none."""
     return "".join(
         f"::error file={escaped_property(p.file)},line={p.line},title={escaped_property(p.title)}"
         f"::{escaped_data(p.message)}\n"
@@ -16,10 +16,14 @@ def check_annotations(check: Check) -> str:
 
 
 def escaped_data(text: str) -> str:
-    """As GitHub reads the message of a command: a per cent sign and ends of lines by their codes."""
+    """The message of a workflow command: per cent signs and line ends as codes.
+
+    >>> escaped_data("100%")
+    '100%25'
+    """
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
 def escaped_property(text: str) -> str:
-    """As GitHub reads a property of a command: colons and commas by their codes, too."""
+    """A property of a workflow command: colons and commas as codes, too."""
     return escaped_data(text).replace(":", "%3A").replace(",", "%2C")

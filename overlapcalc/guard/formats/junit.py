@@ -1,4 +1,4 @@
-"""A Check as JUnit's XML: a suite per model, a case per claim and one for the lock."""
+"""A Check as JUnit XML: a suite per model, a case per claim and one for the lock."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from ..problems import LOCK, against_lock, failed, left_over
 from ..result import Checked
 
 FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""What XML 1.0 has no way to write."""
+"""Characters that XML 1.0 cannot represent."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """failures, errors: a message each; the case passes where there is neither."""
+    """failures, errors: their messages; the case passes where there are none."""
 
     name: str
     failures: tuple[str, ...] = ()

@@ -19,7 +19,7 @@ RULES = {
 
 
 def check_sarif(check: Check) -> str:
-    """One result per problem; a check in which something could not be looked at was not successful."""
+    """One result per problem; a check in which something could not be analysed was not successful."""
     found = problems(check)
     rules = list(RULES)
     driver = {
@@ -56,7 +56,7 @@ def _result(problem: Problem, index: int) -> dict[str, Any]:
 
 
 def _artifact(file: str) -> dict[str, Any]:
-    """A file of the repository relative to its root; any other by its whole path."""
+    """A file of the repository, relative to its root; any other file, by its full path."""
     if file.startswith("/") or file[1:2] == ":":
         return {"uri": f"file://{'' if file.startswith('/') else '/'}{quote(file)}"}
     return {"uri": quote(file), "uriBaseId": "%SRCROOT%"}

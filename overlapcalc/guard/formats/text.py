@@ -20,7 +20,7 @@ MOST_PATH = 8
 
 
 def render_check(check: Check, console: Console, *, note: str = "") -> None:
-    """Print what holds and, for what does not, the claim, the value, the layer to blame, and the lock."""
+    """Print what holds; for what does not, the claim, the value and the layer to blame; and the lock."""
     for model in check.models:
         console.print(
             Text.assemble((model.name, "bold"), f"  {model.spec}", ("  (unchanged)" if model.kept else "", "dim"))
@@ -40,7 +40,7 @@ def render_check(check: Check, console: Console, *, note: str = "") -> None:
 
 
 def _lines(check: Check, model: Checked) -> Iterator[tuple[tuple[str, str], str, list[str]]]:
-    """A word, what it is about, and what is to be said of it."""
+    """A word, what it is about, and the details."""
     if model.error:
         yield ERROR, "it cannot be analysed", [model.error]
     for judgement in model.judgements:

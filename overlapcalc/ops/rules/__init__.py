@@ -1,4 +1,4 @@
-"""What each operator reads, a family to a module; importing them registers their rules. A family imports no other."""
+"""What each operator reads, one family per module. Importing them registers their rules. No family imports another."""
 
 from . import (
     attention,

@@ -43,7 +43,7 @@ def multi_head_attention(call: Call) -> Law:
 @rule(*FUSED, shown=False)
 def attention(call: Call) -> Law:
     """(..., position, channel), leading dimensions broadcast; a mask is (..., query, key)."""
-    if call.node.result:  # what a backward pass would use
+    if call.node.result:  # a result that only a backward pass uses
         return Law(())
     n = len(call.shape)
     mask = "attn_bias" if "attn_bias" in call.node.args else "attn_mask"

@@ -1,7 +1,7 @@
 """Memory read as numbers of another type: `x.view(torch.int32)`.
 
-A type of the same width reads sample by sample. A wider one takes several neighbours of the last dimension for one
-number, a narrower one makes several numbers of each: whatever the type, the lengths of that dimension say which.
+A type of the same width reads sample by sample. A wider one combines several neighbours of the last dimension into
+one number, a narrower one splits each into several. The lengths of that dimension tell which.
 """
 
 from __future__ import annotations
@@ -9,17 +9,20 @@ from __future__ import annotations
 from ...algebra.index_map import IndexMap
 from ...algebra.spans import Span
 from ..call import Call
+from ..facts import describe
+from ..kind import Kind
 from ..law import Law
 from ..registry import rule
 from ..slab import Slab, Tensor, on_slab
 
 NAMES = ("aten::view.dtype", "aten::view_copy.dtype")
+describe(*NAMES, kind=Kind.RECAST, stops_nan=True)
 
 
 def _widths(call: Call) -> tuple[int, int]:
     """How many samples of the last dimension make one output, and how many outputs one sample makes.
 
-    Sizes are multiples of each other: the width of every type of torch is a power of two.
+    One length is a multiple of the other: the width of every torch type is a power of two.
     """
     before, after = call.shapes[0][-1], call.shape[-1]
     return (before // after, 1) if before >= after else (1, after // before)
@@ -36,7 +39,7 @@ def view_as_type(call: Call) -> Law:
 
 @on_slab(*NAMES)
 def view_as_type_on_slab(slab: Slab) -> Tensor:
-    """The numbers of one sample stay together, and those that make one output; the memory must be in order."""
+    """The numbers of one sample, and those that make one output, stay together; the memory must be contiguous."""
     n = len(slab.call.shape)
     out = slab.span(n - 1) if n else None
     if out is None:

@@ -1,11 +1,13 @@
-"""Joining and parting tensors along a dimension: cat, stack, split, chunk, unbind, glu."""
+"""Joining and splitting tensors along a dimension: cat, stack, split, chunk, unbind, glu."""
 
 from __future__ import annotations
 
 from ...algebra.index_map import IndexMap
 from ...algebra.spans import EMPTY, Span, Spans
 from ..call import Call
+from ..facts import describe
 from ..graph import Constant
+from ..kind import Kind
 from ..law import Cause, DimRead, Law, Link, Obstruction, Place, keep
 from ..registry import rule
 from ..slab import Slab, Tensor, on_slab
@@ -20,9 +22,9 @@ def _length(value: object, shapes: tuple[tuple[int, ...], ...], at: int | None, 
 
 @rule("aten::cat", "aten::concat", "aten::concatenate", shown=False)
 def cat(call: Call) -> Law:
-    """Operand k lies at the sum of the lengths before it.
+    """Operand k begins at the sum of the lengths before it.
 
-    Along a spatial axis that holds only when a single operand is data: the others are then constant padding.
+    Along a spatial axis this is a law only when a single operand is data: the others are then constant padding.
     """
     n, d = len(call.shape), int(call["dim"] or 0) % len(call.shape)
     positions = call.positions("tensors")
@@ -34,11 +36,14 @@ def cat(call: Call) -> Law:
         if at is not None:
             dims = {d: DimRead(d, d, IndexMap.shift(-offset), block=block)}
             links.append(Link(at, keep(n, but=dims)))
-        else:  # along the dimension that is joined it lies beyond the data, where it may be anything
+        else:  # along the joined dimension it lies beyond the data, where it may be anything
             whole = isinstance(value, Constant) and len(value.shape) == n
             places += call.place("tensors", {e: e for e in range(n) if e != d and whole}, item=i)
         offset += _length(value, call.shapes, at, d)
     return Law(tuple(links), places=tuple(places))
+
+
+describe("aten::cat", "aten::concat", "aten::concatenate", "aten::stack", kind=Kind.CONCATENATION)
 
 
 @rule("aten::stack", shown=False)
@@ -58,14 +63,14 @@ def stack(call: Call) -> Law:
 
 
 def _part(call: Call, start: int) -> Law:
-    """One piece of a tensor: on channels a shift, along a spatial axis a crop whose place depends on the size."""
+    """One piece of a tensor: a shift on channels; along a spatial axis a crop whose position depends on the size."""
     return call.local({call.dim(): IndexMap.shift(start)})
 
 
 @rule("aten::split", "aten::chunk", "aten::tensor_split", "aten::unsafe_split", "aten::unsafe_chunk",
       shown=False, sizes=("split_size", "split_sizes", "chunks", "sections", "indices"))  # fmt: skip
 def split(call: Call) -> Law:
-    """Pieces of one size, of a number, of sizes of their own, or between indices."""
+    """Pieces of equal size, a number of pieces, pieces of listed sizes, or pieces between indices."""
     size, piece = call.shapes[0][call.dim()], call.node.result
     width = call["split_size"] if call["split_sizes"] is None else call["split_sizes"]
     if isinstance(width, tuple):
@@ -97,7 +102,7 @@ def select(call: Call) -> Law:
 
 
 def pick(call: Call, d: int, index: int) -> Law:
-    """One index of a dimension, which then is gone."""
+    """One index of a dimension, which the output no longer has."""
     n = len(call.shapes[0])
     block = Obstruction(Cause.SELECTION, f"picks position {index} of the axis and drops the rest")
     dims = [DimRead(s, s - (s > d), IndexMap.identity()) for s in range(n) if s != d]
@@ -121,8 +126,8 @@ def glu(call: Call) -> Law:
 def slice_scatter(call: Call) -> Law:
     """Writes `src` into a slice of `self`: sample o is sample (o - start) / step of `src` where there is one.
 
-    Around constants that is a shift with a pad. Every step-th sample to the end, and the others of `self`, are a law
-    too (an inverse wavelet transform is written so). A part of an axis of data is not.
+    Into constants, that is a shift with a pad. Every step-th sample to the end, and the others from `self`, have a law
+    too (inverse wavelet transforms are written that way). Replacing a part of an axis of data has none.
     """
     n, d = len(call.shape), int(call["dim"] or 0) % len(call.shape)
     size, step = call.shape[d], int(call["step"] or 1)
@@ -146,7 +151,7 @@ def slice_scatter(call: Call) -> Law:
     places = (*call.place("self", every), *call.place("src", every))
     value = call.constant("src")
     stretched = value is not None and d < len(value.variation) and value.variation[d]
-    period = ((d, step * stretched),) if stretched else ()  # what is written to every step-th sample
+    period = ((d, step * stretched),) if stretched else ()  # a constant that is written to every step-th sample
     return Law(tuple(links), period, places=places, unread=frozenset({"self"} if everything else ()))
 
 
@@ -187,13 +192,13 @@ def _cells(d: int, sources: list[list[int]], block: Obstruction | None) -> DimRe
 @on_slab("aten::split", "aten::chunk", "aten::tensor_split", "aten::unsafe_split", "aten::unsafe_chunk",
       "aten::split_with_sizes", "aten::unsafe_split_with_sizes")  # fmt: skip
 def split_on_slab(slab: Slab) -> Tensor:
-    """Along an axis, the piece is what is fetched; along channels all pieces are made."""
+    """Along an axis, the piece is what is fetched; along channels all pieces are computed."""
     return slab.run() if slab.span(slab.call.dim()) is None else slab.fetch()
 
 
 @on_slab("aten::cat", "aten::concat", "aten::concatenate")
 def cat_on_slab(slab: Slab) -> Tensor:
-    """Along an axis constants are joined to the ends of data: of each piece what lies in the region."""
+    """Along an axis constants are joined to the ends of data: from each piece, what lies in the region."""
     call = slab.call
     d = int(call["dim"] or 0) % len(call.shape)
     out = slab.span(d)
@@ -215,13 +220,13 @@ def cat_on_slab(slab: Slab) -> Tensor:
 
 @on_slab("aten::slice_scatter")
 def slice_scatter_on_slab(slab: Slab) -> Tensor:
-    """What of the slice lies in the region, written into what lies there of the rest."""
+    """The part of the slice that lies in the region, written into the region's part of the rest."""
     call = slab.call
     d = int(call["dim"] or 0) % len(call.shape)
     out, step = slab.span(d), int(call["step"] or 1)
     base, source = call.position("self"), call.position("src")
     start, count = _written(call, d)
-    if count == call.shape[d]:  # everything is written, so nothing of the rest is there
+    if count == call.shape[d]:  # everything is overwritten, so there is no rest
         return slab.typed(slab.constant("src") if source is None else slab.fetch(source))
     if out is None:
         return slab.run()

@@ -9,11 +9,27 @@ from ...algebra.index_map import IndexMap
 from ...algebra.spans import Span
 from ..call import Call
 from ..cost import kernel, slab_kernel
+from ..facts import describe, spelling
+from ..graph import Constant, Node
+from ..kind import Kind
 from ..law import DimRead, Law, Link, Place, channel_blocks, whole
 from ..registry import rule
 from ..slab import Phase, Slab, Tensor, on_slab
 
 Taps = tuple[tuple[int, ...], ...]
+
+describe("aten::conv1d", "aten::conv2d", "aten::conv3d", kind=Kind.CONVOLUTION, word="conv")
+describe(*(f"aten::conv_transpose{n}d" for n in (1, 2, 3)), kind=Kind.TRANSPOSED_CONVOLUTION, word="tconv")
+describe("aten::convolution", "aten::_convolution", kind=Kind.CONVOLUTION)
+
+
+@spelling("aten::convolution", "aten::_convolution")
+def by_dimensions(node: Node) -> str:
+    """Whether it is a transposed one, and of how many dimensions, its arguments say."""
+    weight = node.args.get("weight")
+    if not isinstance(weight, Constant):
+        return node.op
+    return f"aten::conv{'_transpose' if node.args.get('transposed') else ''}{len(weight.shape) - 2}d"
 
 
 def _kernel(call: Call) -> tuple[int, ...]:
@@ -40,7 +56,10 @@ def _products(taps: Taps) -> list[Taps]:
     """Kernel positions as a union of products: per product, the positions along each axis.
 
     A mask is seldom a rectangle; taken axis by axis it would read corners that it does not have. Rows with the
-    same pattern go together.
+    same pattern share a product.
+
+    >>> _products(((0, 0), (0, 1), (0, 2), (1, 0)))  # PixelCNN's mask A of 3x3: the row above, and the left neighbour
+    [((0,), (0, 1, 2)), ((1,), (0,))]
     """
     if len(taps[0]) == 1:
         return [(tuple(sorted(t[0] for t in taps)),)]
@@ -94,7 +113,7 @@ def _transposed(call: Call, n: int, stride: tuple[int, ...], padding: tuple[int,
 
 
 def _same_padding(call: Call, n: int) -> tuple[int, ...]:
-    """'same' pads d*(k-1) in all, the smaller half before; 'valid' pads nothing."""
+    """'same' pads d*(k-1) in total, the smaller half before; 'valid' pads nothing."""
     if call["padding"] == "valid":
         return (0,) * n
     dilation = call.ints("dilation", n, 1)
@@ -126,7 +145,7 @@ def convolution(call: Call) -> Law:
     *(f"aten::conv{t}{n}d" for t in ("", "_transpose") for n in (1, 2, 3)), "aten::convolution", "aten::_convolution"
 )
 def conv_kernel(call: Call) -> int:
-    """Every sample of the output, or of the input where it is transposed, times the whole kernel and its channels."""
+    """Every sample of the output (of the input, if transposed) times the whole kernel and its channels."""
     kernel_shape, at = _kernel(call), call.position("input")
     transposed = "transpose" in call.node.op or bool(call["transposed"])
     known = call.constant("input")
@@ -147,7 +166,7 @@ def _convolved(slab: Slab) -> tuple[int, int, int]:
 
 @on_slab("aten::conv1d", "aten::conv2d", "aten::conv3d")
 def conv_on_slab(slab: Slab) -> Tensor:
-    """All taps of the region, padding fetched, none left for the operator."""
+    """All taps of the region; padding is fetched, so the operator pads nothing."""
     call = slab.call
     at, first, n = _convolved(slab)
     kernel, stride, dilation = _kernel(call)[2:], call.ints("stride", n, 1), call.ints("dilation", n, 1)
@@ -188,7 +207,8 @@ def _periods(out: Span, stride: int) -> Span:
 
 
 def _divided(call: Call, outs: Sequence[Span | None]) -> Sequence[Span] | None:
-    """The spans where they are to be made phase by phase: more than one, each with a tap, and not the whole image."""
+    """The spans, if they are to be computed phase by phase: more than one phase, each with a tap, and not the whole
+    image."""
     n, shape = len(outs), call.shape
     known = [out for out in outs if out is not None]
     phases = _all_phases(call, n)
@@ -201,7 +221,7 @@ def _divided(call: Call, outs: Sequence[Span | None]) -> Sequence[Span] | None:
 
 @on_slab("aten::conv_transpose1d", "aten::conv_transpose2d", "aten::conv_transpose3d")
 def conv_transpose_on_slab(slab: Slab) -> Tensor:
-    """A convolution per phase, which computes nothing of the region's neighbours; the operator where that cannot be."""
+    """A convolution per phase, which computes nothing outside the region; the operator itself where that cannot be."""
     call = slab.call
     at, first, n = _convolved(slab)
     outs = [slab.span(first + i) for i in range(n)]
@@ -217,7 +237,7 @@ def conv_transpose_on_slab(slab: Slab) -> Tensor:
 
 
 def _spread(slab: Slab, at: int, first: int, outs: Sequence[Span | None]) -> Tensor:
-    """The operator itself, padding and all where a dimension is there whole."""
+    """The operator itself, with its padding along dimensions that are present whole."""
     call, n = slab.call, len(outs)
     padding, more, stride = (
         list(call.ints("padding", n)),
@@ -241,7 +261,7 @@ def _spread(slab: Slab, at: int, first: int, outs: Sequence[Span | None]) -> Ten
 
 
 def _covering(call: Call, n: int, i: int, out: Span) -> Span:
-    """Enough samples to cover outputs. Those beyond the image add nothing, nor do those that no tap reads."""
+    """Enough samples to cover the outputs. Those beyond the image add nothing, nor do those that no tap reads."""
     stride, padding = call.ints("stride", n, 1)[i], call.ints("padding", n)[i]
     reach = call.ints("dilation", n, 1)[i] * (_kernel(call)[2 + i] - 1)
     start = min((out.start + padding - reach) // stride, (out.start + padding) // stride)
@@ -251,8 +271,8 @@ def _covering(call: Call, n: int, i: int, out: Span) -> Span:
 
 @slab_kernel(*(f"aten::conv_transpose{n}d" for n in (1, 2, 3)), "aten::convolution", "aten::_convolution")
 def transposed_kernel(call: Call, spans: Sequence[Span | None], shape: tuple[int, ...]) -> int | None:
-    """Whole periods of the region where phases make it, the samples that cover it where the operator does, times the
-    kernel and its channels."""
+    """The kernel and its channels, times whole periods of the region where it is computed by phases, and times the
+    samples that cover it where the operator computes it."""
     kernel = _kernel(call)
     if not (call.shapes and ("transpose" in call.node.op or call["transposed"])):
         return None

@@ -5,7 +5,9 @@ from __future__ import annotations
 from ...algebra.index_map import IndexMap
 from .. import law
 from ..call import Call
+from ..facts import describe
 from ..graph import Constant
+from ..kind import Kind
 from ..law import Cause, DimRead, Law, Link, Obstruction, keep
 from ..registry import rule
 
@@ -22,7 +24,7 @@ def index_select(call: Call) -> Law:
     table = _listed(call, "self", d, call["index"])
     if table is not None:
         return Law((Link(0, keep(n, but={d: table})),), places=call.place("index"))
-    if call.position("self") is None:  # a table, looked up by data
+    if call.position("self") is None:  # a constant table, looked up by data
         return Law((Link(0, (DimRead(0, d, IndexMap.identity()), *(DimRead(None, t) for t in range(n) if t != d))),),
                    places=places)  # fmt: skip
     links = [Link(0, keep(n, but={d: DimRead(d, d, None, block=DATA_DEPENDENT)}), exact=False)]
@@ -31,7 +33,7 @@ def index_select(call: Call) -> Law:
 
 
 def _listed(call: Call, of: str, d: int, index: object) -> DimRead | None:
-    """A dimension of data that is read by a constant list of indices."""
+    """A dimension of data that is indexed by a constant list."""
     if not isinstance(index, Constant) or index.indices is None or len(index.shape) != 1 or call.position(of) is None:
         return None
     size = call.shapes[0][d]
@@ -47,8 +49,8 @@ def _all_of(call: Call, operand: int) -> Link:
 def index(call: Call) -> Law:
     """`x[:, idx]` with one constant list is a table of channels; a constant looked up by data is read index by index.
 
-    The indices, broadcast together, come first in the result, or where the dimensions are that they index, if these lie
-    in a row. Whatever else is indexed by data, or by more than a list, may be read anywhere.
+    The indices, broadcast together, come first in the result, or in place of the dimensions that they index if those
+    are adjacent. Whatever else is indexed by data, or by more than a list, may be read anywhere.
     """
     indices = call["indices"]
     used = [d for d, i in enumerate(indices) if i is not None]
@@ -74,9 +76,9 @@ def index(call: Call) -> Law:
 
 
 def _indexed(call: Call, used: list[int]) -> tuple[dict[int, int] | None, list[int]]:
-    """Where the dimensions that are not indexed end up, and which output dimensions the indices give.
+    """Where the dimensions that are not indexed end up, and which output dimensions come from the indices.
 
-    None where the result has other dimensions than that: a mask stands for several of them.
+    None where the result has other dimensions than these: a mask takes the place of several.
     """
     at, self_at = call.positions("indices"), call.position("self")
     shape = call.shapes[self_at] if self_at is not None else call["self"].shape
@@ -92,7 +94,7 @@ def _indexed(call: Call, used: list[int]) -> tuple[dict[int, int] | None, list[i
 
 
 def _looking_up(call: Call, operand: int, where: list[int]) -> Link:
-    """Data that looks a constant up (a codebook, say): index by index, wherever the indices end up."""
+    """Data that looks up a constant (a codebook, say): index by index, wherever the indices end up."""
     shape = call.shapes[operand]
     targets = where[len(where) - len(shape) :]
     dims = [
@@ -105,7 +107,7 @@ def _looking_up(call: Call, operand: int, where: list[int]) -> Link:
 
 @rule("aten::embedding", shown=False)
 def embedding(call: Call) -> Law:
-    """Every index is looked up for itself; what is found there is a new last dimension."""
+    """Every index is looked up separately; the row found is a new last dimension."""
     n = len(call.shape)
     places = (*call.place("weight", {1: n - 1}), *call.place("indices", {s: s for s in range(n - 1)}))
     if not isinstance(call["weight"], Constant):
@@ -129,7 +131,7 @@ def gather(call: Call) -> Law:
 
 @rule("aten::scatter", "aten::scatter_add", "aten::scatter_reduce", shown=False)
 def scatter(call: Call) -> Law:
-    """Writes anywhere along one dimension, so what stays of `self` there depends on the index too."""
+    """Writes anywhere along one dimension, so what remains of `self` there depends on the index too."""
     d, n = int(call["dim"]) % len(call.shape), len(call.shape)
     own = call.position("self")
     links = []
@@ -160,6 +162,10 @@ def index_put(call: Call) -> Law:
       shown=False)  # fmt: skip
 def anywhere(call: Call) -> Law:
     return Law(tuple(_all_of(call, k) for k in range(len(call.shapes))))
+
+
+describe("torchvision::deform_conv2d", kind=Kind.CONVOLUTION)
+describe("torchvision::roi_pool", kind=Kind.ADAPTIVE_POOLING)
 
 
 @rule("aten::bernoulli", "aten::rand_like", "aten::randn_like", "aten::multinomial", "aten::poisson", "aten::normal",

@@ -1,4 +1,4 @@
-"""Products of matrices, linear layers, einsum: what lies between the factors is read whole."""
+"""Matrix products, linear layers, einsum: the dimension that is summed over is read whole."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from math import prod
 from ...algebra.index_map import IndexMap
 from ..call import Call
 from ..cost import kernel
+from ..facts import describe
 from ..graph import Constant
+from ..kind import Kind
 from ..law import DimRead, Law, Link, Place, keep, whole
 from ..registry import rule
 
@@ -36,7 +38,7 @@ def linear(call: Call) -> Law:
 
 
 def _from_the_right(call: Call, operand: int) -> tuple[DimRead, ...]:
-    """A summand, broadcast as torch does."""
+    """A summand, broadcast from the right as torch does."""
     shape, n = call.shapes[operand], len(call.shape)
     targets = [n - len(shape) + s for s in range(len(shape))]
     dims = [
@@ -48,7 +50,7 @@ def _from_the_right(call: Call, operand: int) -> tuple[DimRead, ...]:
 
 @rule("aten::matmul", "aten::bmm", "aten::mm", "aten::addmm", "aten::baddbmm", "aten::mv", "aten::dot", shown=False)
 def matrix_product(call: Call) -> Law:
-    """Rows of the left factor, columns of the right one; the dimension between them is read whole."""
+    """Rows of the left factor, columns of the right one; the dimension that is summed over is read whole."""
     n = len(call.shape)
     factors = {call.position(name): (name, *geometry) for name, geometry in _geometry(call).items()}
     links = []
@@ -74,9 +76,9 @@ def matrix_product(call: Call) -> Law:
 
 
 def _geometry(call: Call) -> dict[str, tuple[int, dict[int, int]]]:
-    """Of each factor: the dimension that is summed over, and where the others end up in the product.
+    """For each factor: the dimension that is summed over, and where the others end up in the product.
 
-    A vector has no rows, or no columns, of its own; the product then has a dimension less.
+    A vector has no rows, or no columns, of its own; the product then has one dimension less.
     """
     names = _names(call)
     ranks = []
@@ -84,7 +86,7 @@ def _geometry(call: Call) -> dict[str, tuple[int, dict[int, int]]]:
         value, at = call[name], call.position(name)
         ranks.append(len(value.shape) if isinstance(value, Constant) else len(call.shapes[at or 0]))
     n = len(call.shape)
-    lead = n - sum(m >= 2 for m in ranks)  # how many dimensions of the product stand before rows and columns
+    lead = n - sum(m >= 2 for m in ranks)  # the number of dimensions of the product before rows and columns
     turned = call.node.op == "aten::linear"  # its weight has the columns first
     found: dict[str, tuple[int, dict[int, int]]] = {}
     for place, (name, m) in enumerate(zip(names, ranks, strict=True)):
@@ -111,7 +113,7 @@ def _other(call: Call, operand: int) -> Constant | None:
 
 
 def _lines(factor: Constant, right: bool) -> IndexMap:
-    """Which indices between the factors each column of a right factor, each row of a left one, is made of."""
+    """The summed indices that each column of a right factor, or each row of a left one, uses."""
     assert factor.pattern is not None
     if not right:
         return IndexMap.table(factor.pattern)
@@ -131,7 +133,7 @@ def _names(call: Call) -> tuple[str, str]:
 
 
 def _factors(call: Call, n: int) -> tuple[Place, ...]:
-    """Constant factors, told apart along every dimension that the product keeps; a constant summand too."""
+    """Constant factors lie along every dimension that the product keeps; a constant summand, as it is broadcast."""
     geometry = _geometry(call)
     places: list[Place] = []
     for name, value in call.node.args.items():
@@ -143,7 +145,7 @@ def _factors(call: Call, n: int) -> tuple[Place, ...]:
 
 @rule("aten::einsum", shown=False)
 def einsum(call: Call) -> Law:
-    """A letter of the result is read index by index, any other one whole, and both where it stands for a diagonal."""
+    """A letter of the result is read index by index; any other letter, and every letter of a diagonal, whole."""
     operands, result = _letters(call)
     n = len(result)
     links: list[Link] = []
@@ -191,9 +193,13 @@ def _letters(call: Call) -> tuple[list[list[str]], list[str]]:
     return operands, [*before, *(str(i) for i in range(most if dots else 0)), *after]
 
 
+describe("aten::linear", "aten::matmul", "aten::bmm", "aten::mm", "aten::addmm", "aten::baddbmm", "aten::mv",
+         "aten::dot", "aten::einsum", kind=Kind.MATRIX_PRODUCT)  # fmt: skip
+
+
 @rule("aten::_cdist_forward", "aten::_euclidean_dist", shown=False)
 def distances(call: Call) -> Law:
-    """Rows of the first operand against rows of the second; what lies within a row is read whole."""
+    """Rows of the first operand against rows of the second; each row is read whole."""
     n = len(call.shape)
     places: list[Place] = []
     links = []
@@ -215,7 +221,7 @@ def distances(call: Call) -> Law:
 @kernel("aten::addmm", "aten::baddbmm", dense=True)
 @kernel("aten::linear", "aten::matmul", "aten::bmm", "aten::mm", "aten::mv", "aten::dot")
 def product_kernel(call: Call) -> int:
-    """Every entry of the product, times the length of what lies between the factors."""
+    """Every entry of the product, times the length of the dimension that is summed over."""
     name = _names(call)[0]
     value, at = call[name], call.position(name)
     shape = call.shapes[at] if at is not None else value.shape
@@ -224,7 +230,7 @@ def product_kernel(call: Call) -> int:
 
 @kernel("aten::einsum", dense=True)
 def einsum_kernel(call: Call) -> int:
-    """From left to right, two operands at a time: all letters of both that are still needed, but for a single one."""
+    """From left to right, two operands at a time: the sizes of all letters that are needed later or that both have."""
     operands, result = _letters(call)
     sizes: dict[str, int] = {}
     for value, at, letters in zip(call["tensors"], call.positions("tensors"), operands, strict=True):

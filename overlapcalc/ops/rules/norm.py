@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..call import Call
+from ..facts import describe
+from ..kind import Kind
 from ..law import Law, Link, Place, channel_blocks, keep, per_channel, whole
 from ..registry import rule
 from ..slab import Slab, Tensor, on_slab
@@ -80,6 +82,17 @@ def batch_norm(call: Call) -> Law:
     return Law((Link(0, keep(n)), Link(0, keep(n, but=mixed))), places=_of_channels(call))
 
 
+describe("aten::batch_norm", "aten::native_batch_norm", "aten::_native_batch_norm_legit",
+         "aten::_native_batch_norm_legit_functional", "aten::cudnn_batch_norm", "aten::miopen_batch_norm",
+         "aten::_batch_norm_with_update", "aten::_batch_norm_with_update_functional",
+         kind=Kind.NORM, training="takes the statistics of its input and updates its own")  # fmt: skip
+describe("aten::_native_batch_norm_legit_no_training", "aten::_batch_norm_no_update", kind=Kind.NORM)
+describe("aten::layer_norm", "aten::native_layer_norm", "aten::rms_norm", "aten::_fused_rms_norm",
+         "aten::native_group_norm", kind=Kind.NORM)  # fmt: skip
+describe("aten::group_norm", kind=Kind.NORM, word="group norm")
+describe("aten::instance_norm", kind=Kind.NORM, word="instance norm")
+
+
 @rule("aten::_native_batch_norm_legit_no_training", "aten::_batch_norm_no_update", shown=False)
 def batch_norm_eval(call: Call) -> Law:
     return _by_channel(call)
@@ -87,7 +100,7 @@ def batch_norm_eval(call: Call) -> Law:
 
 @rule("aten::linalg_cross", "aten::cross", shown=False)
 def cross(call: Call) -> Law:
-    """Of vectors that lie along one dimension, the first of length 3 where none is said."""
+    """The cross product of vectors along one dimension: the first of length 3, where none is given."""
     shape = call.shape
     d = shape.index(3) if call["dim"] is None else int(call["dim"]) % len(shape)
     law = call.broadcast()
@@ -101,7 +114,7 @@ def cross(call: Call) -> Law:
 
 @on_slab("aten::layer_norm", "aten::native_layer_norm", "aten::rms_norm", "aten::_fused_rms_norm")
 def layer_norm_on_slab(slab: Slab) -> Tensor:
-    """Its sizes are those of channels."""
+    """Statistics over channels alone run as they are."""
     n = len(slab.call.shape)
     if any(slab.span(d) is not None for d in range(n - len(slab.call["normalized_shape"]), n)):
         raise slab.none("takes statistics over an axis")

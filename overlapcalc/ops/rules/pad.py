@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ...algebra.index_map import IndexMap
 from ..call import Call
+from ..facts import describe
 from ..law import Border, Cause, DimRead, Law, Link, Obstruction, keep
 from ..registry import rule
 from ..slab import Slab, Tensor, on_slab
@@ -50,7 +51,7 @@ def replication_pad(call: Call) -> Law:
 
 @rule("aten::slice", shown=False, sizes=("start", "end"))
 def slice_(call: Call) -> Law:
-    """Output o reads start + step*o. Where the slice ends shows in the output's size."""
+    """Output o reads start + step*o. The end of the slice shows in the output's size."""
     d = call.dim()
     size = call.shapes[0][d]
     start = int(call["start"] or 0)
@@ -64,6 +65,10 @@ def narrow(call: Call) -> Law:
     start = int(call["start"])
     return call.local({d: IndexMap.shift(start + call.shapes[0][d] if start < 0 else start)})
 
+
+describe("aten::constant_pad_nd", word="pad")
+describe(*(f"aten::reflection_pad{n}d" for n in (1, 2, 3)), word="reflect pad")
+describe(*(f"aten::replication_pad{n}d" for n in (1, 2, 3)), word="replicate pad")
 
 FILLS = {"reflection": "reflect", "reflect": "reflect", "replication": "replicate", "replicate": "replicate"}
 
@@ -85,7 +90,7 @@ def pad_on_slab(slab: Slab) -> Tensor:
 
 @on_slab("aten::slice", "aten::narrow")
 def slice_on_slab(slab: Slab) -> Tensor:
-    """What is fetched begins where the slice does; every step-th sample of it."""
+    """What is fetched begins where the slice does; then every step-th sample."""
     call = slab.call
     d = call.dim()
     if slab.span(d) is None:

@@ -1,9 +1,11 @@
-"""Operators that read one sample per operand: torch's pointwise tag, and those that have no tag but deserve it."""
+"""Operators that read one sample per operand: those that torch tags as pointwise, and those it should."""
 
 from __future__ import annotations
 
 from ...algebra.index_map import IndexMap
 from ..call import Call
+from ..facts import describe
+from ..kind import Kind
 from ..law import Cause, DimRead, Law, Link, Obstruction, drawn, keep
 from ..registry import rule
 from ..slab import Slab, Tensor, on_slab
@@ -34,6 +36,31 @@ def untagged(call: Call) -> Law:
     return call.broadcast()
 
 
+COPIES = ("clone", "contiguous", "alias", "detach", "lift_fresh_copy", "lift_fresh")
+LIKE_ANOTHER = (
+    "fill", "zero", "zeros_like", "ones_like", "full_like", "empty_like", "new_zeros", "new_ones", "new_full",
+    "new_empty", "rand_like", "randn_like", "randint_like",
+)  # fmt: skip
+describe(*(f"aten::{name}" for name in COPIES), kind=Kind.COPY)
+describe(*(f"aten::{name}" for name in LIKE_ANOTHER), kind=Kind.LIKE)
+describe(
+    *(
+        f"aten::{name}"
+        for name in (
+            "sign", "signbit", "copysign", "heaviside", "fmax", "fmin", "hardtanh", "isnan", "isinf", "isfinite",
+            "nan_to_num", "one_hot", "bucketize", "searchsorted", "_to_copy", "quantize_per_tensor",
+            "quantize_per_channel", "dequantize", "fake_quantize_per_tensor_affine",
+            "fake_quantize_per_tensor_affine_cachemask", "fake_quantize_per_channel_affine",
+            "fake_quantize_per_channel_affine_cachemask", "_fake_quantize_learnable_per_tensor_affine",
+            "_fake_quantize_learnable_per_channel_affine",
+            "_fake_quantize_per_tensor_affine_cachemask_tensor_qparams",
+        )
+    ),
+    stops_nan=True,
+)  # fmt: skip
+describe("aten::where", "aten::masked_fill", zero_weights=True)
+
+
 @rule("aten::bucketize", "aten::searchsorted", "aten::isin", shown=False)
 def against_a_list(call: Call) -> Law:
     """Each sample is compared with a list of constants."""
@@ -51,7 +78,7 @@ LISTS = ("boundaries", "sorted_sequence", "sorter", "test_elements", "test_eleme
 
 
 def _rows(call: Call, name: str) -> dict[int, int]:
-    """Of a list with several dimensions, all but the last lie along the samples': each row is searched for itself."""
+    """All but the last dimension of a list lie along those of the samples: each row is searched separately."""
     constant = call.constant(name)
     searched = call.node.op == "aten::searchsorted" and constant is not None
     return {s: s for s in range(len(constant.shape) - 1)} if searched and constant is not None else {}
@@ -95,7 +122,7 @@ def triangle(call: Call) -> Law:
 
 @rule("aten::type_as", "aten::to.other", shown=False)
 def type_as(call: Call) -> Law:
-    """The other tensor gives its type, and nothing else."""
+    """Of the other tensor, only the type matters."""
     if call.position("self") is None:
         return Law((), places=call.broadcast_places(), unread=frozenset({"other"}))
     return Law(call.identity().links, unread=frozenset({"other"}))
@@ -103,7 +130,7 @@ def type_as(call: Call) -> Law:
 
 @rule("aten::copy", "aten::fill", shown=False)
 def copy(call: Call) -> Law:
-    """`self` gives the shape only; every value comes from `src`."""
+    """Of `self`, only the shape matters; every value comes from `src`."""
     whole = call.broadcast()
     source = "value" if call.node.op == "aten::fill" else "src"
     at = call.position(source)
@@ -113,7 +140,7 @@ def copy(call: Call) -> Law:
 
 @rule("aten::prelu", "aten::_prelu_kernel", shown=False)
 def prelu(call: Call) -> Law:
-    """The weight is one slope per channel; the kernel's is laid out as it is broadcast."""
+    """The weight is one slope per channel; `_prelu_kernel` has it shaped for broadcasting."""
     n, place = len(call.shape), call.position("weight")
     if call.node.op == "aten::_prelu_kernel" or n < 2:
         return call.broadcast()
@@ -137,9 +164,15 @@ def dropout(call: Call) -> Law:
     return Law(law.links, blocks=drawn(len(call.shape)))
 
 
+DRAWS = "draws at random"
+describe(*(f"aten::{name}" for name in ("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout",
+                                        "native_dropout")), kind=Kind.DROPOUT, training=DRAWS)  # fmt: skip
+describe("aten::rrelu", "aten::rrelu_with_noise", "aten::rrelu_with_noise_functional", training=DRAWS)
+
+
 @on_slab("aten::copy")
 def copy_on_slab(slab: Slab) -> Tensor:
-    """`self` is not there to be copied into: none of it is read."""
+    """There is no `self` to copy into: none of it is read."""
     at = slab.call.position("src")
     x = slab.constant("src") if at is None else slab.fetch(at)
     return slab.typed(x).expand(slab.shape)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from ...algebra.index_map import IndexMap
 from ...algebra.spans import Span
 from ..call import Call
+from ..facts import describe, spelling
+from ..graph import Node
+from ..kind import Kind
 from ..law import Cause, DimRead, Law, Link, Obstruction, keep
 from ..registry import rule
 from ..slab import Slab, Tensor, Windows, on_slab
@@ -18,7 +21,7 @@ from ..slab import Slab, Tensor, Windows, on_slab
 def pool(call: Call) -> Law:
     """Windows as in a convolution; `ceil_mode` only adds a last window, whose reads are clipped at the border.
 
-    In three dimensions torch refuses an image smaller than the window, however much it is padded.
+    In three dimensions torch refuses an image smaller than the window, no matter how much it is padded.
     """
     x = call.shapes[0]
     n = int(call.node.op.partition("_pool")[2][0])
@@ -36,7 +39,7 @@ def pool(call: Call) -> Law:
         for i in range(n)
     }
     link = Link(0, keep(len(x), but=dims))
-    if call.node.result == 0 or call["window"]:  # positions that an unpooling undoes are samples like others
+    if call.node.result == 0 or call["window"]:  # positions that an unpooling consumes are samples like any other
         return Law((link,))
     index = Obstruction(Cause.POSITION, "the positions of maxima count from the start of the image")
     return Law((link,), blocks=tuple((d, index) for d in dims))
@@ -60,14 +63,28 @@ def adaptive_pool(call: Call) -> Law:
     return Law((Link(0, keep(len(x), but=dims)),))
 
 
+for kind in ("max", "avg"):
+    describe(*(f"aten::{kind}_pool{n}d" for n in (1, 2, 3)), kind=Kind.POOLING, word=f"{kind}-pool")
+    describe(
+        *(f"aten::{lead}adaptive_{kind}_pool{n}d" for lead in ("", "_") for n in (1, 2, 3)),
+        kind=Kind.ADAPTIVE_POOLING, word=f"adaptive {kind}-pool",
+    )  # fmt: skip
+describe(*(f"aten::max_pool{n}d_with_indices" for n in (1, 2, 3)), kind=Kind.POOLING, word="max-pool")
+
+
+@spelling(*(f"aten::max_pool{n}d_with_indices" for n in (1, 2, 3)))
+def without_indices(node: Node) -> str:
+    return node.op.removesuffix("_with_indices")
+
+
 @on_slab(
     *(f"aten::{kind}_pool{n}d" for kind in ("max", "avg") for n in (1, 2, 3)),
     *(f"aten::max_pool{n}d_with_indices" for n in (1, 2, 3)),
 )
 def pool_on_slab(slab: Slab) -> Tensor:
-    """Windows over what is fetched, without padding. Averages of whole windows, then what torch divides by instead.
+    """Windows over what is fetched, without padding. Averages over whole windows, corrected to torch's own divisor.
 
-    No sums: in half precision they may be too large where averages are not.
+    Averages instead of sums: in half precision a sum may overflow where an average does not.
     """
     call = slab.call
     n = int(call.node.op.partition("_pool")[2][0])

@@ -1,4 +1,4 @@
-"""Recurrent layers: whatever axis they run along, they read it from one end to the other."""
+"""Recurrent layers: they read the axis that they run along from one end to the other."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..registry import rule
 
 @rule("aten::lstm", "aten::gru", "aten::rnn_tanh", "aten::rnn_relu")
 def recurrent(call: Call) -> Law:
-    """Input (time, batch, features), or batch first; the first result keeps the time, the others are last states."""
+    """Input (time, batch, features), or batch first. The first result keeps the time; the others are final states."""
     time, batch = (1, 0) if call["batch_first"] else (0, 1)
     along = "runs along the whole axis, step by step"
     states = call.node.result > 0
@@ -20,7 +20,7 @@ def recurrent(call: Call) -> Law:
         features = whole(2, 2, "mixes all positions of the axis")
         if k == call.position("input"):
             dims = [whole(time, None if states else time, along), DimRead(batch, last, IndexMap.identity()), features]
-            # a step reads no further than to where its direction has come: a bound, unless it is the last one
+            # a time step reads only what its direction has passed: a bound, except for the last one
             links.append(Link(k, (*dims, DimRead(None, 0)) if states else tuple(dims), exact=states))
         elif len(shape) == 3:  # an initial state: (layers, batch, features)
             at, other = (1, 0) if states else (batch, time)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from ...algebra.index_map import IndexMap
 from ..call import Call
+from ..facts import describe
+from ..kind import Kind
 from ..law import Cause, DimRead, Law, Link, keep, whole
 from ..registry import rule
 
@@ -38,6 +40,10 @@ def reduction(call: Call) -> Law:
             dims.append(DimRead(s, target, IndexMap.identity()))
             target += 1
     return Law((Link(0, tuple(dims)),))
+
+
+describe("aten::norm", "aten::linalg_vector_norm", "aten::frobenius_norm", kind=Kind.NORM)
+describe("aten::argmax", "aten::argmin", stops_nan=True)
 
 
 @rule("aten::cumsum", "aten::cumprod", "aten::logcumsumexp", "aten::cummax", "aten::cummin", shown=False)

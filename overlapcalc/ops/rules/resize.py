@@ -1,7 +1,7 @@
 """Resampling: nearest, linear and cubic, by a factor that the net fixes.
 
-A factor that is a fraction but for rounding has a periodic law; what torch makes of it in float32 and in float64 must
-follow that law at every output. Of any other factor the outputs stand differently from period to period.
+A factor that is a fraction up to rounding has a periodic law, and what torch computes in float32 and in float64 must
+follow that law at every output. With any other factor, outputs lie differently from period to period.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from math import floor
 from ...algebra.index_map import IndexMap
 from ...algebra.spans import EMPTY, Span, Spans
 from ..call import Call
+from ..facts import describe
 from ..graph import Data
+from ..kind import Kind
 from ..law import Border, Cause, DimRead, Law, Link, Obstruction, keep
 from ..positions import (
     HALF,
@@ -41,11 +43,23 @@ ONE_COLUMN = Obstruction(
 )
 """*Measured*, torch 2.13: F.interpolate(x[..., :1], scale_factor=(2.0, 1.0), antialias=True) repeats the first row."""
 SUPPORT = {"bilinear": 1, "bicubic": 2, "lanczos": 3}
+ANTIALIASED = tuple(f"aten::_upsample_{kind}2d_aa" for kind in SUPPORT)
+WORDS = {
+    **{f"aten::upsample_nearest{n}d": "nearest" for n in (1, 2, 3)},
+    **{f"aten::_upsample_nearest_exact{n}d": "nearest-exact" for n in (1, 2, 3)},
+    "aten::upsample_linear1d": "linear",
+    "aten::upsample_bilinear2d": "bilinear",
+    "aten::upsample_trilinear3d": "trilinear",
+    "aten::upsample_bicubic2d": "bicubic",
+}
+for op, word in WORDS.items():
+    describe(op, kind=Kind.RESIZE, word=word, zero_weights="nearest" not in word)
+describe(*ANTIALIASED, kind=Kind.RESIZE, zero_weights=True)
 
 
 @dataclass(frozen=True)
 class Taps:
-    """What one output reads. noise: of these, what has a weight only because torch rounds."""
+    """What one output reads. noise: samples that get a weight only because torch rounds."""
 
     real: Spans
     noise: Spans = EMPTY
@@ -59,7 +73,7 @@ TapsOf = Callable[[Step, Fraction, int], Taps]
 
 
 def _step(call: Call, i: int, n: int) -> Step:
-    """Along the i-th of the n dimensions that are resampled."""
+    """The step along the i-th of the n resampled dimensions."""
     scales, d = call["scale_factors"], len(call.shape) - n + i
     if scales is None:
         one = call[("scales_d", "scales_h", "scales_w")[3 - n + i]] if n > 1 else call["scales"]
@@ -76,7 +90,7 @@ def _nearest_taps(kind: str, step: Step, factor: Fraction, o: int) -> Taps:
 
 
 def _taps(kind: str, step: Step, factor: Fraction, o: int) -> Taps:
-    """Linear and cubic. Where a step that is too long drifts past a sample, the samples beyond get weights too."""
+    """Linear and cubic. Where a step that is rounded up drifts past a sample, the samples beyond get weights too."""
     at = exact_centre(factor, o)
     first = floor(at)
     around = Spans.span(first, first + 2) if kind == "linear" else Spans.span(first - 1, first + 3)
@@ -88,8 +102,8 @@ def _taps(kind: str, step: Step, factor: Fraction, o: int) -> Taps:
 def _smooth_taps(reach: int, step: Step, factor: Fraction, o: int) -> Taps:
     """Antialiasing widens the filter with the factor: taps of non-zero weight around the centre.
 
-    Weights are renormalised at the border, so nothing stands beyond it. The cubic and the Lanczos filter are zero at
-    whole numbers other than 0, all are at their ends; there torch may be left with what it rounded.
+    Weights are renormalised at the border, so nothing beyond it is read. The cubic and the Lanczos filter are zero at
+    all whole numbers but 0, and every filter is zero at its ends; there torch may be left with rounding errors.
     """
     wide = max(factor, Fraction(1))
     at = exact_centre(factor, o)
@@ -127,7 +141,7 @@ def _resampled(call: Call, n: int, kind: str, taps: TapsOf, border: Border) -> L
 
 
 def _block(call: Call, kind: str, step: Step) -> Obstruction | None:
-    """What stands in the way along one dimension at this size."""
+    """The obstruction along one dimension at this size, if any."""
     if call["align_corners"]:
         return Obstruction(Cause.ALIGN_CORNERS, "align_corners=True places samples by the size of the image")
     if step.fraction is None:
@@ -148,18 +162,18 @@ NEAREST = ("nearest", "nearest_exact")
 
 
 def _copies(kind: str, step: Step) -> bool:
-    """Whether torch takes a short cut that the factor does not: where it happens to give as many samples as it takes,
-    1.1 times 9, say, it copies; nearest doubles where it gives twice as many."""
+    """Whether torch takes a short cut that the factor does not: it copies where there happen to be as many outputs as
+    inputs (1.1 times 9 samples, say), and nearest doubles where there are twice as many."""
     same, twice = step.size_out == step.size_in, step.size_out == 2 * step.size_in
     return (same and step.fraction != 1) or (kind == "nearest" and twice and step.fraction != HALF)
 
 
 @lru_cache(maxsize=1024)
 def _parted(kind: str, step: Step, factor: Fraction) -> str | None:
-    """Where torch takes another sample than the fraction does; of linear and cubic, the first of those that it weighs.
+    """Where torch takes another sample than the fraction does: for linear and cubic, the first sample with a weight.
 
-    Their weights change steadily from sample to sample, so that it is no matter how far float32 is off; but kernels for
-    float64 cut off a position that they round to float32.
+    Their weights change steadily from sample to sample, so it does not matter how far off float32 is; but float64
+    kernels truncate a position after they round it to float32.
     """
     if kind not in NEAREST and step.size_in * factor.denominator < LEFT_BY_FLOAT32:
         return None
@@ -177,11 +191,11 @@ def _parted(kind: str, step: Step, factor: Fraction) -> str | None:
 
 
 LEFT_BY_FLOAT32 = 1 << 23
-"""Positions of a factor a/b are multiples of 1/2b, and float32 is off by n / 2^24 at most of those below n."""
+"""Positions of a factor a/b are multiples of 1/2b, and below n float32 is off by at most n / 2^24."""
 
 
 def _uneven(kind: str, step: Step) -> str:
-    """Of a factor that is no fraction: where torch's positions part from those of one that is near."""
+    """For a factor that is no fraction: where torch's positions depart from those of a nearby fraction."""
     assert step.given is not None
     per_output = step.rounded(double)
     text = f"scale_factor={step.given} is no fraction of whole numbers: torch steps {per_output} samples per output"
@@ -197,7 +211,7 @@ def _uneven(kind: str, step: Step) -> str:
     return f"{text}; output {last} stands {float(apart):.1e} samples from there"
 
 
-@rule(*(f"aten::_upsample_{kind}2d_aa" for kind in SUPPORT), sizes=("output_size",))
+@rule(*ANTIALIASED, sizes=("output_size",))
 def smooth(call: Call) -> Law:
     law = _resampled(call, 2, "smooth", partial(_smooth_taps, _support(call.node.op)), Border.CONSTANT)
     rows, columns = (_step(call, i, 2) for i in range(2))
@@ -211,15 +225,7 @@ def _support(op: str) -> int:
     return next(n for kind, n in SUPPORT.items() if kind in op)
 
 
-@rule(
-    *(f"aten::upsample_nearest{n}d" for n in (1, 2, 3)),
-    *(f"aten::_upsample_nearest_exact{n}d" for n in (1, 2, 3)),
-    "aten::upsample_linear1d",
-    "aten::upsample_bilinear2d",
-    "aten::upsample_trilinear3d",
-    "aten::upsample_bicubic2d",
-    sizes=("output_size",),
-)
+@rule(*WORDS, sizes=("output_size",))
 def upsample(call: Call) -> Law:
     kind = _kind(call.node.op)
     taps = partial(_nearest_taps if kind in NEAREST else _taps, kind)
@@ -233,12 +239,12 @@ def _kind(op: str) -> str:
 # ---- on slabs ------------------------------------------------------------------------------------------------------
 
 WeightsOf = Callable[[Step, Fraction, Rounding, int], Mapping[int, float]]
-"""Of an output, its taps with the weights that a kernel of some type gives them."""
+"""The taps of an output, with the weights that a kernel of some type gives them."""
 
 
 def _weights(kind: str, step: Step, factor: Fraction, to: Rounding, o: int) -> Mapping[int, float]:
-    """The cubic is Keys' with A = -3/4. Where the centre is a sample's, what torch rounds is left out. Beyond the ends
-    of the image stands its last sample, and one sample has one weight."""
+    """The cubic is Keys' with A = -3/4. Where the centre is that of a sample, torch's rounding errors are left out.
+    Beyond its ends the image repeats its last sample, whose weights are added up."""
     taps = _nearest_taps(kind, step, factor, o) if kind in NEAREST else _taps(kind, step, factor, o)
     first = floor(exact_centre(factor, o))
     t = min(max(centre(step.rounded(to), o, to) - first, 0.0), 1.0)
@@ -253,7 +259,7 @@ def _weights(kind: str, step: Step, factor: Fraction, to: Rounding, o: int) -> M
 
 
 def _smooth_weights(reach: int, size: int, step: Step, factor: Fraction, to: Rounding, o: int) -> Mapping[int, float]:
-    """Of the taps that lie in the image."""
+    """The weights of the taps that lie in the image."""
     rounded = step.rounded(to)
     at, inverse = to(rounded * (o + 0.5)), to(1 / max(rounded, 1.0))
     inside = _smooth_taps(reach, step, factor, o).real.clip(0, size)
@@ -262,28 +268,21 @@ def _smooth_weights(reach: int, size: int, step: Step, factor: Fraction, to: Rou
     return {j: tidy(weight / total) for j, weight in taps.items()}
 
 
-@on_slab(
-    *(f"aten::upsample_nearest{n}d" for n in (1, 2, 3)),
-    *(f"aten::_upsample_nearest_exact{n}d" for n in (1, 2, 3)),
-    "aten::upsample_linear1d",
-    "aten::upsample_bilinear2d",
-    "aten::upsample_trilinear3d",
-    "aten::upsample_bicubic2d",
-)
+@on_slab(*WORDS)
 def upsample_on_slab(slab: Slab) -> Tensor:
     """Axis by axis, with the weights of the whole image: at a cut nothing is clamped."""
     weights = partial(_weights, _kind(slab.call.node.op))
     return _on_slab(slab, int(slab.call.node.op[-2]), "replicate", lambda size: weights)
 
 
-@on_slab(*(f"aten::_upsample_{kind}2d_aa" for kind in SUPPORT))
+@on_slab(*ANTIALIASED)
 def smooth_on_slab(slab: Slab) -> Tensor:
-    """The same; at the image's own ends the weights are those of the taps that are left."""
+    """The same; at the image's own ends the weights are those of the taps that remain."""
     return _on_slab(slab, 2, 0.0, partial(partial, _smooth_weights, _support(slab.call.node.op)))
 
 
 def _on_slab(slab: Slab, n: int, fill: float | str, weights: Callable[[int], WeightsOf]) -> Tensor:
-    """The last n dimensions, each by `weights(size)`; the whole image by the operator itself."""
+    """The last n dimensions, each resampled with `weights(size)`; the whole image by the operator itself."""
     call, first = slab.call, len(slab.call.shape) - n
     sizes = dict(enumerate(call.shapes[0][first:], first))
     if all(slab.is_whole(0, d) for d in sizes):

@@ -1,7 +1,7 @@
 """Views and rearrangements of dimensions.
 
-A view says which dimensions hold the same samples in the same order; what that does to an axis depends on what the
-dimensions are made of, which the propagator knows (see reshape.py).
+A view says which dimensions hold the same samples in the same order. What that does to an axis depends on what the
+dimensions are made of, which the propagator knows (see algebra/reshape.py).
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 from ...algebra.cells import Runs, runs
 from ...algebra.index_map import IndexMap
 from ..call import Call
+from ..facts import spelling
+from ..graph import Node
 from ..law import Cause, DimRead, Law, Link, Obstruction
 from ..registry import rule
 from ..slab import Slab, Tensor, on_slab
@@ -90,7 +92,7 @@ def permute(call: Call) -> Law:
 
 @rule("aten::expand", "aten::expand_as", "aten::broadcast_to", shown=False, sizes=("size",))
 def expand(call: Call) -> Law:
-    """`other` gives the shape alone."""
+    """Of `other`, only the shape matters."""
     at = call.position("self")
     links = [link for link in call.broadcast(constants=False).links if link.operand == at]
     return Law(tuple(links), unread=frozenset({"other"}))
@@ -150,10 +152,16 @@ def repeat_interleave(call: Call) -> Law:
     return call.local({int(call["dim"] or 0): IndexMap.repeat(int(call["repeats"]))})
 
 
+@spelling("aten::view", "aten::_unsafe_view", "aten::_reshape_alias", "aten::view_copy")
+def reshaped(_: Node) -> str:
+    """Which of them torch calls depends on the size of the image."""
+    return "aten::reshape"
+
+
 @on_slab("aten::view", "aten::_unsafe_view", "aten::reshape", "aten::_reshape_alias", "aten::view_copy", "aten::ravel",
       "aten::flatten", "aten::unflatten", "aten::im2col")  # fmt: skip
 def view_on_slab(slab: Slab) -> Tensor:
-    """The parts of the dimensions are in order; only their sizes are others on a slab."""
+    """The parts of the dimensions keep their order; only their sizes differ on a slab."""
     return slab.fetch().reshape(slab.shape)
 
 
@@ -169,7 +177,7 @@ def expand_on_slab(slab: Slab) -> Tensor:
 
 @on_slab("aten::repeat", "aten::tile")
 def repeat_on_slab(slab: Slab) -> Tensor:
-    """What is repeated is no axis, or it would not be cut."""
+    """The repeated dimension is not an axis: a net that repeats an axis is refused."""
     return slab.run()
 
 

@@ -7,6 +7,7 @@ from itertools import product
 from ...algebra.index_map import IndexMap
 from ...algebra.spans import EMPTY, Span, Spans
 from ..call import Call
+from ..facts import describe
 from ..law import DimRead, Law, Link, keep
 from ..registry import rule
 from ..slab import Slab, Tensor, on_slab
@@ -69,6 +70,10 @@ def channel_shuffle(call: Call) -> Law:
     return call.local({1: reads})
 
 
+describe("aten::pixel_shuffle", word="pixel-shuffle")
+describe("aten::pixel_unshuffle", word="pixel-unshuffle")
+
+
 @on_slab("aten::pixel_shuffle")
 def pixel_shuffle_on_slab(slab: Slab) -> Tensor:
     n, r = len(slab.call.shape), int(slab.call["upscale_factor"])
@@ -80,7 +85,7 @@ def pixel_shuffle_on_slab(slab: Slab) -> Tensor:
 
 @on_slab("aten::pixel_unshuffle")
 def pixel_unshuffle_on_slab(slab: Slab) -> Tensor:
-    """Whole blocks of samples: the sub-channels together read all of them."""
+    """Whole groups of r*r samples: the sub-channels together read all of them."""
     n, r = len(slab.call.shape), int(slab.call["downscale_factor"])
     spans = {}
     for d in (n - 2, n - 1):

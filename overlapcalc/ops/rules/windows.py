@@ -1,4 +1,4 @@
-"""Windows laid out as dimensions of their own, and added up again: unfold, im2col, col2im; unpooling."""
+"""Windows as dimensions of their own, and added up again: unfold, im2col, col2im; unpooling."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from math import prod
 from ...algebra.index_map import IndexMap
 from ...algebra.spans import Span
 from ..call import Call
+from ..facts import describe
+from ..kind import Kind
 from ..law import Cause, DimRead, Law, Link, Obstruction, keep
 from ..registry import Step, rule, steps
 from ..slab import Slab, Tensor, Windows, on_slab
@@ -49,7 +51,7 @@ def _window(call: Call) -> tuple[tuple[int, ...], ...]:
 
 @steps("aten::im2col")
 def apart(call: Call) -> list[Step]:
-    """Windows along the rows, then along the columns, and the places in front of the windows."""
+    """Steps of im2col: windows along the rows, then along the columns, then the places in front of the windows."""
     n, c, *size = call.shapes[0]
     kernel, stride, padding, dilation = _window(call)
     rows, columns = _counts(call, tuple(size))
@@ -64,7 +66,7 @@ def apart(call: Call) -> list[Step]:
 
 @rule("aten::im2col")
 def im2col(call: Call) -> Law:
-    """What is left is a view: places lie in the channels, windows in one dimension."""
+    """What remains after the steps is a view: places lie in the channels, windows in one dimension."""
     return Law((Link(0, (), runs=(((0,), (0,)), ((1, 2, 3), (1,)), ((4, 5), (2,)))),))
 
 
@@ -97,9 +99,9 @@ def col2im(call: Call) -> Law:
 
 @rule("aten::max_unpool2d", "aten::max_unpool3d", sizes=("output_size",))
 def max_unpool(call: Call) -> Law:
-    """Where the positions come from a pooling of this very size, a sample reads the windows that it lay in.
+    """Where the positions come from a pooling of this very size, a sample reads the windows that contained it.
 
-    `window` is what was found out of that pooling (see unpool.py): kernel, stride, padding per axis.
+    `window` describes that pooling (see unpool.py): kernel, stride, padding per axis.
     """
     n = len(call.shapes[0])
     links = []
@@ -114,6 +116,9 @@ def max_unpool(call: Call) -> Law:
                 dims[2 + i] = DimRead(2 + i, 2 + i, IndexMap.transposed(range(kernel), stride, padding))
         links.append(Link(k, keep(n, but=dims)))
     return Law(tuple(links))
+
+
+describe("aten::max_unpool2d", "aten::max_unpool3d", kind=Kind.UNPOOLING)
 
 
 def _windowed(slab: Slab, d: int, size: int, stride: int, padding: int = 0, dilation: int = 1) -> Tensor:
@@ -138,7 +143,7 @@ def windows_on_slab(slab: Slab) -> Tensor:
 
 @on_slab("aten::col2im")
 def col2im_on_slab(slab: Slab) -> Tensor:
-    """Enough windows to cover the region, added up; those beyond the image's are zero."""
+    """Enough windows to cover the region, added up; windows beyond the image are zero."""
     call = slab.call
     kernel, stride, padding, dilation = _window(call)
     spans, begins, sizes = {}, [], []
@@ -162,7 +167,7 @@ def col2im_on_slab(slab: Slab) -> Tensor:
 
 @on_slab("aten::max_unpool2d", "aten::max_unpool3d")
 def max_unpool_on_slab(slab: Slab) -> Tensor:
-    """Every window that overlaps the region, put back into a part of the image that holds them whole."""
+    """Every window that overlaps the region, put back into a part of the image that contains them whole."""
     call = slab.call
     n = len(call.shape) - 2
     if call["apart"] or len(call.shapes) < 2:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from ...errors import NoTwin
 from . import attention, comparisons, conv, norm, pointwise, pool, rearrange, reduce, resize  # noqa: F401 - they register
 from .mode import Modular
 from .model import twin_of
 from .modular import PRIME, residues
 
-__all__ = ["PRIME", "Modular", "NoTwin", "residues", "twin_of"]
+__all__ = ["PRIME", "Modular", "residues", "twin_of"]

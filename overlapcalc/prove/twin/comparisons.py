@@ -47,7 +47,7 @@ def finiteness(call: Call) -> Tensor:
       "bitwise_not", "__and__", "__or__", "__xor__", "any", "all")  # fmt: skip
 def logic(call: Call) -> Tensor:
     if any(t.dtype != torch.bool for t in call.operands()):
-        raise call.refused("takes numbers for yes and no")
+        raise call.refused("takes numbers for true and false")
     result: Tensor = call.replayed(lambda name, v: v)
     return result
 

@@ -56,7 +56,7 @@ def average(call: Call) -> Tensor:
     total = mod(total)
     if divisor is not None:
         if divisor % PRIME == 0:
-            raise call.refused(f"division by {divisor}")
+            raise call.refused(f"divides by {divisor}, a multiple of the prime")
         return mod(total * pow(int(divisor), -1, PRIME))
     counts = [
         _divisors(x.shape[i - n], total.shape[i - n], kernel[i], stride[i], padding[i], call["count_include_pad"])
@@ -84,7 +84,7 @@ def adaptive_average(call: Call) -> Tensor:
     for i, outputs in enumerate(sizes):
         d, size = x.dim() - n + i, x.shape[x.dim() - n + i]
         if size > MOST_TERMS:
-            raise call.refused(f"{size} samples along one axis")
+            raise call.refused(f"sums over an axis of {size} samples do not fit in 53 bits")
         starts = [o * size // outputs for o in range(outputs)]
         stops = [-(-(o + 1) * size // outputs) for o in range(outputs)]
         sums = torch.cat([torch.zeros_like(x.narrow(d, 0, 1)), x.cumsum(d)], d)

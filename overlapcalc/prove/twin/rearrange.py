@@ -38,7 +38,7 @@ def moved(call: Call) -> Any:
     if call.name in ("index", "_unsafe_index") and any(
         t.dtype in (torch.bool, torch.uint8) and call.is_data(t) for t in _tensors(call["indices"])
     ):
-        raise call.refused("as many samples as the data says")
+        raise call.refused("picks as many samples as the data says")
     samples = [t for name, v in call.values.items() if name not in PLACES for t in _floating(v)]
     numbers = [v for name, v in call.values.items() if name in NUMBERS and isinstance(v, float)]
     floating = bool(samples or numbers)
@@ -57,11 +57,11 @@ def moved(call: Call) -> Any:
     try:
         result = _played(call, change)
     except IndexError as error:
-        raise call.refused(f"an index that is a residue ({error})") from error
+        raise call.refused(f"takes a residue for an index ({error})") from error
     if floating and (call.name in ADDING or call["accumulate"]):
         alpha = call.factor("alpha")
         if alpha != 1:
-            raise call.refused("a factor")
+            raise call.refused("adds with alpha, which has no twin here")
         result = mod(result)
     return result
 

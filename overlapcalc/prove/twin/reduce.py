@@ -43,7 +43,7 @@ def mean(call: Call) -> Tensor:
     for d in dims(call, x):
         count *= x.shape[d]
     if count % PRIME == 0:
-        raise call.refused(f"a mean of {count} samples")
+        raise call.refused(f"takes the mean of {count} samples, a multiple of the prime")
     return mod(_summed(call, x) * pow(count, -1, PRIME))
 
 
@@ -79,5 +79,5 @@ def larger(call: Call) -> Any:
 def running_total(call: Call) -> Tensor:
     x = call.tensor("self")
     if _whole(call):
-        raise call.refused("running totals of whole numbers")
+        raise call.refused("keeps running totals of whole numbers")
     return mod(x.cumsum(call["dim"]))

@@ -12,16 +12,20 @@ Compute = Callable[[Call], Any]
 
 
 def twin(*names: str) -> Callable[[Compute], Compute]:
-    """Register the twin of ATen operators, by their functional names and for all their overloads. Raises RuleError for
-    one that has a twin already."""
+    """Register the twin of operators, for all overloads: of ATen operators by their functional names, of others by
+    their names in full, such as `"mylib::blur5"`. Raises RuleError for one that has a twin already."""
 
     def register(compute: Compute) -> Compute:
-        say("twin", (f"aten::{name}" for name in names), compute)
+        say("twin", map(_full, names), compute)
         return compute
 
     return register
 
 
 def twin_of_op(name: str) -> Compute | None:
-    """The twin of an ATen operator, by its functional name."""
-    return known_of(f"aten::{name}").twin
+    """The twin of an operator, by the name that `Call.name` gives it."""
+    return known_of(_full(name)).twin
+
+
+def _full(name: str) -> str:
+    return name if "::" in name else f"aten::{name}"

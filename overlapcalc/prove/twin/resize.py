@@ -49,7 +49,7 @@ def resampled(call: Call) -> Tensor:
     if sizes is None or call["scale_factors"] is not None:
         raise call.refused("a factor where the size was expected")
     if not any(t.is_floating_point() for t in call.operands()):
-        raise call.refused("weighs whole numbers, in a way of its own")
+        raise call.refused("interpolates whole numbers, with a rounding of its own")
     names = ["scales"] if len(sizes) == 1 else ["scales_d", "scales_h", "scales_w"][3 - len(sizes) :]
     first = x.dim() - len(sizes)
     for i, name in enumerate(names):

@@ -1,4 +1,4 @@
-"""Layers of which a wrong account is easily given: each must be refused by name, or right. See docs/testing.md.
+"""Layers that are easy to get wrong: each must be refused by name, or be right. See docs/testing.md.
 
 Families: constants as operands, lengths that follow the image's size, factors that are no fractions, aliases,
 overloads, types within a net.

@@ -1,4 +1,4 @@
-"""Family aliases: writes that are seen through other names of the same memory, or are not."""
+"""Family aliases: writes that show, or do not, through other names of the same memory."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ ALIASES: dict[str, Callable[[Tensor], Tensor]] = {
     "rows_part": lambda z: z[:, :, 1:],
     "columns_part": lambda z: z[..., ::2],
 }
-"""Ways to another name of a tensor, some of which copy."""
+"""Ways to get another name for a tensor, some of which copy."""
 
 
 def _write_copy(y: Tensor, v: Tensor) -> None:
@@ -134,7 +134,7 @@ WRITTEN = {"other": "the name made", "first": "the first name"}
 
 
 def _written(alias: str, writer: str, which: str) -> Any:
-    """Write through one name, and read by both."""
+    """Write through one name and read through both."""
 
     def function(net: Any, x: Tensor) -> Tensor:
         z = net.narrow(x).relu()
@@ -169,7 +169,7 @@ def chunks(net: Any, x: Tensor) -> Tensor:
 
 @hazard("aliases", parts=_convs)
 def grids(net: Any, x: Tensor) -> Tensor:
-    """meshgrid gives views."""
+    """meshgrid returns views."""
     z = net.narrow(x).relu()[0, 0, 0]
     a, _ = torch.meshgrid(z, torch.arange(3, dtype=x.dtype), indexing="ij")
     z.copy_(net.wide(x)[0, 0, 0])
@@ -193,7 +193,7 @@ def part_of_part(net: Any, x: Tensor) -> Tensor:
 
 @hazard("aliases", parts=_convs)
 def swapped(net: Any, x: Tensor) -> Tensor:
-    """Two parts of one tensor, exchanged by way of a name that is no copy."""
+    """Two parts of one tensor, swapped through a name that is no copy."""
     z = net.narrow(x).relu() + net.wide(x)
     first = z[:, :1]
     z[:, :1] = z[:, 1:]

@@ -1,4 +1,4 @@
-"""Family channels: arguments that follow the image's size, of operators that work along no axis, or along one."""
+"""Family channels: arguments that follow the image's size, for operators along an axis or along none."""
 
 from __future__ import annotations
 

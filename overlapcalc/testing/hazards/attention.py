@@ -50,7 +50,7 @@ def attention_by_hand(net: Any, x: Tensor) -> Tensor:
 
 
 class Widen(nn.Module):
-    """Features of any number, to so many."""
+    """Any number of features, to this many."""
 
     def __init__(self, out: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Family channels: what is no axis, but as long as an axis, or a part of it."""
+"""Family channels: dimensions that are not axes but as long as an axis, or as a part of one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .hazard import hazard
 
 
 def many(x: Tensor, count: int) -> Tensor:
-    """So many channels, all different."""
+    """This many channels, all different."""
     return x[:, :1] * torch.arange(1, count + 1, dtype=x.dtype)[:, None, None]
 
 
@@ -126,20 +126,20 @@ def pad_channels(net: Any, x: Tensor) -> Tensor:
 
 @hazard("channels")
 def conv_of_size(net: Any, x: Tensor) -> Tensor:
-    """As many output channels as the image has rows by four, added up."""
+    """A quarter as many output channels as the image has rows, added up."""
     weight = torch.ones(x.shape[2] // 4, x.shape[1], 3, 3, dtype=x.dtype)
     return F.conv2d(x, weight, padding=1).sum(1, keepdim=True)
 
 
 @hazard("channels")
 def mean_of_expanded(net: Any, x: Tensor) -> Tensor:
-    """Size-dependent channels whose number falls out: this is local."""
+    """Size-dependent channels whose number cancels: this is local."""
     return x[:, :1].expand(-1, x.shape[2], -1, -1).mean(1, keepdim=True)
 
 
 @hazard("channels")
 def new_batch(net: Any, x: Tensor) -> Tensor:
-    """As many images as the image has columns by four, of which one goes on."""
+    """A quarter as many images as the image has columns, one of which is used."""
     n = x.shape[3] // 4
     return (x.expand(n, -1, -1, -1) * torch.arange(n, dtype=x.dtype)[:, None, None, None]).sum(0, keepdim=True)
 
@@ -188,7 +188,7 @@ def matrix_of_size(net: Any, x: Tensor) -> Tensor:
 
 @hazard("channels")
 def interpolate_channels(net: Any, x: Tensor) -> Tensor:
-    """Along channels, to a length of the image's."""
+    """Along channels, to a length taken from the image."""
     t = x[:, None]  # 1, 1, C, H, W
     return F.interpolate(t, (x.shape[2] // 4, *x.shape[2:]))[:, 0].sum(1, keepdim=True)
 

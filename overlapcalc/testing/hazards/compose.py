@@ -1,4 +1,4 @@
-"""Nets of a hazard and a few plain layers before, after and beside it, by seed."""
+"""Nets of one hazard and a few plain layers before, after and beside it, by seed."""
 
 from __future__ import annotations
 
@@ -13,13 +13,17 @@ from ..nets import Call, Net, through
 from .hazard import Hazard, drawn
 
 LEAST = 16
-"""Every net runs on images of so many samples a side."""
+"""Every net runs on images with this many samples a side."""
 MOST_CHANNELS = 24
 TRIED = 50
 
 
 def hazards(family: str, count: int = 50, *, seed: int = 0) -> list[Callable[[int], nn.Module]]:
-    """So many random hazards of a family, each to be called with a number of channels: for `cnns(extra=...)`."""
+    """Random hazards of a family, each to be called with a number of channels: for `cnns(extra=...)`.
+
+    >>> [make(3) for make in hazards("factors", 1)]
+    [Hazard(factors.nearest 0.9 recomputed, same, -1)]
+    """
     rng = random.Random(f"{family} {seed}")
     found: list[Callable[[int], nn.Module]] = []
     for _ in range(count):
@@ -33,7 +37,17 @@ def _made(figures: tuple[str, ...], channels: int) -> nn.Module:
 
 
 def hazard_net(family: str, seed: int) -> Net:
-    """The net of a seed: one hazard of a family, with plain layers around it. It runs at 16 x 16 in float64."""
+    """The net of a seed: one hazard of a family, with plain layers around it. It runs at 16 x 16 in float64.
+
+    >>> print(repr(hazard_net("constants", 4)))
+    positive(
+        Cat(
+            Hazard(2, 'constants.encoder_layer', 'input', 'thirds', -4, 'columns'),
+            nn.Conv2d(2, 2, 3, padding=1),
+        ),
+        seed=4,
+    )
+    """
     rng = random.Random(f"{family} {seed}")
     for _ in range(TRIED):
         channels = rng.randint(1, 3)
@@ -49,7 +63,7 @@ def hazard_net(family: str, seed: int) -> Net:
 
 
 def _width(calls: list[Call], channels: int) -> int | None:
-    """Channels of what the calls in a row give; None where they do not run."""
+    """The output channels of the calls, one after the other; None where they do not run."""
     found = through(Call.of(nn.Sequential, *calls).build().double().eval(), (1, channels, LEAST, LEAST))
     return found[1] if found is not None and len(found) == 4 and found[1] <= MOST_CHANNELS else None
 

@@ -1,4 +1,4 @@
-"""Family factors: resampling by what is no small fraction, and sizes that are divided and rounded."""
+"""Family factors: resampling by factors that are no small fractions, and sizes that are divided and rounded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A layer of which a wrong account is easily given: its recipe, by name, and how it is drawn."""
+"""A layer that is easy to get wrong: its recipe, by name, and how it is drawn."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ Function = Callable[[Any, Tensor], Tensor]
 Parts = Callable[[int], dict[str, nn.Module]]
 """Number of channels -> the modules with weights that the function uses, by name."""
 TABLE = 96
-"""So long are the tables that `table` and `learned` constants are cut from."""
+"""The length of the tables that `table` and `learned` constants are cut from."""
 LATEST = 4
-"""Constants are counted along one of so many dimensions, from the last."""
+"""Constants vary along one of this many dimensions, counted from the last."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """One function. positions: operands that can be a constant, empty where the function makes its own."""
+    """One function. positions: the operands that can be a constant, empty where the function makes its own."""
 
     family: str
     name: str
@@ -54,10 +54,14 @@ def hazard(
 
 
 class Hazard(nn.Module):
-    """A layer that is either refused by name, or right: `Hazard(3, "constants.addcmul", "value", "ramp", -1)`.
+    """A layer that must be either refused by name, or right.
 
-    channels: of its input. position: the operand that is a constant. pattern, dim: how it varies, and along which of
-    its dimensions. layout: how an image becomes a sequence, for operators over sequences.
+    channels: those of its input. position: the operand that is a constant. pattern, dim: how it varies, and along which
+    of its dimensions. layout: how an image becomes a sequence, for operators over sequences.
+
+    >>> layer = Hazard(3, "constants.lerp", "weight", "ramp", -1)
+    >>> oc.analyze(layer, (1, 3, 16, 16)).obstacles[0].cause  # the weights grow along W
+    'absolute-position'
     """
 
     table: Tensor
@@ -77,7 +81,7 @@ class Hazard(nn.Module):
             setattr(self, part, module)
 
     def put(self, position: str, data: Tensor, kind: str = "real", limit: int = 0) -> Tensor:
-        """The data, or the constant in its place. See `Operands.constant`."""
+        """The data, or the constant instead of it. See `Operands.constant`."""
         if position != self.operands.position:
             return data
         return self.operands.constant(data, kind, limit, self.table, self.learned)

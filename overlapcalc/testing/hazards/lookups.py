@@ -43,7 +43,7 @@ def searchsorted_pixels(net: Any, x: Tensor) -> Tensor:
 
 @hazard("constants", "levels")
 def searchsorted_far(net: Any, x: Tensor) -> Tensor:
-    """Levels beyond a few units, which values near zero never reach."""
+    """Levels several units away, which values near zero never reach."""
     levels = _levels(x).expand(*x.shape[:3], LEVELS).contiguous()
     return torch.searchsorted(net.put("levels", levels, "sorted") * 10 + 20, x * 100).to(x.dtype)
 
@@ -62,7 +62,7 @@ def isin(net: Any, x: Tensor) -> Tensor:
 
 @hazard("constants", "tests")
 def isin_image(net: Any, x: Tensor) -> Tensor:
-    """A set that is an image: as large as this."""
+    """A set that is an image as large as this one."""
     tests = net.put("tests", (x * 0).long(), "index", 9)
     return torch.isin((x * 4).long(), tests).to(x.dtype)
 
@@ -210,7 +210,7 @@ def affine_sample(net: Any, x: Tensor) -> Tensor:
 
 @hazard("constants", "window")
 def unfolded(net: Any, x: Tensor) -> Tensor:
-    """Weights on the neighbours of every place, by unfold."""
+    """Weights on the neighbours of every sample, by unfold."""
     n, c, h, w = x.shape
     t = F.unfold(x, 3, padding=1).view(n, c, 9, h, w)
     return (t * net.put("window", torch.ones(1, 1, 9, h, w, dtype=x.dtype)).expand(1, 1, 9, h, w)).sum(2)
@@ -239,7 +239,7 @@ def interpolated(net: Any, x: Tensor) -> Tensor:
 
 @hazard("constants", "values")
 def pooled(net: Any, x: Tensor) -> Tensor:
-    """A constant of the image's size, resampled and filtered like it."""
+    """A constant as large as the image, resampled and filtered like it."""
     made = net.put("values", torch.ones_like(x)).expand_as(x)
     return F.avg_pool2d(x, 2) * F.avg_pool2d(made, 2) + F.max_pool2d(made, 2)
 
@@ -258,7 +258,7 @@ def index_reduce_channels(net: Any, x: Tensor) -> Tensor:
 
 @hazard("constants", "index", "values")
 def index_put_rows(net: Any, x: Tensor) -> Tensor:
-    """Rows by a list of their places."""
+    """Rows by a list of their indices."""
     index = net.put("index", torch.arange(x.shape[2]), "index", x.shape[2])
     values = net.put("values", x * 2).expand_as(x)
     return x.index_put((torch.tensor([0]), torch.tensor([0])), values[0, :1], accumulate=True) + x[:, :, index]

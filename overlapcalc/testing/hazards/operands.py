@@ -22,19 +22,19 @@ PATTERNS = (
     "counted",
     "broad",
 )
-"""How a constant of n samples varies along its dimension: not at all; by its place i; by i / n; with period 2, or 3;
-from the fifth on; at the last; by n alone; in the first half; as a buffer, or a parameter, that is cut to n; by a
-cumulative sum of ones; by its place, with one sample along all other dimensions."""
+"""How a constant of n samples varies along its dimension: not at all; with its index i; with i / n; with period 2, or
+3; from the fifth on; at the last; with n alone; in the first half; as a buffer, or a parameter, that is cut to n; as a
+cumulative sum of ones; with its index, having one sample along all other dimensions."""
 LAYOUTS = ("rows", "columns", "pixels", "windows")
-"""The sequences of an image: along W, one per row; along H, one per column; over the channels of each place; over the
-places of 4 x 4 windows."""
+"""The sequences of an image: along W, one per row; along H, one per column; over the channels of each pixel; over the
+pixels of 4 x 4 windows."""
 WINDOW = 4
 LATE = 5
 
 
 @dataclass(frozen=True)
 class Operands:
-    """Which operand is a constant, and which."""
+    """Which operand is a constant, and which constant it is."""
 
     position: str
     pattern: str
@@ -92,7 +92,7 @@ def sequences(x: Tensor, layout: str) -> Tensor:
 
 
 def image(t: Tensor, layout: str, x: Tensor) -> Tensor:
-    """Back from sequences, of the image x."""
+    """The inverse of `sequences(x, layout)`."""
     n, _, h, w = x.shape
     if layout == "rows":
         return t.view(n, h, w, -1).permute(0, 3, 1, 2)

@@ -1,4 +1,4 @@
-"""Families overloads and types: operators under one name that do something else, and types within a net."""
+"""Families overloads and types: operators of one name that do different things, and types within a net."""
 
 from __future__ import annotations
 

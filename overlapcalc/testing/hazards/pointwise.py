@@ -1,4 +1,4 @@
-"""Family constants: operators place by place, each operand in turn a constant."""
+"""Family constants: pointwise operators, each operand in turn a constant."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ THREE: dict[str, tuple[Callable[..., Tensor], tuple[str, ...]]] = {
     "gaussian": (lambda a, b, c: F.gaussian_nll_loss(a, b, c, reduction="none"), ("input", "target", "var")),
     "iadd": (lambda a, b, c: _added(a, b, c), ("a", "b", "c")),
 }
-"""Functions of three images, and the names of these."""
+"""Functions of three images, and the names of their operands."""
 
 
 def _added(a: Tensor, b: Tensor, c: Tensor) -> Tensor:

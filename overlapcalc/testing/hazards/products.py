@@ -66,7 +66,7 @@ def linear(net: Any, x: Tensor) -> Tensor:
 
 @hazard("constants", "weight", "bias")
 def linear_columns(net: Any, x: Tensor) -> Tensor:
-    """A product over W with a matrix that is made: a band, a difference, a mean of all."""
+    """A product over W with a computed matrix: a band, a difference, a mean over everything."""
     w = x.shape[3]
     eye = torch.eye(w, dtype=x.dtype)
     return F.linear(x, net.put("weight", eye).expand_as(eye) * eye, net.put("bias", eye[0]))
@@ -236,7 +236,7 @@ def addmv(net: Any, x: Tensor) -> Tensor:
 
 @hazard("constants", "weight", "bias")
 def conv_along_rows(net: Any, x: Tensor) -> Tensor:
-    """A convolution along W, rows being the batch."""
+    """A convolution along W; rows are the batch."""
     t = x[0].permute(1, 0, 2)
     weight = torch.ones(2, t.shape[1], 3, dtype=x.dtype)
     bias = net.put("bias", weight[:, 0, 0])

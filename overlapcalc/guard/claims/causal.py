@@ -1,0 +1,41 @@
+"""`causal`: no output reads what comes after it, at the borders either."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ...errors import InputError
+from ...ops.layout import AXES
+from ..judgement import Failure, Judgement
+from .claim import Claim, Subject, WrongValue, claim, in_the_way
+
+
+@dataclass(frozen=True)
+class Causal(Claim):
+    """axes: of which it is claimed; all where there is none."""
+
+    axes: tuple[str, ...]
+
+    def judge(self, subject: Subject) -> Judgement:
+        from ..ahead import looking_ahead
+
+        wanted = self.axes or subject.analysis.axes
+        for axis in wanted:
+            if axis not in subject.analysis.axes:
+                known = ", ".join(subject.analysis.axes)
+                raise InputError(f"{self.key} names the axis {axis}; this model is analysed along {known}")
+        failures: list[Failure] = []
+        for pair, axis in subject.places():
+            if axis in wanted:
+                failures += in_the_way(subject, pair, axis) or looking_ahead(subject, pair, axis)
+        return Judgement(self.key, self.limit, "no" if failures else f"yes, along {', '.join(wanted)}", tuple(failures))
+
+
+@claim("causal", 'true, or a list of axes such as ["L"]; without the key nothing is claimed')
+def causal(key: str, value: Any) -> Claim:
+    if value is True:
+        return Causal(key, "true", ())
+    if not isinstance(value, list) or not value or not all(axis in AXES for axis in value):
+        raise WrongValue
+    return Causal(key, ", ".join(value), tuple(dict.fromkeys(value)))

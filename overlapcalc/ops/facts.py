@@ -1,0 +1,98 @@
+"""What is known of operators beside what they read, run and cost: their kind, a short word for them, and so on.
+
+Each family says it beside its laws. Whoever needs to tell operators apart asks here, and compares no names.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from ..errors import RuleError
+from .graph import Node
+from .kind import Kind
+from .registry import Spelling, find, known_of, op_name, say
+
+
+def describe(
+    *ops: str | Callable[..., object],
+    kind: Kind | str | None = None,
+    word: str | None = None,
+    training: str | None = None,
+    stops_nan: bool | None = None,
+    zero_weights: bool | None = None,
+) -> None:
+    """Say facts of operators, named as for `rule`; what they mean, `Operator` says. All of them may be left out.
+
+    Raises RuleError for an unknown kind, and where one of these is said already.
+
+    >>> describe("mylib::blur5", kind="pooling", word="blur")
+    >>> known_of("mylib::blur5").word
+    'blur'
+    """
+    if kind is not None and kind not in [*Kind]:
+        raise RuleError(f"kind={kind!r}: expected one of {', '.join(repr(k.value) for k in Kind)}")
+    facts: dict[str, Any] = {
+        "kind": None if kind is None else Kind(kind),
+        "word": word,
+        "training": training,
+        "stops_nan": stops_nan,
+        "zero_weights": zero_weights,
+    }
+    for what, value in facts.items():
+        if value is not None:
+            say(what, map(op_name, ops), value)
+
+
+def spelling(*ops: str) -> Callable[[Spelling], Spelling]:
+    """Register which operator a call of one of these is another spelling of."""
+
+    def register(function: Spelling) -> Spelling:
+        say("spelling", ops, function)
+        return function
+
+    return register
+
+
+def plain_name(node: Node) -> str:
+    """The operator that is called, whichever spelling of it a version of torch, or the size of the image, calls for:
+    `aten::reshape` of `aten::_unsafe_view`, `aten::slice` of `aten::slice_copy`."""
+    spelled = known_of(node.op).spelling
+    if spelled is not None:
+        return spelled(node)
+    plain = node.op.removesuffix("_copy")
+    return plain if find(plain) is not None else node.op
+
+
+def kind_of(node: Node) -> Kind | None:
+    """The kind of the operator that is called; None where nothing is said of it."""
+    return known_of(plain_name(node)).kind or known_of(node.op).kind
+
+
+def short_name(op: str) -> str:
+    """An operator's name without its namespace and leading underscores.
+
+    >>> short_name("aten::_convolution")
+    'convolution'
+    """
+    return op.partition("::")[2].lstrip("_") or op
+
+
+def word_of(op: str) -> str:
+    """An operator in few letters: the word that is said of it, or its name without the number of dimensions.
+
+    >>> word_of("aten::conv_transpose2d"), word_of("mylib::blur2d")
+    ('tconv', 'blur')
+    """
+    return known_of(op).word or re.sub(r"[123]d(?=_|$)", "", short_name(op))
+
+
+def may_stop_nan(op: str) -> bool:
+    """Whether an operator may give a number for NaN. One that is not torch's may, unless it says that it does not."""
+    said = known_of(op).stops_nan
+    return "::" in op and not op.startswith(OURS_AND_TORCHS) if said is None else said
+
+
+OURS_AND_TORCHS = ("aten::", "overlapcalc::")
+"""Namespaces of which all operators are known that give numbers for NaN."""
