@@ -22,7 +22,8 @@ class Traces:
 
     def __init__(self) -> None:
         self._made: dict[Any, tuple[nn.Module, tuple[Callable[..., Any], ...]]] = {}
-        self._of_module, self._tracer = analyze._of_module, cache(analyze._Tracer)
+        self._tracers: dict[Any, Any] = {}
+        self._of_module, self._new_tracer = analyze._of_module, analyze._Tracer
 
     @contextmanager
     def once(self) -> Iterator[None]:
@@ -37,6 +38,11 @@ class Traces:
         if key not in self._made:  # with the model, for its id to stay its own
             self._made[key] = model, tuple(map(cache, self._of_module(model, *more)))
         return self._made[key][1]
+
+    def _tracer(self, *functions: Callable[..., Any]) -> Any:
+        if functions[:3] not in self._tracers:
+            self._tracers[functions[:3]] = self._new_tracer(*functions)
+        return self._tracers[functions[:3]]
 
 
 def _state(model: nn.Module) -> tuple[Any, ...]:
