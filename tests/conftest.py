@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from shared.guarded import Project
+from shared.once import Traces
 
 import overlapcalc.engine.run
 import overlapcalc.prove.verify  # noqa: F401 - what all tests need, once
@@ -21,3 +23,17 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     """An empty project; our own CI may run under GitHub Actions."""
     monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
     return Project(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def traces() -> Traces:
+    """Of the tests of a file."""
+    return Traces()
+
+
+@pytest.fixture
+def traced_once(traces: Traces) -> Iterator[None]:
+    """Each net of the file is traced once (see shared/once.py). Nets that several tests share are made by a function
+    with a cache."""
+    with traces.once():
+        yield

@@ -17,7 +17,7 @@ from ..ops.graph import Graph
 from ..ops.layout import chosen
 from ..propagate.forward import propagate
 from ..propagate.values import Propagation
-from ..trace.lowering import Shapes, runnable, trace
+from ..trace.lowering import Shapes, trace
 from ..trace.peak_memory import run_memory
 from ..trace.program import Program
 from ..trace.run_memory import MemoryAt, RunMemory
@@ -106,19 +106,22 @@ def _of_module(
     original = weakref.ref(model)
     weights = frozenset(p.data_ptr() for p in model.parameters() if p.numel())
 
-    def graph(shapes: Shapes) -> Graph:
+    first: dict[Shapes, tuple[Graph, Runnable]] = {}  # the size that was asked about, which is run, too
+
+    def traced(shapes: Shapes) -> tuple[Graph, Runnable]:
+        if shapes in first:
+            return first[shapes]
         with evaluating(original()):
-            return trace(copied, shapes, dtypes, weights, layouts)
+            found = trace(copied, shapes, dtypes, weights, layouts)
+        if not first:
+            first[shapes] = found
+        return found
 
     def held(shapes: Shapes, dtype: str | None) -> RunMemory:
         with evaluating(original()):
             return run_memory(stand_in(copied), shapes, dtypes, None if dtype is None else getattr(torch, dtype))
 
-    def calls(shapes: Shapes) -> Runnable:
-        with evaluating(original()):
-            return runnable(copied, shapes, dtypes, weights)
-
-    return graph, held, calls
+    return lambda shapes: traced(shapes)[0], held, lambda shapes: traced(shapes)[1]
 
 
 def _no_runnable(shapes: Shapes) -> Runnable:

@@ -35,13 +35,17 @@ def _operators(program: ExportedProgram) -> set[OpOverload]:
 
 def _table(used: Collection[OpOverload], apart: Collection[Any]) -> dict[Any, Any]:
     """Operator -> how to decompose it."""
-    unknown = {op for op in used if op in apart or find(operator_name(op)) is None}
+    wanted = [
+        op
+        for op in used
+        if op.has_kernel_for_dispatch_key(COMPOSITE)
+        and not op._schema.name.startswith("aten::linalg_")
+        and (op in apart or find(operator_name(op)) is None)
+    ]
+    if not wanted:
+        return {}  # making torch's table takes longer than decomposing most programs
     made: Any = getattr(torch.export, "default_decompositions", dict)()
-    return {
-        op: made[op]
-        for op in unknown
-        if op.has_kernel_for_dispatch_key(COMPOSITE) and op in made and not op._schema.name.startswith("aten::linalg_")
-    }
+    return {op: made[op] for op in wanted if op in made}
 
 
 @contextlib.contextmanager

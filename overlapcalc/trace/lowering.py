@@ -46,31 +46,20 @@ def trace(
     dtypes: Sequence[torch.dtype],
     weights: frozenset[int] = frozenset(),
     layouts: Sequence[str] = (),
-) -> Graph:
-    """The layer graph of a stand-in (see stand_in.py) at these input shapes.
+) -> tuple[Graph, Runnable]:
+    """The layer graph of a stand-in (see stand_in.py) at these input shapes, and the same program to be run call by
+    call, with the names of the graph.
 
     No forward pass runs and no weight is read: torch.export works on shapes alone, and the example inputs are
     memory that is never read. weights: addresses of the original's parameters, which a closure in the model may still
     hold; they are not constants either. layouts: one per input, "" where none was given. Raises TraceError.
     """
-    return _lowering(model, shapes, dtypes, weights).graph(layouts)
-
-
-def runnable(
-    model: nn.Module, shapes: Shapes, dtypes: Sequence[torch.dtype], weights: frozenset[int] = frozenset()
-) -> Runnable:
-    """The same program, to be run call by call; its nodes have the names that `trace` gives them."""
-    lowering = _lowering(model, shapes, dtypes, weights)
-    lowering.graph()
-    return lowering.runnable()
-
-
-def _lowering(model: nn.Module, shapes: Shapes, dtypes: Sequence[torch.dtype], weights: frozenset[int]) -> Lowering:
     inputs = _examples(shapes, dtypes)
     program, copy = export(model, inputs)
     leaves = {name: type(m).__name__ for name, m in copy.named_modules() if not list(m.children())}
     kept = {name for name, _ in copy.named_parameters()} | set(were_parameters(copy))
-    return Lowering(program, program.graph, leaves, kept, weights)
+    lowering = Lowering(program, program.graph, leaves, kept, weights)
+    return lowering.graph(layouts), lowering.runnable()
 
 
 def _examples(shapes: Shapes, dtypes: Sequence[torch.dtype]) -> tuple[torch.Tensor, ...]:

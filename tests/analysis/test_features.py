@@ -98,6 +98,7 @@ def test_a_head_does_not_spoil_what_comes_before(body, channels, out):
         a["W"]
 
 
+@pytest.mark.usefixtures("traced_once")
 @pytest.mark.parametrize("seed", range(8))
 def test_heads_on_drawn_nets(seed):
     net, model, x = drawn(seed)

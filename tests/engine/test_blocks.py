@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,6 @@ from overlapcalc.planning.options import Blocking
 TOLERANCE = 1e-12
 SCHEDULES = ("crop", "trim", "stream")
 
-
 NETS = {
     "encoder": (lambda: Codec(4, 6).g_a, (1, 3, 80, 96)),
     "decoder": (lambda: Codec(4, 6).g_s, (2, 6, 5, 7)),
@@ -40,15 +40,22 @@ NETS = {
 }  # fmt: skip
 
 
+@cache
+def built(name: str) -> tuple[nn.Module, Tensor, Tensor]:
+    """A net that nobody changes, an image, and what it gives."""
+    make, shape = NETS[name]
+    torch.manual_seed(1)
+    model, x = make().double().eval(), image(*shape)
+    with torch.no_grad():
+        return model, x, model(x)
+
+
+@pytest.mark.usefixtures("traced_once")
 @pytest.mark.parametrize("schedule", ["trim", "stream"])
 @pytest.mark.parametrize("name", NETS)
 def test_each_layer_computes_only_what_is_wanted(name, schedule):
-    make, shape = NETS[name]
-    torch.manual_seed(1)
-    model, x = make().double(), image(*shape)
-    with torch.no_grad():
-        whole = model.eval()(x)
-    axes = ["L"] if len(shape) == 3 else ["H", "W"] if len(shape) == 4 else ["D", "H", "W"]
+    model, x, whole = built(name)
+    axes = ["L"] if x.ndim == 3 else ["H", "W"] if x.ndim == 4 else ["D", "H", "W"]
     found = oc.analyze(model, x)
     for block in (13, 1000):
         assert apart(whole, by(found, model, x, block={axes[-1]: block}, schedule=schedule)) <= TOLERANCE
@@ -62,20 +69,18 @@ def test_each_layer_computes_only_what_is_wanted(name, schedule):
         assert apart(whole, by(found, model, x, schedule="stream", block=sizes)) <= TOLERANCE
 
 
+@pytest.mark.usefixtures("traced_once")
 @pytest.mark.parametrize("block", [9, 32])
 @pytest.mark.parametrize("name", NETS)
 def test_blocks_give_what_the_whole_gives(name, block):
-    make, shape = NETS[name]
-    torch.manual_seed(1)
-    model, x = make().double(), image(*shape)
-    with torch.no_grad():
-        whole = model.eval()(x)
+    model, x, whole = built(name)
     found = oc.analyze(model, x)
     assert apart(whole, by(found, model, x, block=block)) <= TOLERANCE
-    for axis in ["H", "W"] if len(shape) == 4 and block == 9 else []:
+    for axis in ["H", "W"] if x.ndim == 4 and block == 9 else []:
         assert apart(whole, by(replace(found, axes=(axis,)), model, x, block=1)) <= TOLERANCE
 
 
+@pytest.mark.usefixtures("traced_once")
 @pytest.mark.parametrize("seed", range(16))
 def test_random_nets(seed):
     rng = random.Random(9000 + seed)
@@ -100,15 +105,12 @@ def test_random_nets(seed):
         assert apart(whole, z) <= TOLERANCE, (schedule, net.module)
 
 
+@pytest.mark.usefixtures("traced_once")
 @pytest.mark.parametrize(("before", "after"), [(1, 0), (0, 1)])
 @pytest.mark.parametrize("name", ["encoder", "decoder", "u-net", "residual", "reflect", "one axis"])
 def test_a_tile_one_step_shorter_gives_something_else(name, before, after):
-    make, shape = NETS[name]
-    torch.manual_seed(1)
-    model, x = make().double(), image(*shape)
-    with torch.no_grad():
-        whole = model.eval()(x)
-    axis = "W" if len(shape) == 4 else "L"
+    model, x, whole = built(name)
+    axis = "W" if x.ndim == 4 else "L"
     made = oc.plan(model, x, block={axis: 16})
     (strip,) = (made.strips[a] for a in made.strips if a == axis)
     cutter = cutter_of(model, x, axis)
@@ -137,9 +139,15 @@ def cutter_of(model: nn.Module, x: Tensor, axis: str) -> Any:
 # ---- several inputs and outputs, and what is returned --------------------------------------------------------
 
 
+@cache
+def pyramid() -> nn.Module:
+    return Pyramid().double()
+
+
+@pytest.mark.usefixtures("traced_once")
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_structures_with_several_scales(schedule):
-    model, x, y = Pyramid().double(), image(1, 3, 48, 64), image(1, 2, 24, 32)
+    model, x, y = pyramid(), image(1, 3, 48, 64), image(1, 2, 24, 32)
     with torch.no_grad():
         whole = model(x, y)
     tiled = oc.run(model, x, y, block=13, schedule=schedule)
@@ -149,9 +157,10 @@ def test_structures_with_several_scales(schedule):
         assert apart(a, b) <= TOLERANCE
 
 
+@pytest.mark.usefixtures("traced_once")
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_blocks_cover_every_output_once(schedule):
-    model, x, y = Pyramid().double(), image(1, 3, 48, 64), image(1, 2, 24, 32)
+    model, x, y = pyramid(), image(1, 3, 48, 64), image(1, 2, 24, 32)
     made = oc.plan(model, [tuple(x.shape), tuple(y.shape)], block=20, schedule=schedule)
     seen = {name: torch.zeros(shape) for name, shape in made.outputs.items()}
     for block in oc.blocks(model, x, y, block=20, schedule=schedule):
@@ -321,22 +330,21 @@ def test_channels_last_stays_so():
 # ---- tiles of one length -------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("traced_once")
 @pytest.mark.parametrize(
     ("name", "tile"), [("u-net", 40), ("residual", 15), ("super-resolver", 17), ("one axis", 55), ("replicate", 22)]
 )
 def test_equal_tiles(name, tile):
-    make, shape = NETS[name]
-    torch.manual_seed(1)
-    model, x = make().double(), image(*shape)
+    model, x, whole = built(name)
     made = oc.plan(model, x, fixed_tile=tile)
     for axis, strip in made.strips.items():
         assert {slot.tiles[0].length for slot in strip.slots} == {tile}
         size = made.inputs[0][made.labels[0].index(axis)]
         assert strip.slots[-1].tiles[0].stop == size
-    with torch.no_grad():
-        assert apart(model.eval()(x), oc.run(model, x, fixed_tile=tile)) <= TOLERANCE
+    assert apart(whole, oc.run(model, x, fixed_tile=tile)) <= TOLERANCE
 
 
+@pytest.mark.usefixtures("traced_once")
 def test_lengths_that_do_not_work_are_refused_with_those_that_do():
     model, shape = UNet(), (1, 3, 64, 64)  # step 4, interior tiles of 12 + block + 12
     with pytest.raises(oc.InputError, match="the nearest that work are 40 and 44"):
@@ -352,15 +360,21 @@ def test_lengths_that_do_not_work_are_refused_with_those_that_do():
         oc.plan(model, shape, fixed_tile=68)
 
 
+@cache
+def of_type(dtype: torch.dtype) -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        conv(3, 8), nn.AvgPool2d(3, 2, 1, ceil_mode=True, count_include_pad=False), nn.Upsample(scale_factor=2, mode="bilinear"),
+        nn.ConvTranspose2d(8, 4, 5, 2, 2, 1), nn.MaxPool2d(2), nn.LeakyReLU(), conv(4, 3),
+    ).to(dtype).eval()  # fmt: skip
+
+
+@pytest.mark.usefixtures("traced_once")
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
 @pytest.mark.parametrize("schedule", ["crop", "trim", "stream"])
 def test_floating_types(schedule, dtype):
     """Blocks compute in the type of the net: as near to the whole as that type allows."""
-    torch.manual_seed(0)
-    model = nn.Sequential(
-        conv(3, 8), nn.AvgPool2d(3, 2, 1, ceil_mode=True, count_include_pad=False), nn.Upsample(scale_factor=2, mode="bilinear"),
-        nn.ConvTranspose2d(8, 4, 5, 2, 2, 1), nn.MaxPool2d(2), nn.LeakyReLU(), conv(4, 3),
-    ).to(dtype).eval()  # fmt: skip
+    model = of_type(dtype)
     x = torch.rand(1, 3, 41, 36, dtype=dtype)
     before = {name: t.clone() for name, t in model.state_dict().items()}
     with torch.no_grad():
@@ -372,6 +386,7 @@ def test_floating_types(schedule, dtype):
     assert {t.dtype for t in model.state_dict().values()} == {dtype}
 
 
+@pytest.mark.usefixtures("traced_once")
 def test_averages_of_large_samples_in_half_precision():
     """256 samples of 1000 sum to more than float16 holds; their average is 1000."""
     x = torch.full((1, 1, 64, 64), 1000.0, dtype=torch.float16)
@@ -379,6 +394,7 @@ def test_averages_of_large_samples_in_half_precision():
         assert (oc.run(nn.AvgPool2d(16), x, schedule=schedule, block=32) == 1000).all()
 
 
+@pytest.mark.usefixtures("traced_once")
 def test_lengths_of_blocks_by_axis():
     model, shape = conv(3, 3).double(), (1, 3, 40, 60)
 
@@ -403,6 +419,7 @@ def test_lengths_of_blocks_by_axis():
         oc.verify(model, block=(7, 9), schedule="stream")
 
 
+@pytest.mark.usefixtures("traced_once")
 def test_out_may_not_share_memory_with_an_input(tmp_path):
     model, x = conv(1, 1).double(), image(1, 1, 32, 32)
     both = image(1, 1, 32, 70)
@@ -439,6 +456,7 @@ def test_where_results_cannot_be_written():
     assert not whole_numbers.any()
 
 
+@pytest.mark.usefixtures("traced_once")
 def test_arrays_with_steps_backward_and_numbers_of_numpy():
     model, x = conv(1, 1).double(), image(1, 1, 16, 20)
     backward = x.numpy()[:, :, ::-1]
@@ -488,6 +506,7 @@ def test_a_model_that_was_changed_is_planned_anew(schedule):
         net(x)
 
 
+@pytest.mark.usefixtures("traced_once")
 def test_a_stream_goes_along_the_axis_it_is_told():
     model, x = conv(3, 3).double(), image(1, 3, 20, 30)
     for axis, other in (("H", "W"), ("W", "H")):

@@ -60,6 +60,7 @@ def image(rows: int) -> Tensor:
     return torch.randn(1, 2, rows, WIDTH, dtype=torch.float64)
 
 
+@pytest.mark.usefixtures("traced_once")
 @pytest.mark.parametrize("band", [4, 7])
 def test_a_layer_of_a_stream_holds_its_band_and_the_rows_by_which_its_reader_lags(band):
     """In the first band the first of six layers runs five rows ahead, and it fetches a row on each side; later every
@@ -107,6 +108,7 @@ def test_trimmed_tensors_are_freed_at_their_last_use():
         assert alive.samples <= (8 + 3 * (8 + 2 * depth)) * 2 * WIDTH
 
 
+@pytest.mark.usefixtures("traced_once")
 @pytest.mark.parametrize("asked", [{"schedule": "trim", "block": 16}, {"schedule": "trim", "block": (12, 40)},
                                    {"schedule": "stream", "block": (8, 48)}, {"schedule": "stream", "block": 4}])  # fmt: skip
 def test_memory_of_some_blocks_is_that_of_all(asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:

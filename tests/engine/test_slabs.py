@@ -99,6 +99,7 @@ def net(function: Callable[[Tensor], Tensor]) -> nn.Module:
     return nn.Sequential(nn.Conv2d(2, 2, 3, padding=1), Do("", function)).double().eval()
 
 
+@pytest.mark.usefixtures("traced_once")
 @pytest.mark.parametrize("name", CASES)
 def test_by_trim_and_stream(name: str) -> None:
     model = net(CASES[name])
@@ -148,6 +149,7 @@ UNPOOLED = {
 }
 
 
+@pytest.mark.usefixtures("traced_once")
 @pytest.mark.parametrize("name", UNPOOLED)
 def test_unpooling_counts_places_within_windows(name: str) -> None:
     make, sizes = UNPOOLED[name]

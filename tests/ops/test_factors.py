@@ -219,6 +219,7 @@ REFUSED: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
 }
 
 
+@pytest.mark.usefixtures("traced_once")
 @pytest.mark.parametrize("name", ANSWERED)
 def test_answered_and_right_by_every_schedule(name):
     net, sizes = ANSWERED[name]
@@ -230,7 +231,7 @@ def test_answered_and_right_by_every_schedule(name):
             model, x = copy.deepcopy(net).to(dtype), image(1, 1, *sizes, dtype=dtype)
             with torch.no_grad():
                 whole = model(x)
-            [found] = by_blocks(Machine(model, a.source, plan), dict.fromkeys(plan.inputs, x)).values()
+            [found] = by_blocks(Machine(model, a.variants, plan), dict.fromkeys(plan.inputs, x)).values()
             assert float((found - whole).abs().max()) <= 8 * max(sizes) * torch.finfo(dtype).eps
 
 
@@ -291,6 +292,7 @@ def test_slabs_take_the_positions_of_the_type_of_the_run(monkeypatch):
     assert error() > 2e-5
 
 
+@pytest.mark.usefixtures("traced_once")
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_slabs_of_half_types(dtype):
     for net in (resize_by(1.5, "bilinear"), resize_by(4 / 3), resize_by(2, "bicubic")):
@@ -301,6 +303,7 @@ def test_slabs_of_half_types(dtype):
             assert float(apart) <= 8 * torch.finfo(dtype).eps * float(whole.abs().max())
 
 
+@pytest.mark.usefixtures("traced_once")
 @pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
 def test_antialiasing_of_one_column_is_torchs_own_mistake(mode):
     """It repeats the first row there, so no tile may be as narrow."""
@@ -312,6 +315,7 @@ def test_antialiasing_of_one_column_is_torchs_own_mistake(mode):
     assert not oc.analyze(net, (1, 1, 12, 1)).blocking_free
 
 
+@pytest.mark.usefixtures("traced_once")
 def test_whole_numbers_are_weighed_in_a_way_of_their_own():
     net = Do("bytes", lambda x: F.interpolate((x * 40 + 128).to(torch.uint8), scale_factor=2, mode="bilinear").float())
     x = image(1, 1, 20, 24, dtype=torch.float32)
@@ -362,6 +366,7 @@ def test_where_types_disagree_the_twin_refutes_what_float64_bears_out(monkeypatc
     assert found["exact twin"].status == "refuted"
 
 
+@pytest.mark.usefixtures("traced_once")
 @pytest.mark.parametrize(
     "name", ["nearest 1.3333333333333333", "bilinear 1.1", "antialiased 0.6", "a chain", "down and back"]
 )

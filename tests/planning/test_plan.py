@@ -6,6 +6,7 @@ import io
 import json
 import pickle
 from fractions import Fraction
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -57,19 +58,25 @@ COUNTED = {
 }  # fmt: skip
 
 
+@cache
+def counted(name: str) -> tuple[nn.Module, tuple[int, ...]]:
+    make, shape = COUNTED[name]
+    return make().eval(), shape
+
+
+@pytest.mark.usefixtures("traced_once")
 @pytest.mark.parametrize("name", COUNTED)
 def test_kernel_macs_of_the_full_run_are_what_torch_counts(name):
-    make, shape = COUNTED[name]
-    model = make().eval()
+    model, shape = counted(name)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(torch.rand(shape))
     assert oc.plan(model, shape, block=16).full.kernel_macs == counter.get_total_flops() // 2
 
 
+@pytest.mark.usefixtures("traced_once")
 @pytest.mark.parametrize("name", ["codec", "u-net", "super-resolver", "groups", "one axis"])
 def test_kernel_macs_of_all_blocks_are_what_torch_counts(name):
-    make, shape = COUNTED[name]
-    model = make().eval()
+    model, shape = counted(name)
     made = oc.plan(model, shape, block=16)
     net = oc.tiled(model, shape, block=16)
     with FlopCounterMode(display=False) as counter:
@@ -100,6 +107,7 @@ def test_macs_of_a_masked_convolution_are_those_of_its_taps():
 # ---- the grid of blocks --------------------------------------------------------------------------------------
 
 
+@cache
 def four_nets() -> dict[str, tuple[nn.Module, tuple[int, ...]]]:
     def chain(*layers: nn.Module) -> nn.Module:
         return nn.Sequential(*(x for layer in layers for x in (layer, nn.ReLU())))
@@ -119,6 +127,7 @@ FED = {  # worked out from context and step: (blocks + what the inner ones share
 }
 
 
+@pytest.mark.usefixtures("traced_once")
 @pytest.mark.parametrize(("block", "most"), [(128, {"stack": 1.263, "u-net": 1.682, "encoder": 1.682, "decoder": 1.682}),
                                              (256, {"stack": 1.093, "u-net": 1.230, "encoder": 1.230, "decoder": 1.230})])  # fmt: skip
 def test_samples_fed(block, most):
@@ -129,6 +138,7 @@ def test_samples_fed(block, most):
             assert made.fed == FED[name]((-(-512 // block), -(-768 // block)))
 
 
+@pytest.mark.usefixtures("traced_once")
 def test_a_block_is_counted_on_the_finer_side_and_rounded_up_to_the_grid():
     encoder, decoder = Codec(4, 6).g_a, Codec(4, 6).g_s
     for model, shape in ((encoder, (1, 3, 128, 128)), (decoder, (1, 6, 8, 8))):
@@ -157,6 +167,7 @@ def test_the_json_is_enough_to_run_the_blocks():
 # ---- memory --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("traced_once")
 def test_memory_of_a_chain_by_hand():
     """ReLU makes no workspace: at the fullest moment two maps of 8 channels live."""
     model = nn.Sequential(*(nn.ReLU() for _ in range(4)))
@@ -197,6 +208,7 @@ def test_kernels_count_what_they_allocate():
     assert held(nn.ConvTranspose2d(4, 8, 2, 2), (1, 4, 10, 10), "float64") == (8 * 4 * 100 + 8 * 400) * 8
 
 
+@pytest.mark.usefixtures("traced_once")
 @pytest.mark.parametrize(("schedule", "block"), [("trim", 32), ("stream", 8)])
 def test_schedules_of_calls_hold_what_the_plan_says(schedule, block):
     """The tensors alive in a real run, kernels' own memory left out of both: chains of one channel count have none."""
@@ -215,6 +227,7 @@ def test_schedules_of_calls_hold_what_the_plan_says(schedule, block):
     assert memory.activations < held(model, shape) / 2
 
 
+@pytest.mark.usefixtures("traced_once")
 def test_the_blocks_with_the_least_work_that_fit():
     model, shape = nn.Sequential(conv(3, 16), nn.ReLU(), conv(16, 3)), (1, 3, 256, 256)
     full = oc.plan(model, shape, block=4096)
@@ -232,6 +245,7 @@ def test_the_blocks_with_the_least_work_that_fit():
         oc.plan(model, shape, memory="10KB")
 
 
+@pytest.mark.usefixtures("traced_once")
 def test_blocks_that_save_nothing_are_said_to():
     """Twelve averages of 9 samples run 48 rows ahead: of 64 rows a stream holds nearly all, of 1024 few."""
     model = nn.Sequential(*(nn.AvgPool2d(9, 1, 4) for _ in range(12)))
@@ -253,6 +267,7 @@ class Copied:
         return self._image[place].clone()
 
 
+@pytest.mark.usefixtures("traced_once")
 @pytest.mark.parametrize("schedule", ["crop", "trim", "stream"])
 def test_what_is_stored_is_not_held(schedule):
     """The tensors alive in a real run from array to array; kernels of pooling need none of their own."""
@@ -293,15 +308,16 @@ def test_a_run_does_not_pay_for_the_figure_of_memory(schedule, monkeypatch):
 
 def test_to_weigh_a_plan_and_to_run_it_takes_one_trace(monkeypatch):
     traced = []
-    runnable = analysis_module.runnable
-    monkeypatch.setattr(analysis_module, "runnable", lambda *given: traced.append(given) or runnable(*given))
+    trace = analysis_module.trace
+    monkeypatch.setattr(analysis_module, "trace", lambda *given: traced.append(given[1]) or trace(*given))
     model, x = nn.Sequential(conv(3, 4), conv(4, 3)), torch.rand(1, 3, 64, 32)
     net = oc.tiled(model, memory=oc.plan(model, x.shape, schedule="stream", block=8).memory.total, schedule="stream")
     traced.clear()
     net(x)
-    assert len(traced) == 1
+    assert traced.count((tuple(x.shape),)) == 1
 
 
+@pytest.mark.usefixtures("traced_once")
 def test_blocks_that_fit_into_what_is_free(monkeypatch):
     model, x = nn.Sequential(conv(3, 16), nn.ReLU(), conv(16, 3)).eval(), torch.rand(1, 3, 128, 128)
     usual = oc.plan(model, x.shape)
@@ -386,6 +402,7 @@ def test_too_many_blocks_are_refused_at_once():
             oc.plan(nn.ReLU(), (1, 1, 8, 300_000), block=1, schedule=schedule)
 
 
+@pytest.mark.usefixtures("traced_once")
 def test_a_budget_chooses_the_schedule_too():
     model, shape = nn.Sequential(conv(3, 16, 5), nn.ReLU(), conv(16, 3, 5)), (1, 3, 128, 128)
     full = oc.plan(model, shape, block=4096)

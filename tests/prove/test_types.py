@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -119,15 +121,22 @@ NETS = {
 }
 
 
+@cache
+def made(name: str) -> tuple[nn.Module, int, str]:
+    make, channels, said = NETS[name]
+    return make(), channels, said
+
+
 CALLS = ("norm in float32", "sobel", "weights of two types")
 
 
+@pytest.mark.usefixtures("traced_once")
 @pytest.mark.parametrize(
     ("name", "schedule"), [*((name, "crop") for name in NETS), *((name, "stream") for name in CALLS)]
 )
 def test_what_is_right_is_proved(name, schedule):
-    make, channels, said = NETS[name]
-    v = oc.verify(make(), (1, channels, 28, 10), axes="H", schedule=schedule, block=7)
+    net, channels, said = made(name)
+    v = oc.verify(net, (1, channels, 28, 10), axes="H", schedule=schedule, block=7)
     assert v.proved, [(p.name, p.reason, p.failures) for p in v.proofs]
     assert v["values"].status == v["poisoned borders"].status == "proved"
     assert said in v["values"].reason
@@ -135,14 +144,15 @@ def test_what_is_right_is_proved(name, schedule):
         assert "at most 1e-12" in v["values"].reason
 
 
+@pytest.mark.usefixtures("traced_once")
 @pytest.mark.parametrize("name", ["norm in float32", "sobel", "halved", "weights of two types", "complex"])
 def test_one_sample_short_is_refuted_by_values(name):
     """A tolerance that follows from a coarse type must leave a proof that can fail."""
-    make, channels, _ = NETS[name]
-    context = 2 if hasattr(make(), "last") else 1
-    v = oc.verify(make(), (1, channels, 28, 10), axes="H", block=7, tile=context - 1)
+    net, channels, _ = made(name)
+    context = 2 if hasattr(net, "last") else 1
+    v = oc.verify(net, (1, channels, 28, 10), axes="H", block=7, tile=context - 1)
     assert v["values"].status == "refuted"
-    assert oc.verify(make(), (1, channels, 28, 10), axes="H", block=7, tile=context)["values"].status == "proved"
+    assert oc.verify(net, (1, channels, 28, 10), axes="H", block=7, tile=context)["values"].status == "proved"
 
 
 class Deep32(nn.Module):
@@ -161,13 +171,15 @@ class Deep32(nn.Module):
         return x
 
 
+@pytest.mark.usefixtures("traced_once")
 def test_an_error_below_what_the_coarse_type_holds_is_found_without_it():
     shape = (1, 1, 64, 8)
-    v = oc.verify(Deep32(), shape, axes="H", block=16, tile=5)
+    net = Deep32()
+    v = oc.verify(net, shape, axes="H", block=16, tile=5)
     assert v.figures[0].error < rounding_allowed(torch.float32)
     assert v["values"].status == "refuted"
     assert "float64 in the place of float32" in v["values"].failures[0]
-    assert oc.verify(Deep32(), shape, axes="H", block=16, tile=6).proved
+    assert oc.verify(net, shape, axes="H", block=16, tile=6).proved
 
 
 @pytest.mark.parametrize(("make", "schedule"), [(Sobel, "trim"), (Gauss, "stream")])
@@ -190,11 +202,13 @@ def test_constants_have_the_full_precision_of_the_run(make, schedule):
         error(variants)  # kernels of float32
 
 
+@pytest.mark.usefixtures("traced_once")
 @pytest.mark.parametrize(("dtype", "schedule"), [(torch.float64, "stream"), (torch.bfloat16, "trim")])
 def test_a_net_without_parameters_runs_in_the_type_of_its_input(dtype, schedule):
     x = torch.rand(1, 1, 28, 10).to(dtype)
-    assert oc.run(Sobel(), x, block=7, schedule=schedule).dtype == dtype
-    v = oc.verify(Sobel(), x, block=7, schedule=schedule, axes="H")
+    net = Sobel()
+    assert oc.run(net, x, block=7, schedule=schedule).dtype == dtype
+    v = oc.verify(net, x, block=7, schedule=schedule, axes="H")
     assert v.proved
     assert v.figures[-1].dtype == str(dtype).removeprefix("torch.")
 

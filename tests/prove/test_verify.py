@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import pytest
@@ -69,12 +70,18 @@ class Masked(nn.Module):
         return F.conv2d(x, self.conv.weight * self.mask, self.conv.bias, padding=2)
 
 
-@pytest.mark.parametrize("name", GOOD)
-def test_what_is_right_is_proved(name):
+@cache
+def good(name: str) -> tuple[nn.Module, Any]:
+    """A net that nobody changes, and its inputs."""
     make, inputs = GOOD[name]
     torch.manual_seed(2)
-    model = make()
-    v = oc.verify(model, inputs)
+    return make(), inputs
+
+
+@pytest.mark.usefixtures("traced_once")
+@pytest.mark.parametrize("name", GOOD)
+def test_what_is_right_is_proved(name):
+    v = oc.verify(*good(name))
     assert v.proved, [(p.name, p.failures) for p in v.proofs]
     assert set(statuses(v)) == set(STRUCTURE)
     allowed = {"minimality"} if name == "masks" else set()
@@ -85,12 +92,11 @@ def test_what_is_right_is_proved(name):
         assert any(slot.first and slot.last for slot in strip.slots)
 
 
+@pytest.mark.usefixtures("traced_once")
 @pytest.mark.parametrize("schedule", ["trim", "stream"])
 @pytest.mark.parametrize("name", GOOD)
 def test_schedules_of_calls_are_proved(name, schedule):
-    make, inputs = GOOD[name]
-    torch.manual_seed(2)
-    v = oc.verify(make(), inputs, schedule=schedule)
+    v = oc.verify(*good(name), schedule=schedule)
     assert all(v[p].status == "proved" for p in ("poisoned borders", "exact twin", "values")), [
         (p.name, p.reason, p.failures) for p in v.proofs
     ]
@@ -135,30 +141,38 @@ def test_an_analysis_is_not_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
 # ---- one step less ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("place", ["first", "inside", "last"])
-@pytest.mark.parametrize("side", ["before", "after"])
+@cache
+def to_shorten(name: str, axis: str) -> tuple[nn.Module, tuple[int, ...], oc.Analysis, oc.Plan]:
+    """A net, an image that is long along the axis, and its blocks of 16."""
+    torch.manual_seed(2)
+    model = SHORTENED[name][0]()
+    size, channels = SHORTENED[name][1:]
+    shape = (1, channels, *((size, size // 2) if axis == "H" else (size // 2, size)))
+    a = oc.analyze(model, shape)
+    return model, shape, a, oc.plan(a, block=16)
+
+
+SHORTENED: dict[str, tuple[Any, int, int]] = {
+    "encoder": (lambda: Codec(4, 6).g_a, 128, 3),
+    "decoder": (lambda: Codec(4, 6).g_s, 8, 6),
+    "u-net": (lambda: UNet(channels=4), 56, 3),
+    "super-resolver": (lambda: SuperResolver(channels=4, blocks=1), 30, 3),
+}
+INNER = [("first", "after"), ("inside", "before"), ("inside", "after"), ("last", "before")]
+"""Sides of blocks where the image goes on."""
+
+
+@pytest.mark.usefixtures("traced_once")
+@pytest.mark.parametrize(("place", "side"), INNER)
 @pytest.mark.parametrize(
     ("name", "axis"), [("encoder", "H"), ("decoder", "W"), ("u-net", "H"), ("u-net", "W"), ("super-resolver", "W")]
 )
 def test_one_step_less_on_a_side_of_a_block_is_refuted(name, axis, side, place):
-    nets = {"encoder": lambda: Codec(4, 6).g_a, "decoder": lambda: Codec(4, 6).g_s, "u-net": lambda: UNet(channels=4),
-            "super-resolver": lambda: SuperResolver(channels=4, blocks=1)}  # fmt: skip
-    shapes = {
-        "encoder": (1, 3, 128, 144),
-        "decoder": (1, 6, 7, 8),
-        "u-net": (1, 3, 48, 56),
-        "super-resolver": (1, 3, 26, 30),
-    }
-    torch.manual_seed(2)
-    model, shape = nets[name](), shapes[name]
-    a = oc.analyze(model, shape)
-    made = oc.plan(a, block=16)
+    model, shape, a, made = to_shorten(name, axis)
     cutter, strip = Cutter(a.variants.net, axis), made.strips[axis]
     i = {"first": 0, "inside": len(strip.slots) // 2, "last": len(strip.slots) - 1}[place]
     slot = strip.slots[i]
     first, last = slot.first + (side == "before"), slot.last + (side == "after")
-    if (place == "first" and side == "before") or (place == "last" and side == "after"):
-        return  # the border is the image's
     start, stop = cutter._steps_of(slot)
     shorter = cutter.slot(start, stop, first, last)
     slots = (*strip.slots[:i], shorter, *strip.slots[i + 1 :])
@@ -168,6 +182,7 @@ def test_one_step_less_on_a_side_of_a_block_is_refuted(name, axis, side, place):
     assert found["dependency"] == found["minimality"] == "proved"
 
 
+@pytest.mark.usefixtures("traced_once")
 def test_forty_layers_deep_one_sample_less_shows():
     torch.manual_seed(0)
     deep = nn.Sequential(*(nn.Conv2d(4, 4, 3, padding=1) for _ in range(40)))
@@ -178,6 +193,7 @@ def test_forty_layers_deep_one_sample_less_shows():
     assert oc.verify(deep, (1, 4, 128, 12), axes="H", block=16, tile=40).proved
 
 
+@pytest.mark.usefixtures("traced_once")
 def test_a_u_net_tile_four_short():
     torch.manual_seed(0)
     v = oc.verify(UNet(), (1, 3, 64, 64), block=16, tile=8)
@@ -206,6 +222,7 @@ class Same(nn.Module):
         return self.conv(F.pad(x, (w // 2, w - w // 2, h // 2, h - h // 2)))
 
 
+@pytest.mark.usefixtures("traced_once")
 def test_a_tile_of_the_wrong_residue():
     model, shape = Same(), (1, 3, 37, 49)
     made = oc.plan(model, shape, block=8)
@@ -308,6 +325,7 @@ def test_obstacles_are_refused(layer):
         oc.verify(nn.Sequential(conv(4, 4), layer), (1, 4, 32, 32))
 
 
+@pytest.mark.usefixtures("traced_once")
 def test_bit_exact_is_a_gate_on_request():
     torch.manual_seed(0)
     net = nn.Sequential(conv(3, 32), nn.Conv2d(32, 32, 7, padding=3), nn.ReLU(), nn.Conv2d(32, 3, 5, padding=2))
@@ -367,7 +385,7 @@ def test_random_nets_are_proved(seed, schedule):
     rng = random.Random(70 + seed)
     proved = 0
     while proved < 1:
-        net = Net(lambda low, high: rng.randint(low, high))
+        net = Net(lambda low, high: rng.randint(low, high), depth=3)
         shape = draw_shape(net, rng)
         try:
             v = oc.verify(healthy(net.module, seed), [shape], schedule=schedule, block=rng.choice([5, 7, 9]))

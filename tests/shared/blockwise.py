@@ -15,6 +15,7 @@ from overlapcalc.engine import Machine
 from overlapcalc.engine.plan import planned
 from overlapcalc.engine.run import Signature, Tiled
 from shared.nets import Do
+from shared.once import Traces
 
 SCHEDULES = ("crop", "trim", "stream")
 
@@ -59,6 +60,11 @@ def never_wrong(model: nn.Module, shape: tuple[int, ...], block: int = 5, tolera
 
     Raises WrongError; whatever is no error of overlapcalc's comes through.
     """
+    with Traces().once():
+        return _never_wrong(model, shape, block, tolerance)
+
+
+def _never_wrong(model: nn.Module, shape: tuple[int, ...], block: int, tolerance: float) -> str:
     torch.manual_seed(0)
     model = model.double().eval()
     x = torch.randn(shape, dtype=torch.float64)
@@ -113,7 +119,7 @@ def contexts(net: nn.Module, x: torch.Tensor) -> dict[str, tuple[int, int]]:
 
 def errors(net: nn.Module, x: torch.Tensor) -> dict[str, float]:
     """By schedule, how far blocks of 5 are from the whole."""
-    with torch.no_grad():
+    with torch.no_grad(), Traces().once():
         whole = net(x.clone())
         runs = {schedule: oc.run(net, x.clone(), block=5, schedule=schedule) for schedule in SCHEDULES}
     assert all(y.shape == whole.shape for y in runs.values())

@@ -24,6 +24,7 @@ from overlapcalc.planning.options import Blocking
 from overlapcalc.prove.against_whole import by_blocks
 from overlapcalc.testing import BruteForce, Net
 from overlapcalc.testing.asserts import SHORT
+from shared.once import Traces
 
 TOLERANCE = 1e-9
 """Of nets that compute in float64."""
@@ -69,7 +70,8 @@ def judge(net: Net, seed: int, *, look_for_local: bool = True, thorough: bool = 
     trial = Trial(net, [max(a, b) for a, b in zip(size, net.least, strict=True)], rng)
     if trial.whole is None:
         return Verdict(ran=False)
-    trial.judge(look_for_local, thorough)
+    with Traces().once():
+        trial.judge(look_for_local, thorough)
     return trial.verdict
 
 

@@ -300,15 +300,16 @@ def test_strategies_refuse(strategy, said):
 # ---- what overlapcalc says of them ------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("traced_once")
 def test_random_nets_against_brute_force_and_by_blocks():
     counts = []
 
     @settings(max_examples=20, **QUICK)
     @given(net=kit.cnns(axes=["L", "HW"]), schedule=st.sampled_from(["crop", "trim", "stream"]), data=st.data())
     def compare(net, schedule, data):
-        x = net.image(data.draw(kit.sizes(net, least=7)))
-        kit.assert_reads(net.build(), x)
-        plan = kit.assert_same_by_blocks(net.build(), x, schedule=schedule, least_blocks=1)
+        model, x = net.build(), net.image(data.draw(kit.sizes(net, least=7)))
+        kit.assert_reads(model, x)
+        plan = kit.assert_same_by_blocks(model, x, schedule=schedule, least_blocks=1)
         counts.append(plan.count)
 
     compare()
@@ -399,15 +400,16 @@ def test_a_wrong_rule_shrinks(rule_of_five):
     assert max(len(list(net.call.calls())) for net in looked) > 3
 
 
+@pytest.mark.usefixtures("traced_once")
 def test_the_right_rule_is_not(rule_of_five):
     rule_of_five(5, 2)
 
     @settings(max_examples=8, **QUICK)
     @given(net=NETS)
     def right(net):
-        x = net.image(tuple(n + 8 for n in net.least))
-        kit.assert_reads(net.build(), x)
-        kit.assert_same_by_blocks(net.build(), x, least_blocks=1)
+        model, x = net.build(), net.image(tuple(n + 8 for n in net.least))
+        kit.assert_reads(model, x)
+        kit.assert_same_by_blocks(model, x, least_blocks=1)
 
     right()
 

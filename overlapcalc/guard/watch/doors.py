@@ -117,11 +117,12 @@ def _add(found: Doors, door: Any, watching: Callable[[Any], Any]) -> None:
 def _places(doors: Doors) -> Iterator[tuple[Any, str, Any]]:
     """Every name by which a module knows a door."""
     accessor: Any = getattr(pathlib, "_NormalAccessor", None)  # of Python 3.10
+    kinds = {type(door) for door, _ in doors.values()}  # Python audits every call of `id`, and modules are large
     for name, module in [*sys.modules.items(), ("pathlib.accessor", accessor)]:
         if name.startswith("overlapcalc.guard"):
             continue
         for key, value in list(getattr(module, "__dict__", {}).items()):
-            known = doors.get(id(value))
+            known = doors.get(id(value)) if type(value) in kinds else None
             if known is not None and known[0] is value:
                 yield module, key, value
 
