@@ -8,9 +8,9 @@ must not load it.
 (Sides(before=2, after=2), Sides(before=2, after=2))
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from .lazy import names_from
 from .version import __version__
 
 if TYPE_CHECKING:
@@ -78,7 +78,6 @@ _HOMES = {
     ".prove.verify": ("verify",),
 }
 """Module -> the public names that it defines."""
-_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "AmbiguousPair",
@@ -125,13 +124,7 @@ __all__ = [
     "verify",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = getattr(import_module(_HOME_OF[name], __name__), name)
-    globals()[name] = found
-    return found
+__getattr__ = names_from(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:
