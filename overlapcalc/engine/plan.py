@@ -20,11 +20,12 @@ from ..planning.options import (
     SCHEDULES,
     Blocking,
     BlockingOptions,
+    default_block,
     refuse_beside_analysis,
     refuse_unknown,
+    several_axes,
 )
 from ..planning.plan import Plan
-from ..planning.slabs import DEFAULT_BAND
 from .weigh import weighed
 
 if TYPE_CHECKING:  # it comes with torch
@@ -32,6 +33,8 @@ if TYPE_CHECKING:  # it comes with torch
 
 BANDS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048)
 """Block lengths of trim and stream that are tried for a budget."""
+STRETCHES = (*BANDS, 4096, 8192, 16384, 32768, 65536, 131072, 262144)
+"""The same for nets of one axis."""
 PART = 0.8
 """The share of the free memory that is used."""
 
@@ -53,10 +56,11 @@ def plan(
     memory for. Options:
 
     block: the length of a block in samples of the finer of input and output, rounded up to whole outputs (256 when
-    absent, bands of 32 for a stream): one for all axes; or {"W": 256}, and the other axes stay whole; or one per axis
-    in their order, None for a whole one. For a stream a single number is the length of a band along the stream, and the
-    other axes stay whole. memory: instead, a budget such as "2GiB", weights included: the blocks with the least work
-    that fit. fixed_tile: instead, tiles of one length in samples of the input, those at the border moved inward.
+    absent, bands of 32 for a stream; 8192 for a net of one axis): one for all axes; or {"W": 256}, and the other axes
+    stay whole; or one per axis in their order, None for a whole one. For a stream a single number is the
+    length of a band along the stream, and the other axes stay whole. memory: instead, a budget such as "2GiB", weights
+    included: the blocks with the least work that fit. fixed_tile: instead, tiles of one length in samples of the input,
+    those at the border moved inward.
     schedule: "crop", "trim" or "stream" (docs/mathematics.md); when absent crop, or with a budget the one with the
     least work. stream_axis: the axis along which a stream goes, the longest when absent.
 
@@ -109,7 +113,9 @@ def planned(
     if free is None or blocking.sized or usual.memory is None or usual.memory.activations <= PART * free:
         return usual
     try:
-        return planner.within(int(PART * free) + usual.memory.weights, most=DEFAULT_BAND)
+        return planner.within(
+            int(PART * free) + usual.memory.weights, most=default_block(analysis.layouts.values(), band=True)
+        )
     except InputError as error:
         share = f"{bytes_text(free)} of memory are free, of which {PART:.0%} are used: "
         raise InputError(share, *error.args) from error
@@ -166,7 +172,8 @@ class _Planner:
         """The longest blocks of a schedule that fit; memory grows with their length."""
         if schedule == "crop":
             return self.of(replace(self._blocking, schedule=schedule, memory=budget))
-        sizes = [n for n in BANDS if most is None or schedule != "stream" or n <= most]
+        lengths = BANDS if several_axes(self._analysis.layouts.values()) else STRETCHES
+        sizes = [n for n in lengths if most is None or schedule != "stream" or n <= most]
         best, low, high = None, 0, len(sizes)
         while low < high:
             middle = (low + high) // 2

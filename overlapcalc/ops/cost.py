@@ -18,7 +18,7 @@ K = TypeVar("K", bound=KernelFunction)
 S = TypeVar("S", bound=SlabKernelFunction)
 
 
-def kernel(*ops: str, dense: bool = False) -> Callable[[K], K]:
+def kernel(*ops: str | Callable[..., object], dense: bool = False) -> Callable[[K], K]:
     """Register how many multiply-accumulates the kernels of these operators carry out for a call.
 
     Counted as torch's flop counter does: a convolution multiplies its padding too, a transposed one spreads every
@@ -36,7 +36,7 @@ def kernel(*ops: str, dense: bool = False) -> Callable[[K], K]:
     return register
 
 
-def slab_kernel(*ops: str) -> Callable[[S], S]:
+def slab_kernel(*ops: str | Callable[..., object]) -> Callable[[S], S]:
     """Register what these operators cost for a region, where a slab run uses other kernels than their own.
 
     The function takes the call on the whole image, the region's span along each dimension of the output (None: not an

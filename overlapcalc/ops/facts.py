@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import RuleError
 from .graph import Node
 from .kind import Kind
-from .registry import Spelling, find, known_of, op_name, say
+from .registry import Spelling, find, known_of, say
 
 
 def describe(
@@ -42,7 +42,7 @@ def describe(
     }
     for what, value in facts.items():
         if value is not None:
-            say(what, map(op_name, ops), value)
+            say(what, ops, value)
 
 
 def spelling(*ops: str) -> Callable[[Spelling], Spelling]:

@@ -115,9 +115,10 @@ def _home(said: Any) -> str:
     return str(getattr(function, "__module__", "")) if callable(function) else ""
 
 
-def say(what: str, names: Iterable[str], value: Any, **more: Any) -> None:
-    """Set a field of the records of operators. Raises RuleError where one of them has it already."""
-    names = list(names)
+def say(what: str, ops: Iterable[str | Callable[..., object]], value: Any, **more: Any) -> None:
+    """Set a field of the records of operators, named as for `rule`. Raises RuleError where one of them has it already,
+    and for what names no operator."""
+    names = [op_name(op) for op in ops]
     for name in names:
         there = getattr(known_of(name), what)
         if there is not None:
@@ -142,7 +143,7 @@ def rule(*ops: str | Callable[..., object], shown: bool = True, sizes: tuple[str
     """
 
     def register(function: R) -> R:
-        say("rule", map(op_name, ops), Rule(function, shown, frozenset(sizes)))
+        say("rule", ops, Rule(function, shown, frozenset(sizes)))
         return function
 
     return register

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 from ..algebra.spans import Span
 from .call import Call
 from .positions import Rounding
-from .registry import known_of, op_name, say
+from .registry import known_of, say
 
 Tensor = Any
 """A tensor of torch. Rules do not import it."""
@@ -131,7 +131,7 @@ def on_slab(*ops: str | Callable[..., object]) -> Callable[[S], S]:
     """
 
     def register(function: S) -> S:
-        say("slab", map(op_name, ops), function)
+        say("slab", ops, function)
         return function
 
     return register

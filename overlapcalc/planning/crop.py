@@ -15,7 +15,7 @@ from .byte_size import bytes_text
 from .costs import Costs, Left, Work
 from .fixed_tiles import fixed
 from .obstacles import refuse_obstacles
-from .options import DEFAULT_BLOCK, Blocking, Tile, per_axis, sides_per_axis
+from .options import Blocking, Tile, default_block, per_axis, sides_per_axis
 from .plan import Memory, Plan, Weigh
 from .slabs import slab_plan
 from .strips import Cutter, Strip, fed_ratio, labels_of
@@ -52,7 +52,7 @@ def make_plan(
         return planner.within(blocking.budget)
     if blocking.fixed_tile is not None:
         return planner.of_equal_tiles(per_axis(planner.cutters, blocking.fixed_tile, "fixed_tile"))
-    block = DEFAULT_BLOCK if blocking.block is None else blocking.block
+    block = default_block(analysis.layouts.values()) if blocking.block is None else blocking.block
     steps = planner.steps(per_axis(planner.cutters, block, "block"))
     return planner.of(steps) if tile is None else planner.on_tiles(steps, sides_per_axis(planner.cutters, tile))
 

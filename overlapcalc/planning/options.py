@@ -8,10 +8,10 @@ from operator import index
 from typing import Any, TypedDict
 
 from ..errors import Argument, InputError
+from ..ops.layout import axes_in
 from .byte_size import bytes_of
 
 SCHEDULES = ("crop", "trim", "stream")
-DEFAULT_BLOCK = 256
 Blocks = int | Sequence[int | None] | Mapping[str, int]
 """One length for all axes; one per axis in their order, None for a whole one; or by name, the others whole."""
 Tile = int | tuple[int, int] | Mapping[str, tuple[int, int]]
@@ -84,6 +84,24 @@ class Blocking:
     def sized(self) -> bool:
         """Whether the size of blocks is given, in one way or another."""
         return any(size is not None for size in (self.block, self.memory, self.fixed_tile))
+
+
+def several_axes(layouts: Iterable[str]) -> bool:
+    """Whether a sample's place takes more than one number. layouts: of the inputs."""
+    return any(len(axes_in(layout)) > 1 for layout in layouts)
+
+
+def default_block(layouts: Iterable[str], *, band: bool = False) -> int:
+    """The length of a block where none is given. band: of a stream, whose bands go from border to border.
+
+    Enough to keep kernels busy, few enough to stay in cache; where there is one axis, a sample takes little of either.
+
+    >>> default_block(["NCHW"]), default_block(["NCHW"], band=True), default_block(["NCL"])
+    (256, 32, 8192)
+    """
+    if not several_axes(layouts):
+        return 8192
+    return 32 if band else 256
 
 
 def refuse_unknown(options: Iterable[str], *known: str) -> None:

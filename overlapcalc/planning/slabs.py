@@ -14,12 +14,9 @@ from ..propagate.regions import Extents, Region, extents_for, joint_regions
 from ..propagate.stream_front import StreamFront
 from ..propagate.values import Propagation
 from .costs import Costs, Work
-from .options import DEFAULT_BLOCK, Blocking, Blocks, per_axis
+from .options import Blocking, Blocks, default_block, per_axis
 from .plan import Cell, Plan, Weigh
 from .strips import Cutter, Strip, fed_ratio, labels_of
-
-DEFAULT_BAND = 32
-"""Rows of a band of a stream: enough to keep kernels busy, few enough to stay in cache."""
 
 
 def slab_plan(
@@ -31,10 +28,10 @@ def slab_plan(
     cutters = {axis: Cutter(net, axis) for axis in analysis.axes}
     along = _stream_axis(cutters, blocking.stream_axis) if schedule == "stream" else None
     if along is None:
-        sizes = per_axis(cutters, DEFAULT_BLOCK if block is None else block, "block")
+        sizes = per_axis(cutters, default_block(analysis.layouts.values()) if block is None else block, "block")
     else:
         order = sorted(cutters, key=lambda axis: axis != along)
-        band: Blocks = DEFAULT_BAND if block is None else block
+        band: Blocks = default_block(analysis.layouts.values(), band=True) if block is None else block
         sizes = per_axis(order, (band,) if isinstance(band, int) else band, "block")  # of one number: the band
     strips = {axis: cutter.free_strip(sizes.get(axis, WHOLE)) for axis, cutter in cutters.items()}
     costs = Costs(net)

@@ -11,12 +11,12 @@ from .call import Call
 Compute = Callable[[Call], Any]
 
 
-def twin(*names: str) -> Callable[[Compute], Compute]:
-    """Register the twin of operators, for all overloads: ATen operators by their functional names, others by their
-    full names, such as `"mylib::blur5"`. Raises RuleError for one that already has a twin."""
+def twin(*ops: str | Callable[..., object]) -> Callable[[Compute], Compute]:
+    """Register the twin of operators, for all overloads: ATen operators by their functional names, others named as for
+    `overlapcalc.rule`. Raises RuleError for one that already has a twin."""
 
     def register(compute: Compute) -> Compute:
-        say("twin", map(_full, names), compute)
+        say("twin", [_full(op) if isinstance(op, str) else op for op in ops], compute)
         return compute
 
     return register
