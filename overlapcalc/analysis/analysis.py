@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from ..errors import InputError, ObstacleError
+from ..ops.graph import Shapes
 from ..propagate.grid import Grid
 from ..propagate.values import Obstacle, Propagation, reach_between
 from .axis import AxisAnalysis, axis_analysis, no_way
@@ -17,7 +18,7 @@ from .gc_pause import paused
 from .layers import LayerRow, layer_rows
 from .local import Local, LocalPair, local_axis
 from .named import Named, choose
-from .variants import Shapes, Variants
+from .variants import Variants
 
 SCHEMA_VERSION = 1
 

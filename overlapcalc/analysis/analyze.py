@@ -13,11 +13,11 @@ import torch
 from torch import nn
 
 from ..errors import InputError, TraceError
-from ..ops.graph import Graph
+from ..ops.graph import Graph, Shapes
 from ..ops.layout import chosen
 from ..propagate.forward import propagate
 from ..propagate.values import Propagation
-from ..trace.lowering import Shapes, trace
+from ..trace.lowering import trace
 from ..trace.peak_memory import run_memory
 from ..trace.program import Program
 from ..trace.run_memory import MemoryAt, RunMemory

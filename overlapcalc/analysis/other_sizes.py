@@ -13,15 +13,13 @@ from math import log, prod
 from typing import NamedTuple
 
 from ..errors import OverlapcalcError, TraceError
-from ..ops.graph import Graph
+from ..ops.graph import Graph, Shapes
 from ..ops.place import constants_at
 from ..propagate.compare import Differing, differences, views_of
 from ..propagate.forward import propagate
 from ..propagate.scaling import grow, samples, skewed, stretch
 from ..propagate.values import Propagation
 from .gc_pause import paused
-
-Shapes = tuple[tuple[int, ...], ...]
 
 MULTIPLES = (1, 2, 4, 8, 16, 32, 64)
 """How many steps a net grows at a time; the next one is tried where it does not run at the first."""

@@ -17,7 +17,7 @@ from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from ..errors import TraceError
 from ..ops import Kind, known_of
-from ..ops.graph import Data, Graph, Node
+from ..ops.graph import Data, Graph, Node, Shapes
 from ..ops.kind import CONVOLUTIONS
 from .constants import Folder, looked_at
 from .export import export
@@ -34,8 +34,6 @@ from .naming import operator_name
 from .places import at, layer_of, located, source_of
 from .runnable import Fixed, Invocation, Runnable
 from .unpool import paired
-
-Shapes = tuple[tuple[int, ...], ...]
 
 MOST_REAL = 1 << 28
 
