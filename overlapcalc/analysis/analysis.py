@@ -10,7 +10,7 @@ from typing import Any
 from ..errors import InputError, ObstacleError
 from ..ops.graph import Shapes
 from ..propagate.grid import Grid
-from ..propagate.values import Obstacle, Propagation, reach_between
+from ..propagate.values import Obstacle, Propagation, reads_between
 from .axis import AxisAnalysis, axis_analysis, no_way
 from .explain import Explanation, explain_axis, explain_obstacles
 from .features import frontier
@@ -293,5 +293,5 @@ class Analysis:
         return self.variants.net
 
     def _obstacles(self, output: str, input: str, axis: str) -> tuple[Obstacle, ...]:
-        via = reach_between(self._net, self.variants.output_node(output), input, axis).via
+        via = reads_between(self._net, self.variants.output_node(output), input, axis).via
         return tuple(o for o in self._net.obstacles if o in via)

@@ -67,9 +67,9 @@ def differences(
 def _refused(net: Propagation, name: str) -> set[str]:
     """The axes along which everything that a tensor reads is refused."""
     seen: dict[str, list[bool]] = {}
-    for (_, axis), reach in zip(net.slots, joined(net, name), strict=True):
-        if reach:
-            seen.setdefault(axis, []).append(any(o.axis == axis for o in reach.via))
+    for (_, axis), reads in zip(net.slots, joined(net, name), strict=True):
+        if reads:
+            seen.setdefault(axis, []).append(any(o.axis == axis for o in reads.via))
     return {axis for axis, refused in seen.items() if all(refused)}
 
 

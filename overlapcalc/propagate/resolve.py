@@ -14,7 +14,7 @@ from ..ops.graph import Graph, Node, constants_in
 from ..ops.law import HELP, Cause, Law, Link, Obstruction
 from ..ops.view_steps import STEPS
 from .through import Composer, cell_places, paired
-from .values import InputAxis, InputReads, Obstacle, Path, Step, TensorReads, join_reaches
+from .values import InputAxis, InputReads, Obstacle, Path, Step, TensorReads, joined_reads
 from .views import ELSEWHERE
 
 
@@ -81,10 +81,10 @@ class Resolver:
                 self.rates.whole(rates[labels[d]], period)
         cells = Field.one(layout.cells, self.composer.nothing)
         for path in paths:
-            cells = cells.merge(self.composer.through(path, self.values[path.operand].cells), join_reaches)
+            cells = cells.merge(self.composer.through(path, self.values[path.operand].cells), joined_reads)
         here = self._own_obstacles(node, law, labels, rates)
         if here:
-            cells = cells.map(lambda reaches: self._behind(reaches, here))
+            cells = cells.map(lambda reads: self._behind(reads, here))
         return TensorReads(layout, rates, cells, tuple(paths), law)
 
     def _wanted(self, node: Node, link: Link) -> bool:
@@ -146,7 +146,7 @@ class Resolver:
                 else:
                     steps[source] = Step(dim.reads, dim.border, dim.least)
             elif dim.source is not None and source == CELL and target not in (CELL, LOST):
-                known = any(o.axis == target for r in operand.cells.union(join_reaches) for o in r.via)
+                known = any(o.axis == target for r in operand.cells.union(joined_reads) for o in r.via)
                 if operand.layout.sizes[dim.source] > 1 and not known:
                     self.misplaced[target] = ELSEWHERE
         for axis in list(steps):
@@ -199,10 +199,10 @@ class Resolver:
     def _axes(self, node: Node, rates: Mapping[str, Rate]) -> set[str]:
         return set(rates).union(*(self.values[o].rates for o in node.operands))
 
-    def _behind(self, reaches: InputReads, here: Mapping[str, Obstacle]) -> InputReads:
+    def _behind(self, reads: InputReads, here: Mapping[str, Obstacle]) -> InputReads:
         return tuple(
             replace(r, via=r.via | {here[axis]}) if r and axis in here else r
-            for (_, axis), r in zip(self.slots, reaches, strict=True)
+            for (_, axis), r in zip(self.slots, reads, strict=True)
         )
 
 

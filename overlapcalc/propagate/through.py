@@ -12,7 +12,7 @@ from ..algebra.reshape import CELL, Factoring
 from ..algebra.spans import Spans
 from ..errors import RuleError
 from ..ops.law import Border, DimRead, Link
-from .values import NOTHING, InputAxis, InputReads, Path, Reads, join_reaches
+from .values import NOTHING, InputAxis, InputReads, Path, Reads, joined_reads
 
 
 @dataclass(frozen=True)
@@ -28,45 +28,45 @@ class Composer:
         return (NOTHING,) * len(self.slots)
 
     def through(self, path: Path, operand: Field[InputReads]) -> Field[InputReads]:
-        gathered = path.cells.gather(operand, join_reaches, self.nothing)
+        gathered = path.cells.gather(operand, joined_reads, self.nothing)
 
-        def step(reaches: InputReads) -> InputReads:
-            out = self._step(path, reaches)
+        def step(cell: InputReads) -> InputReads:
+            out = self._step(path, cell)
             return self.known.setdefault(out, out)
 
         return gathered.map(step)
 
-    def _step(self, path: Path, reaches: InputReads) -> InputReads:
+    def _step(self, path: Path, cell: InputReads) -> InputReads:
         out: list[Reads] = []
         silent: set[str] = set()
         loose: set[InputAxis] = set()
-        for slot, reach in zip(self.slots, reaches, strict=True):
+        for slot, reads in zip(self.slots, cell, strict=True):
             inp, axis = slot
-            if not reach:
+            if not reads:
                 out.append(NOTHING)
             elif axis in path.blocked:
-                out.append(Reads(via=reach.via | {path.blocked[axis]}))
-            elif axis in path.steps and reach.reads is not None:
+                out.append(Reads(via=reads.via | {path.blocked[axis]}))
+            elif axis in path.steps and reads.reads is not None:
                 step = path.steps[axis].reads
-                reads = step.hull_after(reach.reads)
-                if reads.empty:
-                    if reach.via:  # all that was read here may lie behind the obstacle
+                hulls = step.hull_after(reads.reads)
+                if hulls.empty:
+                    if reads.via:  # all that was read here may lie behind the obstacle
                         loose.add(slot)
                     else:
                         silent.add(inp)
-                    out.append(Reads(via=reach.via))
+                    out.append(Reads(via=reads.via))
                     continue
-                same = reach.sure is reach.reads
-                sure = reads if same else step.hull_after(reach.sure) if reach.sure is not None else None
-                if reach.hidden and step.skips:
+                same = reads.sure is reads.reads
+                sure = hulls if same else step.hull_after(reads.sure) if reads.sure is not None else None
+                if reads.hidden and step.skips:
                     loose.add(slot)
                 if not path.exact or (sure is not None and sure.empty):
                     sure = None
-                out.append(Reads(reads, sure, reach.via, reach.hidden))
-            elif reach.reads is not None:
+                out.append(Reads(hulls, sure, reads.via, reads.hidden))
+            elif reads.reads is not None:
                 raise RuleError(f"the axis {axis} of {inp} was lost without an obstacle behind {path.operand}")
             else:
-                out.append(reach)
+                out.append(reads)
         if silent:  # a path that reads nothing along one axis reads nothing at all
             out = [NOTHING if slot[0] in silent and not r.via else r for slot, r in zip(self.slots, out, strict=True)]
         for inp, axis in loose:  # rows that a strided operator skips may be the only ones to read these columns

@@ -95,7 +95,7 @@ def _holes(reads: IndexMap | None) -> tuple[bool, ...]:
     return tuple(bool(p) for p in reads.phases)
 
 
-def join_reaches(a: InputReads, b: InputReads) -> InputReads:
+def joined_reads(a: InputReads, b: InputReads) -> InputReads:
     return tuple(x | y for x, y in zip(a, b, strict=True))
 
 
@@ -164,9 +164,9 @@ class Propagation:
 
 def joined(net: Propagation, node: str) -> InputReads:
     """What a tensor reads, all its cells together, one Reads per slot."""
-    return net.values[node].cells.union(join_reaches)
+    return net.values[node].cells.union(joined_reads)
 
 
-def reach_between(net: Propagation, output: str, input: str, axis: str) -> Reads:
+def reads_between(net: Propagation, output: str, input: str, axis: str) -> Reads:
     """What node `output`, all its cells together, reads of an input along an axis."""
     return dict(zip(net.slots, joined(net, output), strict=True)).get((input, axis), NOTHING)
