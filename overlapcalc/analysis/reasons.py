@@ -203,7 +203,7 @@ def _way(net: Propagation, obstacle: Obstacle, slot: InputAxis) -> tuple[str, ..
     while here is not None and here.op != "input":
         bringing = [p for p in net.values[here.name].paths if joined(net, p.operand)[place]]
         if not names:  # by the operand that the obstacle is on
-            bringing.sort(key=lambda p: slot[1] not in p.blocked)
+            bringing.sort(key=lambda p: slot[1] not in p.obstructed)
         else:
             bringing.sort(key=lambda p: joined(net, p.operand)[place].reads is None)
         if visible(net, here) or not names:

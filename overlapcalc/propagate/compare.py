@@ -176,7 +176,7 @@ def _along(
     if before is not None and after is not None and more is not None and after != before + more:
         return f"its length does not follow the image's: {before}, then {after} where {before + more} would follow"
     steps = [
-        [p.steps[axis] if axis in p.steps else p.blocked[axis].cause if axis in p.blocked else None
+        [p.steps[axis] if axis in p.steps else p.obstructed[axis].cause if axis in p.obstructed else None
          for p in net.values[node.name].paths]
         for net, node in ((small, a), (large, b))
     ]  # fmt: skip

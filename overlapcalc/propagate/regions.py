@@ -27,7 +27,7 @@ def extents_for(net: Propagation, axis: str, outputs: Mapping[str, Span]) -> Ext
             continue
         for path in net.values[name].paths:
             read = real_reads(net, path.operand, path.steps.get(axis), axis, span)
-            if axis in path.blocked:
+            if axis in path.obstructed:
                 size = net.size(path.operand, axis)
                 read = None if size is None else Span(0, size)
             if read is not None:

@@ -51,15 +51,15 @@ class Resolver:
         shapes = tuple(self.values[o].layout.sizes if parts else self.shapes[o] for o in node.operands)
         return Call(node, shapes, tuple(o in self.truths for o in node.operands))
 
-    def _obstacle(self, node: Node, axis: str, block: Obstruction) -> Obstacle:
+    def _obstacle(self, node: Node, axis: str, why: Obstruction) -> Obstacle:
         obstacle = Obstacle(
             layer=self.names.get(node.name, node.layer or node.name),
             op=node.called,
             axis=axis,
-            cause=block.cause.value,
-            message=block.message,
+            cause=why.cause.value,
+            message=why.message,
             source=node.source,
-            help=HELP[block.cause],
+            help=HELP[why.cause],
         )
         self.obstacles.append(obstacle)
         return obstacle
@@ -72,7 +72,7 @@ class Resolver:
         rates: dict[str, Rate] = {}
         paths = [self._path(node, link, layout, rates, law) for link in links]
         for label in labels:
-            if label not in (CELL, LOST) and label not in rates:  # every path to it is blocked
+            if label not in (CELL, LOST) and label not in rates:  # every path to it is obstructed
                 rates[label] = self.rates.component()
         for rate in rates.values():
             self.rates.whole(rate)
@@ -109,7 +109,7 @@ class Resolver:
                     label = operand.labels[dim.source]
                     if label == CELL:
                         continue
-                    kept = label != LOST and dim.reads is not None and dim.block is None
+                    kept = label != LOST and dim.reads is not None and dim.obstruction is None
                     if kept and label not in found and best in (CELL, LOST):
                         best = label
                     elif best == CELL and size > 1:
@@ -122,27 +122,27 @@ class Resolver:
         operand = self.values[operand_name]
         labels = layout.labels
         steps: dict[str, Step] = {}
-        blocked: dict[str, Obstacle] = {}
+        obstructed: dict[str, Obstacle] = {}
         differing = self.differing.get(node.name, {})
 
-        def block(axis: str, why: Obstruction) -> None:
-            if axis not in blocked:
-                blocked[axis] = self._obstacle(node, axis, why)
+        def obstruct(axis: str, why: Obstruction) -> None:
+            if axis not in obstructed:
+                obstructed[axis] = self._obstacle(node, axis, why)
 
         for dim in link.dims:
             source = operand.labels[dim.source] if dim.source is not None else CELL
             target = labels[dim.target] if dim.target is not None else CELL
             if source not in (CELL, LOST):
-                if dim.block is not None:
-                    block(source, dim.block)
+                if dim.obstruction is not None:
+                    obstruct(source, dim.obstruction)
                 elif dim.reads is None:
-                    block(source, Obstruction(Cause.GLOBAL, "reads the whole axis"))
+                    obstruct(source, Obstruction(Cause.GLOBAL, "reads the whole axis"))
                 elif target != source:
-                    block(source, Obstruction(Cause.AXES_MIXED, "lays the axis across another one"))
+                    obstruct(source, Obstruction(Cause.AXES_MIXED, "lays the axis across another one"))
                 elif law.by_size and not self.sizes_verified:
-                    block(source, law.by_size)
+                    obstruct(source, law.by_size)
                 elif source in differing:
-                    block(source, at_this_size(differing[source]))
+                    obstruct(source, at_this_size(differing[source]))
                 else:
                     steps[source] = Step(dim.reads, dim.border, dim.least)
             elif dim.source is not None and source == CELL and target not in (CELL, LOST):
@@ -150,8 +150,8 @@ class Resolver:
                 if operand.layout.sizes[dim.source] > 1 and not known:
                     self.misplaced[target] = ELSEWHERE
         for axis in list(steps):
-            self._rate(node, link, axis, steps, rates, block)
-        return Path(operand_name, steps, blocked, paired(link, operand.layout, layout), link.exact)
+            self._rate(node, link, axis, steps, rates, obstruct)
+        return Path(operand_name, steps, obstructed, paired(link, operand.layout, layout), link.exact)
 
     def _rate(
         self,
@@ -160,7 +160,7 @@ class Resolver:
         axis: str,
         steps: dict[str, Step],
         rates: dict[str, Rate],
-        block: Callable[[str, Obstruction], None],
+        obstruct: Callable[[str, Obstruction], None],
     ) -> None:
         operand = self.values[node.operands[link.operand]]
         component, samples = operand.rates[axis]
@@ -169,7 +169,7 @@ class Resolver:
             rates[axis] = rate
         elif not self.rates.tie(rates[axis], rate):
             mine, other = self.rates.root(rate)[1], self.rates.root(rates[axis])[1]
-            block(
+            obstruct(
                 axis,
                 Obstruction(Cause.SCALE_MISMATCH, f"branches meet at scales {1 / other} and {1 / mine}"),
             )
@@ -184,14 +184,14 @@ class Resolver:
         here = {axis: self._obstacle(node, axis, why) for axis, why in self.misplaced.items()}
         self.misplaced = {}
         drawn = any(value.random for value in constants_in(node.args.values()))
-        drawn = drawn or any(why.cause is Cause.RANDOM for _, why in law.blocks)
+        drawn = drawn or any(why.cause is Cause.RANDOM for _, why in law.obstructions)
         drawn = drawn or any(operand in self.drawn for operand in node.operands)
         if drawn and not rates:  # drawn without any axis: it counts where it meets one
             self.drawn.add(node.name)
         elif drawn:
             why = Obstruction(Cause.RANDOM, "uses values that are drawn at random or change with every call")
             here = {axis: self._obstacle(node, axis, why) for axis in self._axes(node, rates)}
-        for d, why in law.blocks:
+        for d, why in law.obstructions:
             if labels[d] not in (CELL, LOST) and labels[d] not in here:
                 here[labels[d]] = self._obstacle(node, labels[d], why)
         return here

@@ -75,7 +75,7 @@ class StreamFront:
                 continue
             fresh[name] = Span(self._done[name], span.stop)
             for path in self._net.values[name].paths:
-                read = self.extents.get(path.operand) if self._axis in path.blocked else None
+                read = self.extents.get(path.operand) if self._axis in path.obstructed else None
                 read = read or real_reads(self._net, path.operand, path.steps.get(self._axis), self._axis, fresh[name])
                 if read is not None:
                     wanted[path.operand] = read.joined(wanted.get(path.operand))

@@ -44,8 +44,8 @@ class Composer:
             inp, axis = slot
             if not reads:
                 out.append(NOTHING)
-            elif axis in path.blocked:
-                out.append(Reads(via=reads.via | {path.blocked[axis]}))
+            elif axis in path.obstructed:
+                out.append(Reads(via=reads.via | {path.obstructed[axis]}))
             elif axis in path.steps and reads.reads is not None:
                 step = path.steps[axis].reads
                 hulls = step.hull_after(reads.reads)

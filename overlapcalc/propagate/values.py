@@ -114,7 +114,7 @@ class Path:
 
     operand: str
     steps: Mapping[str, Step]
-    blocked: Mapping[str, Obstacle]
+    obstructed: Mapping[str, Obstacle]
     cells: CellMap
     exact: bool = True
 

@@ -126,8 +126,8 @@ def along(kind: str, factor: float, size: int) -> DimRead:
 def test_an_answer_is_what_torch_does_in_both_types(factor, size, kind):
     """Of every output all that it reads; of nearest what it reads, on one axis and on two, whatever the type."""
     said = along(kind, factor, size)
-    event("refused" if said.block else "answered")
-    if said.block is not None:
+    event("refused" if said.obstruction else "answered")
+    if said.obstruction is not None:
         return
     for dtype, axes in itertools.product(DTYPES.values(), (1, 2)):
         if kind != "linear":
@@ -146,7 +146,7 @@ def test_an_answer_is_what_torch_does_in_both_types(factor, size, kind):
 @given(st.integers(1, 9), st.integers(1, 9), SIZES, st.sampled_from(["linear", "nearest"]))
 def test_a_small_fraction_is_never_refused_but_where_torch_rounds_or_copies(p, q, size, kind):
     said = along(kind, p / q, size)
-    if said.block is None:
+    if said.obstruction is None:
         return
     outputs = math.floor(size * (p / q))
     copies = p != q and (outputs == size or (kind == "nearest" and outputs == 2 * size and p != 2 * q))
@@ -157,9 +157,9 @@ def test_a_small_fraction_is_never_refused_but_where_torch_rounds_or_copies(p, q
 
 def test_the_image_that_is_too_long_for_float32():
     """From there on kernels for float64 may take a position between two samples for one of them."""
-    assert along("linear", 1.5, 600_000).block is None
-    assert along("linear", 1.333, 6_000).block is None
-    far = along("linear", 1.333, 1_000_000).block
+    assert along("linear", 1.5, 600_000).obstruction is None
+    assert along("linear", 1.333, 6_000).obstruction is None
+    far = along("linear", 1.333, 1_000_000).obstruction
     assert far.cause.value == "uneven-factor"
     place = re.search(r"in (float\d+) output (\d+) takes sample (\d+), not (\d+)", far.message)
     o, taken, meant = map(int, place.groups()[1:])

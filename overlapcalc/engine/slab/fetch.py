@@ -72,7 +72,7 @@ class Reader:
         for path in self.frame.value(self.node.name).paths:
             if path.operand != operand:
                 continue
-            if label in path.blocked:  # an axis that is not cut
+            if label in path.obstructed:  # an axis that is not cut
                 return self._held(operand).region[label]
             if label not in path.steps:
                 continue

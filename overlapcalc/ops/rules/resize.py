@@ -127,20 +127,20 @@ def _resampled(call: Call, n: int, kind: str, taps: TapsOf, border: Border) -> L
     exact = True
     for i in range(n):
         d, step = rank - n + i, _step(call, i, n)
-        block = _block(call, kind, step)
+        why = _obstruction(call, kind, step)
         if step.fraction is None:
-            dims[d] = DimRead(d, d, None, block=block)
+            dims[d] = DimRead(d, d, None, obstruction=why)
             continue
         phases = [taps(step, step.fraction, o) for o in range(step.fraction.denominator)]
         exact = exact and not any(phase.noise for phase in phases)
         reads = IndexMap(len(phases), step.fraction.numerator, tuple(phase.every for phase in phases))
-        dims[d] = DimRead(d, d, reads, border, block)
-        if block is None and not step.given:
+        dims[d] = DimRead(d, d, reads, border, why)
+        if why is None and not step.given:
             by_size = TO_A_SIZE
     return Law((Link(0, keep(rank, but=dims), exact=exact),), by_size=by_size)
 
 
-def _block(call: Call, kind: str, step: Step) -> Obstruction | None:
+def _obstruction(call: Call, kind: str, step: Step) -> Obstruction | None:
     """The obstruction along one dimension at this size, if any."""
     if call["align_corners"]:
         return Obstruction(Cause.ALIGN_CORNERS, "align_corners=True places samples by the size of the image")
@@ -217,7 +217,7 @@ def smooth(call: Call) -> Law:
     rows, columns = (_step(call, i, 2) for i in range(2))
     if columns.size_out > 1 or rows.size_in == rows.size_out:
         return law
-    here = [replace(dim, block=dim.block or ONE_COLUMN) for dim in law.links[0].dims[-2:]]
+    here = [replace(dim, obstruction=dim.obstruction or ONE_COLUMN) for dim in law.links[0].dims[-2:]]
     return replace(law, links=(replace(law.links[0], dims=(*law.links[0].dims[:-2], *here)),))
 
 

@@ -109,8 +109,8 @@ def max_unpool(call: Call) -> Law:
         dims: dict[int, DimRead] = {}
         for i, window in enumerate(call["window"] or [None] * (n - 2)):
             if window is None:
-                block = Obstruction(Cause.INDEXING, "puts samples at positions that depend on data")
-                dims[2 + i] = DimRead(2 + i, 2 + i, None, block=block)
+                why = Obstruction(Cause.INDEXING, "puts samples at positions that depend on data")
+                dims[2 + i] = DimRead(2 + i, 2 + i, None, obstruction=why)
             else:
                 kernel, stride, padding = window
                 dims[2 + i] = DimRead(2 + i, 2 + i, IndexMap.transposed(range(kernel), stride, padding))
