@@ -177,7 +177,7 @@ def visible(net: Propagation, node: Node) -> bool:
         return True
     if any(o.layer == net.names.get(node.name) for o in net.obstacles):
         return True
-    if any(step.reads != IndexMap.identity() for p in value.paths for step in p.steps.values()):
+    if any(along.reads != IndexMap.identity() for p in value.paths for along in p.axes.values()):
         return True
     if any(step.op in (CUT, JOIN) for step in _steps(net, node)):
         return True

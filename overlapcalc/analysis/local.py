@@ -156,4 +156,4 @@ def _certain(net: Propagation, output: str, reads: Reads) -> bool:
         return True
     before = net.graph.before(output) | {output}
     paths = (path for name in before for path in net.values[name].paths)
-    return all(all(step.reads.phases) for path in paths for step in path.steps.values())
+    return all(all(along.reads.phases) for path in paths for along in path.axes.values())

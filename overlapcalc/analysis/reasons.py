@@ -91,7 +91,7 @@ def step_reasons(net: Propagation, grid: Grid, input: str, axis: str) -> tuple[S
 def _demand(net: Propagation, node: Node, axis: str) -> tuple[int, str]:
     """The number of its own output samples by whole multiples of which a node must move, and why."""
     value = net.values[node.name]
-    periods = [path.steps[axis].reads.period for path in value.paths if axis in path.steps]
+    periods = [path.axes[axis].reads.period for path in value.paths if axis in path.axes]
     constants = [q for d, q in value.law.period if value.labels[d] == axis]
     outputs = lcm(1, *periods, *constants)
     why = "constant" if lcm(1, *periods) != outputs else "period" if outputs > 1 else "whole"

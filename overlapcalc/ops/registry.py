@@ -31,7 +31,7 @@ class Rule:
 
 
 @dataclass(frozen=True)
-class Step:
+class StepBefore:
     """An operator that does part of another one's work before it. Its first operand is the previous step, or the
     operand of that operator. args: the other arguments. shape: the shape of its output."""
 
@@ -40,7 +40,7 @@ class Step:
     shape: tuple[int, ...]
 
 
-StepsFunction = Callable[[Call], list[Step]]
+StepsFunction = Callable[[Call], list[StepBefore]]
 Spelling = Callable[[Node], str]
 
 

@@ -175,12 +175,12 @@ def _along(
     more = moved.get(a.name, {}).get(axis)
     if before is not None and after is not None and more is not None and after != before + more:
         return f"its length does not follow the image's: {before}, then {after} where {before + more} would follow"
-    steps = [
-        [p.steps[axis] if axis in p.steps else p.obstructed[axis].cause if axis in p.obstructed else None
+    read = [
+        [p.axes[axis] if axis in p.axes else p.obstructed[axis].cause if axis in p.obstructed else None
          for p in net.values[node.name].paths]
         for net, node in ((small, a), (large, b))
     ]  # fmt: skip
-    if steps[0] != steps[1]:
+    if read[0] != read[1]:
         return "what it reads depends on the size of the image"
     return ""
 

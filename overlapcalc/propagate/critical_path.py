@@ -104,12 +104,12 @@ class _Walk:
         goal = self.end(self.known(value.cells.at(here.cell)), here.sample)
         found: list[Hop] = []
         for path in value.paths:
-            if self.slot[1] not in path.steps or (self.sure and not path.exact):
+            if self.slot[1] not in path.axes or (self.sure and not path.exact):
                 continue
             cells = self._cells(path, here.cell)
             if not cells or not self._real(path, cells):
                 continue
-            samples = list(path.steps[self.slot[1]].reads[here.sample].indices())
+            samples = list(path.axes[self.slot[1]].reads[here.sample].indices())
             for sample, (cell, reads) in product(reversed(samples) if self.after else samples, cells):
                 if self.end(self.known(reads), sample) == goal:
                     found.append(Hop(path.operand, cell, sample))
@@ -139,13 +139,13 @@ class _Walk:
         for _, reads in cells[1:]:
             total = joined_reads(total, reads)
         for slot, along in zip(self.net.slots, total, strict=True):
-            if slot[0] != self.slot[0] or slot[1] not in path.steps or along.reads is None:
+            if slot[0] != self.slot[0] or slot[1] not in path.axes or along.reads is None:
                 continue
-            step = path.steps[slot[1]].reads
-            holes = not all(step.phases) or not all(along.reads.phases)
-            if holes and not along.via and step.hull_after(along.reads).empty:
+            own = path.axes[slot[1]].reads
+            holes = not all(own.phases) or not all(along.reads.phases)
+            if holes and not along.via and own.hull_after(along.reads).empty:
                 return False
-            if self.sure and slot != self.slot and along.hidden and step.skips:
+            if self.sure and slot != self.slot and along.hidden and own.skips:
                 return False
         return True
 

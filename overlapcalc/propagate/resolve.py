@@ -14,7 +14,7 @@ from ..ops.graph import Graph, Node, constants_in
 from ..ops.law import HELP, Cause, Law, Link, Obstruction
 from ..ops.view_steps import STEPS
 from .through import Composer, cell_places, paired
-from .values import InputAxis, InputReads, Obstacle, Path, Step, TensorReads, joined_reads
+from .values import AxisRead, InputAxis, InputReads, Obstacle, Path, TensorReads, joined_reads
 from .views import ELSEWHERE
 
 
@@ -121,7 +121,7 @@ class Resolver:
         operand_name = node.operands[link.operand]
         operand = self.values[operand_name]
         labels = layout.labels
-        steps: dict[str, Step] = {}
+        axes: dict[str, AxisRead] = {}
         obstructed: dict[str, Obstacle] = {}
         differing = self.differing.get(node.name, {})
 
@@ -144,27 +144,27 @@ class Resolver:
                 elif source in differing:
                     obstruct(source, at_this_size(differing[source]))
                 else:
-                    steps[source] = Step(dim.reads, dim.border, dim.least)
+                    axes[source] = AxisRead(dim.reads, dim.border, dim.least)
             elif dim.source is not None and source == CELL and target not in (CELL, LOST):
                 known = any(o.axis == target for r in operand.cells.union(joined_reads) for o in r.via)
                 if operand.layout.sizes[dim.source] > 1 and not known:
                     self.misplaced[target] = ELSEWHERE
-        for axis in list(steps):
-            self._rate(node, link, axis, steps, rates, obstruct)
-        return Path(operand_name, steps, obstructed, paired(link, operand.layout, layout), link.exact)
+        for axis in list(axes):
+            self._rate(node, link, axis, axes, rates, obstruct)
+        return Path(operand_name, axes, obstructed, paired(link, operand.layout, layout), link.exact)
 
     def _rate(
         self,
         node: Node,
         link: Link,
         axis: str,
-        steps: dict[str, Step],
+        axes: dict[str, AxisRead],
         rates: dict[str, Rate],
         obstruct: Callable[[str, Obstruction], None],
     ) -> None:
         operand = self.values[node.operands[link.operand]]
         component, samples = operand.rates[axis]
-        rate = (component, samples / steps[axis].reads.scale)
+        rate = (component, samples / axes[axis].reads.scale)
         if axis not in rates:
             rates[axis] = rate
         elif not self.rates.tie(rates[axis], rate):
@@ -173,9 +173,9 @@ class Resolver:
                 axis,
                 Obstruction(Cause.SCALE_MISMATCH, f"branches meet at scales {1 / other} and {1 / mine}"),
             )
-            del steps[axis]
+            del axes[axis]
             return
-        self.rates.whole(rate, steps[axis].reads.period)
+        self.rates.whole(rate, axes[axis].reads.period)
 
     def _own_obstacles(
         self, node: Node, law: Law, labels: tuple[str, ...], rates: Mapping[str, Rate]

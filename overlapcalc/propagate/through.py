@@ -46,9 +46,9 @@ class Composer:
                 out.append(NOTHING)
             elif axis in path.obstructed:
                 out.append(Reads(via=reads.via | {path.obstructed[axis]}))
-            elif axis in path.steps and reads.reads is not None:
-                step = path.steps[axis].reads
-                hulls = step.hull_after(reads.reads)
+            elif axis in path.axes and reads.reads is not None:
+                own = path.axes[axis].reads
+                hulls = own.hull_after(reads.reads)
                 if hulls.empty:
                     if reads.via:  # all that was read here may lie behind the obstacle
                         loose.add(slot)
@@ -57,8 +57,8 @@ class Composer:
                     out.append(Reads(via=reads.via))
                     continue
                 same = reads.sure is reads.reads
-                sure = hulls if same else step.hull_after(reads.sure) if reads.sure is not None else None
-                if reads.hidden and step.skips:
+                sure = hulls if same else own.hull_after(reads.sure) if reads.sure is not None else None
+                if reads.hidden and own.skips:
                     loose.add(slot)
                 if not path.exact or (sure is not None and sure.empty):
                     sure = None

@@ -100,7 +100,7 @@ def joined_reads(a: InputReads, b: InputReads) -> InputReads:
 
 
 @dataclass(frozen=True)
-class Step:
+class AxisRead:
     """One axis of a path: how the output's axis reads the operand's."""
 
     reads: IndexMap
@@ -110,10 +110,11 @@ class Step:
 
 @dataclass(frozen=True)
 class Path:
-    """One link of a call, resolved: the operand's node, a step per axis, obstacles per axis, and the cells."""
+    """One link of a call, resolved: the operand's node, what is read along each axis, obstacles per axis, and the
+    cells."""
 
     operand: str
-    steps: Mapping[str, Step]
+    axes: Mapping[str, AxisRead]
     obstructed: Mapping[str, Obstacle]
     cells: CellMap
     exact: bool = True

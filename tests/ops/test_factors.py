@@ -22,7 +22,7 @@ from overlapcalc.engine.slab.call import SlabCall
 from overlapcalc.ops.call import Call
 from overlapcalc.ops.graph import Data, Node
 from overlapcalc.ops.law import DimRead
-from overlapcalc.ops.positions import TYPES, Step, centre, double, nearest_sample, single
+from overlapcalc.ops.positions import TYPES, SamplingStep, centre, double, nearest_sample, single
 from overlapcalc.ops.rules import resize
 from overlapcalc.prove.against_whole import by_blocks
 
@@ -66,7 +66,7 @@ SIZES = st.integers(11, 90)
 def test_nearest_positions_are_torchs(factor, size, kind):
     for name, dtype in DTYPES.items():
         taken = samples(MODES[kind], factor, size, dtype)
-        step = Step(factor, size, len(taken))
+        step = SamplingStep(factor, size, len(taken))
         assert step.size_out == math.floor(size * factor)
         mine = [nearest_sample(kind, step.rounded(TYPES[name]), o, size, TYPES[name]) for o in range(len(taken))]
         assert mine == taken
@@ -80,7 +80,7 @@ def test_linear_positions_are_torchs(factor, size):
     """To three units in the last place: a machine may multiply and add in two instructions."""
     for name, dtype in DTYPES.items():
         found = weights(factor, size, dtype)
-        step = Step(factor, size, len(found))
+        step = SamplingStep(factor, size, len(found))
         if step.size_out == size:
             continue  # a copy
         to = TYPES[name]
@@ -100,12 +100,12 @@ def test_half_and_bfloat16_stand_where_float32_does():
 
 def test_a_factor_is_a_fraction_but_for_rounding():
     for p, q in itertools.product(range(1, 60), range(1, 60)):
-        assert Step(p / q, 30, 40).fraction == Fraction(q, p)
+        assert SamplingStep(p / q, 30, 40).fraction == Fraction(q, p)
         for to in (0.0, 100.0):
             once = math.nextafter(p / q, to)
-            assert Step(once + 8 * (once - p / q), 30, 40).fraction is None
+            assert SamplingStep(once + 8 * (once - p / q), 30, 40).fraction is None
     for factor in (1.3333334, 0.6666667, 2.000001, 2**0.5, math.pi, single(1.1), single(1 / 3)):
-        assert Step(factor, 30, 40).fraction is None
+        assert SamplingStep(factor, 30, 40).fraction is None
 
 
 # ---- laws ------------------------------------------------------------------------------------------------------
@@ -328,7 +328,7 @@ def test_whole_numbers_are_weighed_in_a_way_of_their_own():
 # ---- proving ---------------------------------------------------------------------------------------------------
 
 
-def snapped(step: Step) -> Fraction:
+def snapped(step: SamplingStep) -> Fraction:
     """The rule as it was: any factor is the nearest fraction."""
     if not step.given:
         return Fraction(step.size_in, step.size_out)
@@ -348,7 +348,7 @@ def snapped(step: Step) -> Fraction:
     ],
 )
 def test_the_rule_that_took_any_factor_for_a_fraction_is_refuted(monkeypatch, name, schedule):
-    monkeypatch.setattr(Step, "fraction", property(snapped))
+    monkeypatch.setattr(SamplingStep, "fraction", property(snapped))
     monkeypatch.setattr(resize, "_parted", lambda kind, step, factor: None)
     net, sizes = REFUSED[name]
     found = oc.verify(net, (1, 1, *sizes), schedule=schedule, block=5 if schedule != "crop" else None)

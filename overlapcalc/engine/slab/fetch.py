@@ -74,9 +74,9 @@ class Reader:
                 continue
             if label in path.obstructed:  # an axis that is not cut
                 return self._held(operand).region[label]
-            if label not in path.steps:
+            if label not in path.axes:
                 continue
-            hull = path.steps[label].reads.reads(*self.region[label])
+            hull = path.axes[label].reads.reads(*self.region[label])
             if hull is not None:
                 found = hull if found is None else Span(min(found.start, hull.start), max(found.stop, hull.stop))
         if found is None:  # nothing: any sample will do

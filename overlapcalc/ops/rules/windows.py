@@ -10,7 +10,7 @@ from ..call import Call
 from ..facts import describe
 from ..kind import Kind
 from ..law import Cause, DimRead, Law, Link, Obstruction, keep
-from ..registry import Step, rule, steps
+from ..registry import StepBefore, rule, steps
 from ..slab import Slab, Tensor, Windows, on_slab
 
 WINDOWS = "overlapcalc::windows"
@@ -50,17 +50,17 @@ def _window(call: Call) -> tuple[tuple[int, ...], ...]:
 
 
 @steps("aten::im2col")
-def apart(call: Call) -> list[Step]:
+def apart(call: Call) -> list[StepBefore]:
     """Steps of im2col: windows along the rows, then along the columns, then the places in front of the windows."""
     n, c, *size = call.shapes[0]
     kernel, stride, padding, dilation = _window(call)
     rows, columns = _counts(call, tuple(size))
     return [
-        Step(WINDOWS, {"dim": 2, "window": (kernel[0], stride[0], padding[0], dilation[0])},
+        StepBefore(WINDOWS, {"dim": 2, "window": (kernel[0], stride[0], padding[0], dilation[0])},
              (n, c, rows, size[1], kernel[0])),
-        Step(WINDOWS, {"dim": 3, "window": (kernel[1], stride[1], padding[1], dilation[1])},
+        StepBefore(WINDOWS, {"dim": 3, "window": (kernel[1], stride[1], padding[1], dilation[1])},
              (n, c, rows, columns, *kernel)),
-        Step("aten::permute", {"dims": (0, 1, 4, 5, 2, 3)}, (n, c, *kernel, rows, columns)),
+        StepBefore("aten::permute", {"dims": (0, 1, 4, 5, 2, 3)}, (n, c, *kernel, rows, columns)),
     ]  # fmt: skip
 
 
@@ -71,12 +71,12 @@ def im2col(call: Call) -> Law:
 
 
 @steps("aten::col2im")
-def seen_apart(call: Call) -> list[Step]:
+def seen_apart(call: Call) -> list[StepBefore]:
     n, wide, _ = call.shapes[0]
     kernel = call.ints("kernel_size", 2)
     counts = _counts(call, call.ints("output_size", 2))
     shape = (n, wide // prod(kernel), *kernel, *counts)
-    return [Step("aten::view", {"size": shape}, shape)]
+    return [StepBefore("aten::view", {"size": shape}, shape)]
 
 
 @rule("aten::col2im", sizes=("output_size",))
