@@ -75,7 +75,7 @@ class Operator:
 
 _OPERATORS: dict[str, Operator] = {}
 _complete = False
-NOTHING = Operator()
+UNKNOWN = Operator()
 OURS = f"{__name__.partition('.')[0]}."
 SAID = {
     "rule": "a rule",
@@ -106,7 +106,7 @@ def _load() -> None:
 def known_of(op: str) -> Operator:
     """The record of an operator, by its qualified name."""
     _load()
-    return _OPERATORS.get(op, NOTHING)
+    return _OPERATORS.get(op, UNKNOWN)
 
 
 def _home(said: Any) -> str:
