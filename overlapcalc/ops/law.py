@@ -124,23 +124,39 @@ class DimRead:
     least: int = 1
 
 
+class CellReads(str, Enum):
+    """How the cells of an output read those of an operand.
+
+    DIMS: as the link's DimReads say. REGROUP: they are the same cells in the same row-major order. COLLAPSE: every
+    output cell may read every operand cell.
+    """
+
+    DIMS = "dims"
+    REGROUP = "regroup"
+    COLLAPSE = "collapse"
+
+
+class Evenness(str, Enum):
+    """Whether the cells of an operand read the same along the dimensions that a link does not keep."""
+
+    EVEN = "even"
+    UNEVEN = "uneven"
+
+
 @dataclass(frozen=True)
 class Link:
     """What the output takes from one operand (an index into the call's data operands).
 
-    `cells`: "dims" reads channels by the same DimReads, "regroup" keeps their row-major order, "collapse" lets every
-    output cell read every operand cell. `exact=False`: the reads are only an upper bound. `only_if_even`,
-    `only_if_uneven`: two forms of the same reads, a short one for operands whose cells read the same along the
-    dimensions that it does not keep, and a long one for all others. `runs`: the link is a view, whose runs of operand
+    `exact=False`: the reads are only an upper bound. `only_for`: one of two forms of the same reads, a short one for
+    even operands, or a long one for uneven ones; None: the only form. `runs`: the link is a view, whose runs of operand
     and output dimensions hold the same samples in row-major order; then it has no `dims`.
     """
 
     operand: int
     dims: tuple[DimRead, ...]
-    cells: str = "dims"
+    cells: CellReads = CellReads.DIMS
     exact: bool = True
-    only_if_uneven: bool = False
-    only_if_even: bool = False
+    only_for: Evenness | None = None
     runs: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] | None = None
 
 

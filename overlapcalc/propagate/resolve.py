@@ -11,7 +11,7 @@ from ..algebra.rates import Rate, RateTies
 from ..algebra.reshape import CELL, LOST, Factoring, Part, Reshape
 from ..ops import Call
 from ..ops.graph import Graph, Node, constants_in
-from ..ops.law import HELP, Cause, Law, Link, Obstruction
+from ..ops.law import HELP, Cause, Evenness, Law, Link, Obstruction
 from ..ops.view_steps import STEPS
 from .through import Composer, cell_places, paired
 from .values import AxisRead, InputAxis, InputReads, Obstacle, Path, TensorReads, joined_reads
@@ -88,13 +88,13 @@ class Resolver:
         return TensorReads(layout, rates, cells, tuple(paths), law)
 
     def _wanted(self, node: Node, link: Link) -> bool:
-        if not (link.only_if_even or link.only_if_uneven):
+        if link.only_for is None:
             return True
         value = self.values[node.operands[link.operand]]
         places = cell_places(value.labels)
         mixed = {dim.source for dim in link.dims if dim.target is None or dim.reads != IndexMap.identity()}
         even = not any(value.cells.varies(place) for d, place in places.items() if d in mixed)
-        return even if link.only_if_even else not even
+        return even == (link.only_for is Evenness.EVEN)
 
     def _labels(self, node: Node, links: Sequence[Link], layout: Factoring) -> tuple[str, ...]:
         """What each output part is: an axis where any link keeps one, lost where a link tears one apart."""

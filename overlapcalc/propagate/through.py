@@ -11,7 +11,7 @@ from ..algebra.index_map import IndexMap
 from ..algebra.reshape import CELL, Factoring
 from ..algebra.spans import Spans
 from ..errors import RuleError
-from ..ops.law import Border, DimRead, Link
+from ..ops.law import Border, CellReads, DimRead, Link
 from .values import NOTHING, InputAxis, InputReads, Path, Reads, joined_reads
 
 
@@ -81,7 +81,7 @@ def paired(link: Link, operand: Factoring, out: Factoring) -> CellMap:
     """How the cells of an output depend on those of an operand by one link, both in terms of parts."""
     place_in, place_out = cell_places(operand.labels), cell_places(out.labels)
     cells_in, cells_out = operand.cells, out.cells
-    if link.cells == "regroup" and prod(cells_in) == prod(cells_out):
+    if link.cells is CellReads.REGROUP and prod(cells_in) == prod(cells_out):
         return CellMap(cells_in, cells_out, (), flat=True)
     pairs: list[tuple[int | None, int | None, DimMap]] = []
     seen: set[int] = set()
@@ -94,7 +94,11 @@ def paired(link: Link, operand: Factoring, out: Factoring) -> CellMap:
             seen.add(t)
         n_in = cells_in[s] if s is not None else 1
         n_out = cells_out[t] if t is not None else 1
-        mixed = link.cells != "dims" or (dim.source is not None and s is None) or (dim.target is not None and t is None)
+        mixed = (
+            link.cells is not CellReads.DIMS
+            or (dim.source is not None and s is None)
+            or (dim.target is not None and t is None)
+        )
         pairs.append((s, t, DimMap(None if mixed else _folded(dim, n_in, n_out), n_in, n_out)))
     pairs += [(None, t, DimMap(None, 1, n)) for t, n in enumerate(cells_out) if t not in seen]
     return CellMap(cells_in, cells_out, tuple(pairs))

@@ -9,7 +9,7 @@ from typing import Any
 from ..algebra.index_map import IndexMap
 from ..algebra.reshape import Factoring, Part, Reshape
 from ..ops.graph import STEP_OF, Data, Node
-from ..ops.law import Cause, DimRead, Law, Link, Obstruction
+from ..ops.law import Cause, CellReads, DimRead, Law, Link, Obstruction
 from ..ops.view_steps import CUT, JOIN, REGROUP
 
 DROPPED = Obstruction(Cause.SELECTION, "drops the axis, one sample long")
@@ -75,8 +75,8 @@ def _regroup(parts: Sequence[Part], found: Reshape) -> Link:
     met = {d.target for d in dims}
     dims += [DimRead(None, t) for t in range(len(found.between)) if t not in met]
     if found.torn:
-        return Link(0, tuple(dims), cells="collapse", exact=False)
-    return Link(0, tuple(dims), cells="regroup")
+        return Link(0, tuple(dims), cells=CellReads.COLLAPSE, exact=False)
+    return Link(0, tuple(dims), cells=CellReads.REGROUP)
 
 
 def out_parts(links: Sequence[Link], operands: Sequence[Factoring], shape: Sequence[int]) -> list[list[int]]:

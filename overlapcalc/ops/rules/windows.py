@@ -9,7 +9,7 @@ from ...algebra.spans import Span
 from ..call import Call
 from ..facts import describe
 from ..kind import Kind
-from ..law import Cause, DimRead, Law, Link, Obstruction, keep
+from ..law import Cause, DimRead, Evenness, Law, Link, Obstruction, keep
 from ..registry import StepBefore, rule, steps
 from ..slab import Slab, Tensor, Windows, on_slab
 
@@ -91,10 +91,10 @@ def col2im(call: Call) -> Law:
             place = (DimRead(2, None, IndexMap.shift(a)), DimRead(3, None, IndexMap.shift(b)))
             space = (DimRead(4, 2, rows), DimRead(5, 3, columns))
             here = DimRead(0, 0, IndexMap.identity()), DimRead(1, 1, IndexMap.identity())
-            links.append(Link(0, (*here, *place, *space), only_if_uneven=True))
+            links.append(Link(0, (*here, *place, *space), only_for=Evenness.UNEVEN))
     whole = [IndexMap.transposed(range(kernel[i]), stride[i], padding[i], dilation[i]) for i in range(2)]
     even = (*here, DimRead(2, None, None), DimRead(3, None, None), DimRead(4, 2, whole[0]), DimRead(5, 3, whole[1]))
-    return Law((Link(0, even, only_if_even=True), *links))
+    return Law((Link(0, even, only_for=Evenness.EVEN), *links))
 
 
 @rule("aten::max_unpool2d", "aten::max_unpool3d", sizes=("output_size",))
