@@ -14,12 +14,12 @@ from examples.lic.coding import Coding
 from examples.lic.extra import extra
 from examples.lic.tables import Tables
 from overlapcalc import InputError
-from overlapcalc.io.atomic import REWRITTEN, Kind, complete
+from overlapcalc.io.atomic import REWRITTEN, FileKind, complete
 
 from .coding import CODECS, coding
 
 FOLDER = Path(__file__).parent / "checkpoints"
-CHECKPOINT = Kind("a safetensors file", lambda path: path.open("rb").read(9)[8:] == b"{")
+CHECKPOINT = FileKind("a safetensors file", lambda path: path.open("rb").read(9)[8:] == b"{")
 """Rewritten by design, by the command that trains it."""
 _FLAT = ("counts", "lengths", "offsets")
 

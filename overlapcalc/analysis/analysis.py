@@ -8,16 +8,17 @@ from functools import cached_property
 from typing import Any
 
 from ..errors import InputError, ObstacleError
+from ..ops.graph import Shapes
 from ..propagate.grid import Grid
-from ..propagate.values import Obstacle, Propagation, reach_between
+from ..propagate.values import Obstacle, Propagation, reads_between
 from .axis import AxisAnalysis, axis_analysis, no_way
 from .explain import Explanation, explain_axis, explain_obstacles
 from .features import frontier
-from .gc_pause import paused
+from .gc_pause import gc_paused
 from .layers import LayerRow, layer_rows
 from .local import Local, LocalPair, local_axis
 from .named import Named, choose
-from .variants import Shapes, Variants
+from .variants import Variants
 
 SCHEMA_VERSION = 1
 
@@ -51,7 +52,7 @@ class Pair:
         obstacles = self.obstacles(axis)
         if obstacles:
             raise ObstacleError(no_way(self.output, self.input, axis, obstacles))
-        with paused():
+        with gc_paused():
             return axis_analysis(self._of.variants, self.output, self.input, axis)
 
     def obstacles(self, axis: str) -> tuple[Obstacle, ...]:
@@ -216,7 +217,7 @@ class Analysis:
         >>> [row.name for row in oc.analyze(nn.Sequential(nn.ReLU(), nn.Conv1d(3, 8, 5)), (1, 3, 32)).layers]
         ['1']
         """
-        with paused():
+        with gc_paused():
             return layer_rows(self._net, self.axes)
 
     @cached_property
@@ -292,5 +293,5 @@ class Analysis:
         return self.variants.net
 
     def _obstacles(self, output: str, input: str, axis: str) -> tuple[Obstacle, ...]:
-        via = reach_between(self._net, self.variants.output_node(output), input, axis).via
+        via = reads_between(self._net, self.variants.output_node(output), input, axis).via
         return tuple(o for o in self._net.obstacles if o in via)

@@ -13,18 +13,18 @@ import torch
 from torch import nn
 
 from ..errors import InputError, TraceError
-from ..ops.graph import Graph
+from ..ops.graph import Graph, Shapes
 from ..ops.layout import chosen
 from ..propagate.forward import propagate
 from ..propagate.values import Propagation
-from ..trace.lowering import Shapes, trace
+from ..trace.lowering import trace
 from ..trace.peak_memory import run_memory
 from ..trace.program import Program
 from ..trace.run_memory import MemoryAt, RunMemory
 from ..trace.runnable import Runnable
 from ..trace.stand_in import of_type, stand_in
 from .analysis import Analysis
-from .gc_pause import paused
+from .gc_pause import gc_paused
 from .inputs import asked_axes, module_inputs, parsed, refuse_unbatched
 from .labels import node_names
 from .other_sizes import OtherSizes
@@ -94,7 +94,7 @@ def _of_module(
 ) -> tuple[Callable[[Shapes], Graph], MemoryAt, Callable[[Shapes], Runnable]]:
     """For given input shapes: the graph of a copy of `model`, the memory that it takes, and its calls."""
     try:
-        with paused():
+        with gc_paused():
             copied = stand_in(model)
             if weights_as is not None:
                 copied = of_type(copied, weights_as)
@@ -231,7 +231,7 @@ class _Tracer:
     def _plain(self, shapes: Shapes) -> Propagation:
         """The net as it is at this size, whatever it does at others."""
         graph = self.graph(shapes)
-        with paused():
+        with gc_paused():
             return propagate(graph, names=self.names(shapes))
 
     def _verified(self, shapes: Shapes) -> tuple[Propagation, Shapes | None]:

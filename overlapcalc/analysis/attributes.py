@@ -42,7 +42,7 @@ DEFAULTS: dict[str, Iterable[Any]] = {
     "mode": ("constant",),
     "step": (1,),
 }
-FAR = 1 << 62
+TO_THE_END = 1 << 62
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def detail(node: Node) -> dict[str, Any]:
         value = _short(node.args[name])
         if value is None or value == () or value in DEFAULTS.get(shown, ()):
             continue
-        if shown == "end" and isinstance(value, int) and value >= FAR:
+        if shown == "end" and isinstance(value, int) and value >= TO_THE_END:
             continue
         out.setdefault(shown, value)
     if "kernel" not in out and kind not in WINDOWED:

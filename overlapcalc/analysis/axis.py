@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
+from ..algebra.index_map import IndexMap
 from ..algebra.spans import Span, Spans
 from ..errors import InputError, ObstacleError
 from ..propagate.backward import interior, sized
 from ..propagate.grid import Grid
-from ..propagate.values import Obstacle, Propagation, Reads, reach_between
+from ..propagate.values import Obstacle, Propagation, reads_between
 from .measures import NO_WINDOW, Sides, window_of
 from .tile_check import Cut, differing_axes
 from .variants import Variants, output_of
@@ -51,7 +52,7 @@ class AxisAnalysis:
     exact_before: bool
     exact_after: bool
     variants: Variants = field(repr=False, compare=False)
-    _reach: Reads = field(repr=False, compare=False)
+    _reads: IndexMap | None = field(repr=False, compare=False)
 
     def reads(self, start: int, stop: int, *, size: int | None = None) -> Span | None:
         """The input span from the first to the last sample that outputs `[start, stop)` depend on, or None.
@@ -68,7 +69,7 @@ class AxisAnalysis:
         """
         check_span(start, stop)
         if size is None:
-            return self._reach.reads.reads(start, stop) if self._reach.reads is not None else None
+            return self._reads.reads(start, stop) if self._reads is not None else None
         net = self.variants.at(self.input, self.axis, size, False)
         output = output_of(net, self.output)
         _check_inside(start, stop, net.size(output, self.axis), self.output, self.axis)
@@ -116,7 +117,7 @@ class AxisAnalysis:
         return Span(first * step, size - last * step)
 
     def _clear(self, net: Propagation) -> None:
-        obstacles = reach_between(net, output_of(net, self.output), self.input, self.axis).via
+        obstacles = reads_between(net, output_of(net, self.output), self.input, self.axis).via
         if obstacles:
             raise ObstacleError(no_way(self.output, self.input, self.axis, obstacles))
 
@@ -140,7 +141,7 @@ class AxisAnalysis:
 def axis_analysis(variants: Variants, output: str, input: str, axis: str) -> AxisAnalysis:
     """The answers for a pair without obstacles along an axis."""
     net, node = variants.net, variants.output_node(output)
-    reach = reach_between(net, node, input, axis)
+    reads = reads_between(net, node, input, axis)
     size = net.size(input, axis)
     assert size is not None
     grid = Grid(net, axis)
@@ -148,8 +149,8 @@ def axis_analysis(variants: Variants, output: str, input: str, axis: str) -> Axi
     connected = net.size(node, axis) is not None and grid.same(node, input)
     out_step = grid.per_step(node) if net.size(node, axis) is not None else None
     window, tile = NO_WINDOW, None
-    if reach.reads is not None and out_step is not None:
-        window = window_of(reach.reads, reach.sure, step, out_step)
+    if reads.reads is not None and out_step is not None:
+        window = window_of(reads.reads, reads.sure, step, out_step)
     if connected and out_step is not None:
         before, end = grid.interior(interior(net, node, axis, Spans.span(0, out_step)), node)
         tile = Sides(before * step, size - end * step)
@@ -170,7 +171,7 @@ def axis_analysis(variants: Variants, output: str, input: str, axis: str) -> Axi
         exact_before=window.exact_before,
         exact_after=window.exact_after,
         variants=variants,
-        _reach=reach,
+        _reads=reads.reads,
     )
 
 

@@ -15,16 +15,16 @@ def frontier(net: Propagation, axes: tuple[str, ...]) -> tuple[tuple[str, str], 
     They are named by their layers; an operator without a layer of its own that changes nothing in space takes the name
     of the one before it. Inputs of the net are never among them.
     """
-    blocked = {n.name for n in net.graph if _blocked(net, n, axes)}
-    clear = [n for n in net.graph if n.name not in blocked and n.op != "input" and _reads(net, n, axes)]
+    obstructed = {n.name for n in net.graph if _obstructed(net, n, axes)}
+    clear = [n for n in net.graph if n.name not in obstructed and n.op != "input" and _reads(net, n, axes)]
     outputs = {node for _, node in net.graph.outputs}
-    ends = [n for n in clear if n.name in outputs or any(m in blocked for m in net.graph.readers(n.name))]
+    ends = [n for n in clear if n.name in outputs or any(m in obstructed for m in net.graph.readers(n.name))]
     earlier = {name for n in ends for name in net.graph.before(n.name)} - outputs
     named = {_known(net, n) for n in ends if n.name not in earlier}
     return tuple((net.names[name], name) for name in net.graph.order if name in named)
 
 
-def _blocked(net: Propagation, node: Node, axes: tuple[str, ...]) -> bool:
+def _obstructed(net: Propagation, node: Node, axes: tuple[str, ...]) -> bool:
     return any(r.via for (_, axis), r in zip(net.slots, joined(net, node.name), strict=True) if axis in axes)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def paused() -> Iterator[None]:
+def gc_paused() -> Iterator[None]:
     """No collection meanwhile. Propagating a net makes many small values and no cycles; the collector would walk over
     everything that torch has allocated, once for every few thousand of them."""
     on = gc.isenabled()

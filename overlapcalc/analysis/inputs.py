@@ -11,10 +11,9 @@ from torch import nn
 
 from ..errors import Argument, InputError
 from ..ops import kind_of
-from ..ops.graph import Constant, Graph
+from ..ops.graph import Constant, Graph, Shapes
 from ..ops.kind import CONVOLUTIONS
 from ..ops.layout import axes_in, default_layout
-from ..trace.lowering import Shapes
 
 Types = tuple[torch.dtype | None, ...]
 

@@ -100,9 +100,9 @@ def layer_rows(net: Propagation, axes: tuple[str, ...]) -> tuple[LayerRow, ...]:
     rows = []
     for node in shown:
         against: dict[str, dict[str, RowAxis]] = {}
-        for (inp, axis), reach in zip(net.slots, joined(net, node.name), strict=True):
-            if axis in grids and reach:
-                against.setdefault(inp, {})[axis] = _row_axis(net, grids[axis], node, inp, axis, reach)
+        for (inp, axis), reads in zip(net.slots, joined(net, node.name), strict=True):
+            if axis in grids and reads:
+                against.setdefault(inp, {})[axis] = _row_axis(net, grids[axis], node, inp, axis, reads)
         rows.append(
             LayerRow(
                 name=net.names[node.name],
@@ -116,13 +116,13 @@ def layer_rows(net: Propagation, axes: tuple[str, ...]) -> tuple[LayerRow, ...]:
     return tuple(rows)
 
 
-def _row_axis(net: Propagation, grid: Grid, node: Node, inp: str, axis: str, reach: Reads) -> RowAxis:
+def _row_axis(net: Propagation, grid: Grid, node: Node, inp: str, axis: str, reads: Reads) -> RowAxis:
     size = net.size(node.name, axis)
-    via = tuple(o.layer for o in net.obstacles if o in reach.via)
-    if reach.reads is None or size is None or not grid.same(node.name, inp):
+    via = tuple(o.layer for o in net.obstacles if o in reads.via)
+    if reads.reads is None or size is None or not grid.same(node.name, inp):
         return RowAxis(size=size, obstacles=via)
     step, here = grid.per_step(inp), grid.per_step(node.name)
-    context = context_of(reach.reads, step, here)
+    context = context_of(reads.reads, step, here)
     assert context is not None
     slot = net.slots.index((inp, axis))
     before, after = [], []
@@ -137,11 +137,11 @@ def _row_axis(net: Propagation, grid: Grid, node: Node, inp: str, axis: str, rea
     return RowAxis(
         size=size,
         scale=Fraction(step, here),
-        receptive_field=receptive_field(reach.reads),
+        receptive_field=receptive_field(reads.reads),
         before=context.before,
         after=context.after,
         added=added,
-        reach=reach_of_one(reach.reads),
+        reach=reach_of_one(reads.reads),
         obstacles=via,
     )
 
@@ -177,7 +177,7 @@ def visible(net: Propagation, node: Node) -> bool:
         return True
     if any(o.layer == net.names.get(node.name) for o in net.obstacles):
         return True
-    if any(step.reads != IndexMap.identity() for p in value.paths for step in p.steps.values()):
+    if any(along.reads != IndexMap.identity() for p in value.paths for along in p.axes.values()):
         return True
     if any(step.op in (CUT, JOIN) for step in _steps(net, node)):
         return True

@@ -16,7 +16,7 @@ from ..algebra.index_map import IndexMap
 from ..algebra.spans import Span
 from ..errors import InputError
 from ..propagate.grid import Grid
-from ..propagate.values import Obstacle, Propagation, Reads, reach_between
+from ..propagate.values import Obstacle, Propagation, Reads, reads_between
 from .axis import check_span
 from .measures import Sides, window_of
 
@@ -122,12 +122,12 @@ class Local:
 
 def local_axis(net: Propagation, output: str, input: str, axis: str, shown: str) -> LocalAxis | None:
     """What is left of node `output`, shown as `shown`, without what comes through obstacles."""
-    reach = reach_between(net, output, input, axis)
+    reads = reads_between(net, output, input, axis)
     grid = Grid(net, axis)
-    if reach.reads is None or net.size(output, axis) is None or not grid.same(output, input):
+    if reads.reads is None or net.size(output, axis) is None or not grid.same(output, input):
         return None
     step, out_step = grid.per_step(input), grid.per_step(output)
-    window = window_of(reach.reads, reach.sure if _certain(net, output, reach) else None, step, out_step)
+    window = window_of(reads.reads, reads.sure if _certain(net, output, reads) else None, step, out_step)
     return LocalAxis(
         axis=axis,
         output=shown,
@@ -141,19 +141,19 @@ def local_axis(net: Propagation, output: str, input: str, axis: str, shown: str)
         exact=window.exact,
         exact_before=window.exact_before,
         exact_after=window.exact_after,
-        beside=tuple(o for o in net.obstacles if o in reach.via),
-        _reads=reach.reads,
+        beside=tuple(o for o in net.obstacles if o in reads.via),
+        _reads=reads.reads,
     )
 
 
-def _certain(net: Propagation, output: str, reach: Reads) -> bool:
+def _certain(net: Propagation, output: str, reads: Reads) -> bool:
     """Whether what seems to be read beside obstacles is certainly read.
 
     A path that reads nothing along one axis reads nothing at all; behind an obstacle on that axis this is not
     followed. Where every operator on the way reads something for each of its outputs, the question does not arise.
     """
-    if not reach.via:
+    if not reads.via:
         return True
     before = net.graph.before(output) | {output}
     paths = (path for name in before for path in net.values[name].paths)
-    return all(all(step.reads.phases) for path in paths for step in path.steps.values())
+    return all(all(along.reads.phases) for path in paths for along in path.axes.values())

@@ -13,15 +13,13 @@ from math import log, prod
 from typing import NamedTuple
 
 from ..errors import OverlapcalcError, TraceError
-from ..ops.graph import Graph
+from ..ops.graph import Graph, Shapes
 from ..ops.place import constants_at
 from ..propagate.compare import Differing, differences, views_of
 from ..propagate.forward import propagate
 from ..propagate.scaling import grow, samples, skewed, stretch
 from ..propagate.values import Propagation
-from .gc_pause import paused
-
-Shapes = tuple[tuple[int, ...], ...]
+from .gc_pause import gc_paused
 
 MULTIPLES = (1, 2, 4, 8, 16, 32, 64)
 """How many steps a net grows at a time; the next one is tried where it does not run at the first."""
@@ -31,7 +29,7 @@ MOST_SAMPLES = 1 << 24
 """No trace larger than this to find a period: constants computed from the size are really evaluated."""
 MOST_VALUES = 1 << 26
 """No trace far away where a net's constants could have more values than this."""
-FAR = 1024
+FAR_ENOUGH = 1024
 """An axis need not get longer by more samples than this."""
 MOST_SIGHTS = 3
 """How many times a larger image may show that a net's views are not what its own size suggests."""
@@ -112,7 +110,7 @@ class OtherSizes:
             large = self._plain(larger)
         except OverlapcalcError:
             return Comparison(times, larger, None, net)
-        with paused():
+        with gc_paused():
             found = differences(net, large, moved)
         views = views_of(large, net.traced) if found else {}
         if any(net.values[name].view != view for name, view in views.items()):
@@ -231,7 +229,7 @@ def far(net: Propagation, near: Mapping[str, int], *, shrink: bool = False) -> d
     steps = {axis: _steps(net, axis) for axis in near}
     for i, axis in enumerate(sorted(near)):
         length, per_step = steps[axis]
-        have = max(1, -(-min(length, FAR) // (per_step * near[axis])))
+        have = max(1, -(-min(length, FAR_ENOUGH) // (per_step * near[axis])))
         if shrink:
             found[axis] = max((length - 1) // (per_step * near[axis]) * (i + 1) // (i + 2), 0) * near[axis]
             continue

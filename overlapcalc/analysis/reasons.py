@@ -91,7 +91,7 @@ def step_reasons(net: Propagation, grid: Grid, input: str, axis: str) -> tuple[S
 def _demand(net: Propagation, node: Node, axis: str) -> tuple[int, str]:
     """The number of its own output samples by whole multiples of which a node must move, and why."""
     value = net.values[node.name]
-    periods = [path.steps[axis].reads.period for path in value.paths if axis in path.steps]
+    periods = [path.axes[axis].reads.period for path in value.paths if axis in path.axes]
     constants = [q for d, q in value.law.period if value.labels[d] == axis]
     outputs = lcm(1, *periods, *constants)
     why = "constant" if lcm(1, *periods) != outputs else "period" if outputs > 1 else "whole"
@@ -203,7 +203,7 @@ def _way(net: Propagation, obstacle: Obstacle, slot: InputAxis) -> tuple[str, ..
     while here is not None and here.op != "input":
         bringing = [p for p in net.values[here.name].paths if joined(net, p.operand)[place]]
         if not names:  # by the operand that the obstacle is on
-            bringing.sort(key=lambda p: slot[1] not in p.blocked)
+            bringing.sort(key=lambda p: slot[1] not in p.obstructed)
         else:
             bringing.sort(key=lambda p: joined(net, p.operand)[place].reads is None)
         if visible(net, here) or not names:

@@ -8,11 +8,11 @@ from fractions import Fraction
 from typing import Any
 
 from ..errors import InputError, TraceError
+from ..ops.graph import Shapes
 from ..propagate.grid import Grid
 from ..propagate.values import Propagation
 from ..trace.run_memory import MemoryAt
 
-Shapes = tuple[tuple[int, ...], ...]
 Retrace = Callable[[Shapes, bool], Propagation]
 """Input shapes -> the net there. With True, compared with a larger trace; with False, as it is at that size."""
 

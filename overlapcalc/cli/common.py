@@ -64,7 +64,7 @@ def output_arguments(command: argparse.ArgumentParser) -> None:
 
 
 @dataclass(frozen=True)
-class Subject:
+class NamedModel:
     """The model that the arguments name, and its inputs. note: where the input shapes come from."""
 
     model: Any
@@ -75,7 +75,7 @@ class Subject:
 
 
 @contextlib.contextmanager
-def subject_of(arguments: argparse.Namespace) -> Iterator[Subject]:
+def subject_of(arguments: argparse.Namespace) -> Iterator[NamedModel]:
     """Loads the model, and adds to every error of overlapcalc which model it is about."""
     if arguments.output:
         check_output(arguments)
@@ -92,7 +92,7 @@ def subject_of(arguments: argparse.Namespace) -> Iterator[Subject]:
         if not shapes:
             inputs, note = guess_inputs(model, layout[0] if layout else None, shell)
         try:
-            yield Subject(model, inputs, arguments.axis or None, layout, note)
+            yield NamedModel(model, inputs, arguments.axis or None, layout, note)
         except OverlapcalcError as error:
             hint = f" ({note})" if note and _of_the_guess(str(error), inputs) else ""
             raise type(error)(f"{arguments.spec}: ", *error.args, hint) from error

@@ -29,7 +29,7 @@ DEEPEST = 9
 
 
 @dataclass(frozen=True)
-class Memory:
+class Addresses:
     """Addresses [start, stop) of a device."""
 
     device: str
@@ -46,7 +46,7 @@ class Entry:
     real: frozenset[tuple[int, int]] = frozenset()
 
 
-Place = Memory | Piece | Entry
+Storage = Addresses | Piece | Entry
 
 
 def check_apart(image: Any, store: Any, what: str = "an input, which blocks still read") -> None:
@@ -61,12 +61,12 @@ def is_plain(image: Any) -> bool:
     return isinstance(image, Tensor) or hasattr(image, "__array_interface__")
 
 
-def places(image: Any) -> Iterator[Place]:
+def places(image: Any) -> Iterator[Storage]:
     """Where an image is, as far as that is known."""
     yield from _places(image, set())
 
 
-def _places(image: Any, seen: set[int]) -> Iterator[Place]:
+def _places(image: Any, seen: set[int]) -> Iterator[Storage]:
     if id(image) in seen:
         return
     seen.add(id(image))
@@ -90,8 +90,8 @@ def _attributes(image: Any) -> list[Any]:
     return [*getattr(image, "__dict__", {}).values(), *(getattr(image, name, None) for name in slots)]
 
 
-def _meet(image: Place, store: Place) -> bool:
-    if isinstance(image, Memory) and isinstance(store, Memory):
+def _meet(image: Storage, store: Storage) -> bool:
+    if isinstance(image, Addresses) and isinstance(store, Addresses):
         return image.device == store.device and image.start < store.stop and store.start < image.stop
     if isinstance(image, Piece) and isinstance(store, Piece):
         return store.shared and image.meets(store)
@@ -113,21 +113,22 @@ def _nested(a: str, b: str) -> bool:
     return a.startswith(b) or b.startswith(a)
 
 
-def _memory(image: Any) -> Memory | None:
+def _memory(image: Any) -> Addresses | None:
     """Addresses from the first sample to the last; None where that is not known."""
     if isinstance(image, Tensor):
         if image.device.type == "meta" or image.layout is not torch.strided or not image.numel():
             return None
         reach = sum((n - 1) * step for n, step in zip(image.shape, image.stride(), strict=True))
         start = image.data_ptr()
-        return Memory(str(image.device), start, start + (reach + 1) * image.element_size())
+        return Addresses(str(image.device), start, start + (reach + 1) * image.element_size())
     interface = getattr(image, "__array_interface__", None)
     if not isinstance(interface, dict) or not interface.get("data") or 0 in interface["shape"]:
         return None
     array = image if hasattr(image, "strides") and hasattr(image, "itemsize") else _as_array(image)
     start = int(interface["data"][0])
     ends = [(n - 1) * step for n, step in zip(array.shape, array.strides, strict=True)]
-    return Memory("cpu", start + sum(e for e in ends if e < 0), start + sum(e for e in ends if e > 0) + array.itemsize)
+    first, last = sum(e for e in ends if e < 0), sum(e for e in ends if e > 0)
+    return Addresses("cpu", start + first, start + last + array.itemsize)
 
 
 def _as_array(image: Any) -> Any:

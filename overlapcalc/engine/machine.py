@@ -15,7 +15,8 @@ from ..planning.plan import Plan
 from ..trace.runnable import Constants, Runnable
 from .block import Block
 from .schedules.crop import cropped
-from .schedules.stream import streamed, trimmed
+from .schedules.stream import streamed
+from .schedules.trim import trimmed
 from .slab.frame import Frame
 from .store import Image, type_of
 

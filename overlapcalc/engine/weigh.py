@@ -14,7 +14,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from ..analysis.variants import Variants
 from ..errors import TraceError
 from ..planning.plan import Memory, Plan
-from ..planning.slabs import Kind, kind_of
+from ..planning.slabs import PartKind, part_kind_of
 from ..planning.strips import BlockSpan, Strip
 from ..propagate.grid import Grid
 from ..propagate.regions import extents_for
@@ -84,9 +84,9 @@ def _telling(net: Propagation, plan: Plan) -> Iterator[tuple[Plan, int]]:
 def _kinds(net: Propagation, strip: Strip) -> Strip:
     """One slot of each kind."""
     grid = Grid(net, strip.axis)
-    kinds: dict[tuple[bool, bool, Kind], BlockSpan] = {}
+    kinds: dict[tuple[bool, bool, PartKind], BlockSpan] = {}
     for i, slot in enumerate(strip.slots):
-        kind = kind_of(grid, extents_for(net, strip.axis, slot.outputs))
+        kind = part_kind_of(grid, extents_for(net, strip.axis, slot.outputs))
         kinds.setdefault((i == 0, i == len(strip.slots) - 1, kind), slot)
     return replace(strip, slots=tuple(kinds.values()))
 

@@ -23,7 +23,7 @@ from ..errors import InputError, TraceError
 from ..ops import Kind, kind_of
 from ..propagate.backward import interior, sized
 from ..propagate.grid import Grid
-from ..propagate.values import Propagation, reach_between
+from ..propagate.values import Propagation, reads_between
 from .claims.claim import Subject, adding, obstructed, steps_of
 from .judgement import Failure
 
@@ -48,16 +48,16 @@ def looking_ahead(subject: Subject, pair: Pair, axis: str) -> Iterator[Failure]:
 def _at_size(net: Propagation, output: str, found: AxisAnalysis, size: int, where: str) -> Failure | None:
     """What looks ahead in the net at one size."""
     input, axis = found.input, found.axis
-    reach = reach_between(net, output, input, axis)
-    if reach.via:  # there was none at the analysed size, or the claim would have failed before
-        return replace(obstructed(min(reach.via), where, ()), value=f"at {size} samples an obstacle stands in the way")
-    if reach.reads is None:
+    reads = reads_between(net, output, input, axis)
+    if reads.via:  # there was none at the analysed size, or the claim would have failed before
+        return replace(obstructed(min(reads.via), where, ()), value=f"at {size} samples an obstacle stands in the way")
+    if reads.reads is None:
         return None
     grid = Grid(net, axis)
     if net.size(output, axis) is None or not grid.same(input, output):
         return Failure(where, "no order", why="the output has no place along this axis of the input")
     scale = Fraction(grid.per_step(input), grid.per_step(output))
-    inside = _past_its_place(_phases(reach.reads), scale)
+    inside = _past_its_place(_phases(reads.reads), scale)
     if inside:
         return Failure(where, f"inside an image{'' if size == found.size else f' of {size} samples'}, {inside}")
     at_border = _past_its_place(_near_borders(net, grid, output, found), scale)

@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..analysis.gc_pause import paused
+from ..analysis.gc_pause import gc_paused
 from .digests import Digests, digest_of, digest_of_text, write_text
 from .pins import Pins, still
 from .places import PACKAGE, installed
@@ -47,7 +47,7 @@ class Cache:
     def find(self, question: Any) -> Any:
         """The kept outcome; None where there is none, or where anything that it read has changed."""
         self._digests.look_again()
-        with paused():
+        with gc_paused():
             return self._found(question)
 
     def _found(self, question: Any) -> Any:
@@ -67,7 +67,7 @@ class Cache:
         if seen.unseen:
             return
         self._digests.look_again()
-        with paused():
+        with gc_paused():
             self._digests.announce(seen.files())
             pins = seen.pinned(self._digests)
             if pins is not None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .requirements import Figure, Place, Requirements
+from .requirements import Figure, PairAxis, Requirements
 
 MOST_LAYERS = 4
 
@@ -78,7 +78,7 @@ class Comparison:
 def compare(locked: Requirements, now: Requirements) -> Comparison:
     """What changed since the lock was written."""
     changes = [Change(name, "", a, b) for name, a, b in _differing(locked.net, now.net)]
-    grouped: dict[tuple[str, Figure | None, Figure | None], list[Place]] = {}
+    grouped: dict[tuple[str, Figure | None, Figure | None], list[PairAxis]] = {}
     for place in sorted({*locked.places, *now.places}):
         for name, a, b in _differing(locked.places.get(place, {}), now.places.get(place, {})):
             grouped.setdefault((name, a, b), []).append(place)
@@ -99,7 +99,7 @@ def _differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[tuple[str, An
     ]
 
 
-def _where(places: list[Place]) -> str:
+def _where(places: list[PairAxis]) -> str:
     """`H and W`; the pair is named if it is one of several."""
     axes: dict[str, list[str]] = {}
     for output, input, axis in places:

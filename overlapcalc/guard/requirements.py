@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 Figure = int | str | bool | tuple[str, ...]
-Place = tuple[str, str, str]
+PairAxis = tuple[str, str, str]
 """An output, an input and an axis: ("output", "input", "W"); numbered where there are several."""
 
 
@@ -21,7 +21,7 @@ class Requirements:
     -> operator and its figures, for the layers that are rows of the table."""
 
     net: Mapping[str, Figure]
-    places: Mapping[Place, Mapping[str, Figure]]
+    places: Mapping[PairAxis, Mapping[str, Figure]]
     layers: Mapping[str, Mapping[str, Any]]
 
     def to_dict(self) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from .workplace import OLD, RESULT, workplace
 
 
 @dataclass(frozen=True)
-class Kind:
+class FileKind:
     """A kind of file. is_one: whether what lies at a path (a regular file unless `folder`) is of this kind."""
 
     called: str
@@ -39,7 +39,7 @@ class Door:
     inputs: tuple[Path, ...] = ()
 
 
-def begins(called: str, *beginnings: bytes) -> Kind:
+def begins(called: str, *beginnings: bytes) -> FileKind:
     """Files that begin with one of these sequences of bytes."""
     longest = max(map(len, beginnings), default=0)
 
@@ -47,7 +47,7 @@ def begins(called: str, *beginnings: bytes) -> Kind:
         with path.open("rb") as file:
             return file.read(longest).startswith(beginnings)
 
-    return Kind(called, is_one)
+    return FileKind(called, is_one)
 
 
 SOURCES = frozenset(
@@ -65,18 +65,18 @@ def _is_report(path: Path) -> bool:
 
 
 PLAIN = Door()
-TEXT = Kind("a report", _is_report)
+TEXT = FileKind("a report", _is_report)
 ANY = begins("a file", b"")
 REWRITTEN = Door(overwrite=True)
 """For files that are ours by name and rewritten by design, such as the lock, whatever a merge made of it: kind ANY."""
 
 
-def write_complete(path: Path, text: str, door: Door = PLAIN, kind: Kind = TEXT) -> None:
+def write_complete(path: Path, text: str, door: Door = PLAIN, kind: FileKind = TEXT) -> None:
     """Write a file in UTF-8, with the line ends of `text`, or leave what was there. Raises InputError."""
     complete(path, lambda file: file.write(text.encode()), kind, door)
 
 
-def complete(path: Path, write: Callable[[IO[bytes]], object], kind: Kind, door: Door = PLAIN) -> None:
+def complete(path: Path, write: Callable[[IO[bytes]], object], kind: FileKind, door: Door = PLAIN) -> None:
     """Create a file with what `write` writes, or leave what was there. Raises InputError, and what `write` raises."""
     with unfinished(path, kind, door) as made:
         try:
@@ -89,7 +89,7 @@ def complete(path: Path, write: Callable[[IO[bytes]], object], kind: Kind, door:
 
 
 @contextlib.contextmanager
-def unfinished(path: Path, kind: Kind, door: Door = PLAIN) -> Iterator[Path]:
+def unfinished(path: Path, kind: FileKind, door: Door = PLAIN) -> Iterator[Path]:
     """A path at which to create a file or a folder, which becomes `path` if all goes well. Raises InputError."""
     place = free_place(path, kind, door)
     door = replace(door, called=door.called or str(path))
@@ -110,7 +110,7 @@ def _said(door: Door) -> Iterator[None]:
         raise InputError(f"{door.called}: {error.strerror or error}") from error
 
 
-def free_place(path: Path, kind: Kind, door: Door) -> Path:
+def free_place(path: Path, kind: FileKind, door: Door) -> Path:
     """The place that links lead to, if something of this kind may be put there. Raises InputError.
 
     An empty file or folder is no loss: it counts as absent.
@@ -162,7 +162,7 @@ def _meet(place: Path, read: Path) -> bool:
     return place == there or there in place.parents or place in there.parents
 
 
-def _appear(made: Path, place: Path, kind: Kind, door: Door) -> None:
+def _appear(made: Path, place: Path, kind: FileKind, door: Door) -> None:
     """Rename the finished file. Whatever appeared there meanwhile is checked again; the result is never discarded."""
     try:
         free_place(place, kind, door)

@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from ..errors import Argument, InputError
-from .atomic import PLAIN, Door, Kind, begins, free_place, unfinished
+from .atomic import PLAIN, Door, FileKind, begins, free_place, unfinished
 from .npy import NpyFile, npy_fault
 from .space import check_space
 
@@ -56,8 +56,8 @@ def _is_picture(path: Path) -> bool:
 
 KINDS = {
     ".npy": begins("a .npy file", b"\x93NUMPY"),
-    ".zarr": Kind("a zarr array", _is_zarr_array, folder=True),
-    **dict.fromkeys(PICTURES, Kind("a picture", _is_picture)),
+    ".zarr": FileKind("a zarr array", _is_zarr_array, folder=True),
+    **dict.fromkeys(PICTURES, FileKind("a picture", _is_picture)),
 }
 """Suffix -> the kind that is written, and so the kind that may be replaced."""
 
@@ -184,7 +184,7 @@ def written(path: Path, shape: tuple[int, ...], dtype: torch.dtype, door: Door =
             raise InputError(f"{door.called}: {error.strerror or error}") from error
 
 
-def _kind_of(path: Path, door: Door) -> Kind:
+def _kind_of(path: Path, door: Door) -> FileKind:
     kind = KINDS.get(path.suffix.lower())
     if kind is None:
         raise InputError(f"{door.called or path}: expected one of {', '.join((*ARRAYS, *PICTURES))}")

@@ -146,9 +146,8 @@ class Call:
             for s, size in enumerate(shape):
                 t = n - len(shape) + s
                 if size == 1 and self.shape[t] > 1:
-                    dims.append(
-                        DimRead(s, t, None, block=Obstruction(Cause.GLOBAL, "one sample is spread over the whole axis"))
-                    )
+                    why = Obstruction(Cause.GLOBAL, "one sample is spread over the whole axis")
+                    dims.append(DimRead(s, t, None, obstruction=why))
                 else:
                     dims.append(DimRead(s, t, IndexMap.identity()))
             links.append(Link(k, tuple(dims)))

@@ -9,7 +9,7 @@ from typing import TypeVar
 from ..algebra.index_map import IndexMap
 from ..algebra.spans import Span
 from .call import Call
-from .law import DimRead, Law
+from .law import DimRead, Evenness, Law
 from .registry import known_of, say
 
 KernelFunction = Callable[[Call], int]
@@ -78,7 +78,7 @@ def needed_macs(call: Call, law: Law, starts: tuple[int, ...]) -> int:
     operand = next((k for k in (call.position("input"), call.position("self"), 0) if k is not None), 0)
     total = 0
     for link in law.links:
-        if link.operand != operand or link.only_if_uneven:
+        if link.operand != operand or link.only_for is Evenness.UNEVEN:
             continue
         met = {dim.target for dim in link.dims}
         rest = prod(n for t, n in enumerate(call.shape) if t not in met)

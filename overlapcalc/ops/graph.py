@@ -15,6 +15,9 @@ from .layout import AXES, default_layout
 if TYPE_CHECKING:
     import networkx as nx
 
+Shapes = tuple[tuple[int, ...], ...]
+"""One shape per input of a net, in the order of its inputs."""
+
 STEP_OF = "step_of"
 """The argument of a step that names the operator it is a step of (see views.py)."""
 

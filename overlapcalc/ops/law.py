@@ -120,27 +120,43 @@ class DimRead:
     target: int | None
     reads: IndexMap | None = None
     border: Border = Border.CONSTANT
-    block: Obstruction | None = None
+    obstruction: Obstruction | None = None
     least: int = 1
+
+
+class CellReads(str, Enum):
+    """How the cells of an output read those of an operand.
+
+    DIMS: as the link's DimReads say. REGROUP: they are the same cells in the same row-major order. COLLAPSE: every
+    output cell may read every operand cell.
+    """
+
+    DIMS = "dims"
+    REGROUP = "regroup"
+    COLLAPSE = "collapse"
+
+
+class Evenness(str, Enum):
+    """Whether the cells of an operand read the same along the dimensions that a link does not keep."""
+
+    EVEN = "even"
+    UNEVEN = "uneven"
 
 
 @dataclass(frozen=True)
 class Link:
     """What the output takes from one operand (an index into the call's data operands).
 
-    `cells`: "dims" reads channels by the same DimReads, "regroup" keeps their row-major order, "collapse" lets every
-    output cell read every operand cell. `exact=False`: the reads are only an upper bound. `only_if_even`,
-    `only_if_uneven`: two forms of the same reads, a short one for operands whose cells read the same along the
-    dimensions that it does not keep, and a long one for all others. `runs`: the link is a view, whose runs of operand
+    `exact=False`: the reads are only an upper bound. `only_for`: one of two forms of the same reads, a short one for
+    even operands, or a long one for uneven ones; None: the only form. `runs`: the link is a view, whose runs of operand
     and output dimensions hold the same samples in row-major order; then it has no `dims`.
     """
 
     operand: int
     dims: tuple[DimRead, ...]
-    cells: str = "dims"
+    cells: CellReads = CellReads.DIMS
     exact: bool = True
-    only_if_uneven: bool = False
-    only_if_even: bool = False
+    only_for: Evenness | None = None
     runs: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] | None = None
 
 
@@ -159,11 +175,13 @@ class Place:
 
 @dataclass(frozen=True)
 class Law:
-    """What one call reads. `period[d]`: a constant operand repeats along output dimension d with that period.
+    """What one call reads.
 
-    `blocks[d]`: an obstacle for every input if output dimension d is a spatial axis (absolute positions, randomness).
+    `period`: pairs (d, n): a constant operand repeats along output dimension d every n samples. `obstructions`: pairs
+    (d, why): an obstacle for every input if output dimension d is a spatial axis (absolute positions, randomness). A
+    dimension may stand in several pairs.
     `by_size`: a factor was taken from sizes, so it holds only if a second trace confirms it; an obstacle where none
-    could. `places`: where constant operands lie; from these the propagator adds periods and blocks of its own. A
+    could. `places`: where constant operands lie; from these the propagator adds periods and obstructions of its own. A
     constant that has no place and varies is refused: nobody knows where it lies.
     `unread`: names of arguments of which only the shape or the type matters. A data operand that is in neither
     `unread` nor a link may be read anywhere.
@@ -175,7 +193,7 @@ class Law:
 
     links: tuple[Link, ...]
     period: tuple[tuple[int, int], ...] = ()
-    blocks: tuple[tuple[int, Obstruction], ...] = ()
+    obstructions: tuple[tuple[int, Obstruction], ...] = ()
     by_size: Obstruction | None = None
     places: tuple[Place, ...] = ()
     unread: frozenset[str] = frozenset()
@@ -194,37 +212,37 @@ def keep(ndim: int, *, but: dict[int, DimRead] | None = None) -> tuple[DimRead, 
 def whole(source: int, target: int | None, what: str, cause: Cause = Cause.GLOBAL) -> DimRead:
     """Every output index reads all of the operand's dimension; an obstacle if that is a spatial axis.
 
-    >>> whole(2, None, "mean over the whole axis").block.cause.value
+    >>> whole(2, None, "mean over the whole axis").obstruction.cause.value
     'global'
     """
-    return DimRead(source, target, None, block=Obstruction(cause, what))
+    return DimRead(source, target, None, obstruction=Obstruction(cause, what))
 
 
 def anywhere(operand: int, dims_in: int, dims_out: int, why: Obstruction) -> Link:
     """Every output sample may read any sample of an operand."""
-    dims = [DimRead(s, None, None, block=why) for s in range(dims_in)]
+    dims = [DimRead(s, None, None, obstruction=why) for s in range(dims_in)]
     return Link(operand, (*dims, *(DimRead(None, t) for t in range(dims_out))), exact=False)
 
 
 def drawn(ndim: int) -> tuple[tuple[int, Obstruction], ...]:
-    """The blocks of an operator that draws random numbers: every dimension."""
+    """The obstructions of an operator that draws random numbers: every dimension."""
     return tuple((d, Obstruction(Cause.RANDOM, "draws at random: it is in training mode")) for d in range(ndim))
 
 
 def per_channel(ndim: int) -> tuple[DimRead, ...]:
     """Index by index, with a constant per index of dimension 1: an obstacle where that is an axis."""
-    block = Obstruction(Cause.POSITION, "has a constant of its own for every position of the axis")
-    return keep(ndim, but={1: DimRead(1, 1, IndexMap.identity(), block=block)} if ndim > 1 else None)
+    why = Obstruction(Cause.POSITION, "has a constant of its own for every position of the axis")
+    return keep(ndim, but={1: DimRead(1, 1, IndexMap.identity(), obstruction=why)} if ndim > 1 else None)
 
 
-def channel_blocks(size_in: int, size_out: int, groups: int, dim: int, what: str) -> DimRead:
-    """Output channel block g reads all of operand channel block g.
+def channel_groups(size_in: int, size_out: int, groups: int, dim: int, what: str) -> DimRead:
+    """Output channels of group g read all of the operand's channels of that group.
 
-    >>> channel_blocks(8, 4, 2, 1, "mixes the axis").reads.reads(2, 4)  # outputs 2 and 3 are the second group
+    >>> channel_groups(8, 4, 2, 1, "mixes the axis").reads.reads(2, 4)  # outputs 2 and 3 are the second group
     Span(start=4, stop=8)
     """
     if groups == 1:
         return whole(dim, dim, what)
     wide, out = size_in // groups, size_out // groups
     reads = IndexMap(out, wide, (Spans.span(0, wide),) * out)
-    return DimRead(dim, dim, reads, block=Obstruction(Cause.GLOBAL, what))
+    return DimRead(dim, dim, reads, obstruction=Obstruction(Cause.GLOBAL, what))

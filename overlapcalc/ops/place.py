@@ -45,28 +45,28 @@ UNSAID = Obstruction(Cause.GLOBAL, "reads an operand of which its rule says noth
 
 
 def settled(law: Law, args: Mapping[str, Any], dims: int) -> Law:
-    """The law with the periods and blocks that its constants impose on the output's `dims` dimensions.
+    """The law with the periods and obstructions that its constants impose on the output's `dims` dimensions.
 
     A constant without a place is harmless only if it is the same everywhere: then it does not matter which part of
     it a sample reads.
     """
-    periods, blocks = list(law.period), list(law.blocks)
+    periods, obstructions = list(law.period), list(law.obstructions)
     for at, constant in constants_at(args):
         place = place_of(law, at)
         if constant.random or at[0] in law.unread:
             continue
         if place is None:
             if any(varies(constant, s) for s in range(len(constant.shape))):
-                blocks += [(d, _unplaced(at)) for d in range(dims)]
+                obstructions += [(d, _unplaced(at)) for d in range(dims)]
             continue
         for s, d in place.targets:
             if varies(constant, s):
                 period = constant.variation[s] if s < len(constant.variation) else None
                 if period is None:
-                    blocks.append((d, DIFFERS))
+                    obstructions.append((d, DIFFERS))
                 else:
                     periods.append((d, period))
-    return replace(law, period=tuple(periods), blocks=tuple(blocks))
+    return replace(law, period=tuple(periods), obstructions=tuple(obstructions))
 
 
 def varies(constant: Constant, s: int) -> bool:

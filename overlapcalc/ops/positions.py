@@ -40,10 +40,10 @@ TYPES: dict[str, Rounding] = {"float32": single, "float64": double}
 
 
 @dataclass(frozen=True)
-class Step:
+class SamplingStep:
     """Input samples per output sample along one dimension. given: the scale factor; None where torch uses the sizes.
 
-    >>> Step(4 / 3, 30, 40).fraction, Step(1.3333334, 30, 40).fraction
+    >>> SamplingStep(4 / 3, 30, 40).fraction, SamplingStep(1.3333334, 30, 40).fraction
     (Fraction(3, 4), None)
     """
 

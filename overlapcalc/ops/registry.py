@@ -31,7 +31,7 @@ class Rule:
 
 
 @dataclass(frozen=True)
-class Step:
+class StepBefore:
     """An operator that does part of another one's work before it. Its first operand is the previous step, or the
     operand of that operator. args: the other arguments. shape: the shape of its output."""
 
@@ -40,7 +40,7 @@ class Step:
     shape: tuple[int, ...]
 
 
-StepsFunction = Callable[[Call], list[Step]]
+StepsFunction = Callable[[Call], list[StepBefore]]
 Spelling = Callable[[Node], str]
 
 
@@ -75,7 +75,7 @@ class Operator:
 
 _OPERATORS: dict[str, Operator] = {}
 _complete = False
-NOTHING = Operator()
+UNKNOWN = Operator()
 OURS = f"{__name__.partition('.')[0]}."
 SAID = {
     "rule": "a rule",
@@ -106,7 +106,7 @@ def _load() -> None:
 def known_of(op: str) -> Operator:
     """The record of an operator, by its qualified name."""
     _load()
-    return _OPERATORS.get(op, NOTHING)
+    return _OPERATORS.get(op, UNKNOWN)
 
 
 def _home(said: Any) -> str:

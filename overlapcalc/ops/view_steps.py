@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ..algebra.index_map import IndexMap
 from .call import Call
-from .law import Cause, DimRead, Law, Link, Obstruction
+from .law import Cause, DimRead, Evenness, Law, Link, Obstruction
 from .registry import rule
 from .slab import Slab, Tensor, on_slab
 
@@ -37,10 +37,10 @@ def join(call: Call) -> Law:
     piece = call.shapes[0][d + 1]
     others = tuple(DimRead(s, s - (s > d), IndexMap.identity()) for s in range(n) if s not in (d, d + 1))
     even = (*others, DimRead(d, d, IndexMap.repeat(piece)), DimRead(d + 1, None, None))
-    links = [Link(0, even, only_if_even=True)]
+    links = [Link(0, even, only_for=Evenness.EVEN)]
     for c in range(piece):
         place = (DimRead(d, d, IndexMap.repeat(piece, c)), DimRead(d + 1, None, IndexMap.shift(c)))
-        links.append(Link(0, (*others, *place), only_if_uneven=True))
+        links.append(Link(0, (*others, *place), only_for=Evenness.UNEVEN))
     return Law(tuple(links))
 
 

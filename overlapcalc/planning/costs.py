@@ -103,8 +103,8 @@ class Costs:
         """What a region reads of an operand, including positions beyond the image, where zeros are multiplied."""
         found: dict[str, Span] = {}
         for path in self._net.values[node].paths:
-            for axis, step in path.steps.items() if path.operand == operand else ():
-                raw = step.reads.reads(*region[axis])
+            for axis, along in path.axes.items() if path.operand == operand else ():
+                raw = along.reads.reads(*region[axis])
                 if raw is not None:
                     found[axis] = raw.joined(found.get(axis))
         return found

@@ -47,7 +47,7 @@ def make_plan(
         if tile is not None:
             raise InputError(Argument("tile", tile), f" is for the schedule crop; {schedule} has no tiles")
         return slab_plan(analysis, blocking, schedule, stored=stored, dtype=dtype, weigh=weigh)
-    planner = _Planner(analysis, stored, dtype)
+    planner = _CropPlanner(analysis, stored, dtype)
     if blocking.budget is not None:
         return planner.within(blocking.budget)
     if blocking.fixed_tile is not None:
@@ -57,7 +57,7 @@ def make_plan(
     return planner.of(steps) if tile is None else planner.on_tiles(steps, sides_per_axis(planner.cutters, tile))
 
 
-class _Planner:
+class _CropPlanner:
     def __init__(self, analysis: Analysis, stored: bool, dtype: str | None) -> None:
         self._analysis, self._variants, self._net = analysis, analysis.variants, analysis.variants.net
         self._stored, self._dtype = stored, dtype

@@ -9,10 +9,9 @@ from math import ceil, floor
 from ..analysis.analysis import Analysis
 from ..analysis.variants import shapes_at
 from ..errors import Argument, InputError
+from ..ops.graph import Shapes
 from ..propagate.grid import Grid
 from .strips import Cutter
-
-Shapes = tuple[tuple[int, ...], ...]
 
 
 def shapes_for_image(analysis: Analysis, image: Sequence[int]) -> Shapes:

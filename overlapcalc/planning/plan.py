@@ -96,12 +96,12 @@ class Plan:
     @property
     def memory(self) -> Memory | None:
         """What the blocks take at their fullest moment; None where that cannot be predicted."""
-        return None if self._weights is None else self._weights[0]
+        return None if self._memories is None else self._memories[0]
 
     @property
     def full_memory(self) -> Memory | None:
         """The same for the whole image at once."""
-        return None if self._weights is None else self._weights[1]
+        return None if self._memories is None else self._memories[1]
 
     @property
     def saves_memory(self) -> bool | None:
@@ -171,12 +171,12 @@ class Plan:
         }
 
     @cached_property
-    def _weights(self) -> tuple[Memory, Memory] | None:
+    def _memories(self) -> tuple[Memory, Memory] | None:
         return None if self.weigh is None else self.weigh(self)
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickled with its memory, because what predicts it belongs to the net."""
-        return {**self.__dict__, "_weights": self._weights, "weigh": None}
+        return {**self.__dict__, "_memories": self._memories, "weigh": None}
 
     def __deepcopy__(self, memo: Any) -> Plan:
         return self

@@ -75,11 +75,11 @@ def calls(
     groups: list[list[tuple[str, Extents, int]]] = []
     for axis, strip in strips.items():
         front, grid = StreamFront(net, axis) if axis == along else None, Grid(net, axis)
-        kinds: dict[Kind, Extents] = {}
-        counted: Counter[Kind] = Counter()
+        kinds: dict[PartKind, Extents] = {}
+        counted: Counter[PartKind] = Counter()
         for slot in strip.slots:
             extents = extents_for(net, axis, slot.outputs) if front is None else front.gains(slot.outputs)
-            kind = kind_of(grid, extents)
+            kind = part_kind_of(grid, extents)
             kinds.setdefault(kind, extents)
             counted[kind] += 1
         groups.append([(axis, kinds[kind], times) for kind, times in counted.items()])
@@ -88,11 +88,11 @@ def calls(
         yield regions, prod(times for _, _, times in chosen)
 
 
-Kind = tuple[tuple[str, int, int], ...]
+PartKind = tuple[tuple[str, int, int], ...]
 """For each node the length of its part along one axis, and where on the grid that begins."""
 
 
-def kind_of(grid: Grid, extents: Extents) -> Kind:
+def part_kind_of(grid: Grid, extents: Extents) -> PartKind:
     """What parts of one axis must have in common to cost and to hold the same."""
     return tuple((n, span.length, span.start % grid.per_step(n)) for n, span in sorted(extents.items()))
 

@@ -13,7 +13,7 @@ from functools import partial
 from ..algebra.cells import Field
 from ..algebra.spans import EMPTY, Span, Spans
 from ..ops.law import Border
-from .values import Propagation, Step
+from .values import AxisRead, Propagation
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def sized(net: Propagation, output: str, axis: str, outputs: Spans) -> BackwardR
     live = []
     for other in net.values[output].rates:
         length = net.size(output, other)
-        followed = all(other in path.steps for value in net.values.values() for path in value.paths)
+        followed = all(other in path.axes for value in net.values.values() for path in value.paths)
         if other != axis and length is not None and followed:  # behind an obstacle, nothing can be ruled out
             live.append(_demand(net, output, other, Spans.span(0, length), sized=True, live=[]).live)
     return _demand(net, output, axis, outputs, sized=True, live=live)
@@ -70,11 +70,11 @@ def _demand(
             reads[name] = total
             continue
         for place, path in enumerate(net.values[name].paths):
-            step = path.steps.get(axis)
-            if step is None or any((name, place) not in paths for paths in live):
+            along = path.axes.get(axis)
+            if along is None or any((name, place) not in paths for paths in live):
                 continue
             edges: list[int] = []
-            pull = partial(_pull, step, net.size(path.operand, axis) if sized else None, edges)
+            pull = partial(_pull, along, net.size(path.operand, axis) if sized else None, edges)
             pulled = field.map(pull)
             if any(pulled.values):
                 used.add((name, place))
@@ -86,13 +86,13 @@ def _demand(
     return BackwardReads(reads, exist, frozenset(used))
 
 
-def _pull(step: Step, size: int | None, edges: list[int], outs: Spans) -> Spans:
-    """What a step reads for `outs`; with a size, the real samples. Notes the end samples of a mirror it crosses."""
-    raw = step.reads.over(outs)
+def _pull(along: AxisRead, size: int | None, edges: list[int], outs: Spans) -> Spans:
+    """What an axis reads for `outs`; with a size, the real samples. Notes the end samples of a mirror it crosses."""
+    raw = along.reads.over(outs)
     if size is None:
         return raw
-    real, left, right = step.border.fold(raw, size)
-    if step.border is Border.REFLECT:
+    real, left, right = along.border.fold(raw, size)
+    if along.border is Border.REFLECT:
         edges.extend([0] if left else [])
         edges.extend([size - 1] if right else [])
     return real

@@ -67,9 +67,9 @@ def differences(
 def _refused(net: Propagation, name: str) -> set[str]:
     """The axes along which everything that a tensor reads is refused."""
     seen: dict[str, list[bool]] = {}
-    for (_, axis), reach in zip(net.slots, joined(net, name), strict=True):
-        if reach:
-            seen.setdefault(axis, []).append(any(o.axis == axis for o in reach.via))
+    for (_, axis), reads in zip(net.slots, joined(net, name), strict=True):
+        if reads:
+            seen.setdefault(axis, []).append(any(o.axis == axis for o in reads.via))
     return {axis for axis, refused in seen.items() if all(refused)}
 
 
@@ -175,12 +175,12 @@ def _along(
     more = moved.get(a.name, {}).get(axis)
     if before is not None and after is not None and more is not None and after != before + more:
         return f"its length does not follow the image's: {before}, then {after} where {before + more} would follow"
-    steps = [
-        [p.steps[axis] if axis in p.steps else p.blocked[axis].cause if axis in p.blocked else None
+    read = [
+        [p.axes[axis] if axis in p.axes else p.obstructed[axis].cause if axis in p.obstructed else None
          for p in net.values[node.name].paths]
         for net, node in ((small, a), (large, b))
     ]  # fmt: skip
-    if steps[0] != steps[1]:
+    if read[0] != read[1]:
         return "what it reads depends on the size of the image"
     return ""
 

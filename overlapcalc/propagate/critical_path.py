@@ -14,7 +14,7 @@ from itertools import product
 from ..algebra.cells import Field
 from ..algebra.index_map import IndexMap
 from ..errors import RuleError
-from .values import InputAxis, InputReads, Path, Propagation, join_reaches
+from .values import InputAxis, InputReads, Path, Propagation, joined_reads
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,9 @@ class _Walk:
         self.net, self.slot, self.after, self.sure = net, slot, after, sure
         self.place = net.slots.index(slot)
 
-    def known(self, reaches: InputReads) -> IndexMap | None:
-        reach = reaches[self.place]
-        return reach.sure if self.sure else reach.reads
+    def known(self, reads: InputReads) -> IndexMap | None:
+        along = reads[self.place]
+        return along.sure if self.sure else along.reads
 
     def end(self, reads: IndexMap | None, sample: int) -> int | None:
         """The extreme input sample that one sample reads."""
@@ -88,8 +88,8 @@ class _Walk:
         tied = False
         cells = dict(_distinct(self.net.values[output].cells))
         for sample in reversed(outputs) if self.after else outputs:
-            for cell, reaches in cells.items():
-                end = self.end(self.known(reaches), sample)
+            for cell, reads in cells.items():
+                end = self.end(self.known(reads), sample)
                 if end is None:
                     continue
                 if best is None or self.farther(end, best[0]):
@@ -104,14 +104,14 @@ class _Walk:
         goal = self.end(self.known(value.cells.at(here.cell)), here.sample)
         found: list[Hop] = []
         for path in value.paths:
-            if self.slot[1] not in path.steps or (self.sure and not path.exact):
+            if self.slot[1] not in path.axes or (self.sure and not path.exact):
                 continue
             cells = self._cells(path, here.cell)
             if not cells or not self._real(path, cells):
                 continue
-            samples = list(path.steps[self.slot[1]].reads[here.sample].indices())
-            for sample, (cell, reaches) in product(reversed(samples) if self.after else samples, cells):
-                if self.end(self.known(reaches), sample) == goal:
+            samples = list(path.axes[self.slot[1]].reads[here.sample].indices())
+            for sample, (cell, reads) in product(reversed(samples) if self.after else samples, cells):
+                if self.end(self.known(reads), sample) == goal:
                     found.append(Hop(path.operand, cell, sample))
         if not found:
             raise RuleError(
@@ -129,23 +129,23 @@ class _Walk:
             return [] if first is None else [(first, field.values[0])]
         known: dict[int, tuple[tuple[int, ...], InputReads]] = {}
         for source in sources:
-            reaches = field.at(source)
-            known.setdefault(id(reaches), (source, reaches))
+            reads = field.at(source)
+            known.setdefault(id(reads), (source, reads))
         return list(known.values())
 
     def _real(self, path: Path, cells: list[tuple[tuple[int, ...], InputReads]]) -> bool:
         """Whether the path continues along the other axes too: one that reads no row reads no column either."""
         total = cells[0][1]
-        for _, reaches in cells[1:]:
-            total = join_reaches(total, reaches)
-        for slot, reach in zip(self.net.slots, total, strict=True):
-            if slot[0] != self.slot[0] or slot[1] not in path.steps or reach.reads is None:
+        for _, reads in cells[1:]:
+            total = joined_reads(total, reads)
+        for slot, along in zip(self.net.slots, total, strict=True):
+            if slot[0] != self.slot[0] or slot[1] not in path.axes or along.reads is None:
                 continue
-            step = path.steps[slot[1]].reads
-            holes = not all(step.phases) or not all(reach.reads.phases)
-            if holes and not reach.via and step.hull_after(reach.reads).empty:
+            own = path.axes[slot[1]].reads
+            holes = not all(own.phases) or not all(along.reads.phases)
+            if holes and not along.via and own.hull_after(along.reads).empty:
                 return False
-            if self.sure and slot != self.slot and reach.hidden and step.skips:
+            if self.sure and slot != self.slot and along.hidden and own.skips:
                 return False
         return True
 
@@ -154,9 +154,9 @@ def _distinct(field: Field[InputReads]) -> Iterator[tuple[tuple[int, ...], Input
     """The first cell of each distinct value."""
     seen: set[int] = set()
     for cell in product(*(range(n) for n in field.shape)):
-        reaches = field.at(cell)
-        if id(reaches) not in seen:
-            seen.add(id(reaches))
-            yield cell, reaches
+        reads = field.at(cell)
+        if id(reads) not in seen:
+            seen.add(id(reads))
+            yield cell, reads
         if len(seen) == 1 and field.uniform:
             return

@@ -137,10 +137,10 @@ class _Run(Resolver):
             rates[axis] = self.rates.component()
             self.rates.whole(rates[axis])
         one = Reads(IndexMap.identity(), IndexMap.identity())
-        reaches = tuple(one if slot[0] == node.name else NOTHING for slot in self.slots)
+        reads = tuple(one if slot[0] == node.name else NOTHING for slot in self.slots)
         texts = self.differing.get(node.name, {})  # the net returns this input at one size, and not at another
         here = {axis: self._obstacle(node, axis, at_this_size(text)) for axis, text in texts.items()}
-        return TensorReads(layout, rates, Field.one(layout.cells, self._behind(reaches, here)))
+        return TensorReads(layout, rates, Field.one(layout.cells, self._behind(reads, here)))
 
     def coarsen(self, times: Mapping[str, int]) -> None:
         steps = self.rates.steps()
@@ -159,7 +159,7 @@ class _Run(Resolver):
             axes = {value.layout.labels[i] for places in joint for i in places if value.layout.parts[i].is_axis}
             here = {axis: self._obstacle(node, axis, JOINT_OUTPUT) for axis in sorted(axes)}
             if here:
-                cells = value.cells.map(lambda reaches, here=here: self._behind(reaches, here))  # type: ignore[misc]
+                cells = value.cells.map(lambda reads, here=here: self._behind(reads, here))  # type: ignore[misc]
                 self.values[name] = replace(value, cells=cells)
 
     def _unknown_value(self, node: Node) -> TensorReads:
@@ -229,5 +229,3 @@ class _Run(Resolver):
                 f"{sources} and output dimensions {targets}; each of the {len(shape)} and "
                 f"{len(node.shape)} must stand exactly once"
             )
-
-    # ---- reaches ------------------------------------------------------------------------------------------

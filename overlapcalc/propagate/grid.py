@@ -78,10 +78,10 @@ class Grid:
             if self.same(node.name, output):
                 spare.append((self._length(node.name) - 1) // self.per_step(node.name))
             for path in self._net.values[node.name].paths:
-                step = path.steps.get(self._axis)
-                if step is not None and step.least > 1 and self.same(path.operand, output):
+                along = path.axes.get(self._axis)
+                if along is not None and along.least > 1 and self.same(path.operand, output):
                     length = self._length(path.operand)
-                    spare.append((length - step.least) // self.per_step(path.operand))
+                    spare.append((length - along.least) // self.per_step(path.operand))
         return max(0, min(spare))
 
     def _length(self, node: str) -> int:

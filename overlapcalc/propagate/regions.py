@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..algebra.spans import Span, Spans
-from .values import Propagation, Step
+from .values import AxisRead, Propagation
 
 Extents = dict[str, Span]
 """Node -> its part along one axis. What is not named is not needed."""
@@ -26,8 +26,8 @@ def extents_for(net: Propagation, axis: str, outputs: Mapping[str, Span]) -> Ext
         if span is None:
             continue
         for path in net.values[name].paths:
-            read = real_reads(net, path.operand, path.steps.get(axis), axis, span)
-            if axis in path.blocked:
+            read = real_reads(net, path.operand, path.axes.get(axis), axis, span)
+            if axis in path.obstructed:
                 size = net.size(path.operand, axis)
                 read = None if size is None else Span(0, size)
             if read is not None:
@@ -55,10 +55,10 @@ def whole_region(net: Propagation, node: str) -> dict[str, Span]:
     return {part.label: Span(0, part.size) for part in layout.parts if part.is_axis}
 
 
-def real_reads(net: Propagation, operand: str, step: Step | None, axis: str, span: Span) -> Span | None:
+def real_reads(net: Propagation, operand: str, along: AxisRead | None, axis: str, span: Span) -> Span | None:
     """The hull of the samples of an operand that a span reads, with borders folded back into the image."""
     size = net.size(operand, axis)
-    if step is None or size is None:
+    if along is None or size is None:
         return None
-    raw = step.reads.reads(*span)
-    return None if raw is None else step.border.fold(Spans.span(*raw), size)[0].hull
+    raw = along.reads.reads(*span)
+    return None if raw is None else along.border.fold(Spans.span(*raw), size)[0].hull

@@ -11,10 +11,10 @@ from ..algebra.rates import Rate, RateTies
 from ..algebra.reshape import CELL, LOST, Factoring, Part, Reshape
 from ..ops import Call
 from ..ops.graph import Graph, Node, constants_in
-from ..ops.law import HELP, Cause, Law, Link, Obstruction
+from ..ops.law import HELP, Cause, Evenness, Law, Link, Obstruction
 from ..ops.view_steps import STEPS
 from .through import Composer, cell_places, paired
-from .values import InputAxis, InputReads, Obstacle, Path, Step, TensorReads, join_reaches
+from .values import AxisRead, InputAxis, InputReads, Obstacle, Path, TensorReads, joined_reads
 from .views import ELSEWHERE
 
 
@@ -51,15 +51,15 @@ class Resolver:
         shapes = tuple(self.values[o].layout.sizes if parts else self.shapes[o] for o in node.operands)
         return Call(node, shapes, tuple(o in self.truths for o in node.operands))
 
-    def _obstacle(self, node: Node, axis: str, block: Obstruction) -> Obstacle:
+    def _obstacle(self, node: Node, axis: str, why: Obstruction) -> Obstacle:
         obstacle = Obstacle(
             layer=self.names.get(node.name, node.layer or node.name),
             op=node.called,
             axis=axis,
-            cause=block.cause.value,
-            message=block.message,
+            cause=why.cause.value,
+            message=why.message,
             source=node.source,
-            help=HELP[block.cause],
+            help=HELP[why.cause],
         )
         self.obstacles.append(obstacle)
         return obstacle
@@ -72,7 +72,7 @@ class Resolver:
         rates: dict[str, Rate] = {}
         paths = [self._path(node, link, layout, rates, law) for link in links]
         for label in labels:
-            if label not in (CELL, LOST) and label not in rates:  # every path to it is blocked
+            if label not in (CELL, LOST) and label not in rates:  # every path to it is obstructed
                 rates[label] = self.rates.component()
         for rate in rates.values():
             self.rates.whole(rate)
@@ -81,20 +81,20 @@ class Resolver:
                 self.rates.whole(rates[labels[d]], period)
         cells = Field.one(layout.cells, self.composer.nothing)
         for path in paths:
-            cells = cells.merge(self.composer.through(path, self.values[path.operand].cells), join_reaches)
+            cells = cells.merge(self.composer.through(path, self.values[path.operand].cells), joined_reads)
         here = self._own_obstacles(node, law, labels, rates)
         if here:
-            cells = cells.map(lambda reaches: self._behind(reaches, here))
+            cells = cells.map(lambda reads: self._behind(reads, here))
         return TensorReads(layout, rates, cells, tuple(paths), law)
 
     def _wanted(self, node: Node, link: Link) -> bool:
-        if not (link.only_if_even or link.only_if_uneven):
+        if link.only_for is None:
             return True
         value = self.values[node.operands[link.operand]]
         places = cell_places(value.labels)
         mixed = {dim.source for dim in link.dims if dim.target is None or dim.reads != IndexMap.identity()}
         even = not any(value.cells.varies(place) for d, place in places.items() if d in mixed)
-        return even if link.only_if_even else not even
+        return even == (link.only_for is Evenness.EVEN)
 
     def _labels(self, node: Node, links: Sequence[Link], layout: Factoring) -> tuple[str, ...]:
         """What each output part is: an axis where any link keeps one, lost where a link tears one apart."""
@@ -109,7 +109,7 @@ class Resolver:
                     label = operand.labels[dim.source]
                     if label == CELL:
                         continue
-                    kept = label != LOST and dim.reads is not None and dim.block is None
+                    kept = label != LOST and dim.reads is not None and dim.obstruction is None
                     if kept and label not in found and best in (CELL, LOST):
                         best = label
                     elif best == CELL and size > 1:
@@ -121,61 +121,61 @@ class Resolver:
         operand_name = node.operands[link.operand]
         operand = self.values[operand_name]
         labels = layout.labels
-        steps: dict[str, Step] = {}
-        blocked: dict[str, Obstacle] = {}
+        axes: dict[str, AxisRead] = {}
+        obstructed: dict[str, Obstacle] = {}
         differing = self.differing.get(node.name, {})
 
-        def block(axis: str, why: Obstruction) -> None:
-            if axis not in blocked:
-                blocked[axis] = self._obstacle(node, axis, why)
+        def obstruct(axis: str, why: Obstruction) -> None:
+            if axis not in obstructed:
+                obstructed[axis] = self._obstacle(node, axis, why)
 
         for dim in link.dims:
             source = operand.labels[dim.source] if dim.source is not None else CELL
             target = labels[dim.target] if dim.target is not None else CELL
             if source not in (CELL, LOST):
-                if dim.block is not None:
-                    block(source, dim.block)
+                if dim.obstruction is not None:
+                    obstruct(source, dim.obstruction)
                 elif dim.reads is None:
-                    block(source, Obstruction(Cause.GLOBAL, "reads the whole axis"))
+                    obstruct(source, Obstruction(Cause.GLOBAL, "reads the whole axis"))
                 elif target != source:
-                    block(source, Obstruction(Cause.AXES_MIXED, "lays the axis across another one"))
+                    obstruct(source, Obstruction(Cause.AXES_MIXED, "lays the axis across another one"))
                 elif law.by_size and not self.sizes_verified:
-                    block(source, law.by_size)
+                    obstruct(source, law.by_size)
                 elif source in differing:
-                    block(source, at_this_size(differing[source]))
+                    obstruct(source, at_this_size(differing[source]))
                 else:
-                    steps[source] = Step(dim.reads, dim.border, dim.least)
+                    axes[source] = AxisRead(dim.reads, dim.border, dim.least)
             elif dim.source is not None and source == CELL and target not in (CELL, LOST):
-                known = any(o.axis == target for r in operand.cells.union(join_reaches) for o in r.via)
+                known = any(o.axis == target for r in operand.cells.union(joined_reads) for o in r.via)
                 if operand.layout.sizes[dim.source] > 1 and not known:
                     self.misplaced[target] = ELSEWHERE
-        for axis in list(steps):
-            self._rate(node, link, axis, steps, rates, block)
-        return Path(operand_name, steps, blocked, paired(link, operand.layout, layout), link.exact)
+        for axis in list(axes):
+            self._rate(node, link, axis, axes, rates, obstruct)
+        return Path(operand_name, axes, obstructed, paired(link, operand.layout, layout), link.exact)
 
     def _rate(
         self,
         node: Node,
         link: Link,
         axis: str,
-        steps: dict[str, Step],
+        axes: dict[str, AxisRead],
         rates: dict[str, Rate],
-        block: Callable[[str, Obstruction], None],
+        obstruct: Callable[[str, Obstruction], None],
     ) -> None:
         operand = self.values[node.operands[link.operand]]
         component, samples = operand.rates[axis]
-        rate = (component, samples / steps[axis].reads.scale)
+        rate = (component, samples / axes[axis].reads.scale)
         if axis not in rates:
             rates[axis] = rate
         elif not self.rates.tie(rates[axis], rate):
             mine, other = self.rates.root(rate)[1], self.rates.root(rates[axis])[1]
-            block(
+            obstruct(
                 axis,
                 Obstruction(Cause.SCALE_MISMATCH, f"branches meet at scales {1 / other} and {1 / mine}"),
             )
-            del steps[axis]
+            del axes[axis]
             return
-        self.rates.whole(rate, steps[axis].reads.period)
+        self.rates.whole(rate, axes[axis].reads.period)
 
     def _own_obstacles(
         self, node: Node, law: Law, labels: tuple[str, ...], rates: Mapping[str, Rate]
@@ -184,14 +184,14 @@ class Resolver:
         here = {axis: self._obstacle(node, axis, why) for axis, why in self.misplaced.items()}
         self.misplaced = {}
         drawn = any(value.random for value in constants_in(node.args.values()))
-        drawn = drawn or any(why.cause is Cause.RANDOM for _, why in law.blocks)
+        drawn = drawn or any(why.cause is Cause.RANDOM for _, why in law.obstructions)
         drawn = drawn or any(operand in self.drawn for operand in node.operands)
         if drawn and not rates:  # drawn without any axis: it counts where it meets one
             self.drawn.add(node.name)
         elif drawn:
             why = Obstruction(Cause.RANDOM, "uses values that are drawn at random or change with every call")
             here = {axis: self._obstacle(node, axis, why) for axis in self._axes(node, rates)}
-        for d, why in law.blocks:
+        for d, why in law.obstructions:
             if labels[d] not in (CELL, LOST) and labels[d] not in here:
                 here[labels[d]] = self._obstacle(node, labels[d], why)
         return here
@@ -199,10 +199,10 @@ class Resolver:
     def _axes(self, node: Node, rates: Mapping[str, Rate]) -> set[str]:
         return set(rates).union(*(self.values[o].rates for o in node.operands))
 
-    def _behind(self, reaches: InputReads, here: Mapping[str, Obstacle]) -> InputReads:
+    def _behind(self, reads: InputReads, here: Mapping[str, Obstacle]) -> InputReads:
         return tuple(
             replace(r, via=r.via | {here[axis]}) if r and axis in here else r
-            for (_, axis), r in zip(self.slots, reaches, strict=True)
+            for (_, axis), r in zip(self.slots, reads, strict=True)
         )
 
 

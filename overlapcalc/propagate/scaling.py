@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from math import prod
 
-from ..ops.graph import Graph
+from ..ops.graph import Graph, Shapes
 from .grid import Grid
 from .values import Propagation
-
-Shapes = tuple[tuple[int, ...], ...]
 
 
 def samples(graph: Graph, shapes: Shapes) -> Iterator[int]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from ..algebra.spans import Span
 from .regions import extents_for, real_reads
-from .values import Propagation, Step
+from .values import AxisRead, Propagation
 
 
 class StreamFront:
@@ -75,14 +75,14 @@ class StreamFront:
                 continue
             fresh[name] = Span(self._done[name], span.stop)
             for path in self._net.values[name].paths:
-                read = self.extents.get(path.operand) if self._axis in path.blocked else None
-                read = read or real_reads(self._net, path.operand, path.steps.get(self._axis), self._axis, fresh[name])
+                read = self.extents.get(path.operand) if self._axis in path.obstructed else None
+                read = read or real_reads(self._net, path.operand, path.axes.get(self._axis), self._axis, fresh[name])
                 if read is not None:
                     wanted[path.operand] = read.joined(wanted.get(path.operand))
         return fresh
 
-    def _reading(self, name: str) -> Iterator[tuple[str, Step]]:
+    def _reading(self, name: str) -> Iterator[tuple[str, AxisRead]]:
         for reader in self._net.graph.readers(name):
             for path in self._net.values[reader].paths:
-                if path.operand == name and self._axis in path.steps and reader in self.extents:
-                    yield reader, path.steps[self._axis]
+                if path.operand == name and self._axis in path.axes and reader in self.extents:
+                    yield reader, path.axes[self._axis]

@@ -11,8 +11,8 @@ from ..algebra.index_map import IndexMap
 from ..algebra.reshape import CELL, Factoring
 from ..algebra.spans import Spans
 from ..errors import RuleError
-from ..ops.law import Border, DimRead, Link
-from .values import NOTHING, InputAxis, InputReads, Path, Reads, join_reaches
+from ..ops.law import Border, CellReads, DimRead, Link
+from .values import NOTHING, InputAxis, InputReads, Path, Reads, joined_reads
 
 
 @dataclass(frozen=True)
@@ -28,45 +28,45 @@ class Composer:
         return (NOTHING,) * len(self.slots)
 
     def through(self, path: Path, operand: Field[InputReads]) -> Field[InputReads]:
-        gathered = path.cells.gather(operand, join_reaches, self.nothing)
+        gathered = path.cells.gather(operand, joined_reads, self.nothing)
 
-        def step(reaches: InputReads) -> InputReads:
-            out = self._step(path, reaches)
+        def step(cell: InputReads) -> InputReads:
+            out = self._step(path, cell)
             return self.known.setdefault(out, out)
 
         return gathered.map(step)
 
-    def _step(self, path: Path, reaches: InputReads) -> InputReads:
+    def _step(self, path: Path, cell: InputReads) -> InputReads:
         out: list[Reads] = []
         silent: set[str] = set()
         loose: set[InputAxis] = set()
-        for slot, reach in zip(self.slots, reaches, strict=True):
+        for slot, reads in zip(self.slots, cell, strict=True):
             inp, axis = slot
-            if not reach:
+            if not reads:
                 out.append(NOTHING)
-            elif axis in path.blocked:
-                out.append(Reads(via=reach.via | {path.blocked[axis]}))
-            elif axis in path.steps and reach.reads is not None:
-                step = path.steps[axis].reads
-                reads = step.hull_after(reach.reads)
-                if reads.empty:
-                    if reach.via:  # all that was read here may lie behind the obstacle
+            elif axis in path.obstructed:
+                out.append(Reads(via=reads.via | {path.obstructed[axis]}))
+            elif axis in path.axes and reads.reads is not None:
+                own = path.axes[axis].reads
+                hulls = own.hull_after(reads.reads)
+                if hulls.empty:
+                    if reads.via:  # all that was read here may lie behind the obstacle
                         loose.add(slot)
                     else:
                         silent.add(inp)
-                    out.append(Reads(via=reach.via))
+                    out.append(Reads(via=reads.via))
                     continue
-                same = reach.sure is reach.reads
-                sure = reads if same else step.hull_after(reach.sure) if reach.sure is not None else None
-                if reach.hidden and step.skips:
+                same = reads.sure is reads.reads
+                sure = hulls if same else own.hull_after(reads.sure) if reads.sure is not None else None
+                if reads.hidden and own.skips:
                     loose.add(slot)
                 if not path.exact or (sure is not None and sure.empty):
                     sure = None
-                out.append(Reads(reads, sure, reach.via, reach.hidden))
-            elif reach.reads is not None:
+                out.append(Reads(hulls, sure, reads.via, reads.hidden))
+            elif reads.reads is not None:
                 raise RuleError(f"the axis {axis} of {inp} was lost without an obstacle behind {path.operand}")
             else:
-                out.append(reach)
+                out.append(reads)
         if silent:  # a path that reads nothing along one axis reads nothing at all
             out = [NOTHING if slot[0] in silent and not r.via else r for slot, r in zip(self.slots, out, strict=True)]
         for inp, axis in loose:  # rows that a strided operator skips may be the only ones to read these columns
@@ -81,7 +81,7 @@ def paired(link: Link, operand: Factoring, out: Factoring) -> CellMap:
     """How the cells of an output depend on those of an operand by one link, both in terms of parts."""
     place_in, place_out = cell_places(operand.labels), cell_places(out.labels)
     cells_in, cells_out = operand.cells, out.cells
-    if link.cells == "regroup" and prod(cells_in) == prod(cells_out):
+    if link.cells is CellReads.REGROUP and prod(cells_in) == prod(cells_out):
         return CellMap(cells_in, cells_out, (), flat=True)
     pairs: list[tuple[int | None, int | None, DimMap]] = []
     seen: set[int] = set()
@@ -94,7 +94,11 @@ def paired(link: Link, operand: Factoring, out: Factoring) -> CellMap:
             seen.add(t)
         n_in = cells_in[s] if s is not None else 1
         n_out = cells_out[t] if t is not None else 1
-        mixed = link.cells != "dims" or (dim.source is not None and s is None) or (dim.target is not None and t is None)
+        mixed = (
+            link.cells is not CellReads.DIMS
+            or (dim.source is not None and s is None)
+            or (dim.target is not None and t is None)
+        )
         pairs.append((s, t, DimMap(None if mixed else _folded(dim, n_in, n_out), n_in, n_out)))
     pairs += [(None, t, DimMap(None, 1, n)) for t, n in enumerate(cells_out) if t not in seen]
     return CellMap(cells_in, cells_out, tuple(pairs))

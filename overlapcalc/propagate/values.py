@@ -95,12 +95,12 @@ def _holes(reads: IndexMap | None) -> tuple[bool, ...]:
     return tuple(bool(p) for p in reads.phases)
 
 
-def join_reaches(a: InputReads, b: InputReads) -> InputReads:
+def joined_reads(a: InputReads, b: InputReads) -> InputReads:
     return tuple(x | y for x, y in zip(a, b, strict=True))
 
 
 @dataclass(frozen=True)
-class Step:
+class AxisRead:
     """One axis of a path: how the output's axis reads the operand's."""
 
     reads: IndexMap
@@ -110,11 +110,12 @@ class Step:
 
 @dataclass(frozen=True)
 class Path:
-    """One link of a call, resolved: the operand's node, a step per axis, obstacles per axis, and the cells."""
+    """One link of a call, resolved: the operand's node, what is read along each axis, obstacles per axis, and the
+    cells."""
 
     operand: str
-    steps: Mapping[str, Step]
-    blocked: Mapping[str, Obstacle]
+    axes: Mapping[str, AxisRead]
+    obstructed: Mapping[str, Obstacle]
     cells: CellMap
     exact: bool = True
 
@@ -164,9 +165,9 @@ class Propagation:
 
 def joined(net: Propagation, node: str) -> InputReads:
     """What a tensor reads, all its cells together, one Reads per slot."""
-    return net.values[node].cells.union(join_reaches)
+    return net.values[node].cells.union(joined_reads)
 
 
-def reach_between(net: Propagation, output: str, input: str, axis: str) -> Reads:
+def reads_between(net: Propagation, output: str, input: str, axis: str) -> Reads:
     """What node `output`, all its cells together, reads of an input along an axis."""
     return dict(zip(net.slots, joined(net, output), strict=True)).get((input, axis), NOTHING)

@@ -9,7 +9,7 @@ from typing import Any
 from ..algebra.index_map import IndexMap
 from ..algebra.reshape import Factoring, Part, Reshape
 from ..ops.graph import STEP_OF, Data, Node
-from ..ops.law import Cause, DimRead, Law, Link, Obstruction
+from ..ops.law import Cause, CellReads, DimRead, Law, Link, Obstruction
 from ..ops.view_steps import CUT, JOIN, REGROUP
 
 DROPPED = Obstruction(Cause.SELECTION, "drops the axis, one sample long")
@@ -67,16 +67,16 @@ def _regroup(parts: Sequence[Part], found: Reshape) -> Link:
     kept = dict(found.kept)
     for i, part in enumerate(parts):
         if i in found.torn:
-            dims.append(DimRead(i, None, None, block=TORN))
+            dims.append(DimRead(i, None, None, obstruction=TORN))
         elif i in kept:
             dims.append(DimRead(i, kept[i], IndexMap.identity()))
         else:
-            dims.append(DimRead(i, None, IndexMap.identity(), block=DROPPED if part.is_axis else None))
+            dims.append(DimRead(i, None, IndexMap.identity(), obstruction=DROPPED if part.is_axis else None))
     met = {d.target for d in dims}
     dims += [DimRead(None, t) for t in range(len(found.between)) if t not in met]
     if found.torn:
-        return Link(0, tuple(dims), cells="collapse", exact=False)
-    return Link(0, tuple(dims), cells="regroup")
+        return Link(0, tuple(dims), cells=CellReads.COLLAPSE, exact=False)
+    return Link(0, tuple(dims), cells=CellReads.REGROUP)
 
 
 def out_parts(links: Sequence[Link], operands: Sequence[Factoring], shape: Sequence[int]) -> list[list[int]]:
@@ -112,8 +112,8 @@ def spelled(link: Link, layout: Factoring, out: Factoring) -> tuple[Link, dict[s
         if dim.reads == IndexMap.identity() and [p.size for p in here] == [p.size for p in there]:
             dims += [replace(dim, source=s, target=t) for s, t in zip(sources, targets, strict=True)]
             continue
-        why = dim.block or (LAID_TOGETHER if dim.reads is not None else None)
-        dims += [DimRead(s, None, None, block=why) for s in sources]
+        why = dim.obstruction or (LAID_TOGETHER if dim.reads is not None else None)
+        dims += [DimRead(s, None, None, obstruction=why) for s in sources]
         dims += [DimRead(None, t) for t in targets]
         exact = exact and (dim.reads is None or dim.source is None)
         if _product([p.size for p in here]) > 1:
@@ -123,17 +123,17 @@ def spelled(link: Link, layout: Factoring, out: Factoring) -> tuple[Link, dict[s
 
 
 def spelled_law(law: Law, out: Factoring) -> Law:
-    """Periods and blocks of a law in terms of the parts of the output."""
+    """Periods and obstructions of a law in terms of the parts of the output."""
     period: list[tuple[int, int]] = []
-    blocks: list[tuple[int, Obstruction]] = []
+    obstructions: list[tuple[int, Obstruction]] = []
     for d, q in law.period:
         places = out.places(d)
         if len(places) == 1:
             period.append((places[0], q))
         else:
-            blocks += [(i, LAID_TOGETHER) for i in places]
-    blocks += [(i, why) for d, why in law.blocks for i in out.places(d)]
-    return replace(law, period=tuple(period), blocks=tuple(blocks))
+            obstructions += [(i, LAID_TOGETHER) for i in places]
+    obstructions += [(i, why) for d, why in law.obstructions for i in out.places(d)]
+    return replace(law, period=tuple(period), obstructions=tuple(obstructions))
 
 
 def _product(sizes: Sequence[int]) -> int:

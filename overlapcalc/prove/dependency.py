@@ -29,7 +29,7 @@ Run = Callable[[Mapping[str, Tensor]], Outputs]
 
 
 @dataclass(frozen=True)
-class Subject:
+class ProofSubject:
     """A net as the proofs run it. run: named inputs -> named outputs. livelier: the same with random weights, for what
     the user's own weights hide. spread: the same with operands moved into the branches that `run` does not enter.
     net: the claims, in the type in which it runs."""
@@ -44,7 +44,7 @@ class Subject:
     fillings: Fillings
 
 
-def dependency(subject: Subject) -> Proof:
+def dependency(subject: ProofSubject) -> Proof:
     """Everything outside a block's claimed reads is replaced: its outputs must stay the same, bit for bit."""
     plan, net = subject.plan, subject.net
     plain, failures, checks = subject.run(subject.inputs), list[str](), 0
@@ -82,7 +82,7 @@ def dependency(subject: Subject) -> Proof:
     return Proof.of("dependency", what, checks, failures)
 
 
-def minimality(subject: Subject) -> Proof:
+def minimality(subject: ProofSubject) -> Proof:
     """Without the first or the last sample of a block's claimed reads, its outputs must change."""
     plan, net = subject.plan, subject.net
     failures, checks, bounds = list[str](), 0, 0
@@ -142,7 +142,7 @@ def _untried(inputs: Mapping[str, Tensor]) -> list[str]:
 
 
 def _changes(
-    subject: Subject,
+    subject: ProofSubject,
     run: Run,
     plain: Outputs,
     output: str,

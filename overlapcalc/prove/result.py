@@ -13,7 +13,7 @@ SCHEMA_VERSION = 1
 
 
 @dataclass(frozen=True)
-class Place:
+class OperatorPlace:
     """The place of an operator: path of the layer, name of the operator, source line "file:line"; "" where unknown."""
 
     layer: str
@@ -26,7 +26,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class NotReached(Place):
+class NotReached(OperatorPlace):
     """An operator that compares, clamps, rounds or looks up, and an answer that no sample of any run got.
 
     missing: the answer, such as "true" for a comparison that was false everywhere.

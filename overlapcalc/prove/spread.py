@@ -17,7 +17,7 @@ from torch import Tensor
 
 from .moving import AskedCall, Change, asked, changed, counted, met, settled
 from .questions import LEVELS, OPAQUE, PLACES, Question, Values, question
-from .result import NotReached, Place
+from .result import NotReached, OperatorPlace
 
 
 @dataclass
@@ -25,7 +25,7 @@ class Site:
     """One call of one run. seen: answer -> the number of samples that got it."""
 
     op: str
-    place: Place
+    place: OperatorPlace
     question: Question
     seen: dict[int, int] = field(default_factory=dict)
     change: Change | None = None
@@ -65,7 +65,7 @@ class Spread:
         values: Values,
         data: Set[str],
         run: Callable[[Values], Any],
-        place: Callable[[], Place],
+        place: Callable[[], OperatorPlace],
         *,
         in_place: bool = False,
     ) -> Any:

@@ -24,7 +24,7 @@ from ..planning.options import CUT_OPTIONS, Blocking, CutOptions, Tile, per_axis
 from ..planning.plan import Plan
 from .against_whole import exact_twin, values, whole
 from .borders import poisoned_borders
-from .dependency import Subject, dependency, lively, minimality
+from .dependency import ProofSubject, dependency, lively, minimality
 from .fillings import Fillings
 from .kernel_settings import exact_kernels
 from .nets import Nets, measured
@@ -175,7 +175,7 @@ def _claims(nets: Nets, analysis: Analysis, single: Mapping[str, Tensor], spread
     random = lively(copy.deepcopy(nets.wide))
     moved = [partial(nets.run, spread=s) for s in spread[1:]]
     fillings = Fillings(nets.variants.net.graph)
-    subject = Subject(
+    subject = ProofSubject(
         analysis, nets.variants.net, nets.plan, single, nets.run, partial(nets.run, model=random), moved, fillings
     )
     return [dependency(subject), minimality(subject)]

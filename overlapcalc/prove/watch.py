@@ -20,7 +20,7 @@ from ..planning.plan import Plan
 from ..trace.places import foreign
 from ..trace.runnable import Invocation, Runnable
 from .questions import question
-from .result import Place
+from .result import OperatorPlace
 from .spread import Spread
 from .twin.call import bound, tensors, written
 from .twin.mode import FACTORIES
@@ -36,7 +36,7 @@ class Watching(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __init__(self, spread: Spread, inputs: Iterable[Tensor], names: Mapping[nn.Module, str] | None = None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.types: dict[torch.dtype, Place] = {}
+        self.types: dict[torch.dtype, OperatorPlace] = {}
         self._spread, self._names, self._count = spread, names or {}, 0
         self._storages = Storages()
         for x in inputs:
@@ -79,7 +79,7 @@ class Watching(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _is_data(self, t: Tensor) -> bool:
         return t.layout == torch.strided and bool(self._storages.holds_data(t))
 
-    def _place(self, op: str) -> Place:
+    def _place(self, op: str) -> OperatorPlace:
         """The innermost layer whose forward is running, and the innermost line of the user's code."""
         frame, layer, source = sys._getframe(1), "", ""
         while frame is not None and not layer:
@@ -90,7 +90,7 @@ class Watching(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if isinstance(module, nn.Module):
                 layer = self._names.get(module, "")
             frame = frame.f_back  # type: ignore[assignment]
-        return Place(layer, f"aten::{op}", source)
+        return OperatorPlace(layer, f"aten::{op}", source)
 
 
 def _called(func: OpOverload, values: Mapping[str, Any]) -> Any:
@@ -137,7 +137,7 @@ class _Watched(Invocation):
 
     def __call__(self, values: Mapping[str, Any]) -> Tensor:
         data = {name for name, v in self.node.args.items() if any(True for _ in data_in([v]))}
-        place = Place(self.node.layer, self.node.op, self.node.source)
+        place = OperatorPlace(self.node.layer, self.node.op, self.node.source)
         op = self.node.op.partition("::")[2] if self.node.op.startswith("aten::") else self.node.op
         found: Tensor = self.spread.call(self.node.name, op, values, data, super().__call__, lambda: place)
         return found

@@ -13,8 +13,8 @@ import torch
 from torch.fx import Node as FxNode
 
 from ..errors import Argument, InputError, TraceError
+from ..ops.graph import Shapes
 
-Shapes = tuple[tuple[int, ...], ...]
 Bound = Mapping[Any, Any]
 """Symbol -> its value, a sympy Integer."""
 SYMBOLIC = (torch.SymInt, torch.SymFloat, torch.SymBool)

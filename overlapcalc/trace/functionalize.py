@@ -15,7 +15,7 @@ from torch.fx import Node as FxNode
 
 from ..errors import SharedMemoryError
 from ..ops import Kind
-from .memory import Hidden, Memory, declared, found, writes
+from .memory import Hidden, MemoryGroups, declared, found, writes
 from .naming import facts_of, operator_name
 from .places import at, layer_of
 
@@ -26,7 +26,7 @@ def made_functional(graph: torch.fx.Graph) -> bool:
     twins = {node: _twin(node) for node in written}
     if any(twin is None for twin in twins.values()):
         return False
-    memory = Memory(graph) if written else None
+    memory = MemoryGroups(graph) if written else None
     groups = memory.groups() if memory else {}
     if memory and not all(_owned(groups[memory.of(node)]) for node in written):
         return False
@@ -108,7 +108,7 @@ def made_open(graphs: Sequence[torch.fx.Graph]) -> set[Any]:
         return set()
     apart: set[Any] = set()
     for graph in graphs:
-        memory = Memory(graph)
+        memory = MemoryGroups(graph)
         written = {memory.of(node) for node in graph.nodes if writes(node)}
         for node in list(memory.hidden):
             if len(graphs) > 1 or memory.of(node) in written:

@@ -17,7 +17,7 @@ from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from ..errors import TraceError
 from ..ops import Kind, known_of
-from ..ops.graph import Data, Graph, Node
+from ..ops.graph import Data, Graph, Node, Shapes
 from ..ops.kind import CONVOLUTIONS
 from .constants import Folder, looked_at
 from .export import export
@@ -34,8 +34,6 @@ from .naming import operator_name
 from .places import at, layer_of, located, source_of
 from .runnable import Fixed, Invocation, Runnable
 from .unpool import paired
-
-Shapes = tuple[tuple[int, ...], ...]
 
 MOST_REAL = 1 << 28
 
@@ -59,7 +57,7 @@ def trace(
     leaves = {name: type(m).__name__ for name, m in copy.named_modules() if not list(m.children())}
     kept = {name for name, _ in copy.named_parameters()} | set(were_parameters(copy))
     lowering = Lowering(program, program.graph, leaves, kept, weights)
-    return lowering.graph(layouts), lowering.runnable()
+    return lowering.graph_and_calls(layouts)
 
 
 def _examples(shapes: Shapes, dtypes: Sequence[torch.dtype]) -> tuple[torch.Tensor, ...]:
@@ -130,6 +128,10 @@ class Lowering:
             **{name: program.constants[target] for name, target in lifted.items()},
         }
 
+    def graph_and_calls(self, layouts: Sequence[str] = ()) -> tuple[Graph, Runnable]:
+        """The layer graph, and its calls to be run one by one."""
+        return self.graph(layouts), self._runnable()
+
     def graph(self, layouts: Sequence[str] = ()) -> Graph:
         said = iter(layouts)
         nodes: list[Node] = []
@@ -191,8 +193,8 @@ class Lowering:
             if getattr(call.target, "_schema", None) is not None:
                 self.calls[fx.name] = self._invocation(call, None if call is fx else result, fx.meta["val"].dtype)
 
-    def runnable(self) -> Runnable:
-        """The calls of the graph; `graph` must be called first."""
+    def _runnable(self) -> Runnable:
+        """The calls that were met on the way to the graph."""
         fakes = {fx.name: fx.meta["val"] for fx in self.fx.nodes if fx.op == "placeholder"}
         weights = {
             place: (tuple(fakes[name].shape), fakes[name].dtype)

@@ -35,7 +35,7 @@ class Hidden(NamedTuple):
         return len(self.operands), self.same, self.within
 
 
-class Memory:
+class MemoryGroups:
     """The nodes of a graph, grouped by the memory of their tensors. Where that is unknown, it counts as shared."""
 
     def __init__(self, graph: torch.fx.Graph) -> None:

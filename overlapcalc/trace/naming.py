@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from ..ops import find, full_name, known_of
-from ..ops.registry import NOTHING, Operator
+from ..ops.registry import UNKNOWN, Operator
 
 
 def operator_name(target: Any) -> str:
@@ -32,7 +32,7 @@ def facts_of(target: Any) -> Operator:
     """The record of a torch operator, whichever overload it is; for an in-place one, that of its functional twin."""
     schema = getattr(target, "_schema", None)
     if schema is None:
-        return NOTHING
+        return UNKNOWN
     return known_of(schema.name.removesuffix("_") if schema.is_mutable else schema.name)
 
 

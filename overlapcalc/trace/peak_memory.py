@@ -14,8 +14,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
 from ..errors import TraceError
+from ..ops.graph import Shapes
 from .kernel_memory import bytes_in, code, while_running
-from .lowering import Shapes
 from .places import reason
 from .quiet import quiet
 from .run_memory import RunMemory

@@ -11,10 +11,10 @@ from torch.fx import Node as FxNode
 
 from ..errors import InputError, SharedMemoryError, TraceError
 from ..ops import Kind
-from ..ops.graph import Graph
+from ..ops.graph import Graph, Shapes
 from .dynamic_sizes import Sizes
 from .export import functional, refuse_shared_state
-from .lowering import Lowering, Shapes
+from .lowering import Lowering
 from .naming import facts_of
 from .places import layer_of, plain_path, reason, source_of
 from .quiet import quiet

@@ -350,7 +350,7 @@ def test_a_store_that_gives_tensors_is_not_written_to():
 
 def test_the_copy_is_what_keeps_them_apart(monkeypatch):
     """The control: without it the caller's image changes."""
-    monkeypatch.setattr("overlapcalc.engine.schedules.stream.owned", lambda results, held: results)
+    monkeypatch.setattr("overlapcalc.engine.schedules.regions.owned", lambda results, held: results)
     x = image(1, 4, 24, 20)
     before = x.clone()
     for block in oc.blocks(Function(VIEWS["permute"]), x, schedule="trim", block=8):

@@ -22,7 +22,7 @@ from overlapcalc.engine.slab.call import SlabCall
 from overlapcalc.ops.call import Call
 from overlapcalc.ops.graph import Data, Node
 from overlapcalc.ops.law import DimRead
-from overlapcalc.ops.positions import TYPES, Step, centre, double, nearest_sample, single
+from overlapcalc.ops.positions import TYPES, SamplingStep, centre, double, nearest_sample, single
 from overlapcalc.ops.rules import resize
 from overlapcalc.prove.against_whole import by_blocks
 
@@ -66,7 +66,7 @@ SIZES = st.integers(11, 90)
 def test_nearest_positions_are_torchs(factor, size, kind):
     for name, dtype in DTYPES.items():
         taken = samples(MODES[kind], factor, size, dtype)
-        step = Step(factor, size, len(taken))
+        step = SamplingStep(factor, size, len(taken))
         assert step.size_out == math.floor(size * factor)
         mine = [nearest_sample(kind, step.rounded(TYPES[name]), o, size, TYPES[name]) for o in range(len(taken))]
         assert mine == taken
@@ -80,7 +80,7 @@ def test_linear_positions_are_torchs(factor, size):
     """To three units in the last place: a machine may multiply and add in two instructions."""
     for name, dtype in DTYPES.items():
         found = weights(factor, size, dtype)
-        step = Step(factor, size, len(found))
+        step = SamplingStep(factor, size, len(found))
         if step.size_out == size:
             continue  # a copy
         to = TYPES[name]
@@ -100,12 +100,12 @@ def test_half_and_bfloat16_stand_where_float32_does():
 
 def test_a_factor_is_a_fraction_but_for_rounding():
     for p, q in itertools.product(range(1, 60), range(1, 60)):
-        assert Step(p / q, 30, 40).fraction == Fraction(q, p)
+        assert SamplingStep(p / q, 30, 40).fraction == Fraction(q, p)
         for to in (0.0, 100.0):
             once = math.nextafter(p / q, to)
-            assert Step(once + 8 * (once - p / q), 30, 40).fraction is None
+            assert SamplingStep(once + 8 * (once - p / q), 30, 40).fraction is None
     for factor in (1.3333334, 0.6666667, 2.000001, 2**0.5, math.pi, single(1.1), single(1 / 3)):
-        assert Step(factor, 30, 40).fraction is None
+        assert SamplingStep(factor, 30, 40).fraction is None
 
 
 # ---- laws ------------------------------------------------------------------------------------------------------
@@ -126,8 +126,8 @@ def along(kind: str, factor: float, size: int) -> DimRead:
 def test_an_answer_is_what_torch_does_in_both_types(factor, size, kind):
     """Of every output all that it reads; of nearest what it reads, on one axis and on two, whatever the type."""
     said = along(kind, factor, size)
-    event("refused" if said.block else "answered")
-    if said.block is not None:
+    event("refused" if said.obstruction else "answered")
+    if said.obstruction is not None:
         return
     for dtype, axes in itertools.product(DTYPES.values(), (1, 2)):
         if kind != "linear":
@@ -146,7 +146,7 @@ def test_an_answer_is_what_torch_does_in_both_types(factor, size, kind):
 @given(st.integers(1, 9), st.integers(1, 9), SIZES, st.sampled_from(["linear", "nearest"]))
 def test_a_small_fraction_is_never_refused_but_where_torch_rounds_or_copies(p, q, size, kind):
     said = along(kind, p / q, size)
-    if said.block is None:
+    if said.obstruction is None:
         return
     outputs = math.floor(size * (p / q))
     copies = p != q and (outputs == size or (kind == "nearest" and outputs == 2 * size and p != 2 * q))
@@ -157,9 +157,9 @@ def test_a_small_fraction_is_never_refused_but_where_torch_rounds_or_copies(p, q
 
 def test_the_image_that_is_too_long_for_float32():
     """From there on kernels for float64 may take a position between two samples for one of them."""
-    assert along("linear", 1.5, 600_000).block is None
-    assert along("linear", 1.333, 6_000).block is None
-    far = along("linear", 1.333, 1_000_000).block
+    assert along("linear", 1.5, 600_000).obstruction is None
+    assert along("linear", 1.333, 6_000).obstruction is None
+    far = along("linear", 1.333, 1_000_000).obstruction
     assert far.cause.value == "uneven-factor"
     place = re.search(r"in (float\d+) output (\d+) takes sample (\d+), not (\d+)", far.message)
     o, taken, meant = map(int, place.groups()[1:])
@@ -328,7 +328,7 @@ def test_whole_numbers_are_weighed_in_a_way_of_their_own():
 # ---- proving ---------------------------------------------------------------------------------------------------
 
 
-def snapped(step: Step) -> Fraction:
+def snapped(step: SamplingStep) -> Fraction:
     """The rule as it was: any factor is the nearest fraction."""
     if not step.given:
         return Fraction(step.size_in, step.size_out)
@@ -348,7 +348,7 @@ def snapped(step: Step) -> Fraction:
     ],
 )
 def test_the_rule_that_took_any_factor_for_a_fraction_is_refuted(monkeypatch, name, schedule):
-    monkeypatch.setattr(Step, "fraction", property(snapped))
+    monkeypatch.setattr(SamplingStep, "fraction", property(snapped))
     monkeypatch.setattr(resize, "_parted", lambda kind, step, factor: None)
     net, sizes = REFUSED[name]
     found = oc.verify(net, (1, 1, *sizes), schedule=schedule, block=5 if schedule != "crop" else None)

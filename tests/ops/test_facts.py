@@ -187,7 +187,7 @@ def test_facts_are_said_once_and_undone_with_their_scope():
                 describe("mylib::told", **fact)
         with pytest.raises(oc.RuleError, match="kind='blur': expected one of 'convolution'"):
             describe("mylib::blur", kind="blur")
-    assert registry.known_of("mylib::told") == registry.known_of("mylib::retold") == registry.NOTHING
+    assert registry.known_of("mylib::told") == registry.known_of("mylib::retold") == registry.UNKNOWN
 
 
 def test_what_an_operator_asks_is_said_in_the_same_table():
@@ -198,7 +198,7 @@ def test_what_an_operator_asks_is_said_in_the_same_table():
         questions._asks("relu")(lambda op, values, data: None)
     with registry.kept():
         questions._asks("asks_nothing")(lambda op, values, data: None)
-    assert registry.known_of("aten::asks_nothing") == registry.NOTHING
+    assert registry.known_of("aten::asks_nothing") == registry.UNKNOWN
 
 
 def test_an_operator_of_somebodys_own_may_stop_nan_unless_it_says_not():

@@ -143,7 +143,7 @@ def test_one_scope_undoes_all_that_is_said_inside():
         oc.unregister("aten::conv2d")
         assert registry.known_of("mylib::said").slab is said
         assert registry.find("aten::conv2d") is None
-    assert registry.known_of("mylib::said") == registry.known_of("aten::said") == registry.NOTHING
+    assert registry.known_of("mylib::said") == registry.known_of("aten::said") == registry.UNKNOWN
     assert registry.find("aten::conv2d") is not None
 
 
@@ -156,7 +156,7 @@ def test_what_our_modules_say_when_they_are_imported_stays():
             kernel("mylib::ours")(said)
         assert registry.known_of("mylib::ours").kernel is said
         registry._OPERATORS.pop("mylib::ours")
-    assert registry.known_of("mylib::ours") == registry.NOTHING
+    assert registry.known_of("mylib::ours") == registry.UNKNOWN
 
 
 ADDED = """

@@ -10,7 +10,7 @@ from torch import nn
 
 import overlapcalc as oc
 from overlapcalc.trace.export import export
-from overlapcalc.trace.memory import Memory, found
+from overlapcalc.trace.memory import MemoryGroups, found
 
 
 def dropout_of_nothing(net, x):
@@ -231,7 +231,7 @@ def test_operators_that_hide_it_are_found_by_running_them():
 
     net, x = made(forward)
     graph = torch.export.export(net, (x,), strict=False).graph
-    memory = Memory(graph)
+    memory = MemoryGroups(graph)
     assert {str(n.target).partition(".")[2] for n in memory.hidden} == {
         "type_as.default", "conj_physical.default", "channel_shuffle.default", "unsafe_chunk.default",
     }  # fmt: skip

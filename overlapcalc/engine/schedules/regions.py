@@ -1,13 +1,22 @@
-"""Running a net on regions: every tensor only where it is needed, call by call, freed after its last use."""
+"""Running a net on regions: every tensor only where it is needed, call by call, freed after its last use.
+
+And what trim and stream share beside that: the part of an input that is needed, and a block cut from the outputs.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ...propagate.regions import Region
+from torch import Tensor
+
+from ...analysis.named import Named
+from ...planning.plan import Cell, Plan
+from ...propagate.regions import Region, whole_region
 from ...trace.runnable import Runnable
+from ..block import Block, owned, within
 from ..slab.call import SlabCall
 from ..slab.frame import Frame, SlabTensor
+from ..store import Image, read
 
 Regions = Mapping[str, Region]
 """Node -> the region that is needed. A node that is not named is not computed."""
@@ -42,3 +51,33 @@ def run_regions(
         if last.get(node.name, -1) <= i and node.name in held:
             del held[node.name]
     return found
+
+
+def whole(frame: Frame, name: str, x: Tensor) -> SlabTensor:
+    """An input that is there as a whole."""
+    return SlabTensor(x, whole_region(frame.net, name))
+
+
+def taken(frame: Frame, plan: Plan, x: Image, name: str, regions: Mapping[str, Region]) -> SlabTensor:
+    """The needed part of an input; a tensor is taken whole."""
+    if isinstance(x, Tensor):
+        return whole(frame, name, x)
+    return SlabTensor(read(x, within(plan.labels[name], regions[name]), frame.like.device), regions[name])
+
+
+def block_of(
+    frame: Frame,
+    plan: Plan,
+    cell: Cell,
+    found: Mapping[str, SlabTensor],
+    held: Mapping[str, SlabTensor],
+) -> Block:
+    """The outputs, cut to the block. held: what is still to be read, including inputs."""
+    regions, results = {}, {}
+    for shown, node in frame.net.graph.outputs:
+        region = plan.region(cell, shown)
+        if region is None or node not in found:
+            continue
+        regions[shown] = region
+        results[shown] = found[node].tensor[within(plan.labels[shown], region, found[node].region)]
+    return Block(Named(regions), owned(results, (other.tensor for other in held.values())))

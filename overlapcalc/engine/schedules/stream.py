@@ -1,7 +1,6 @@
-"""The schedules `trim` and `stream`: every layer computes only what is needed of it.
+"""The schedule `stream`: along one axis, band by band.
 
-`trim` computes each block on its own. `stream` goes along one axis, band by band: every tensor is computed once, and
-only those of its rows are kept that are still to be read.
+Every tensor is computed once, and only those of its rows are kept that are still to be read.
 """
 
 from __future__ import annotations
@@ -13,38 +12,29 @@ from torch import Tensor
 
 from ...algebra.reshape import Factoring
 from ...algebra.spans import Span
-from ...analysis.named import Named
 from ...ops.graph import Node
-from ...planning.plan import Cell, Plan
+from ...planning.plan import Plan
 from ...planning.slabs import cell_regions
 from ...planning.strips import BlockSpan
-from ...propagate.regions import Region, whole_region
+from ...propagate.regions import Region
 from ...propagate.stream_front import StreamFront
 from ...trace.runnable import Runnable
-from ..block import Block, owned, within
+from ..block import Block
 from ..slab.call import SlabCall
 from ..slab.frame import Frame, SlabTensor, extents
-from ..store import Image, read
-from .regions import run_regions
-
-
-def trimmed(frame: Frame, calls: Runnable, plan: Plan, inputs: Mapping[str, Image]) -> Iterator[Block]:
-    """Run every block of a plan on its own. Raises NoSlabError."""
-    for cell in plan.cells():
-        regions = cell_regions(frame.net, cell)
-        given = {name: _taken(frame, plan, x, name, regions) for name, x in inputs.items() if name in regions}
-        yield _block(frame, plan, cell, run_regions(frame, calls, regions, given), given)
+from ..store import Image
+from .regions import block_of, taken, whole
 
 
 def streamed(frame: Frame, calls: Runnable, plan: Plan, inputs: Mapping[str, Image], axis: str) -> Iterator[Block]:
     """Run the blocks of a plan in order along `axis`, for every column of the other axes. Raises NoSlabError."""
-    for column in plan.cells(along=axis):
-        band = _Bands(frame, calls, plan, axis, cell_regions(frame.net, column), inputs)
+    for cell in plan.cells(along=axis):
+        column = _Column(frame, calls, plan, axis, cell_regions(frame.net, cell), inputs)
         for slot in plan.strips[axis].slots:
-            yield _block(frame, plan, {**column, axis: slot}, band.next(slot), band.held)
+            yield block_of(frame, plan, {**cell, axis: slot}, column.next(slot), column.held)
 
 
-class _Bands:
+class _Column:
     """The state of one column: the rows held of every tensor."""
 
     def __init__(
@@ -61,7 +51,7 @@ class _Bands:
         self._outputs = self._front.outputs
         self._whole = {node for shown, node in frame.net.graph.outputs if shown not in self._outputs}
         self._given = dict.fromkeys(self._outputs.values(), 0)
-        self.held = {name: _whole(frame, name, x) for name, x in inputs.items() if isinstance(x, Tensor)}
+        self.held = {name: whole(frame, name, x) for name, x in inputs.items() if isinstance(x, Tensor)}
         self._inputs = frozenset(self.held)
         self._stored = {name: x for name, x in inputs.items() if not isinstance(x, Tensor)}
 
@@ -92,7 +82,7 @@ class _Bands:
 
     def _made(self, node: Node, region: Region) -> SlabTensor:
         if node.name in self._stored:
-            return _taken(self._frame, self._plan, self._stored[node.name], node.name, {node.name: region})
+            return taken(self._frame, self._plan, self._stored[node.name], node.name, {node.name: region})
         call = SlabCall(self._frame, node, self._calls.calls.get(node.name), region, self.held)
         return SlabTensor(call.result(), region)
 
@@ -139,32 +129,3 @@ class _Bands:
 def _parts(layout: Factoring, held: SlabTensor) -> Tensor:
     sizes = [held.region[p.label].length if p.label in held.region else p.size for p in layout.parts]
     return held.tensor.reshape(sizes)
-
-
-def _whole(frame: Frame, name: str, x: Tensor) -> SlabTensor:
-    return SlabTensor(x, whole_region(frame.net, name))
-
-
-def _taken(frame: Frame, plan: Plan, x: Image, name: str, regions: Mapping[str, Region]) -> SlabTensor:
-    """The needed part of an input; a tensor is taken whole."""
-    if isinstance(x, Tensor):
-        return _whole(frame, name, x)
-    return SlabTensor(read(x, within(plan.labels[name], regions[name]), frame.like.device), regions[name])
-
-
-def _block(
-    frame: Frame,
-    plan: Plan,
-    cell: Cell,
-    found: Mapping[str, SlabTensor],
-    held: Mapping[str, SlabTensor],
-) -> Block:
-    """The outputs, cut to the block. held: what is still to be read, including inputs."""
-    regions, results = {}, {}
-    for shown, node in frame.net.graph.outputs:
-        region = plan.region(cell, shown)
-        if region is None or node not in found:
-            continue
-        regions[shown] = region
-        results[shown] = found[node].tensor[within(plan.labels[shown], region, found[node].region)]
-    return Block(Named(regions), owned(results, (other.tensor for other in held.values())))

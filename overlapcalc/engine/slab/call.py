@@ -201,8 +201,8 @@ class SlabCall(Reader):
             raise self.none("has arguments that are sizes")
         value = self.frame.value(self.node.name)
         for path in value.paths:
-            for label, step in path.steps.items():
-                if label in self.region and step.reads != IndexMap.identity():
+            for label, along in path.axes.items():
+                if label in self.region and along.reads != IndexMap.identity():
                     raise self.none(f"moves samples along {label}")
         return self.run()
 

@@ -72,11 +72,11 @@ class Reader:
         for path in self.frame.value(self.node.name).paths:
             if path.operand != operand:
                 continue
-            if label in path.blocked:  # an axis that is not cut
+            if label in path.obstructed:  # an axis that is not cut
                 return self._held(operand).region[label]
-            if label not in path.steps:
+            if label not in path.axes:
                 continue
-            hull = path.steps[label].reads.reads(*self.region[label])
+            hull = path.axes[label].reads.reads(*self.region[label])
             if hull is not None:
                 found = hull if found is None else Span(min(found.start, hull.start), max(found.stop, hull.stop))
         if found is None:  # nothing: any sample will do

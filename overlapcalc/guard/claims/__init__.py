@@ -1,12 +1,12 @@
 """What can be claimed of a net. One file per family: what may be configured and how it is judged, side by side."""
 
 from . import blocking, causal, costs, grid, proof, sides
-from .claim import KINDS, Claim, Kind, Setting, Subject, WrongValue
+from .claim import KINDS, Claim, ClaimKind, Setting, Subject, WrongValue
 
 __all__ = [
     "KINDS",
     "Claim",
-    "Kind",
+    "ClaimKind",
     "Setting",
     "Subject",
     "WrongValue",

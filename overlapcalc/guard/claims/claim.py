@@ -89,7 +89,7 @@ R = TypeVar("R", bound=ReadFunction)
 
 
 @dataclass(frozen=True)
-class Kind:
+class ClaimKind:
     """A key, its allowed values in words, and the function that reads it; `costs`: it needs an image."""
 
     read: ReadFunction
@@ -97,7 +97,7 @@ class Kind:
     costs: bool
 
 
-KINDS: dict[str, Kind] = {}
+KINDS: dict[str, ClaimKind] = {}
 
 
 def claim(key: str, allowed: str, *, costs: bool = False) -> Callable[[R], R]:
@@ -105,7 +105,7 @@ def claim(key: str, allowed: str, *, costs: bool = False) -> Callable[[R], R]:
 
     def register(read: R) -> R:
         assert key not in KINDS, f"{key} has a reader already"
-        KINDS[key] = Kind(read, allowed, costs)
+        KINDS[key] = ClaimKind(read, allowed, costs)
         return read
 
     return register

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from ...analysis.gc_pause import paused
+from ...analysis.gc_pause import gc_paused
 from ..digests import TICK, Digests, Mark, changed_at
 from ..pins import Pins, pinned
 from ..places import installed
@@ -98,7 +98,7 @@ class Seen:
 
     def settle(self) -> None:
         """Note what is loaded, while the model's modules are still there, and whether anything may be unseen."""
-        with unheard(), paused():
+        with unheard(), gc_paused():
             try:
                 self._settle()
             except (UnseenError, OSError) as error:  # a file that is already gone pins nothing

@@ -65,7 +65,7 @@ def attention(call: Call) -> Law:
         dims += [whole(s, None, EVERY) for s in (m - 2, m - 1) if s not in own]
         met = {d.target for d in dims}
         links.append(Link(at, (*dims, *(DimRead(None, t) for t in range(n) if t not in met)), exact=exact))
-    return Law(tuple(links), blocks=drawn(n) if call["dropout_p"] else (), places=tuple(places))
+    return Law(tuple(links), obstructions=drawn(n) if call["dropout_p"] else (), places=tuple(places))
 
 
 @kernel(*FUSED, dense=True)

@@ -29,12 +29,12 @@ def cat(call: Call) -> Law:
     n, d = len(call.shape), int(call["dim"] or 0) % len(call.shape)
     positions = call.positions("tensors")
     joined = sum(p is not None for p in positions) > 1
-    block = Obstruction(Cause.CONCATENATION, "joins tensors end to end along the axis") if joined else None
+    why = Obstruction(Cause.CONCATENATION, "joins tensors end to end along the axis") if joined else None
     links, offset = [], 0
     places: list[Place] = []
     for i, (value, at) in enumerate(zip(call["tensors"], positions, strict=True)):
         if at is not None:
-            dims = {d: DimRead(d, d, IndexMap.shift(-offset), block=block)}
+            dims = {d: DimRead(d, d, IndexMap.shift(-offset), obstruction=why)}
             links.append(Link(at, keep(n, but=dims)))
         else:  # along the joined dimension it lies beyond the data, where it may be anything
             whole = isinstance(value, Constant) and len(value.shape) == n
@@ -104,9 +104,9 @@ def select(call: Call) -> Law:
 def pick(call: Call, d: int, index: int) -> Law:
     """One index of a dimension, which the output no longer has."""
     n = len(call.shapes[0])
-    block = Obstruction(Cause.SELECTION, f"picks position {index} of the axis and drops the rest")
+    why = Obstruction(Cause.SELECTION, f"picks position {index} of the axis and drops the rest")
     dims = [DimRead(s, s - (s > d), IndexMap.identity()) for s in range(n) if s != d]
-    return Law((Link(0, (*dims, DimRead(d, None, IndexMap.shift(index), block=block))),))
+    return Law((Link(0, (*dims, DimRead(d, None, IndexMap.shift(index), obstruction=why))),))
 
 
 @rule("aten::glu", shown=False)
@@ -115,10 +115,10 @@ def glu(call: Call) -> Law:
     d = call["dim"]
     d = len(call.shape) - 1 if d is None else int(d) % len(call.shape)
     half = call.shape[d]
-    block = Obstruction(Cause.CONCATENATION, "folds one half of the axis onto the other")
+    why = Obstruction(Cause.CONCATENATION, "folds one half of the axis onto the other")
     links = []
     for start in (0, half):
-        links.append(Link(0, keep(len(call.shape), but={d: DimRead(d, d, IndexMap.shift(start), block=block)})))
+        links.append(Link(0, keep(len(call.shape), but={d: DimRead(d, d, IndexMap.shift(start), obstruction=why)})))
     return Law(tuple(links))
 
 
@@ -136,17 +136,19 @@ def slice_scatter(call: Call) -> Law:
     regular = start < step and stop >= size
     everything = regular and step == 1
     base, source = call.position("self"), call.position("src")
-    block = Obstruction(Cause.POSITION, "writes into a part of the axis") if not regular and base is not None else None
+    why = Obstruction(Cause.POSITION, "writes into a part of the axis") if not regular and base is not None else None
     links = []
     if base is not None and not everything:
         if regular:
             left = tuple(EMPTY if o == start else Spans.span(o, o + 1) for o in range(step))
             dim = DimRead(d, d, IndexMap(step, step, left))
         else:
-            dim = _cells(d, [[] if i in range(start, stop, step) else [i] for i in range(size)], block)
+            dim = _cells(d, [[] if i in range(start, stop, step) else [i] for i in range(size)], why)
         links.append(Link(base, keep(n, but={d: dim})))
     if source is not None:
-        links.append(Link(source, keep(n, but={d: DimRead(d, d, IndexMap.transposed([0], step, -start), block=block)})))
+        links.append(
+            Link(source, keep(n, but={d: DimRead(d, d, IndexMap.transposed([0], step, -start), obstruction=why)}))
+        )
     every = {e: e for e in range(n)}
     places = (*call.place("self", every), *call.place("src", every))
     value = call.constant("src")
@@ -171,12 +173,12 @@ def select_scatter(call: Call) -> Law:
     d = int(call["dim"]) % n
     size = call.shape[d]
     index = int(call["index"]) % size
-    block = Obstruction(Cause.POSITION, "writes into one place of the axis")
+    why = Obstruction(Cause.POSITION, "writes into one place of the axis")
     base, source = call.position("self"), call.position("src")
     others = [e for e in range(n) if e != d]
     links = []
     if base is not None:
-        links.append(Link(base, keep(n, but={d: _cells(d, [[i] if i != index else [] for i in range(size)], block)})))
+        links.append(Link(base, keep(n, but={d: _cells(d, [[i] if i != index else [] for i in range(size)], why)})))
     if source is not None:
         dims = [DimRead(s, t, IndexMap.identity()) for s, t in enumerate(others)]
         links.append(Link(source, (*dims, DimRead(None, d, IndexMap.shift(-index)))))
@@ -184,9 +186,9 @@ def select_scatter(call: Call) -> Law:
     return Law(tuple(links), places=places)
 
 
-def _cells(d: int, sources: list[list[int]], block: Obstruction | None) -> DimRead:
+def _cells(d: int, sources: list[list[int]], why: Obstruction | None) -> DimRead:
     """Index i reads exactly `sources[i]`: a table, for dimensions of channels."""
-    return DimRead(d, d, IndexMap.table(sources), block=block)
+    return DimRead(d, d, IndexMap.table(sources), obstruction=why)
 
 
 @on_slab("aten::split", "aten::chunk", "aten::tensor_split", "aten::unsafe_split", "aten::unsafe_chunk",

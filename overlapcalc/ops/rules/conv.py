@@ -12,7 +12,7 @@ from ..cost import kernel, slab_kernel
 from ..facts import describe, spelling
 from ..graph import Constant, Node
 from ..kind import Kind
-from ..law import DimRead, Law, Link, Place, channel_blocks, whole
+from ..law import DimRead, Law, Link, Place, channel_groups, whole
 from ..registry import rule
 from ..slab import Phase, Slab, Tensor, on_slab
 
@@ -99,7 +99,7 @@ def _places(call: Call, channel: int) -> tuple[Place, ...]:
 
 def _channels(call: Call, channel: int, groups: int) -> DimRead:
     what = "a convolution mixes all positions of the axis"
-    return channel_blocks(call.shapes[call.position("input") or 0][channel], call.shape[channel], groups, channel, what)
+    return channel_groups(call.shapes[call.position("input") or 0][channel], call.shape[channel], groups, channel, what)
 
 
 def _windows(call: Call, n: int, stride: tuple[int, ...], padding: tuple[int, ...]) -> Law:

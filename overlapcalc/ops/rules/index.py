@@ -27,7 +27,7 @@ def index_select(call: Call) -> Law:
     if call.position("self") is None:  # a constant table, looked up by data
         return Law((Link(0, (DimRead(0, d, IndexMap.identity()), *(DimRead(None, t) for t in range(n) if t != d))),),
                    places=places)  # fmt: skip
-    links = [Link(0, keep(n, but={d: DimRead(d, d, None, block=DATA_DEPENDENT)}), exact=False)]
+    links = [Link(0, keep(n, but={d: DimRead(d, d, None, obstruction=DATA_DEPENDENT)}), exact=False)]
     links += [_all_of(call, k) for k in range(1, len(call.shapes))]
     return Law(tuple(links), places=places)
 
@@ -37,7 +37,7 @@ def _listed(call: Call, of: str, d: int, index: object) -> DimRead | None:
     if not isinstance(index, Constant) or index.indices is None or len(index.shape) != 1 or call.position(of) is None:
         return None
     size = call.shapes[0][d]
-    return DimRead(d, d, IndexMap.table([[i % size] for i in index.indices]), block=LISTED)
+    return DimRead(d, d, IndexMap.table([[i % size] for i in index.indices]), obstruction=LISTED)
 
 
 def _all_of(call: Call, operand: int) -> Link:
@@ -69,7 +69,7 @@ def index(call: Call) -> Law:
         found = keep(len(call.shape), but={used[0]: table})
         return Law((Link(0, found),), places=call.place("indices", item=used[0]))
     dims = [DimRead(s, kept[s], IndexMap.identity()) for s in kept]
-    dims += [DimRead(s, None, None, block=DATA_DEPENDENT) for s in used]
+    dims += [DimRead(s, None, None, obstruction=DATA_DEPENDENT) for s in used]
     links = [Link(0, (*dims, *(DimRead(None, t) for t in where)), exact=False)]
     links += [_all_of(call, k) for k in range(1, len(call.shapes))]
     return Law(tuple(links), places=tuple(places))
@@ -98,7 +98,7 @@ def _looking_up(call: Call, operand: int, where: list[int]) -> Link:
     shape = call.shapes[operand]
     targets = where[len(where) - len(shape) :]
     dims = [
-        DimRead(s, t, None, block=DATA_DEPENDENT) if shape[s] == 1 and call.shape[t] > 1
+        DimRead(s, t, None, obstruction=DATA_DEPENDENT) if shape[s] == 1 and call.shape[t] > 1
         else DimRead(s, t, IndexMap.identity())
         for s, t in enumerate(targets)
     ]  # fmt: skip
@@ -122,7 +122,7 @@ def gather(call: Call) -> Law:
     links = []
     for k, name in ((call.position(name), name) for name in ("self", "index")):
         if k is not None:
-            anywhere = DimRead(d, d, None, block=DATA_DEPENDENT)
+            anywhere = DimRead(d, d, None, obstruction=DATA_DEPENDENT)
             links.append(Link(k, keep(n, but={d: anywhere} if name == "self" else None)))
     every = {e: e for e in range(n)}
     beside = {e: e for e in range(n) if e != d}
@@ -137,7 +137,7 @@ def scatter(call: Call) -> Law:
     links = []
     for k in range(len(call.shapes)):
         reads = IndexMap.identity() if k == own else None
-        links.append(Link(k, keep(n, but={d: DimRead(d, d, reads, block=DATA_DEPENDENT)}), exact=False))
+        links.append(Link(k, keep(n, but={d: DimRead(d, d, reads, obstruction=DATA_DEPENDENT)}), exact=False))
     beside = {e: e for e in range(n) if e != d}
     places = [p for name in ("index", "src") for p in call.place(name, beside)]
     return Law(tuple(links), places=(*call.place("self", {e: e for e in range(n)}), *places))
@@ -172,5 +172,5 @@ describe("torchvision::roi_pool", kind=Kind.ADAPTIVE_POOLING)
       "aten::binomial", shown=False)  # fmt: skip
 def random(call: Call) -> Law:
     law = call.identity()
-    block = Obstruction(Cause.RANDOM, "draws random numbers")
-    return Law(law.links, blocks=tuple((d, block) for d in range(len(call.shape))))
+    why = Obstruction(Cause.RANDOM, "draws random numbers")
+    return Law(law.links, obstructions=tuple((d, why) for d in range(len(call.shape))))

@@ -7,7 +7,7 @@ from dataclasses import replace
 from ..call import Call
 from ..facts import describe
 from ..kind import Kind
-from ..law import Law, Link, Place, channel_blocks, keep, per_channel, whole
+from ..law import Law, Link, Place, channel_groups, keep, per_channel, whole
 from ..registry import rule
 from ..slab import Slab, Tensor, on_slab
 
@@ -52,7 +52,7 @@ def _statistics(call: Call, groups: int, what: str) -> Law:
         return Law(())
     n, channels = len(call.shape), call.shape[1]
     mixed = {d: whole(d, d, what) for d in range(2, n)}
-    mixed[1] = channel_blocks(channels, channels, groups, 1, what)
+    mixed[1] = channel_groups(channels, channels, groups, 1, what)
     return Law((Link(0, keep(n)), Link(0, keep(n, but=mixed))), places=_of_channels(call))
 
 

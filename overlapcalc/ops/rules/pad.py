@@ -17,13 +17,13 @@ def _padded(call: Call, pad: tuple[int, ...], mode: str) -> Law:
     for i in range(len(pad) // 2):
         d, before, after = n - 1 - i, pad[2 * i], pad[2 * i + 1]
         border = Border(mode) if mode != "circular" else Border.CONSTANT
-        block = Obstruction(Cause.CIRCULAR, "circular padding joins the two ends of the image")
+        why = Obstruction(Cause.CIRCULAR, "circular padding joins the two ends of the image")
         dims[d] = DimRead(
             d,
             d,
             IndexMap.shift(-before),
             border,
-            block if mode == "circular" and (before or after) else None,
+            why if mode == "circular" and (before or after) else None,
             least=max(before, after, 0) + 1 if border is Border.REFLECT else max(1, -min(before, 0) - min(after, 0)),
         )
     return Law((Link(0, keep(n, but=dims)),))

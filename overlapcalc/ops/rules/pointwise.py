@@ -67,7 +67,7 @@ def against_a_list(call: Call) -> Law:
     place = call.position("elements" if call["elements"] is not None else "self")
     if len(call.shapes) > 1 or place is None:
         return Law(tuple(
-            Link(k, (*(DimRead(s, None, None, block=LIST) for s in range(len(shape))),
+            Link(k, (*(DimRead(s, None, None, obstruction=LIST) for s in range(len(shape))),
                      *(DimRead(None, t) for t in range(len(call.shape)))))
             for k, shape in enumerate(call.shapes)
         ), places=tuple(p for name in LISTS for p in call.place(name)))  # fmt: skip
@@ -91,10 +91,10 @@ LIST = Obstruction(Cause.INDEXING, "is compared with a list that depends on data
       "aten::quantize_per_channel", shown=False)  # fmt: skip
 def quantized_per_channel(call: Call) -> Law:
     d = call.dim("axis")
-    block = Obstruction(Cause.POSITION, "has a scale of its own for every position of the axis")
+    why = Obstruction(Cause.POSITION, "has a scale of its own for every position of the axis")
     places = tuple(p for name in ("scale", "zero_point", "scales", "zero_points") for p in call.place(name, {0: d}))
     return Law(
-        (Link(0, keep(len(call.shape), but={d: DimRead(d, d, IndexMap.identity(), block=block)})),), places=places
+        (Link(0, keep(len(call.shape), but={d: DimRead(d, d, IndexMap.identity(), obstruction=why)})),), places=places
     )
 
 
@@ -107,7 +107,7 @@ def view_as_real(call: Call) -> Law:
 @rule("aten::view_as_complex", shown=False)
 def view_as_complex(call: Call) -> Law:
     n = len(call.shape)
-    parts = DimRead(n, None, None, block=Obstruction(Cause.GLOBAL, "takes two positions for one complex number"))
+    parts = DimRead(n, None, None, obstruction=Obstruction(Cause.GLOBAL, "takes two positions for one complex number"))
     return Law((Link(0, (*keep(n), parts)),))
 
 
@@ -115,8 +115,8 @@ def view_as_complex(call: Call) -> Law:
 def triangle(call: Call) -> Law:
     """Which samples stay depends on their place in the last two dimensions."""
     n = len(call.shape)
-    block = Obstruction(Cause.POSITION, "keeps a triangle of the image")
-    but = {d: DimRead(d, d, IndexMap.identity(), block=block) for d in (n - 2, n - 1)}
+    why = Obstruction(Cause.POSITION, "keeps a triangle of the image")
+    but = {d: DimRead(d, d, IndexMap.identity(), obstruction=why) for d in (n - 2, n - 1)}
     return Law((Link(0, keep(n, but=but), exact=False),))
 
 
@@ -161,7 +161,7 @@ def dropout(call: Call) -> Law:
     law = call.identity()
     if not (call["train"] or call["training"]):
         return law
-    return Law(law.links, blocks=drawn(len(call.shape)))
+    return Law(law.links, obstructions=drawn(len(call.shape)))
 
 
 DRAWS = "draws at random"

@@ -42,7 +42,7 @@ def pool(call: Call) -> Law:
     if call.node.result == 0 or call["window"]:  # positions that an unpooling consumes are samples like any other
         return Law((link,))
     index = Obstruction(Cause.POSITION, "the positions of maxima count from the start of the image")
-    return Law((link,), blocks=tuple((d, index) for d in dims))
+    return Law((link,), obstructions=tuple((d, index) for d in dims))
 
 
 @rule(*(f"aten::{lead}adaptive_{kind}_pool{n}d" for lead in ("", "_") for kind in ("max", "avg") for n in (1, 2, 3)))
@@ -56,10 +56,10 @@ def adaptive_pool(call: Call) -> Law:
         said = f"pools {x[d]} samples to {size}, in windows that follow from both numbers"
         if x[d] % size == 0:
             said += f" (here what a pooling of kernel and stride {x[d] // size} gives)"
-        block = Obstruction(
+        why = Obstruction(
             Cause.GLOBAL if size == 1 else Cause.ADAPTIVE_POOLING, "pools over the whole axis" if size == 1 else said
         )
-        dims[d] = DimRead(d, d, None, block=block)
+        dims[d] = DimRead(d, d, None, obstruction=why)
     return Law((Link(0, keep(len(x), but=dims)),))
 
 

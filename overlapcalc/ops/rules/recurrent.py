@@ -30,4 +30,4 @@ def recurrent(call: Call) -> Law:
     places = [p for name in ("hx", "cx") for p in call.place(name, {1: last})]
     places += [*call.place("input", {batch: last}), *call.place("params")]
     random = call["train"] and call["dropout"]
-    return Law(tuple(links), blocks=drawn(len(call.shape)) if random else (), places=tuple(places))
+    return Law(tuple(links), obstructions=drawn(len(call.shape)) if random else (), places=tuple(places))

@@ -24,7 +24,7 @@ from ..positions import (
     STEADY,
     TYPES,
     Rounding,
-    Step,
+    SamplingStep,
     centre,
     cubic,
     double,
@@ -69,27 +69,27 @@ class Taps:
         return self.real | self.noise
 
 
-TapsOf = Callable[[Step, Fraction, int], Taps]
+TapsOf = Callable[[SamplingStep, Fraction, int], Taps]
 
 
-def _step(call: Call, i: int, n: int) -> Step:
+def _step(call: Call, i: int, n: int) -> SamplingStep:
     """The step along the i-th of the n resampled dimensions."""
     scales, d = call["scale_factors"], len(call.shape) - n + i
     if scales is None:
         one = call[("scales_d", "scales_h", "scales_w")[3 - n + i]] if n > 1 else call["scales"]
     else:
         one = scales[i if len(scales) > 1 else 0]
-    return Step(float(one) if one and one > 0 else None, call.shapes[0][d], call.shape[d])
+    return SamplingStep(float(one) if one and one > 0 else None, call.shapes[0][d], call.shape[d])
 
 
 # ---- what an output reads ------------------------------------------------------------------------------------------
 
 
-def _nearest_taps(kind: str, step: Step, factor: Fraction, o: int) -> Taps:
+def _nearest_taps(kind: str, step: SamplingStep, factor: Fraction, o: int) -> Taps:
     return Taps(Spans.points([floor((o + HALF if kind == "nearest_exact" else o) * factor)]))
 
 
-def _taps(kind: str, step: Step, factor: Fraction, o: int) -> Taps:
+def _taps(kind: str, step: SamplingStep, factor: Fraction, o: int) -> Taps:
     """Linear and cubic. Where a step that is rounded up drifts past a sample, the samples beyond get weights too."""
     at = exact_centre(factor, o)
     first = floor(at)
@@ -99,7 +99,7 @@ def _taps(kind: str, step: Step, factor: Fraction, o: int) -> Taps:
     return Taps(Spans.points([first]), around if step.drift > STEADY else EMPTY)
 
 
-def _smooth_taps(reach: int, step: Step, factor: Fraction, o: int) -> Taps:
+def _smooth_taps(reach: int, step: SamplingStep, factor: Fraction, o: int) -> Taps:
     """Antialiasing widens the filter with the factor: taps of non-zero weight around the centre.
 
     Weights are renormalised at the border, so nothing beyond it is read. The cubic and the Lanczos filter are zero at
@@ -127,20 +127,20 @@ def _resampled(call: Call, n: int, kind: str, taps: TapsOf, border: Border) -> L
     exact = True
     for i in range(n):
         d, step = rank - n + i, _step(call, i, n)
-        block = _block(call, kind, step)
+        why = _obstruction(call, kind, step)
         if step.fraction is None:
-            dims[d] = DimRead(d, d, None, block=block)
+            dims[d] = DimRead(d, d, None, obstruction=why)
             continue
         phases = [taps(step, step.fraction, o) for o in range(step.fraction.denominator)]
         exact = exact and not any(phase.noise for phase in phases)
         reads = IndexMap(len(phases), step.fraction.numerator, tuple(phase.every for phase in phases))
-        dims[d] = DimRead(d, d, reads, border, block)
-        if block is None and not step.given:
+        dims[d] = DimRead(d, d, reads, border, why)
+        if why is None and not step.given:
             by_size = TO_A_SIZE
     return Law((Link(0, keep(rank, but=dims), exact=exact),), by_size=by_size)
 
 
-def _block(call: Call, kind: str, step: Step) -> Obstruction | None:
+def _obstruction(call: Call, kind: str, step: SamplingStep) -> Obstruction | None:
     """The obstruction along one dimension at this size, if any."""
     if call["align_corners"]:
         return Obstruction(Cause.ALIGN_CORNERS, "align_corners=True places samples by the size of the image")
@@ -161,7 +161,7 @@ def _block(call: Call, kind: str, step: Step) -> Obstruction | None:
 NEAREST = ("nearest", "nearest_exact")
 
 
-def _copies(kind: str, step: Step) -> bool:
+def _copies(kind: str, step: SamplingStep) -> bool:
     """Whether torch takes a short cut that the factor does not: it copies where there happen to be as many outputs as
     inputs (1.1 times 9 samples, say), and nearest doubles where there are twice as many."""
     same, twice = step.size_out == step.size_in, step.size_out == 2 * step.size_in
@@ -169,7 +169,7 @@ def _copies(kind: str, step: Step) -> bool:
 
 
 @lru_cache(maxsize=1024)
-def _parted(kind: str, step: Step, factor: Fraction) -> str | None:
+def _parted(kind: str, step: SamplingStep, factor: Fraction) -> str | None:
     """Where torch takes another sample than the fraction does: for linear and cubic, the first sample with a weight.
 
     Their weights change steadily from sample to sample, so it does not matter how far off float32 is; but float64
@@ -194,7 +194,7 @@ LEFT_BY_FLOAT32 = 1 << 23
 """Positions of a factor a/b are multiples of 1/2b, and below n float32 is off by at most n / 2^24."""
 
 
-def _uneven(kind: str, step: Step) -> str:
+def _uneven(kind: str, step: SamplingStep) -> str:
     """For a factor that is no fraction: where torch's positions depart from those of a nearby fraction."""
     assert step.given is not None
     per_output = step.rounded(double)
@@ -217,7 +217,7 @@ def smooth(call: Call) -> Law:
     rows, columns = (_step(call, i, 2) for i in range(2))
     if columns.size_out > 1 or rows.size_in == rows.size_out:
         return law
-    here = [replace(dim, block=dim.block or ONE_COLUMN) for dim in law.links[0].dims[-2:]]
+    here = [replace(dim, obstruction=dim.obstruction or ONE_COLUMN) for dim in law.links[0].dims[-2:]]
     return replace(law, links=(replace(law.links[0], dims=(*law.links[0].dims[:-2], *here)),))
 
 
@@ -238,11 +238,11 @@ def _kind(op: str) -> str:
 
 # ---- on slabs ------------------------------------------------------------------------------------------------------
 
-WeightsOf = Callable[[Step, Fraction, Rounding, int], Mapping[int, float]]
+WeightsOf = Callable[[SamplingStep, Fraction, Rounding, int], Mapping[int, float]]
 """The taps of an output, with the weights that a kernel of some type gives them."""
 
 
-def _weights(kind: str, step: Step, factor: Fraction, to: Rounding, o: int) -> Mapping[int, float]:
+def _weights(kind: str, step: SamplingStep, factor: Fraction, to: Rounding, o: int) -> Mapping[int, float]:
     """The cubic is Keys' with A = -3/4. Where the centre is that of a sample, torch's rounding errors are left out.
     Beyond its ends the image repeats its last sample, whose weights are added up."""
     taps = _nearest_taps(kind, step, factor, o) if kind in NEAREST else _taps(kind, step, factor, o)
@@ -258,7 +258,9 @@ def _weights(kind: str, step: Step, factor: Fraction, to: Rounding, o: int) -> M
     return {j: tidy(weight) for j, weight in weights.items()}
 
 
-def _smooth_weights(reach: int, size: int, step: Step, factor: Fraction, to: Rounding, o: int) -> Mapping[int, float]:
+def _smooth_weights(
+    reach: int, size: int, step: SamplingStep, factor: Fraction, to: Rounding, o: int
+) -> Mapping[int, float]:
     """The weights of the taps that lie in the image."""
     rounded = step.rounded(to)
     at, inverse = to(rounded * (o + 0.5)), to(1 / max(rounded, 1.0))

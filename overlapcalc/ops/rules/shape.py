@@ -108,8 +108,8 @@ def repeat(call: Call) -> Law:
         if call.shape[t] == size:
             dims.append(DimRead(s, t, IndexMap.identity()))
         else:
-            block = Obstruction(Cause.CONCATENATION, "repeats the image end to end along the axis")
-            dims.append(DimRead(s, t, IndexMap.table([[i % size] for i in range(call.shape[t])]), block=block))
+            why = Obstruction(Cause.CONCATENATION, "repeats the image end to end along the axis")
+            dims.append(DimRead(s, t, IndexMap.table([[i % size] for i in range(call.shape[t])]), obstruction=why))
     return Law((Link(0, tuple(dims)),))
 
 
@@ -119,15 +119,15 @@ def reorder(call: Call) -> Law:
     n, op, shape = len(call.shape), call.node.op, call.shapes[0]
     if op == "aten::rot90":
         turned = set(call.dims("dims"))
-        block = Obstruction(Cause.REORDER, "rotates the image")
-        return Law((Link(0, tuple(DimRead(d, d, None, block=block) if d in turned
+        why = Obstruction(Cause.REORDER, "rotates the image")
+        return Law((Link(0, tuple(DimRead(d, d, None, obstruction=why) if d in turned
                                   else DimRead(d, d, IndexMap.identity()) for d in range(n))),))  # fmt: skip
     if op in ("aten::fliplr", "aten::flipud"):
         changed = {1 if op == "aten::fliplr" else 0: None}
     else:
         shifts = call["shifts"] or ()
         if op == "aten::roll" and not call["dims"]:
-            return Law((Link(0, tuple(DimRead(d, d, None, block=Obstruction(Cause.REORDER, "rolls the image"))
+            return Law((Link(0, tuple(DimRead(d, d, None, obstruction=Obstruction(Cause.REORDER, "rolls the image"))
                                       for d in range(n))),))  # fmt: skip
         changed = {d: (shifts[i] if i < len(shifts) else None) for i, d in enumerate(call.dims("dims"))}
     dims = []
@@ -138,7 +138,7 @@ def reorder(call: Call) -> Law:
         by, size = changed[d], shape[d]
         table = [[size - 1 - i] if by is None else [(i - by) % size] for i in range(size)]
         word = "flips" if by is None else "rolls"
-        dims.append(DimRead(d, d, IndexMap.table(table), block=Obstruction(Cause.REORDER, f"{word} the axis")))
+        dims.append(DimRead(d, d, IndexMap.table(table), obstruction=Obstruction(Cause.REORDER, f"{word} the axis")))
     return Law((Link(0, tuple(dims)),))
 
 
@@ -146,8 +146,8 @@ def reorder(call: Call) -> Law:
 def repeat_interleave(call: Call) -> Law:
     """Index i reads i // repeats, as nearest upsampling does. Without a dimension it flattens first."""
     if call["dim"] is None and len(call.shapes[0]) != 1:
-        block = Obstruction(Cause.RESHAPE, "repeats the samples of a flattened image")
-        dims = tuple(DimRead(s, None, None, block=block) for s in range(len(call.shapes[0])))
+        why = Obstruction(Cause.RESHAPE, "repeats the samples of a flattened image")
+        dims = tuple(DimRead(s, None, None, obstruction=why) for s in range(len(call.shapes[0])))
         return Law((Link(0, (*dims, DimRead(None, 0)), exact=False),))
     return call.local({int(call["dim"] or 0): IndexMap.repeat(int(call["repeats"]))})
 

@@ -8,7 +8,7 @@ from ...algebra.index_map import IndexMap
 from ...algebra.spans import EMPTY, Span, Spans
 from ..call import Call
 from ..facts import describe
-from ..law import DimRead, Law, Link, keep
+from ..law import DimRead, Evenness, Law, Link, keep
 from ..registry import rule
 from ..slab import Slab, Tensor, on_slab
 
@@ -29,7 +29,7 @@ def pixel_shuffle(call: Call) -> Law:
         Link(
             0,
             keep(n, but={c: DimRead(c, c, every), h: DimRead(h, h, grow), w: DimRead(w, w, grow)}),
-            only_if_even=True,
+            only_for=Evenness.EVEN,
         )
     ]
     for i, j in product(range(r), repeat=2):
@@ -39,7 +39,7 @@ def pixel_shuffle(call: Call) -> Law:
             h: DimRead(h, h, IndexMap.repeat(r, i)),
             w: DimRead(w, w, IndexMap.repeat(r, j)),
         }
-        links.append(Link(0, keep(n, but=dims), only_if_uneven=True))
+        links.append(Link(0, keep(n, but=dims), only_for=Evenness.UNEVEN))
     assert call.shapes[0][c] == channels * r * r
     return Law(tuple(links))
 

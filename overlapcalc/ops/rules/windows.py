@@ -9,8 +9,8 @@ from ...algebra.spans import Span
 from ..call import Call
 from ..facts import describe
 from ..kind import Kind
-from ..law import Cause, DimRead, Law, Link, Obstruction, keep
-from ..registry import Step, rule, steps
+from ..law import Cause, DimRead, Evenness, Law, Link, Obstruction, keep
+from ..registry import StepBefore, rule, steps
 from ..slab import Slab, Tensor, Windows, on_slab
 
 WINDOWS = "overlapcalc::windows"
@@ -50,17 +50,17 @@ def _window(call: Call) -> tuple[tuple[int, ...], ...]:
 
 
 @steps("aten::im2col")
-def apart(call: Call) -> list[Step]:
+def apart(call: Call) -> list[StepBefore]:
     """Steps of im2col: windows along the rows, then along the columns, then the places in front of the windows."""
     n, c, *size = call.shapes[0]
     kernel, stride, padding, dilation = _window(call)
     rows, columns = _counts(call, tuple(size))
     return [
-        Step(WINDOWS, {"dim": 2, "window": (kernel[0], stride[0], padding[0], dilation[0])},
+        StepBefore(WINDOWS, {"dim": 2, "window": (kernel[0], stride[0], padding[0], dilation[0])},
              (n, c, rows, size[1], kernel[0])),
-        Step(WINDOWS, {"dim": 3, "window": (kernel[1], stride[1], padding[1], dilation[1])},
+        StepBefore(WINDOWS, {"dim": 3, "window": (kernel[1], stride[1], padding[1], dilation[1])},
              (n, c, rows, columns, *kernel)),
-        Step("aten::permute", {"dims": (0, 1, 4, 5, 2, 3)}, (n, c, *kernel, rows, columns)),
+        StepBefore("aten::permute", {"dims": (0, 1, 4, 5, 2, 3)}, (n, c, *kernel, rows, columns)),
     ]  # fmt: skip
 
 
@@ -71,12 +71,12 @@ def im2col(call: Call) -> Law:
 
 
 @steps("aten::col2im")
-def seen_apart(call: Call) -> list[Step]:
+def seen_apart(call: Call) -> list[StepBefore]:
     n, wide, _ = call.shapes[0]
     kernel = call.ints("kernel_size", 2)
     counts = _counts(call, call.ints("output_size", 2))
     shape = (n, wide // prod(kernel), *kernel, *counts)
-    return [Step("aten::view", {"size": shape}, shape)]
+    return [StepBefore("aten::view", {"size": shape}, shape)]
 
 
 @rule("aten::col2im", sizes=("output_size",))
@@ -91,10 +91,10 @@ def col2im(call: Call) -> Law:
             place = (DimRead(2, None, IndexMap.shift(a)), DimRead(3, None, IndexMap.shift(b)))
             space = (DimRead(4, 2, rows), DimRead(5, 3, columns))
             here = DimRead(0, 0, IndexMap.identity()), DimRead(1, 1, IndexMap.identity())
-            links.append(Link(0, (*here, *place, *space), only_if_uneven=True))
+            links.append(Link(0, (*here, *place, *space), only_for=Evenness.UNEVEN))
     whole = [IndexMap.transposed(range(kernel[i]), stride[i], padding[i], dilation[i]) for i in range(2)]
     even = (*here, DimRead(2, None, None), DimRead(3, None, None), DimRead(4, 2, whole[0]), DimRead(5, 3, whole[1]))
-    return Law((Link(0, even, only_if_even=True), *links))
+    return Law((Link(0, even, only_for=Evenness.EVEN), *links))
 
 
 @rule("aten::max_unpool2d", "aten::max_unpool3d", sizes=("output_size",))
@@ -109,8 +109,8 @@ def max_unpool(call: Call) -> Law:
         dims: dict[int, DimRead] = {}
         for i, window in enumerate(call["window"] or [None] * (n - 2)):
             if window is None:
-                block = Obstruction(Cause.INDEXING, "puts samples at positions that depend on data")
-                dims[2 + i] = DimRead(2 + i, 2 + i, None, block=block)
+                why = Obstruction(Cause.INDEXING, "puts samples at positions that depend on data")
+                dims[2 + i] = DimRead(2 + i, 2 + i, None, obstruction=why)
             else:
                 kernel, stride, padding = window
                 dims[2 + i] = DimRead(2 + i, 2 + i, IndexMap.transposed(range(kernel), stride, padding))
