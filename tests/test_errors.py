@@ -211,7 +211,7 @@ def nets(tmp_path_factory) -> Path:
         ("analyze m.py:Plain --input 1x2x3x4x5x6", "as in --layout NTCHW"),
         ("analyze m.py:made --input 1x16x16", "as in --layout CHW"),
         ("analyze m.py:broken", "building it failed: ValueError: no weights here (--debug shows where)"),
-        ("plan m.py:made --stream-axis Z", "m.py:made: --stream-axis Z: no such axis is cut here; there is H, W"),
+        ("plan m.py:made --stream-axis Z", "m.py:made: --stream-axis Z: no such axis is cut here, only H, W"),
         ("plan m.py:made --block Z=4", "--block Z=4: no axis 'Z' is cut here"),
         ("plan m.py:made --block 4 --memory 1GiB", "--block, --memory and --fixed-tile exclude each other"),
         ("plan m.py:made --memory lots", "--memory lots: expected an amount such as 2GiB"),
@@ -275,7 +275,7 @@ def test_the_guard_says_in_keys_that_it_guessed(tmp_path):
         ("analyze", "the following arguments are required: SPEC; see `overlapcalc analyze --help`"),
         ("analyze m.py:made --nonsense", "unrecognized arguments: --nonsense; see `overlapcalc --help`"),
         ("analyze m.py:made --depth x", "--depth: expected a number of path components"),
-        ("plan m.py:made --block 0", "--block: expected a number of samples, at least 1; '0' is none"),
+        ("plan m.py:made --block 0", "--block: expected a number of samples, at least 1, not '0'"),
         ("analyze m.py:made --format yaml", "--format: invalid choice: 'yaml'"),
     ],
 )

@@ -193,7 +193,8 @@ def tile_text(r: TileReason, step: int) -> str:
     samples = f"{r.needs} sample{'s' if r.needs != 1 else ''}"
     if r.needs <= 0 and r.total == 0:
         return f"{head}no tensor must exist beyond the block's own place"
-    steps = f", {r.per_step} of them per step of {step}" if step > 1 or r.per_step > 1 else ""
+    own = "" if r.per_step == step else f" of its own, {step} of the input"
+    steps = f", rounded up to whole steps of {r.per_step}{own}" if step > 1 or r.per_step > 1 else ""
     lack = ""
     if r.total != max(0, -(-r.needs // r.per_step)) * step:
         lack = f"; of a whole image it has {r.length}"
