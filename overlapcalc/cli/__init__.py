@@ -13,7 +13,6 @@ from . import analysis, blocks, guard, run
 from .common import BAD_INPUT, INTERRUPTED, OBSTACLE, OK
 from .wording import Parser, shell
 
-
 CODES = """exit codes: 0 no obstacle, 1 a claim does not hold (verify, check), 2 wrong usage or input, or a model that
 cannot be analysed, 3 an obstacle on a requested axis, 130 interrupted"""
 

@@ -25,6 +25,8 @@ T = TypeVar("T")
 
 OK, NOT_SO, BAD_INPUT, OBSTACLE = 0, 1, 2, 3
 """Exit codes: holds; a claim does not hold; bad input or a model that cannot be analysed; an obstacle."""
+INTERRUPTED = 130
+"""The exit code after Ctrl-C, as shells have it."""
 PIPED_WIDTH = 120
 FIGURES_ONLY = ("csv", "json", "junit")
 """Formats without room for a note, which goes to standard error instead."""

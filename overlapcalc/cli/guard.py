@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 CODES = """exit codes: 0 everything holds, 1 a claim or the lock does not hold, 2 wrong usage or configuration, or a
 model that cannot be analysed; 2 where both are so"""
-LOCK_CODES = """exit codes: 0 written, 2 wrong usage or configuration, or a model that cannot be analysed, and nothing is
-written"""
+LOCK_CODES = """exit codes: 0 written, 2 wrong usage or configuration, or a model that cannot be analysed; then nothing
+is written"""
 
 
 def add(commands: Any) -> None:

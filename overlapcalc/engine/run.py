@@ -97,7 +97,8 @@ class Tiled(nn.Module):
 
     def __init__(self, model: nn.Module, **options: Unpack[Options]) -> None:
         if not isinstance(model, nn.Module):
-            raise InputError(f"model is a {type(model).__name__}; expected a torch.nn.Module; give an instance, not a class")
+            wrong = f"model is a {type(model).__name__}; expected a torch.nn.Module"
+            raise InputError(f"{wrong}; give an instance, not a class")
         super().__init__()
         self.model = model
         refuse_unknown(options, *BLOCKING_OPTIONS, "axes", "layout")

@@ -1,7 +1,8 @@
 """Files that appear under their name only when they are complete, and replace nothing that was not offered.
 
 Every file that overlapcalc writes comes through here. An existing file is replaced only where the door allows it, and
-then only by one of the same kind: a .npy file by a .npy file, never a directory, a device or a picture. An input never is.
+then only by one of the same kind: a .npy file by a .npy file, never a directory, a device or a picture. An input is
+never replaced.
 """
 
 from __future__ import annotations
