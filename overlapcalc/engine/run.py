@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ..analysis.analyze import analyze, evaluating
 from ..analysis.inputs import own_type
+from ..analysis.shapes import as_shape
 from ..errors import InputError
 from ..planning.options import BLOCKING_OPTIONS, Blocking, BlockingOptions, refuse_unknown
 from ..planning.plan import Plan
@@ -122,7 +123,7 @@ class Tiled(nn.Module):
     def machine(self, *shapes: Sequence[int], stored: bool = False) -> Machine:
         """The machine that runs inputs of these shapes."""
         own = own_type(self.model)
-        return self._machine_for(Signature(tuple((tuple(shape), own) for shape in shapes), stored))
+        return self._machine_for(Signature(tuple((as_shape(shape), own) for shape in shapes), stored))
 
     def _machine_for(self, signature: Signature) -> Machine:
         """The machine that is kept, or a new one where anything that forward can see has changed."""

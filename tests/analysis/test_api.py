@@ -431,3 +431,18 @@ def test_reads_at_a_size_where_nodes_have_other_names(analysed, size):
 def test_an_input_that_torch_cannot_hold_is_refused():
     with pytest.raises(oc.TraceError, match="inputs of 1x3x4000000000x4000000000 are more than torch can hold"):
         oc.analyze(nn.Conv2d(3, 3, 3), (1, 3, 4_000_000_000, 4_000_000_000))
+
+
+def test_sizes_are_whole_numbers_of_any_kind():
+    numpy = pytest.importorskip("numpy")
+    net, shape = nn.Conv2d(3, 3, 3, padding=1), (1, 3, 16, 12)
+    counted = tuple(numpy.array(shape))
+    a = oc.analyze(net, counted)
+    assert a.inputs["input"] == shape
+    assert {type(n) for n in (*a.inputs["input"], *a.at((1, 3, numpy.int32(9), 12)).inputs["input"])} == {int}
+    assert oc.tiled(net, block=8).plan(counted).inputs["input"] == shape
+    for call in (lambda s: oc.analyze(net, s), a.at, oc.tiled(net, block=8).plan):
+        with pytest.raises(oc.InputError, match=r"^shape \(1, 3, 64\.0, 64\): 64\.0 is not a whole number$"):
+            call((1, 3, 64.0, 64))
+        with pytest.raises(oc.InputError, match=r"^input shape \(1, 3, 0, 64\): expected sizes of at least 1"):
+            call((1, 3, 0, 64))
