@@ -407,14 +407,14 @@ def test_what_must_exist():
             "input must hold 3 samples before the block's own place, rounded up to whole steps of 2",
         ),
         (
-            (nn.Conv1d(1, 1, 1, stride=2), nn.Conv1d(1, 1, 7, padding=3)),
-            6,
-            "0 must hold 3 samples before the block's own place, rounded up to whole steps (1 sample of it, 2 of the input)",
+            (nn.ConvTranspose1d(1, 1, 1, stride=2), nn.Conv1d(1, 1, 3, padding=1)),
+            1,
+            "0 must hold 1 sample before the block's own place, rounded up to whole steps (2 samples of it, 1 of the input)",
         ),
     ],
 )
 def test_the_text_of_a_tile_says_how_its_length_comes_about(layers, total, said):
-    """By hand: 3; 4, which is 3 rounded up to steps of 2; 6, which is 3 of a tensor of half the rate."""
+    """By hand: 3; 4, which is 3 rounded up to steps of 2; 1, because half of it is made of nothing, but must exist."""
     e = oc.analyze(nn.Sequential(*layers), (1, 1, 40)).explain("L")
     assert tile_text(e.tile_reasons[0], e.step) == f"tile {total} before: {said}"
 
