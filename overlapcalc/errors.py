@@ -142,5 +142,6 @@ def foreseen(layer: str, op: str, source: str) -> Iterator[None]:
         text = (str(error).splitlines() or [""])[0]
         raise UnforeseenError(
             f"{layer}: {op}{at} is used in a way that overlapcalc does not foresee ({type(error).__name__}: {text}), "
-            "so nothing is said of this net; analyse the part before it, write it otherwise, or report it as a defect"
+            "so overlapcalc gives no answer for this net; analyse the part before it, write it otherwise, or report "
+            "it as a defect"
         ) from error

@@ -211,7 +211,7 @@ def nets(tmp_path_factory) -> Path:
         ("analyze m.py:Plain --input 1x2x3x4x5x6", "as in --layout NTCHW"),
         ("analyze m.py:made --input 1x16x16", "as in --layout CHW"),
         ("analyze m.py:broken", "building it failed: ValueError: no weights here (--debug shows where)"),
-        ("plan m.py:made --stream-axis Z", "m.py:made: --stream-axis Z: no such axis is cut here; there is H, W"),
+        ("plan m.py:made --stream-axis Z", "m.py:made: --stream-axis Z: no such axis is cut here, only H, W"),
         ("plan m.py:made --block Z=4", "--block Z=4: no axis 'Z' is cut here"),
         ("plan m.py:made --block 4 --memory 1GiB", "--block, --memory and --fixed-tile exclude each other"),
         ("plan m.py:made --memory lots", "--memory lots: expected an amount such as 2GiB"),
@@ -275,8 +275,10 @@ def test_the_guard_says_in_keys_that_it_guessed(tmp_path):
         ("analyze", "the following arguments are required: SPEC; see `overlapcalc analyze --help`"),
         ("analyze m.py:made --nonsense", "unrecognized arguments: --nonsense; see `overlapcalc --help`"),
         ("analyze m.py:made --depth x", "--depth: expected a number of path components"),
-        ("plan m.py:made --block 0", "--block: expected a number of samples, at least 1; '0' is none"),
+        ("plan m.py:made --block 0", "--block: expected a number of samples, at least 1, not '0'"),
         ("analyze m.py:made --format yaml", "--format: invalid choice: 'yaml'"),
+        ("run m.py:made --in x.npy --out y.npy --input 9x9", "unrecognized arguments: --input 9x9"),
+        ("run m.py:made --in x.npy --out y.npy --output r", "unrecognized arguments: --output r"),
     ],
 )
 def test_wrong_usage_is_one_line(arguments, said):
@@ -284,3 +286,35 @@ def test_wrong_usage_is_one_line(arguments, said):
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(f"overlapcalc: {said}")
     assert done.stderr.count("\n") == 1
+
+
+def test_a_wrong_command_is_answered_with_the_nearest():
+    assert "did you mean analyze?; see `overlapcalc --help`" in run("analyse", "x").stderr
+    assert "did you mean" not in run("xyz", "x").stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("plan m.py:made --image 10x", "--image 10x: expected WIDTHxHEIGHT"),
+        ("plan m.py:made --memory nonsense", "--memory nonsense: expected an amount"),
+        ("verify m.py:made --tile 1,2,3", "--tile '1,2,3': expected samples before and after"),
+        ("analyze m.py:made --input 3x", "--input '3x': expected sizes"),
+        ("run m.py:made --in none.npy --out y.npy", "--in none.npy: there is no such file"),
+    ],
+)
+def test_options_are_checked_before_the_model_is_loaded(tmp_path, arguments, said):
+    """Its file ends the test if it is run."""
+    (tmp_path / "m.py").write_text("raise AssertionError('loaded')\n")
+    done = run(*arguments.split(), cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"overlapcalc: {said}")
+    assert "loaded" in run("analyze", "m.py:made", cwd=tmp_path).stderr  # the control
+
+
+@pytest.mark.parametrize("place", ["", "class Net(nn.Module):\n    def forward(self, x):\n        "])
+def test_an_interrupted_command_says_so_in_one_line(tmp_path, place):
+    """While the model is imported, and while it is traced."""
+    (tmp_path / "m.py").write_text(f"{HEAD}{place}raise KeyboardInterrupt\n")
+    done = run("analyze", "m.py:Net", "--input", "1x1x8x8", cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "overlapcalc: interrupted\n")

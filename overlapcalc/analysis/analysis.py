@@ -18,6 +18,7 @@ from .gc_pause import gc_paused
 from .layers import LayerRow, layer_rows
 from .local import Local, LocalPair, local_axis
 from .named import Named, choose
+from .shapes import as_shape
 from .variants import Variants
 
 SCHEMA_VERSION = 1
@@ -125,7 +126,7 @@ class Analysis:
 
         Raises what `analyze` raises.
         """
-        wanted = tuple(map(tuple, shapes))
+        wanted = tuple(map(as_shape, shapes))
         own = tuple(self.inputs.values())
         if [len(shape) for shape in wanted] != [len(shape) for shape in own]:
             raise InputError(f"shapes {wanted}: expected one for each input, as in {own}")

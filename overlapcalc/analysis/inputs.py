@@ -14,6 +14,7 @@ from ..ops import kind_of
 from ..ops.graph import Constant, Graph, Shapes
 from ..ops.kind import CONVOLUTIONS
 from ..ops.layout import axes_in, default_layout
+from .shapes import as_shape
 
 Types = tuple[torch.dtype | None, ...]
 
@@ -22,7 +23,7 @@ def parsed(inputs: Any) -> tuple[Shapes, Types]:
     """A shape, a list of shapes, or example tensors: the shape of each input, and its type where it is known."""
     if isinstance(inputs, torch.Tensor):
         items: list[Any] = [inputs]
-    elif isinstance(inputs, (list, tuple)) and inputs and all(_is_int(n) for n in inputs):
+    elif isinstance(inputs, (list, tuple)) and inputs and not any(map(_is_input, inputs)):
         items = [tuple(inputs)]
     elif isinstance(inputs, (list, tuple)) and inputs:
         items = list(inputs)
@@ -38,16 +39,15 @@ def parsed(inputs: Any) -> tuple[Shapes, Types]:
                 raise InputError(f"input of shape {tuple(item.shape)}: it holds nothing; expected sizes of at least 1")
             shapes.append(tuple(item.shape))
             dtypes.append(item.dtype)
-        elif isinstance(item, (list, tuple)) and item and all(_is_int(n) and n >= 1 for n in item):
-            shapes.append(tuple(int(n) for n in item))
-            dtypes.append(None)
         else:
-            raise InputError(f"input shape {item!r}: expected sizes of at least 1, such as (1, 3, 256, 256)")
+            shapes.append(as_shape(item))
+            dtypes.append(None)
     return tuple(shapes), tuple(dtypes)
 
 
-def _is_int(n: Any) -> bool:
-    return isinstance(n, int) and not isinstance(n, bool)
+def _is_input(item: Any) -> bool:
+    """Whether an item of a list stands for an input, not for a size."""
+    return isinstance(item, (list, tuple, torch.Tensor))
 
 
 def module_inputs(model: Any, inputs: Any) -> tuple[Shapes, tuple[torch.dtype, ...]]:

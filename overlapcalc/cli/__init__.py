@@ -10,14 +10,18 @@ from typing import NoReturn
 
 from ..errors import ModelCodeError, ObstacleError, OverlapcalcError
 from . import analysis, blocks, guard, run
-from .common import BAD_INPUT, EPILOG, OBSTACLE, OK
+from .common import BAD_INPUT, INTERRUPTED, OBSTACLE, OK
 from .wording import Parser, shell
+
+CODES = """exit codes: 0 no obstacle, 1 a claim does not hold (verify, check), 2 wrong usage or input, or a model that
+cannot be analysed, 3 an obstacle on a requested axis, 130 interrupted"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The `overlapcalc` command. Returns its exit code."""
-    arguments = _parser().parse_args(argv)
+    arguments = argparse.Namespace(debug=False)
     try:
+        _parser().parse_args(argv, arguments)
         return int(arguments.run(arguments))
     except OverlapcalcError as error:
         if arguments.debug:
@@ -28,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - stays open until the process ends
         return OK
     except KeyboardInterrupt:
-        return _refuse("interrupted")
+        return _refuse("interrupted", INTERRUPTED)
     except Exception as error:
         if arguments.debug:
             raise
@@ -50,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="overlapcalc",
         description="How much context each block of an image needs so that a CNN can run block by block, exactly.",
-        epilog=EPILOG,
+        epilog=CODES,
     )
     parser.add_argument("--version", action="version", version=f"overlapcalc {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from .common import EPILOG, OBSTACLE, OK, analysis_of, model_arguments, parsed_depth, write
+from .common import EPILOG, OBSTACLE, OK, analysis_of, parsed_depth, subject_arguments, write
 from .wording import shell
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def add(commands: Any) -> None:
         description="Print what each layer of a net needs of its input, and whether the net can run block by block.",
         epilog=EPILOG,
     )
-    model_arguments(analyze)
+    subject_arguments(analyze)
     analyze.add_argument(
         "--format", choices=("table", "markdown", "csv", "json"), default="table",
         help="csv and json give every row, and every figure in a field of its own",
@@ -38,7 +38,7 @@ def add(commands: Any) -> None:
         description="Print why a net needs the context it needs, or what stands in the way and where.",
         epilog=EPILOG,
     )
-    model_arguments(explain)
+    subject_arguments(explain)
     explain.add_argument("--format", choices=("table", "json"), default="table")
     explain.add_argument(
         "--pair", action="append", default=[], metavar="OUTPUT:INPUT",

@@ -6,8 +6,11 @@ import argparse
 from functools import partial
 from typing import Any
 
+from ..errors import InputError
+from ..planning.byte_size import bytes_of
+from ..planning.image_size import parsed_image
 from ..planning.options import SCHEDULES
-from .common import NOT_SO, OK, model_arguments, subject_of, write
+from .common import NOT_SO, OK, subject_arguments, subject_of, write
 
 PLAN_EPILOG = "exit codes: 0 planned, 2 wrong usage or input, or nothing fits, 3 an obstacle on an axis to be cut"
 VERIFY_EPILOG = """exit codes: 0 everything that applies is proved, 1 something is refuted, 2 wrong usage or input, 3 an
@@ -22,9 +25,9 @@ def add(commands: Any) -> None:
         "costs against the whole image at once. No forward pass is run.",
         epilog=PLAN_EPILOG,
     )
-    model_arguments(plan)
-    _image_arguments(plan)
-    plan.add_argument("--memory", metavar="AMOUNT", help="the blocks with the least work that fit, such as 2GiB")
+    subject_arguments(plan)
+    _image_arguments(plan, "crop when absent, with a budget the one with the least work")
+    memory_argument(plan)
     plan.add_argument(
         "--fixed-tile", type=count, metavar="N", help="tiles of one length, those at the border moved inward"
     )
@@ -42,12 +45,12 @@ def add(commands: Any) -> None:
         "agree: what blocks read, that no sample less would do, poisoned borders, an exact twin, values.",
         epilog=VERIFY_EPILOG,
     )
-    model_arguments(verify)
-    _image_arguments(verify)
+    subject_arguments(verify)
+    _image_arguments(verify, "crop when absent")
     verify.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1")
     verify.add_argument("--dtype", metavar="TYPE", help="the floating type of the figures; the model's own when absent")
     verify.add_argument(
-        "--tile", metavar="BEFORE,AFTER",
+        "--tile", type=sides, metavar="BEFORE,AFTER",
         help="prove these sides around every block instead of those that the analysis finds, in samples of the input",
     )  # fmt: skip
     verify.add_argument("--bit-exact", action="store_true", help="values must be bit-identical in that type")
@@ -55,17 +58,14 @@ def add(commands: Any) -> None:
     verify.set_defaults(run=_verify)
 
 
-def _image_arguments(command: argparse.ArgumentParser) -> None:
+def _image_arguments(command: argparse.ArgumentParser, absent: str) -> None:
+    """absent: which schedule is taken if none is given."""
     command.add_argument(
-        "--image", metavar="WIDTHxHEIGHT",
+        "--image", type=parsed_image, metavar="WIDTHxHEIGHT",
         help="the size of the image, such as 3840x2160: of the finer of input and output",
     )  # fmt: skip
     block_argument(command)
-    command.add_argument(
-        "--schedule", choices=SCHEDULES,
-        help="how blocks are run: crop when absent, of plan with a budget the one with the least work",
-    )  # fmt: skip
-    command.add_argument("--stream-axis", metavar="AXIS", help="along which a stream goes; the longest when absent")
+    schedule_arguments(command, absent)
 
 
 def _plan(arguments: argparse.Namespace) -> int:
@@ -90,16 +90,9 @@ def _plan(arguments: argparse.Namespace) -> int:
 
 def _verify(arguments: argparse.Namespace) -> int:
     from ..engine.plan import floating_type
-    from ..errors import InputError
     from ..prove.verify import verify
     from ..report import render_verification, verification_json, verification_junit
 
-    tile: Any = None
-    if arguments.tile is not None:
-        sides = arguments.tile.split(",")
-        if len(sides) not in (1, 2) or not all(side.strip().isdecimal() for side in sides):
-            raise InputError(f"--tile {arguments.tile!r}: expected samples before and after, such as 12,12")
-        tile = (int(sides[0]), int(sides[-1]))
     with subject_of(arguments) as subject:
         sized = arguments.input or arguments.image
         own: dict[str, Any] = {} if sized else {"axes": subject.axes, "layout": subject.layout}
@@ -109,7 +102,7 @@ def _verify(arguments: argparse.Namespace) -> int:
             block=arguments.block,
             schedule=arguments.schedule or "crop",
             stream_axis=arguments.stream_axis,
-            tile=tile,
+            tile=arguments.tile,
             device=arguments.device,
             dtype=floating_type(arguments.dtype),
             bit_exact=arguments.bit_exact,
@@ -124,12 +117,11 @@ def _at_image(subject: Any, arguments: argparse.Namespace) -> Any:
     """The analysis at the size of the requested image."""
     from ..analysis.analyze import analyze
     from ..planning.image_shapes import shapes_for_image
-    from ..planning.image_size import parsed_image
 
     found = analyze(subject.model, subject.inputs, axes=subject.axes, layout=subject.layout)
     if arguments.image is None:
         return found
-    return found.at(*shapes_for_image(found, parsed_image(arguments.image)))
+    return found.at(*shapes_for_image(found, arguments.image))
 
 
 def block_argument(command: argparse.ArgumentParser) -> None:
@@ -137,6 +129,18 @@ def block_argument(command: argparse.ArgumentParser) -> None:
         "--block", type=lengths, metavar="N",
         help="samples of a block, on the finer side; of a stream, of a band; or by axis, as in H=32,W=512",
     )  # fmt: skip
+
+
+def memory_argument(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--memory", type=bytes_of, metavar="AMOUNT",
+        help="a budget such as 2GiB: the blocks with the least work that fit",
+    )  # fmt: skip
+
+
+def schedule_arguments(command: argparse.ArgumentParser, absent: str, default: str | None = None) -> None:
+    command.add_argument("--schedule", choices=SCHEDULES, default=default, help=f"how blocks are run; {absent}")
+    command.add_argument("--stream-axis", metavar="AXIS", help="along which a stream goes; the longest when absent")
 
 
 def lengths(text: str) -> int | dict[str, int]:
@@ -154,7 +158,19 @@ def lengths(text: str) -> int | dict[str, int]:
     return found
 
 
+def sides(text: str) -> tuple[int, int]:
+    """Samples before and after a block. Raises InputError.
+
+    >>> sides("12,8"), sides("12")
+    ((12, 8), (12, 12))
+    """
+    numbers = text.split(",")
+    if len(numbers) > 2 or not all(number.strip().isdecimal() for number in numbers):
+        raise InputError(f"--tile {text!r}: expected samples before and after, such as 12,12")
+    return int(numbers[0]), int(numbers[-1])
+
+
 def count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a number of samples, at least 1; {text!r} is none")
+        raise argparse.ArgumentTypeError(f"expected a number of samples, at least 1, not {text!r}")
     return int(text)

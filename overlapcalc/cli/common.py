@@ -25,42 +25,68 @@ T = TypeVar("T")
 
 OK, NOT_SO, BAD_INPUT, OBSTACLE = 0, 1, 2, 3
 """Exit codes: holds; a claim does not hold; bad input or a model that cannot be analysed; an obstacle."""
+INTERRUPTED = 130
+"""The exit code after Ctrl-C, as shells have it."""
 PIPED_WIDTH = 120
 FIGURES_ONLY = ("csv", "json", "junit")
 """Formats without room for a note, which goes to standard error instead."""
 
-EPILOG = """exit codes: 0 no obstacle, 1 a claim does not hold, 2 wrong usage or input, or a model that cannot be
-analysed, 3 an obstacle on a requested axis"""
+EPILOG = """exit codes: 0 no obstacle, 2 wrong usage or input, or a model that cannot be analysed, 3 an obstacle on a
+requested axis"""
+
+
+def subject_arguments(command: argparse.ArgumentParser) -> None:
+    """Adds the arguments of every command that analyses a model and reports on it."""
+    model_arguments(command)
+    command.add_argument(
+        "--input", action="append", default=[], type=parsed_shape, metavar="SHAPE",
+        help="shape of an input, such as 1x3x256x256; once per input; guessed from the first layer when absent, that "
+        "of a saved program its own",
+    )  # fmt: skip
+    axis_arguments(command, "analyse")
+    output_arguments(command)
+    debug_argument(command)
 
 
 def model_arguments(command: argparse.ArgumentParser) -> None:
-    """Adds the arguments of every command that analyses a model."""
+    """Adds the arguments that name a model."""
     command.add_argument(
         "spec", metavar="SPEC",
         help="FILE.py:NAME or PACKAGE.MODULE:NAME - a class, a function or a module - with .SUBMODULE behind it; or "
         "FILE.pt2, a program that torch.export.save wrote",
     )  # fmt: skip
-    command.add_argument("--kwargs", default="{}", metavar="JSON", help="arguments of the class or function")
     command.add_argument(
-        "--input", action="append", default=[], metavar="SHAPE",
-        help="shape of an input, such as 1x3x256x256; once per input; guessed from the first layer when absent, that "
-        "of a saved program its own",
-    )  # fmt: skip
+        "--kwargs", default="{}", type=parsed_kwargs, metavar="JSON", help="arguments of the class or function"
+    )
+
+
+def axis_arguments(command: argparse.ArgumentParser, what: str) -> None:
+    """Adds the arguments about dimensions. what: what is done with an axis, in the help."""
     command.add_argument(
         "--layout", action="append", default=[], metavar="LETTERS",
         help="what the dimensions of an input are, such as NHWC or CHW: N batch, C channels, D, H, W or L an axis, any "
         "other letter none; once per input, or once for all; NCHW and the like when absent",
     )  # fmt: skip
-    command.add_argument("--axis", action="append", default=[], metavar="AXIS", help="D, H, W or L; may be repeated")
-    output_arguments(command)
-    command.add_argument("--debug", action="store_true", help="show Python tracebacks")
+    command.add_argument(
+        "--axis", action="append", default=[], metavar="AXIS",
+        help=f"{what} only this axis: D, H, W or L; may be repeated; all when absent",
+    )  # fmt: skip
 
 
 def output_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--output", metavar="FILE", help="write there instead of to standard output")
+    overwrite_argument(command)
+
+
+def overwrite_argument(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--overwrite", action="store_true", help="replace a file that exists by one of its kind; refused when absent"
-    )
+        "--overwrite", action="store_true",
+        help="replace an existing file of the same kind; without this option it is refused",
+    )  # fmt: skip
+
+
+def debug_argument(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--debug", action="store_true", help="show Python tracebacks")
 
 
 @dataclass(frozen=True)
@@ -76,26 +102,36 @@ class NamedModel:
 
 @contextlib.contextmanager
 def subject_of(arguments: argparse.Namespace) -> Iterator[NamedModel]:
-    """Loads the model, and adds to every error of overlapcalc which model it is about."""
+    """The model and the shapes of its inputs, which are guessed if none is given; errors as in `loaded`."""
     if arguments.output:
         check_output(arguments)
-    kwargs = _kwargs(arguments.kwargs)
-    shapes = [parsed_shape(text) for text in arguments.input]
-    with _stdout_to_stderr(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from ..analysis.guess import guess_inputs
-        from ..io.spec import load
-
-        model = load(arguments.spec, kwargs)
+    with loaded(arguments) as model:
         layout, note = arguments.layout or None, ""
-        inputs: Any = shapes
-        if not shapes:
+        inputs: Any = arguments.input
+        if not inputs:
+            from ..analysis.guess import guess_inputs
+
             inputs, note = guess_inputs(model, layout[0] if layout else None, shell)
         try:
             yield NamedModel(model, inputs, arguments.axis or None, layout, note)
         except OverlapcalcError as error:
-            hint = f" ({note})" if note and _of_the_guess(str(error), inputs) else ""
-            raise type(error)(f"{arguments.spec}: ", *error.args, hint) from error
+            if note and _of_the_guess(str(error), inputs):
+                raise type(error)(*error.args, f" ({note})") from error
+            raise
+
+
+@contextlib.contextmanager
+def loaded(arguments: argparse.Namespace) -> Iterator[Any]:
+    """The model that SPEC names; every error of overlapcalc inside says which model it is about."""
+    with _stdout_to_stderr(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from ..io.spec import load
+
+        model = load(arguments.spec, arguments.kwargs)
+        try:
+            yield model
+        except OverlapcalcError as error:
+            raise type(error)(f"{arguments.spec}: ", *error.args) from error
 
 
 def _of_the_guess(message: str, shape: Any) -> bool:
@@ -158,7 +194,7 @@ def check_output(arguments: argparse.Namespace) -> None:
     free_place(Path(arguments.output), TEXT, door_of(arguments, called))
 
 
-def _kwargs(text: str) -> dict[str, Any]:
+def parsed_kwargs(text: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
     except ValueError as error:
@@ -177,7 +213,7 @@ def parsed_shape(text: str) -> tuple[int, ...]:
 
 def parsed_depth(text: str) -> int:
     if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"expected a number of path components, 0 for every row; {text!r} is none")
+        raise argparse.ArgumentTypeError(f"expected a number of path components, 0 for every row, not {text!r}")
     return int(text)
 
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 CODES = """exit codes: 0 everything holds, 1 a claim or the lock does not hold, 2 wrong usage or configuration, or a
 model that cannot be analysed; 2 where both are so"""
+LOCK_CODES = """exit codes: 0 written, 2 wrong usage or configuration, or a model that cannot be analysed; then nothing
+is written"""
 
 
 def add(commands: Any) -> None:
@@ -31,14 +33,14 @@ def add(commands: Any) -> None:
     check.add_argument("--format", choices=("text", "json", "junit", "sarif", "github"), default="text")
     output_arguments(check)
     check.add_argument("--update", action="store_true", help="write the lock anew, whole or not at all")
-    check.add_argument("--no-cache", action="store_true", help="look at models that have not changed, too")
+    check.add_argument("--no-cache", action="store_true", help="analyse every model anew, also unchanged ones")
     check.add_argument("--cache-dir", metavar="DIR", help=".overlapcalc_cache beside the configuration when absent")
     check.set_defaults(run=_check)
     lock = commands.add_parser(
         "lock",
         help="write what guarded models need to overlapcalc.lock",
         description="Write what each model of [tool.overlapcalc] needs to overlapcalc.lock beside it.",
-        epilog=CODES,
+        epilog=LOCK_CODES,
     )
     _config_argument(lock)
     lock.set_defaults(run=_lock)

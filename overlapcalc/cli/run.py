@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..planning.options import SCHEDULES
-from .blocks import block_argument
-from .common import EPILOG, OK, door_of, model_arguments, subject_of
+from ..errors import Argument, InputError
+from .blocks import block_argument, memory_argument, schedule_arguments
+from .common import OK, axis_arguments, debug_argument, door_of, loaded, model_arguments, overwrite_argument
+
+EPILOG = "exit codes: 0 done, 2 wrong usage or input, or nothing fits, 3 an obstacle on an axis to be cut"
 
 
 def add(commands: Any) -> None:
@@ -24,32 +26,35 @@ def add(commands: Any) -> None:
         epilog=EPILOG,
     )
     model_arguments(run)
-    run.add_argument("--in", dest="image", action="append", required=True, metavar="FILE", help="once per input")
+    run.add_argument(
+        "--in", dest="image", action="append", required=True, metavar="FILE",
+        help="an image to read (.npy, .zarr, a picture); once per input",
+    )  # fmt: skip
     run.add_argument("--out", required=True, metavar="FILE", help="where the result goes")
+    overwrite_argument(run)
+    axis_arguments(run, "cut")
     run.add_argument("--weights", metavar="FILE", help="a state_dict: .pt, .pth (read safely) or .safetensors")
     block_argument(run)
-    run.add_argument("--memory", metavar="AMOUNT", help="the blocks with the least work that fit, such as 2GiB")
-    run.add_argument("--schedule", choices=SCHEDULES, default="stream", help="how blocks are run")
-    run.add_argument("--stream-axis", metavar="AXIS", help="along which a stream goes; the longest when absent")
+    memory_argument(run)
+    schedule_arguments(run, "stream when absent", default="stream")
     run.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1")
+    debug_argument(run)
     run.set_defaults(run=_run)
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    for name in arguments.image:  # before torch is imported
+        if not Path(name).exists():
+            raise InputError(Argument("in", Path(name)), ": there is no such file")
     from ..analysis.inputs import own_type
     from ..engine.run import tiled
-    from ..errors import InputError
     from ..io.files import check_written, load_weights, read_image, written
     from ..prove.verify import device_of
 
-    if arguments.output:
-        raise InputError(f"--output {arguments.output}: no report is written; the result goes where --out says")
     out, door = Path(arguments.out), door_of(arguments, f"--out {arguments.out}")
     check_written(out, door)
-    arguments.input = arguments.input or ["1x1x1x1"]  # no guess is needed: the files have the shapes
-    with subject_of(arguments) as subject:
+    with loaded(arguments) as model:
         device = device_of(arguments.device)
-        model = subject.model
         if not hasattr(model, "parameters"):
             raise InputError("a saved program is not run by blocks; use the module it was made of")
         if arguments.weights:
@@ -66,7 +71,7 @@ def _run(arguments: argparse.Namespace) -> int:
         model = model.to(device)
         net = tiled(
             model, block=arguments.block, memory=arguments.memory, schedule=arguments.schedule,
-            stream_axis=arguments.stream_axis, axes=subject.axes, layout=subject.layout,
+            stream_axis=arguments.stream_axis, axes=arguments.axis or None, layout=arguments.layout or None,
         )  # fmt: skip
         plan = net.machine(*(tuple(image.shape) for image in images), stored=True).plan
         if len(plan.outputs) > 1:

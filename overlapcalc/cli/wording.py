@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import json
+import re
 import shlex
 from collections.abc import Mapping
 from typing import Any, NoReturn
@@ -46,9 +48,24 @@ def _json(value: Any) -> str:
     return "..." if value is ... else json.dumps(value)
 
 
+def _meant(message: str) -> str:
+    """What a wrong choice was probably meant to be, out of what argparse says of it.
+
+    >>> _meant("argument COMMAND: invalid choice: 'analyse' (choose from 'analyze', 'explain')")
+    '; did you mean analyze?'
+    """
+    found = re.search(r"invalid choice: '(.*)' \(choose from (.*)\)$", message)
+    if found is None:
+        return ""
+    choices = [choice.strip(" '") for choice in found[2].split(",")]
+    near = difflib.get_close_matches(found[1], choices, n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
 class Parser(argparse.ArgumentParser):
     """argparse, with errors worded like all of ours: `overlapcalc: what; the way out`."""
 
     def error(self, message: str) -> NoReturn:
         """Exit code 2."""
+        message += _meant(message)
         self.exit(2, f"overlapcalc: {message.removeprefix('argument ')}; see `{self.prog} --help`\n")

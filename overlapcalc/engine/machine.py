@@ -41,7 +41,7 @@ class Machine:
 
     @cached_property
     def calls(self) -> Runnable:
-        """The net call by call, at the size of the plan. Costs one trace, the first time."""
+        """The net call by call, at the size of the plan; from the trace that the analysis made."""
         found: Runnable = self.variants.runnable(tuple(self.plan.inputs.values()))
         return found
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ..analysis.analyze import analyze, evaluating
 from ..analysis.inputs import own_type
+from ..analysis.shapes import as_shape
 from ..errors import InputError
 from ..planning.options import BLOCKING_OPTIONS, Blocking, BlockingOptions, refuse_unknown
 from ..planning.plan import Plan
@@ -97,7 +98,8 @@ class Tiled(nn.Module):
 
     def __init__(self, model: nn.Module, **options: Unpack[Options]) -> None:
         if not isinstance(model, nn.Module):
-            raise InputError(f"model is a {type(model).__name__}; expected a torch.nn.Module")
+            wrong = f"model is a {type(model).__name__}; expected a torch.nn.Module"
+            raise InputError(f"{wrong}; give an instance, not a class")
         super().__init__()
         self.model = model
         refuse_unknown(options, *BLOCKING_OPTIONS, "axes", "layout")
@@ -121,7 +123,7 @@ class Tiled(nn.Module):
     def machine(self, *shapes: Sequence[int], stored: bool = False) -> Machine:
         """The machine that runs inputs of these shapes."""
         own = own_type(self.model)
-        return self._machine_for(Signature(tuple((tuple(shape), own) for shape in shapes), stored))
+        return self._machine_for(Signature(tuple((as_shape(shape), own) for shape in shapes), stored))
 
     def _machine_for(self, signature: Signature) -> Machine:
         """The machine that is kept, or a new one where anything that forward can see has changed."""

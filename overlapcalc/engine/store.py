@@ -189,9 +189,8 @@ def _check_holds(store: Any, result: Tensor) -> None:
         return
     there = _level_of(store.dtype, "out")
     if there < _level(result.dtype):
-        raise InputError(
-            f"out holds {store.dtype}; the net gives {result.dtype}, which that would cut to {SAID[there]}"
-        )
+        cut = f"writing it there would cut it to {SAID[there]}"
+        raise InputError(f"out holds {store.dtype}; the net gives {result.dtype}: {cut}")
     _check_range(store.dtype, result)
     if there == _level(result.dtype) == 1 and result.numel() and str(store.dtype) not in str(result.dtype):
         least, most = _bounds(store.dtype)

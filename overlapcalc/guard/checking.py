@@ -35,8 +35,8 @@ def check(
     analysed, not at all. keep: outcomes of models that have not changed are kept in `cache_dir` (.overlapcalc_cache
     beside the configuration when absent), which may be deleted at any time.
 
-    A model whose code raises hides no other, whatever it raises. Raises InputError where the configuration or the lock
-    is wrong.
+    A model whose code raises, whatever it raises, does not keep the others from being checked. Raises InputError where
+    the configuration or the lock is wrong.
     """
     config = _configured(config)
     store = cache.Cache(Path(cache_dir) if cache_dir is not None else config.root / cache.NAME) if keep else None

@@ -65,7 +65,7 @@ class Config:
         wanted = set(names)
         known = [model.name for model in self.models]
         for name in sorted(wanted - set(known)):
-            raise InputError(f"{self.file}: no model {name!r}{_near(name, known)}; there is {', '.join(known)}")
+            raise InputError(f"{self.file}: no model {name!r}{_near(name, known)}; it has {', '.join(known)}")
         return tuple(model for model in self.models if model.name in wanted)
 
 

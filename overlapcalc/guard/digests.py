@@ -125,7 +125,8 @@ class Digests:
                 unknown[place] = status.st_size
         total, done, said = sum(unknown.values()), 0, time.monotonic()
         if total > ALOUD:
-            _say(f"reading {len(unknown)} files of {total >> 20} MiB that models import, to know them again")
+            files = f"{len(unknown)} imported files ({total >> 20} MiB)"
+            _say(f"reading {files} once, so that unchanged models can be skipped")
         for place, size in unknown.items():
             if time.monotonic() - said > EVERY:
                 said = time.monotonic()

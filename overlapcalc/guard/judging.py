@@ -58,7 +58,7 @@ def _judged(model: GuardedModel, config: Config, blank: Checked) -> Checked:
 
 
 def _judgement(key: str, limit: str, judge: Callable[[Subject], Judgement], subject: Subject) -> Judgement:
-    """The judgement of one claim; one that cannot be judged hides no other."""
+    """The judgement of one claim; one that cannot be judged does not keep the others from it."""
     try:
         return judge(subject)
     except KeyboardInterrupt:

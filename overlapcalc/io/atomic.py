@@ -1,7 +1,8 @@
 """Files that appear under their name only when they are complete, and replace nothing that was not offered.
 
 Every file that overlapcalc writes comes through here. An existing file is replaced only where the door allows it, and
-then only by one of its kind: a .npy file by a .npy file, never a directory, a device or a picture. An input never is.
+then only by one of the same kind: a .npy file by a .npy file, never a directory, a device or a picture. An input is
+never replaced.
 """
 
 from __future__ import annotations
@@ -122,7 +123,7 @@ def free_place(path: Path, kind: FileKind, door: Door) -> Path:
             raise InputError(f"{called}: it lies in {place.parent}, which does not exist")
         for read in door.inputs:
             if _meet(place, read):
-                raise InputError(f"{called}: it is or lies in {read}, which is read; name another place")
+                raise InputError(f"{called}: this run reads {read}; name another place")
         there = _there(place)
         if there is None:
             return place

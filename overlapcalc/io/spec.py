@@ -149,9 +149,9 @@ def _submodule(model: nn.Module, path: str, spec: str) -> nn.Module:
     for part in path.split("."):
         children = dict(here.named_children())
         if part not in children:
-            where = f"{type(model).__name__}{walked}"
+            where = f"{type(model).__name__}{walked}{f' ({type(here).__name__})' if walked else ''}"
             has = f"has no submodule {part!r}; it has {', '.join(children)}" if children else "has no submodules"
-            raise InputError(f"SPEC {spec!r}: {where} ({type(here).__name__}) {has}")
+            raise InputError(f"SPEC {spec!r}: {where} {has}")
         here, walked = children[part], f"{walked}.{part}"
     return here
 

@@ -57,7 +57,7 @@ class Blocking:
     def __post_init__(self) -> None:
         schedule = self.named_schedule
         if schedule is not None and schedule not in SCHEDULES:
-            raise InputError(Argument("schedule", schedule), f": there is {', '.join(SCHEDULES)}")
+            raise InputError(Argument("schedule", schedule), f": there are {', '.join(SCHEDULES)}")
         if sum(size is not None for size in (self.block, self.memory, self.fixed_tile)) > 1:
             raise InputError(
                 Argument("block"), ", ", Argument("memory"), " and ", Argument("fixed_tile"),
@@ -108,15 +108,16 @@ def refuse_unknown(options: Iterable[str], *known: str) -> None:
     """Raises InputError for an unknown option."""
     unknown = sorted(set(options) - set(known))
     if unknown:
-        raise InputError(f"{unknown[0]!r} is no option; there is {', '.join(known)}")
+        raise InputError(f"{unknown[0]!r} is no option; there are {', '.join(known)}")
 
 
 def refuse_beside_analysis(**arguments: object) -> None:
     """Raises InputError for an argument that an Analysis has answered already."""
     given = [name for name, value in arguments.items() if value is not None]
     if given:
-        way = "analysis.at(shapes) is the same net at others" if given[0] == "inputs" else "give it to analyze instead"
-        raise InputError(Argument(given[0]), f" is given beside an Analysis, which has its own; {way}")
+        if given[0] == "inputs":
+            raise InputError("an Analysis has its inputs already; use analysis.at(shapes) for other sizes")
+        raise InputError("an Analysis has its ", Argument(given[0]), " already; give other ones to analyze")
 
 
 CUT_OPTIONS = tuple(CutOptions.__annotations__)
@@ -134,7 +135,7 @@ def per_axis(axes: Iterable[str], sizes: Blocks, what: str) -> dict[str, int]:
     if isinstance(sizes, Mapping):
         strange = [axis for axis in sizes if axis not in order]
         if strange:
-            raise InputError(Argument(what, dict(sizes)), f": no axis {strange[0]!r} is cut here; there is {known}")
+            raise InputError(Argument(what, dict(sizes)), f": no axis {strange[0]!r} is cut here, only {known}")
         found: dict[str, Any] = dict(sizes)
     elif isinstance(sizes, (tuple, list)):
         if not 1 <= len(sizes) <= len(order):
@@ -155,7 +156,7 @@ def sides_per_axis(axes: Iterable[str], tile: Tile) -> dict[str, tuple[int, int]
     found = dict.fromkeys(order, (0, 0))
     for axis, sides in asked.items():
         if axis not in order:
-            raise InputError(Argument("tile"), f": no axis {axis!r} is cut here; there is {', '.join(order)}")
+            raise InputError(Argument("tile"), f": no axis {axis!r} is cut here, only {', '.join(order)}")
         numbers: tuple[Any, ...] = tuple(sides) if isinstance(sides, (tuple, list)) else (sides, sides)
         if len(numbers) != 2 or not all(isinstance(n, int) and not isinstance(n, bool) for n in numbers):
             expected = f" along {axis}: expected samples (before, after), or a number for both"

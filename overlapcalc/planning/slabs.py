@@ -64,7 +64,7 @@ WHOLE = 1 << 60
 
 def _stream_axis(cutters: Mapping[str, Cutter], wanted: str | None) -> str:
     if wanted is not None and wanted not in cutters:
-        raise InputError(Argument("stream_axis", wanted), f": no such axis is cut here; there is {', '.join(cutters)}")
+        raise InputError(Argument("stream_axis", wanted), f": no such axis is cut here, only {', '.join(cutters)}")
     return wanted or max(cutters, key=lambda axis: cutters[axis].steps * cutters[axis].finest)
 
 

@@ -193,7 +193,10 @@ def tile_text(r: TileReason, step: int) -> str:
     samples = f"{r.needs} sample{'s' if r.needs != 1 else ''}"
     if r.needs <= 0 and r.total == 0:
         return f"{head}no tensor must exist beyond the block's own place"
-    steps = f", {r.per_step} of them per step of {step}" if step > 1 or r.per_step > 1 else ""
+    own = f" of {step}"
+    if r.per_step != step:
+        own = f" ({r.per_step} sample{'s' if r.per_step != 1 else ''} of it, {step} of the input)"
+    steps = f", rounded up to whole steps{own}" if step > 1 or r.per_step > 1 else ""
     lack = ""
     if r.total != max(0, -(-r.needs // r.per_step)) * step:
         lack = f"; of a whole image it has {r.length}"

@@ -245,7 +245,8 @@ class Lowering:
             fake = value.meta.get("val")
             if value in self.data:
                 if not isinstance(fake, torch.Tensor):
-                    raise TraceError(f"a number is read out of the data (item(), say){at(value)}; keep it a tensor")
+                    reads = "the net reads a number out of its data, by item() for example"
+                    raise TraceError(f"{reads}{at(value)}; keep it a tensor")
                 return Data(self.same.get(value, value).name)
             if not isinstance(fake, torch.Tensor):
                 raise TraceError(f"{value.name} is a size that is known only at run time{at(value)}")

@@ -199,20 +199,20 @@ def test_bad_input(model, inputs, axes, words):
 def test_an_unknown_option_is_wrong_input():
     net, x = nn.Conv2d(1, 1, 3), torch.rand(1, 1, 8, 8)
     for call in (oc.run, oc.tiled, lambda *given, **options: list(oc.blocks(*given, **options))):
-        with pytest.raises(oc.InputError, match="'blok' is no option; there is block, schedule"):
+        with pytest.raises(oc.InputError, match="'blok' is no option; there are block, schedule"):
             call(net, x, blok=8)
     for call in (oc.plan, oc.verify, kit.assert_blocking_free, kit.assert_same_by_blocks):
-        with pytest.raises(oc.InputError, match="'blok' is no option; there is ") as refused:
+        with pytest.raises(oc.InputError, match="'blok' is no option; there are ") as refused:
             call(net, x, blok=8)
         named = [p.name for p in inspect.signature(call).parameters.values() if p.kind is p.KEYWORD_ONLY]
-        said = str(refused.value).partition("there is ")[2].split(", ")
+        said = str(refused.value).partition("there are ")[2].split(", ")
         assert set(said) - set(named) in ({"block", "schedule", "stream_axis"}, set(BLOCKING_OPTIONS))
         assert set(named) <= set(said)
 
 
 @pytest.mark.parametrize(
     ("given", "way"),
-    [({"inputs": (1, 1, 9)}, "at others"), ({"axes": "L"}, "to analyze"), ({"layout": "NCL"}, "to analyze")],
+    [({"inputs": (1, 1, 9)}, "at"), ({"axes": "L"}, "to analyze"), ({"layout": "NCL"}, "to analyze")],
 )
 def test_what_an_analysis_has_answered_is_not_asked_again(given, way):
     net = nn.Conv1d(1, 1, 3, padding=1)
@@ -222,7 +222,7 @@ def test_what_an_analysis_has_answered_is_not_asked_again(given, way):
     if name != "inputs":  # that is where verify takes the analysis itself
         calls.append(lambda: oc.verify(net, found, **given))
     for call in calls:
-        with pytest.raises(oc.InputError, match=f"{name} is given beside an Analysis, which has its own; .*{way}"):
+        with pytest.raises(oc.InputError, match=f"^an Analysis has its {name} already; .*{way}"):
             call()
 
 
@@ -431,3 +431,18 @@ def test_reads_at_a_size_where_nodes_have_other_names(analysed, size):
 def test_an_input_that_torch_cannot_hold_is_refused():
     with pytest.raises(oc.TraceError, match="inputs of 1x3x4000000000x4000000000 are more than torch can hold"):
         oc.analyze(nn.Conv2d(3, 3, 3), (1, 3, 4_000_000_000, 4_000_000_000))
+
+
+def test_sizes_are_whole_numbers_of_any_kind():
+    numpy = pytest.importorskip("numpy")
+    net, shape = nn.Conv2d(3, 3, 3, padding=1), (1, 3, 16, 12)
+    counted = tuple(numpy.array(shape))
+    a = oc.analyze(net, counted)
+    assert a.inputs["input"] == shape
+    assert {type(n) for n in (*a.inputs["input"], *a.at((1, 3, numpy.int32(9), 12)).inputs["input"])} == {int}
+    assert oc.tiled(net, block=8).plan(counted).inputs["input"] == shape
+    for call in (lambda s: oc.analyze(net, s), a.at, oc.tiled(net, block=8).plan):
+        with pytest.raises(oc.InputError, match=r"^shape \(1, 3, 64\.0, 64\): 64\.0 is not a whole number$"):
+            call((1, 3, 64.0, 64))
+        with pytest.raises(oc.InputError, match=r"^input shape \(1, 3, 0, 64\): expected sizes of at least 1"):
+            call((1, 3, 0, 64))

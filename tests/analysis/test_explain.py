@@ -28,6 +28,7 @@ from torch import nn
 import overlapcalc as oc
 from overlapcalc.cli import main
 from overlapcalc.report import Explained, render_explained
+from overlapcalc.report.explain import tile_text
 
 
 def check(w: oc.AxisAnalysis, e: oc.Explanation) -> None:
@@ -390,6 +391,32 @@ def test_what_must_exist():
     e = oc.analyze(Crop(), (1, 1, 40)).explain("L")
     assert (e.before.total, e.after.total) == (-3, 3)
     assert [(r.side, r.total) for r in e.tile_reasons] == [("before", 0), ("after", 6)]
+
+
+@pytest.mark.parametrize(
+    ("layers", "total", "said"),
+    [
+        (
+            (nn.Conv1d(1, 1, 1), nn.Conv1d(1, 1, 7, padding=3)),
+            3,
+            "input must hold 3 samples before the block's own place",
+        ),
+        (
+            (nn.Conv1d(1, 1, 7, padding=3), nn.Conv1d(1, 1, 1, stride=2)),
+            4,
+            "input must hold 3 samples before the block's own place, rounded up to whole steps of 2",
+        ),
+        (
+            (nn.ConvTranspose1d(1, 1, 1, stride=2), nn.Conv1d(1, 1, 3, padding=1)),
+            1,
+            "0 must hold 1 sample before the block's own place, rounded up to whole steps (2 samples of it, 1 of the input)",
+        ),
+    ],
+)
+def test_the_text_of_a_tile_says_how_its_length_comes_about(layers, total, said):
+    """By hand: 3; 4, which is 3 rounded up to steps of 2; 1, because half of it is made of nothing, but must exist."""
+    e = oc.analyze(nn.Sequential(*layers), (1, 1, 40)).explain("L")
+    assert tile_text(e.tile_reasons[0], e.step) == f"tile {total} before: {said}"
 
 
 # ---- what is in the way ---------------------------------------------------------------------------------------

@@ -450,7 +450,7 @@ def test_where_results_cannot_be_written():
     locked.flags.writeable = False
     whole_numbers = np.zeros((1, 1, 16, 16), np.uint8)
     expanded = torch.zeros(1, 1, 1, 16, dtype=torch.float64).expand(1, 1, 16, 16)
-    for out, words in ((locked, "read-only"), (whole_numbers, "cut to whole numbers"), (expanded, "expanded")):
+    for out, words in ((locked, "read-only"), (whole_numbers, "cut it to whole numbers"), (expanded, "expanded")):
         with pytest.raises(oc.InputError, match=words):
             oc.run(model, x, out=out, block=8)
     assert not whole_numbers.any()

@@ -151,7 +151,7 @@ def test_an_unknown_model_is_refused_with_those_there_are(project: Project):
     project.configure(entry())
     said = project.check("--model", "nett")
     assert said.code == 2
-    assert "no model 'nett' (did you mean net?); there is net" in said.err
+    assert "no model 'nett' (did you mean net?); it has net" in said.err
 
 
 def test_a_model_that_is_not_there_is_said_with_file_and_key(project: Project):

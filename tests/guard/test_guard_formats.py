@@ -234,7 +234,7 @@ def test_text_says_the_claim_the_value_the_layer_and_the_change(several: Project
         "path: b (+3), a (+1)",
         "LOCK changed needs something else than overlapcalc.lock says: context.after went from 2 to 3 on H and W",
         "ERROR it cannot be analysed",
-        "5 models: 1 holds, 2 do not, 2 could not be looked at.",
+        "5 models: 1 holds, 2 do not, 2 could not be analysed.",
         "dropped: in overlapcalc.lock, but no longer configured",
     ):
         assert said in flat

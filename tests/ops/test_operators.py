@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -16,7 +19,6 @@ import overlapcalc as oc
 from overlapcalc.ops import registry
 from overlapcalc.ops.cost import kernel
 from overlapcalc.ops.slab import on_slab
-from overlapcalc.prove.twin.modular import PRIME
 from overlapcalc.prove.twin.registry import twin
 
 
@@ -159,60 +161,46 @@ def test_what_our_modules_say_when_they_are_imported_stays():
     assert registry.known_of("mylib::ours") == registry.UNKNOWN
 
 
-ADDED = """
-import overlapcalc as oc
-from overlapcalc.algebra.spans import Span
-from overlapcalc.ops import describe
-from overlapcalc.ops.slab import on_slab
-from overlapcalc.prove.twin.modular import PRIME
-from overlapcalc.prove.twin.registry import twin
+# ---- the worked file of docs/add-an-operator.md -----------------------------------------------------------------------
 
-
-@oc.rule("addedlib::blur5")
-def blur5(call):
-    return call.local({-1: oc.IndexMap.window(5, padding=2)})
-
-
-@on_slab("addedlib::blur5")
-def blur5_on_slab(slab):
-    d = len(slab.call.shape) - 1
-    start, stop = slab.span(d)
-    return slab.kept(slab.run(x=slab.fetch(0, {d: Span(start - 2, stop + 2)})), d, start - 2)
-
-
-@twin("addedlib::blur5")
-def blur5_twin(call):
-    return call.func(call.tensor("x")).remainder(PRIME)
-
-
-describe("addedlib::blur5", word="blur", stops_nan=False)
-"""
+PAGE = (Path(__file__).parents[2] / "docs/add-an-operator.md").read_text()
+WORKED = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)[1]
+"""mylib::blur5 with its law, the way it runs on slabs, its cost and its twin."""
 
 
 class Blurs(nn.Module):
-    def __init__(self) -> None:
+    def __init__(self, space: str) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(1, 1, 3, padding=1)
+        self.conv, self.space = nn.Conv2d(1, 2, 3, padding=1), space
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.ops.addedlib.blur5(self.conv(x))
+        return getattr(torch.ops, self.space).blur5(self.conv(x))
 
 
-@pytest.mark.parametrize("taps", [5, 7])
-def test_an_operator_is_added_in_less_than_thirty_lines(taps):
-    """With its law, the way it runs on slabs, and its twin; and it is refuted where it reads farther than it says."""
-    assert len(ADDED.strip().splitlines()) < 30
-    with registry.kept(), torch.library._scoped_library("addedlib", "FRAGMENT") as lib:
-        lib.define("blur5(Tensor x) -> Tensor")
-        weight = torch.arange(1.0, taps + 1).reshape(1, 1, 1, -1)
+@pytest.fixture
+def added(request: pytest.FixtureRequest) -> Iterator[Blurs]:
+    """A net with the page's operator, of its own name and with these taps."""
+    taps = str(request.param)
+    space, names = f"added{len(request.param)}", {"__name__": "example"}
+    with registry.kept():
+        exec(WORKED.replace("mylib::", f"{space}::").replace("[1, 4, 6, 4, 1]", taps), names)
+        yield Blurs(space)
 
-        def blur(x: torch.Tensor) -> torch.Tensor:
-            return F.conv2d(x, weight.to(x.dtype), padding=(0, taps // 2))
 
-        lib.impl("blur5", blur, "CPU")
-        lib.impl("blur5", torch.empty_like, "Meta")
-        exec(ADDED, {"PRIME": PRIME})
-        result = oc.verify(Blurs(), (1, 1, 24, 24), schedule="trim", block=8)
-        assert result.proved is (taps == 5)
-        if result.proved:
-            assert result["exact twin"].status == "proved"
+@pytest.mark.parametrize("added", [[1, 4, 6, 4, 1]], indirect=True)
+def test_an_operator_is_added_in_at_most_forty_lines(added: Blurs):
+    assert len(WORKED.strip().splitlines()) <= 40
+    a = oc.analyze(added, (1, 1, 12, 24))
+    assert [tuple(a[axis].context) for axis in a.axes] == [(1, 1), (3, 3)]
+    assert oc.plan(a, schedule="trim", block=8).full.macs == 2 * 12 * 24 * (9 + 5)
+    x = torch.rand(1, 1, 12, 24)
+    for schedule in ("trim", "stream"):
+        for axes in (None, "H"):
+            assert torch.allclose(oc.run(added, x, schedule=schedule, block=8, axes=axes), added(x), atol=1e-5)
+    result = oc.verify(added, a, schedule="trim", block=8)
+    assert {proof.status for proof in result.proofs} == {"proved"}
+
+
+@pytest.mark.parametrize("added", [[1, 4, 6, 8, 6, 4, 1]], indirect=True)
+def test_an_added_operator_that_reads_farther_than_it_says_is_refuted(added: Blurs):
+    assert not oc.verify(added, (1, 1, 12, 24), schedule="trim", block=8).proved

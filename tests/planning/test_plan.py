@@ -392,7 +392,7 @@ def test_an_image_is_the_finer_of_input_and_output():
 
 
 def test_a_schedule_that_there_is_not():
-    with pytest.raises(oc.InputError, match="schedule='zigzag': there is crop"):
+    with pytest.raises(oc.InputError, match="schedule='zigzag': there are crop"):
         oc.plan(conv(3, 3), (1, 3, 32, 32), schedule="zigzag")
 
 

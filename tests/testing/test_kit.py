@@ -657,7 +657,7 @@ def test_a_net_of_one_size_is_not_taken_on_trust():
         ({"max_memory": "much"}, "max_memory='much' is not allowed; expected an amount such as"),
         ({"block": 8}, "block=8 is for max_macs_ratio and max_memory, of which none is claimed"),
         ({"schedule": "crop"}, "schedule='crop' is for max_macs_ratio and max_memory, of which none is claimed"),
-        ({"schedule": "fast", "max_memory": 1}, "schedule='fast': there is crop, trim, stream"),
+        ({"schedule": "fast", "max_memory": 1}, "schedule='fast': there are crop, trim, stream"),
     ],
 )
 def test_claims_without_a_meaning(claim, said):

@@ -14,7 +14,7 @@ from ..problems import LOCK, NOT_ANALYSED, Problem, problems
 RULES = {
     **{key: f"The claim {key} of a guarded model: {kind.allowed}." for key, kind in KINDS.items()},
     LOCK: "A guarded model needs what the lock says.",
-    NOT_ANALYSED: "A guarded model, or a claim, could not be looked at.",
+    NOT_ANALYSED: "A guarded model, or a claim, could not be analysed.",
 }
 
 

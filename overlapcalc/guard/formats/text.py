@@ -82,7 +82,7 @@ def _ending(check: Check) -> Iterator[str]:
         parts.append(f"{codes.count(BROKEN)} {'does' if codes.count(BROKEN) == 1 else 'do'} not")
     unknown = len(codes) - codes.count(HOLDS) - codes.count(BROKEN)
     if unknown:
-        parts.append(f"{unknown} could not be looked at")
+        parts.append(f"{unknown} could not be analysed")
     yield f"{len(codes)} model{'' if len(codes) == 1 else 's'}: {', '.join(parts)}."
     if check.written:
         yield f"{check.lock.name} is written."
