@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
-from dataclasses import dataclass
 from fractions import Fraction
 from math import lcm
 
@@ -22,7 +20,6 @@ from shared.oracle import Dependency
 from torch import nn
 
 import overlapcalc as oc
-from overlapcalc.cli import main
 from overlapcalc.report import Explained, render_explained
 
 
@@ -332,20 +329,6 @@ def test_the_way_goes_by_the_operand_that_is_blocked():
 # ---- the command ----------------------------------------------------------------------------------------------
 
 
-@dataclass
-class Told:
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-def told(*arguments: str) -> Told:
-    """The command in this process: a fresh one costs seconds."""
-    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
-        code = main(arguments)
-    return Told(code, out.getvalue(), err.getvalue())
-
-
 def test_the_command():
     done = run("explain", "examples/unet.py:UNet", "--input", "1x3x64x64", "--axis", "W")
     assert done.returncode == 0
@@ -359,11 +342,11 @@ def test_the_command():
      ("codec.py:Codec.h_s", "1x128x8x8")],
 )  # fmt: skip
 def test_examples(spec, shape):
-    done = told("explain", f"{ROOT}/examples/{spec}", "--input", shape, "--format", "json")
+    done = run("explain", f"{ROOT}/examples/{spec}", "--input", shape, "--format", "json")
     assert done.returncode == 0, done.stderr
     data = json.loads(done.stdout)
     assert data["schema_version"] == 1
-    plain = json.loads(told("analyze", f"{ROOT}/examples/{spec}", "--input", shape, "--format", "json").stdout)
+    plain = json.loads(run("analyze", f"{ROOT}/examples/{spec}", "--input", shape, "--format", "json").stdout)
     for e in data["explanations"]:
         context = plain["pairs"][0]["axes"][e["axis"]]["context"]
         for side in ("before", "after"):
@@ -371,7 +354,7 @@ def test_examples(spec, shape):
 
 
 def test_the_table_folds_what_adds_nothing():
-    done = told("explain", f"{ROOT}/examples/unet.py:UNet", "--input", "1x3x64x64", "--axis", "W")
+    done = run("explain", f"{ROOT}/examples/unet.py:UNet", "--input", "1x3x64x64", "--axis", "W")
     assert done.returncode == 0
     rows = [line.split() for line in done.stdout.splitlines()]
     enc = next(r for r in rows if r and r[0] == "bottom.0")
@@ -392,26 +375,26 @@ def test_exit_codes_and_pairs(tmp_path):
         "        return x * style.mean((2, 3), keepdim=True), x\n"
     )
     spec = [f"{tmp_path}/m.py:Net", "--input", "1x3x8x8", "--input", "1x3x8x8"]
-    done = told("explain", *spec)
+    done = run("explain", *spec)
     assert done.returncode == 3
     assert "return x * style.mean((2, 3), keepdim=True), x" in " ".join(done.stdout.split())
-    assert told("explain", *spec, "--pair", "0:x").returncode == 0
-    assert told("explain", *spec, "--pair", "output1:").returncode == 0
-    assert told("explain", *spec, "--pair", ":style").returncode == 3
-    one = json.loads(told("explain", *spec, "--pair", "0:1", "--axis", "W", "--format", "json").stdout)
+    assert run("explain", *spec, "--pair", "0:x").returncode == 0
+    assert run("explain", *spec, "--pair", "output1:").returncode == 0
+    assert run("explain", *spec, "--pair", ":style").returncode == 3
+    one = json.loads(run("explain", *spec, "--pair", "0:1", "--axis", "W", "--format", "json").stdout)
     assert [(e["output"], e["input"], e["axis"]) for e in one["explanations"]] == [("output0", "style", "W")]
-    wrong = told("explain", *spec, "--pair", "none:x")
+    wrong = run("explain", *spec, "--pair", "none:x")
     assert wrong.returncode == 2
     assert "'none'" in wrong.stderr
     target = tmp_path / "why.txt"
-    assert told("explain", *spec, "--pair", "0:x", "--output", str(target)).returncode == 0
+    assert run("explain", *spec, "--pair", "0:x", "--output", str(target)).returncode == 0
     assert "output0 against x" in target.read_text()
 
 
 @pytest.mark.parametrize("width", [80, 200])
 def test_widths(width, monkeypatch):
     monkeypatch.setenv("COLUMNS", str(width))
-    done = told("explain", f"{ROOT}/examples/unet.py:UNet", "--input", "1x3x64x64")
+    done = run("explain", f"{ROOT}/examples/unet.py:UNet", "--input", "1x3x64x64")
     assert max(map(len, done.stdout.splitlines())) <= width
 
 
@@ -421,6 +404,6 @@ def test_the_picture_in_the_readme(monkeypatch):
     monkeypatch.chdir(ROOT)
     block = (ROOT / "README.md").read_text().partition("$ overlapcalc explain ")[2].partition("\n```")[0]
     command, _, shown = block.partition("\n")
-    done = told("explain", *command.split())
+    done = run("explain", *command.split())
     assert done.stdout.startswith(shown + "\n")
     assert len(shown.splitlines()) > 10
