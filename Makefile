@@ -8,8 +8,8 @@ ZOO ?= benchmarks/zoo/nets.py
 BENCH ?= $(RUN)
 RESULTS ?= docs/results/$(basename $(notdir $(ZOO)))
 
-.PHONY: demo test lint fuzz cuda clean papers bench-disk bench-guard bench-interior bench-memory bench-speed bench-streaming \
-	bench-tiling bench-zoo
+.PHONY: demo test lint fuzz cuda clean papers bench-disk bench-guard bench-interior bench-looking bench-memory \
+	bench-speed bench-streaming bench-tiling bench-zoo
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -62,6 +62,9 @@ bench-disk: $(if $(filter $(RUN),$(BENCH)),$(VENV)/installed)
 
 bench-guard: $(if $(filter $(RUN),$(BENCH)),$(VENV)/installed)
 	OMP_NUM_THREADS=1 $(BENCH) -m benchmarks.cost.guarding --out docs/results/guarding.md
+
+bench-looking: $(if $(filter $(RUN),$(BENCH)),$(VENV)/installed)
+	OMP_NUM_THREADS=1 $(BENCH) -m benchmarks.cost.looking --out docs/results/looking.md
 
 # On a machine with CUDA: proofs, memory and time. Without, it says "skipped: no CUDA" and writes nothing. Where Python has
 # torch and networkx already, with no network and no git: make cuda BENCH=python COMMIT=...

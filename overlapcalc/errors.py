@@ -3,21 +3,21 @@
     OverlapcalcError            every error that overlapcalc raises on purpose
         InputError              what the caller gave cannot be used
             ModelCodeError      the model's own code raised while it was imported or built
-            DamagedLockError    overlapcalc.lock cannot be read, and may be written anew
+            DamagedLockError    overlapcalc.lock cannot be read, and may be rewritten
         AmbiguousPair           there are several inputs or outputs, and the question does not say which it is about
         ObstacleError           an obstacle lies between the input and the output
         TraceError              the model cannot be turned into a graph of operators
             SharedMemoryError   it writes in place to memory that others may read
         UnknownOperatorError    operators without a rule
         RuleError               a rule that is registered twice, or does not fit its operator
-        UnforeseenError         an operator that is used in a way that nobody foresaw
+        UnforeseenError         an operator that is used in an unforeseen way
         WrongTileError          the net does on a tile what its analysis does not say
         NoSlabError             an operator that cannot be run on a slab
         NoTwin                  an operator that cannot be computed modulo a prime
 
-A message says where, what, the value and the way out, because it is often all that a CI log shows. What it says of an
-argument depends on who reads it: `inputs=(1, 3, 256, 256)` in Python, `--input 1x3x256x256` in a shell. So a message
-may hold Arguments among its words, and each front end spells them in its own way.
+A message says where, what, the value and the way out, because it is often all that a CI log shows. How it spells an
+argument depends on its reader: `inputs=(1, 3, 256, 256)` in Python, `--input 1x3x256x256` in a shell. So a message may
+contain Arguments among its words, and each front end spells them in its own way.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Argument:
-    """An argument that a message names, as Python calls it. value: None to name it alone; `...` where the caller has
-    to fill in."""
+    """An argument that a message names, by its Python name. value: None for the name alone; `...` for a value that the
+    caller has to fill in."""
 
     name: str
     value: Any = None
@@ -43,7 +43,11 @@ Spelling = Callable[[Argument], str]
 
 
 def python(argument: Argument) -> str:
-    """`block`, `block=64`. A file is its path alone."""
+    """`block`, `block=64`; for a file, its path alone.
+
+    >>> python(Argument("block", 64)), python(Argument("inputs", (1, 3, 256, 256)))
+    ('block=64', 'inputs=(1, 3, 256, 256)')
+    """
     if argument.value is None:
         return argument.name
     if isinstance(argument.value, PurePath):
@@ -60,8 +64,8 @@ def _literal(value: Any) -> str:
 
 
 class OverlapcalcError(Exception):
-    """Base of every error that overlapcalc raises on purpose. `args` is the message, in pieces; `str` spells it as
-    Python does."""
+    """Base of every error that overlapcalc raises on purpose. `args` is the message, in pieces; `str` spells arguments
+    as in Python."""
 
     def __init__(self, *message: str | Argument) -> None:
         super().__init__(*message)
@@ -75,7 +79,7 @@ class OverlapcalcError(Exception):
 
 
 class InputError(OverlapcalcError):
-    """What the caller gave cannot be used: a bad SPEC, a shape that the net does not accept, a span off the grid."""
+    """The caller's input cannot be used: a bad SPEC, a shape that the net does not accept, a span off the grid."""
 
 
 class ModelCodeError(InputError):
@@ -83,7 +87,7 @@ class ModelCodeError(InputError):
 
 
 class DamagedLockError(InputError):
-    """The lock cannot be read; it may be written anew."""
+    """The lock cannot be read; writing it again is allowed."""
 
 
 class AmbiguousPair(OverlapcalcError):  # noqa: N818 - the name is part of the contract
@@ -99,7 +103,7 @@ class TraceError(OverlapcalcError):
 
 
 class SharedMemoryError(TraceError):
-    """The net writes in place to memory, and nothing tells who else reads it."""
+    """The net writes in place to memory whose other readers cannot be determined."""
 
 
 class UnknownOperatorError(OverlapcalcError):
@@ -107,19 +111,19 @@ class UnknownOperatorError(OverlapcalcError):
 
 
 class RuleError(OverlapcalcError):
-    """A rule is registered twice, or gives an account that does not fit its operator's shapes."""
+    """A rule is registered twice, or returns a law that does not fit its operator's shapes."""
 
 
 class UnforeseenError(OverlapcalcError):
-    """An operator does what nobody foresaw here: the answer is refused, and the message names layer and operator."""
+    """An operator is used in an unforeseen way: the answer is refused, and the message names layer and operator."""
 
 
 class WrongTileError(OverlapcalcError):
-    """The net does on a tile what its analysis does not say; nothing that it gives can be trusted."""
+    """The net does something on a tile that its analysis does not say; none of its results can be trusted."""
 
 
 class NoSlabError(OverlapcalcError):
-    """Nothing says how an operator runs on a slab."""
+    """An operator has no way to run on a slab."""
 
 
 class NoTwin(OverlapcalcError):  # noqa: N818 - the name is part of the contract
@@ -128,7 +132,7 @@ class NoTwin(OverlapcalcError):  # noqa: N818 - the name is part of the contract
 
 @contextlib.contextmanager
 def foreseen(layer: str, op: str, source: str) -> Iterator[None]:
-    """Turns an exception that nobody foresaw into one that says at which operator of the net it happened."""
+    """Turns an unforeseen exception into one that says at which operator of the net it happened."""
     try:
         yield
     except (OverlapcalcError, MemoryError):

@@ -1,20 +1,29 @@
-"""Examples in docstrings run; most public docstrings have one; so does the Python of README.md and docs/."""
+"""The examples in docstrings run, and so does the Python of README.md and docs/; most public docstrings have one.
+
+docs/testing.md has its own test (testing/test_kit.py), and so has what the pages show of the commands.
+"""
 
 from __future__ import annotations
 
 import doctest
 import pkgutil
+import re
 from collections.abc import Iterator
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
+from shared.guarded import CHAIN, Project, entry
 from torch import nn
 
 import overlapcalc as oc
+import overlapcalc.testing as kit
 from overlapcalc.ops import registry
 
+ROOT = Path(__file__).parent.parent
 NAMES = {"oc": oc, "torch": torch, "nn": nn, "__name__": "example"}
 """What an example may use besides the names of its module. Its own name, so that rules it registers are not ours."""
 
@@ -43,3 +52,106 @@ def failures(test: doctest.DocTest) -> str:
 def test_the_examples_of_docstrings_run(name: str):
     said = [text for test in examples(import_module(name)) if (text := failures(test))]
     assert not said, "\n".join(said)
+
+
+# ---- the runner --------------------------------------------------------------------------------------------------
+
+
+def example_of(module: str, name: str) -> doctest.DocTest:
+    return next(test for test in examples(import_module(module)) if test.name.endswith(name))
+
+
+def test_a_wrong_example_fails():
+    assert not failures(example_of("overlapcalc.algebra.spans", "Span.length"))
+    wrong = example_of("overlapcalc.algebra.spans", "Span.length")
+    wrong.examples[0].want = "5\n"
+    assert "Expected:\n    5\nGot:\n    4\n" in failures(wrong)
+
+
+def test_a_rule_of_an_example_is_forgotten():
+    for _ in range(2):  # a second registration would be refused
+        assert not failures(example_of("overlapcalc.ops.registry", "registry.rule"))
+    assert registry.find("mylib::blur5") is None
+
+
+# ---- which docstrings have an example ----------------------------------------------------------------------------
+
+PLAIN = {
+    oc: {
+        "__version__",
+        *(name for name in oc.__all__ if isinstance(getattr(oc, name), type) and issubclass(getattr(oc, name), Exception)),
+        *("Check", "Checked", "check", "lock"),  # of a configuration: docs/guard.md
+    },
+    kit: {"FAMILIES", "HAZARDS", "block_grids", "cnns", "sizes"},  # of hypothesis: docs/testing.md
+}  # fmt: skip
+"""Public names without an example."""
+
+
+@pytest.mark.parametrize("package", [oc, kit])
+def test_most_public_docstrings_have_an_example(package: ModuleType):
+    lacking = {name for name in package.__all__ if ">>>" not in (getattr(package, name).__doc__ or "")}
+    assert lacking == PLAIN[package]
+    assert 2 * len(lacking) < len(package.__all__)
+
+
+# ---- the pages ---------------------------------------------------------------------------------------------------
+
+
+class Either(nn.Module):
+    """A convolution that takes channels first or last."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1) if x.shape[-1] == 3 else self.conv(x)
+
+
+def code(page: str) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+
+
+SMALLER = {
+    "(1, 3, 2160, 3840)": "(1, 3, 216, 384)",
+    "(1, 3, 512, 768), block=128": "(1, 3, 48, 64), block=16",
+    "20000, 20000": "200, 100",
+}
+"""What the pages say -> what is run instead, to be done in a moment."""
+
+
+def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    numpy = pytest.importorskip("numpy")
+    monkeypatch.chdir(tmp_path)
+    model, x = Either(), torch.rand(1, 3, 216, 384)
+    torch.export.save(torch.export.export(model.eval(), (torch.rand(1, 3, 256, 256),)), "net.pt2")
+    numpy.zeros((3, 200, 100), numpy.float32).tofile("image.bin")
+    space = {"torch": torch, "np": numpy, "oc": oc, "model": model, "x": x}
+    blocks = [block for block in code("README.md") if "overlapcalc.testing" not in block]
+    assert len(blocks) == 3
+    text = "".join(blocks)
+    for said, instead in SMALLER.items():
+        assert said in text
+        text = text.replace(said, instead)
+    exec(compile(text, "README.md", "exec"), space)
+    assert torch.allclose(space["y"], model(x), atol=1e-6)
+    assert space["a"].blocking_free
+    assert space["v"].proved
+
+
+def test_the_rule_of_the_docs_runs():
+    (text,) = code("docs/add-an-operator.md")
+    with registry.kept():
+        exec(compile(text, "docs/add-an-operator.md", "exec"), {"__name__": "example"})
+        assert registry.find("mylib::blur5") is not None
+
+
+def test_the_python_of_the_guard_runs(project: Project, monkeypatch: pytest.MonkeyPatch):
+    project.write("net.py", CHAIN)
+    project.configure(entry(more="max-tile = 4"))
+    monkeypatch.chdir(project.root)
+    (text,) = code("docs/guard.md")
+    space: dict[str, Any] = {}
+    exec(compile(text, "docs/guard.md", "exec"), space)
+    assert space["found"].holds
+    assert space["judgement"].claim == "max-tile"

@@ -4,13 +4,17 @@
 
 Prints the page docs/results/guarding.md, in seconds of processor time: of analysing the models one after another, of a
 check of all of them without anything kept, and of another one where nothing has changed. What the second has over the
-first is what guarding costs.
+first is what guarding costs. Then of commands as processes of their own: `--help`, and a check of three of the models
+that have not changed, with the digests of all files remembered, and without.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import resource
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -20,8 +24,10 @@ from typing import Any
 from torch import nn
 
 import overlapcalc as oc
+from overlapcalc.guard.cache import DIGESTS, NAME
 
 from ..page import origin, page, publish, table
+from ..process import surroundings
 
 LAYERS = 8
 MODEL = f"""from torch import nn
@@ -58,20 +64,51 @@ def main(argv: list[str] | None = None) -> int:
         ["analysed one after another", f"{analysed:.2f}", ""],
         ["checked", f"{checked:.2f}", f"{checked - analysed:+.2f}"],
         ["checked again, unchanged", f"{again:.2f}", ""],
+        *_commands(min(3, options.models)),
     ]
     publish(page("What guarding costs", source, [about, "", *table(rows)]), options.out)
     return 0
 
 
+def _commands(count: int) -> list[list[str]]:
+    """Rows of `--help` and of checks in which nothing has changed, each in a process of its own."""
+    with tempfile.TemporaryDirectory() as directory:
+        config = _project(Path(directory), count)
+        command("check", "--config", str(config))
+        command("check", "--config", str(config))  # what the first one wrote, bytecode say, is known from here on
+        known = command("check", "--config", str(config))
+        (config.parent / NAME / DIGESTS).unlink()
+        anew = command("check", "--config", str(config))
+    models = f"{count} model{'s' if count > 1 else ''}"
+    return [
+        ["`overlapcalc --help`", f"{command('--help'):.2f}", ""],
+        [f"`overlapcalc check`, {models}, unchanged", f"{known:.2f}", ""],
+        ["the same, all files read anew", f"{anew:.2f}", ""],
+    ]
+
+
+def command(*words: str) -> float:
+    """Seconds of processor time of one command. It must succeed."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, "-m", "overlapcalc", *words], env=surroundings(1), check=True, capture_output=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+
+
+def _project(root: Path, count: int) -> Path:
+    """A configuration of so many models, with its lock."""
+    (root / "nets.py").write_text(MODEL)
+    os.utime(root / "nets.py", (0, 0))  # what was written just now is not kept
+    config = root / "pyproject.toml"
+    config.write_text("".join(ENTRY.format(n=n, width=4 + n) for n in range(count)))
+    assert oc.lock(config).written
+    return config
+
+
 def _checked(count: int) -> tuple[float, float]:
     """Seconds of a first check and of one after it. Both must hold, and the second must be kept whole."""
     with tempfile.TemporaryDirectory() as directory:
-        root = Path(directory)
-        (root / "nets.py").write_text(MODEL)
-        os.utime(root / "nets.py", (0, 0))  # what was written just now is not kept
-        config = root / "pyproject.toml"
-        config.write_text("".join(ENTRY.format(n=n, width=4 + n) for n in range(count)))
-        assert oc.lock(config).written
+        config = _project(Path(directory), count)
         first = seconds(lambda: oc.check(config))
         again = seconds(lambda: oc.check(config))
         result = oc.check(config)

@@ -140,7 +140,7 @@ def _error(parts: Outputs, whole: Outputs) -> float:
 def _twin(net: Net, tiled: oc.Tiled) -> str:
     machine = tiled.machine(*(tuple(x.shape) for x in net.inputs))
     given = dict(zip(machine.plan.inputs, net.inputs, strict=True))
-    proof = exact_twin(net.model, machine.source, machine.plan, given, torch.device("cpu"))
+    proof = exact_twin(net.model, machine.variants, machine.plan, given, torch.device("cpu"))
     return proof.status if proof.status == PROVED else f"{proof.status}: {proof.reason}"
 
 

@@ -51,7 +51,7 @@ class Span:
         return Span(self.start + by, self.stop + by)
 
     def joined(self, other: Span | None) -> Span:
-        """The shortest span that holds both; None is nothing.
+        """The shortest span that contains both; None is nothing.
 
         >>> str(Span(0, 2).joined(Span(5, 6)))
         '[0, 6)'

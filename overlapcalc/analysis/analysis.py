@@ -15,9 +15,9 @@ from .explain import Explanation, explain_axis, explain_obstacles
 from .features import frontier
 from .gc_pause import paused
 from .layers import LayerRow, layer_rows
-from .local import LocalAxis, LocalPair, local_axis
+from .local import Local, LocalPair, local_axis
 from .named import Named, choose
-from .source import Shapes, Source
+from .variants import Shapes, Variants
 
 SCHEMA_VERSION = 1
 
@@ -52,7 +52,7 @@ class Pair:
         if obstacles:
             raise ObstacleError(no_way(self.output, self.input, axis, obstacles))
         with paused():
-            return axis_analysis(self._of.source, self.output, self.input, axis)
+            return axis_analysis(self._of.variants, self.output, self.input, axis)
 
     def obstacles(self, axis: str) -> tuple[Obstacle, ...]:
         """The obstacles on this axis, in order of execution."""
@@ -63,9 +63,13 @@ class Pair:
         return self._of._obstacles(self.output, self.input, axis)
 
     def explain(self, axis: str) -> Explanation:
-        """Why the answer is what it is: what each layer adds, what sets the step and the tile; or each obstacle."""
+        """Why the answer is what it is: what each layer adds, what sets the step and the tile; or each obstacle.
+
+        >>> oc.analyze(nn.Conv1d(3, 8, 5, padding=2), (1, 3, 32)).between().explain("L").before.total
+        2
+        """
         obstacles = self.obstacles(axis)
-        net, node = self._of._net, self._of.source.output_node(self.output)
+        net, node = self._of._net, self._of.variants.output_node(self.output)
         if obstacles:
             return explain_obstacles(net, self.output, self.input, axis, obstacles)
         return explain_axis(net, node, self[axis])
@@ -73,7 +77,7 @@ class Pair:
     @cached_property
     def local(self) -> LocalPair:
         """What remains beside the obstacles: `pair.local["W"]` is a LocalAxis, or None where nothing does."""
-        net, node = self._of._net, self._of.source.output_node(self.output)
+        net, node = self._of._net, self._of.variants.output_node(self.output)
         found = {axis: local_axis(net, node, self.input, axis, self.output) for axis in self.axes}
         return LocalPair(self.output, self.input, found)
 
@@ -86,8 +90,8 @@ class Analysis:
     """What a net needs, at one size: the frozen result of `overlapcalc.analyze`.
 
     inputs, outputs: names and shapes. axes: the axes asked for. size_verified: a second trace at a larger size
-    agreed; verified_at: its input shapes. source: the layer graph with what every tensor reads, `source.net`, and the
-    way to the same net at other sizes, for what plans, runs and proves by it.
+    agreed; verified_at: its input shapes. variants: the layer graph with what every tensor reads, `variants.net`, and
+    access to the same net at other sizes, for plans, runs and proofs.
 
     >>> a = oc.analyze(nn.Conv2d(3, 8, 5, padding=2), (1, 3, 32, 32))
     >>> a["W"].context, a.blocking_free, a.outputs
@@ -99,7 +103,7 @@ class Analysis:
     axes: tuple[str, ...]
     size_verified: bool
     verified_at: tuple[tuple[int, ...], ...] | None
-    source: Source = field(repr=False, compare=False)
+    variants: Variants = field(repr=False, compare=False)
 
     # ---- asking -------------------------------------------------------------------------------------------
 
@@ -116,7 +120,7 @@ class Analysis:
         return self.between().explain(axis)
 
     def at(self, *shapes: Sequence[int]) -> Analysis:
-        """The same net for inputs of other shapes, one each; sizes that were traced before are not traced again.
+        """The same net for other input shapes, one per input; sizes that were traced before are not traced again.
 
         Raises what `analyze` raises.
         """
@@ -126,20 +130,20 @@ class Analysis:
             raise InputError(f"shapes {wanted}: expected one for each input, as in {own}")
         if wanted == own:
             return self
-        source, verified_at = self.source.moved(wanted)
-        return Analysis.of(source, self.axes, verified_at)
+        variants, verified_at = self.variants.moved(wanted)
+        return Analysis.of(variants, self.axes, verified_at)
 
     @staticmethod
-    def of(source: Source, axes: tuple[str, ...], verified_at: Shapes | None) -> Analysis:
-        """The answers that a net gives."""
-        graph = source.net.graph
+    def of(variants: Variants, axes: tuple[str, ...], verified_at: Shapes | None) -> Analysis:
+        """The answers for a net."""
+        graph = variants.net.graph
         return Analysis(
             inputs=Named({name: graph[name].shape for name in graph.inputs}),
             outputs=Named({shown: graph[node].shape for shown, node in graph.outputs}),
             axes=axes,
             size_verified=verified_at is not None,
             verified_at=verified_at,
-            source=source,
+            variants=variants,
         )
 
     @cached_property
@@ -148,6 +152,10 @@ class Analysis:
 
         A net whose global part only scales or shifts a feature map (squeeze-and-excitation, group norm) cannot run by
         blocks as it is; with the global part held fixed, this is its window.
+
+        >>> net = nn.Sequential(nn.Conv1d(3, 8, 3, padding=1), nn.GroupNorm(2, 8))
+        >>> oc.analyze(net, (1, 3, 32)).local["L"].context
+        Sides(before=1, after=1)
         """
         return Local(self)
 
@@ -157,11 +165,15 @@ class Analysis:
 
         The net itself where there are no obstacles; no outputs where every path begins with one. The grid is that of
         this part alone.
+
+        >>> net = nn.Sequential(nn.Conv1d(3, 8, 3, padding=1), nn.AdaptiveAvgPool1d(1))
+        >>> oc.analyze(net, (1, 3, 32)).features.outputs
+        {'0': (1, 8, 32)}
         """
         if self.blocking_free or not self.outputs:
             return self
-        source, verified_at = self.source.cut(frontier(self._net, self.axes))
-        part = Analysis.of(source, self.axes, verified_at)
+        variants, verified_at = self.variants.cut(frontier(self._net, self.axes))
+        part = Analysis.of(variants, self.axes, verified_at)
         return part.features  # compared at other sizes on its own, it may show obstacles that the whole did not
 
     @cached_property
@@ -171,23 +183,39 @@ class Analysis:
 
     @cached_property
     def blocking_free(self) -> bool:
-        """No obstacle between any output and any input on any requested axis."""
+        """No obstacle between any output and any input on any requested axis.
+
+        >>> oc.analyze(nn.InstanceNorm1d(3), (1, 3, 32)).blocking_free
+        False
+        """
         return bool(self.outputs) and not any(pair.obstacles(axis) for pair in self.pairs for axis in pair.axes)
 
     @cached_property
     def obstacles(self) -> tuple[Obstacle, ...]:
-        """All obstacles between any output and any input on the requested axes, in order of execution."""
+        """All obstacles between any output and any input on the requested axes, in order of execution.
+
+        >>> [(o.layer, o.cause) for o in oc.analyze(nn.AdaptiveAvgPool1d(1), (1, 3, 32)).obstacles]
+        [('adaptive_avg_pool1d', 'adaptive-pooling')]
+        """
         found = {o for pair in self.pairs for axis in pair.axes for o in pair.obstacles(axis)}
         return tuple(o for o in self._net.obstacles if o in found)
 
     @cached_property
     def layouts(self) -> Named[str]:
-        """The layout of each input: "NCHW" and the like."""
+        """The layout of each input.
+
+        >>> oc.analyze(nn.Conv1d(3, 8, 5, padding=2), (1, 3, 32)).layouts
+        {'input': 'NCL'}
+        """
         return Named({name: self._net.graph[name].letters for name in self.inputs})
 
     @cached_property
     def layers(self) -> tuple[LayerRow, ...]:
-        """The rows of the table, in order of execution."""
+        """The rows of the table, in order of execution.
+
+        >>> [row.name for row in oc.analyze(nn.Sequential(nn.ReLU(), nn.Conv1d(3, 8, 5)), (1, 3, 32)).layers]
+        ['1']
+        """
         with paused():
             return layer_rows(self._net, self.axes)
 
@@ -261,27 +289,8 @@ class Analysis:
 
     @property
     def _net(self) -> Propagation:
-        return self.source.net
+        return self.variants.net
 
     def _obstacles(self, output: str, input: str, axis: str) -> tuple[Obstacle, ...]:
-        via = reach_between(self._net, self.source.output_node(output), input, axis).via
+        via = reach_between(self._net, self.variants.output_node(output), input, axis).via
         return tuple(o for o in self._net.obstacles if o in via)
-
-
-@dataclass(frozen=True)
-class Local:
-    """What remains of each pair beside its obstacles."""
-
-    _of: Analysis = field(repr=False, compare=False)
-
-    def __getitem__(self, axis: str) -> LocalAxis | None:
-        """The only output against the only input; None where nothing local remains."""
-        return self.between()[axis]
-
-    def between(self, output: int | str | None = None, input: int | str | None = None) -> LocalPair:
-        """One output against one input, each by index or name; None means the only one."""
-        return self._of.between(output, input).local
-
-    @property
-    def pairs(self) -> tuple[LocalPair, ...]:
-        return tuple(pair.local for pair in self._of.pairs)

@@ -28,12 +28,12 @@ from .gc_pause import paused
 from .inputs import asked_axes, module_inputs, parsed, refuse_unbatched
 from .labels import node_names
 from .other_sizes import OtherSizes
-from .source import Source
+from .variants import Variants
 
 Inputs = Sequence[int] | torch.Tensor | Sequence[Sequence[int]] | Sequence[torch.Tensor]
 TRACES_KEPT = 32
 PROGRAMS_KEPT = 4
-"""Of traces to be run."""
+"""The number of runnable traces that are kept."""
 
 
 def analyze(
@@ -73,8 +73,8 @@ def analyze(
         layouts = chosen(layout, shapes)
         tracer = _Tracer(*_of_module(model, dtypes, layouts), partial(_typed, weakref.ref(model), dtypes, layouts))
     wanted = asked_axes(axes, shapes, layouts)
-    source, verified_at = tracer.source(shapes)
-    return Analysis.of(source, wanted, verified_at)
+    variants, verified_at = tracer.variants(shapes)
+    return Analysis.of(variants, wanted, verified_at)
 
 
 def _typed(
@@ -171,25 +171,27 @@ class _Tracer:
         self.plain = lru_cache(maxsize=TRACES_KEPT)(self._plain)
         self.verified = lru_cache(maxsize=TRACES_KEPT)(self._verified)
 
-    def source(self, shapes: Shapes) -> tuple[Source, Shapes | None]:
+    def variants(self, shapes: Shapes) -> tuple[Variants, Shapes | None]:
         """The net at this size and access to other sizes, with the shapes at which it was verified."""
         net, verified_at = self.verified(shapes)
 
         def retrace(at: Shapes, verified: bool) -> Propagation:
             return self.verified(at)[0] if verified else self.plain(at)
 
-        def cut(outputs: tuple[tuple[str, str], ...]) -> tuple[Source, Shapes | None]:
-            return self._up_to(outputs, net.traced).source(shapes)
+        def cut(outputs: tuple[tuple[str, str], ...]) -> tuple[Variants, Shapes | None]:
+            return self._up_to(outputs, net.traced).variants(shapes)
 
-        found = Source(net, retrace, moved=self.source, cut=cut, run_memory=self._run_memory, runnable=self.runnable)
+        found = Variants(
+            net, retrace, moved=self.variants, cut=cut, run_memory=self._run_memory, runnable=self.runnable
+        )
         if self._in_type is not None:
             found = replace(found, typed=partial(self._typed, found, shapes))
         return found, verified_at
 
-    def _typed(self, own: Source, shapes: Shapes, name: str, calls: Runnable) -> Source:
+    def _typed(self, own: Variants, shapes: Shapes, name: str, calls: Runnable) -> Variants:
         """The net in another floating type. Raises TraceError where it does not run in it.
 
-        calls: those in its own type, whose source holds as it is where the calls of the other type are the same.
+        calls: those in its own type; where the calls in the other type are the same, the net holds as it is.
         """
         assert self._in_type is not None
         tracer = self._in_type(name)
@@ -198,7 +200,7 @@ class _Tracer:
             (n, c.target) for n, c in calls.calls.items()
         ]:
             return replace(own, runnable=tracer.runnable)
-        return tracer.source(shapes)[0]
+        return tracer.variants(shapes)[0]
 
     def _up_to(self, outputs: tuple[tuple[str, str], ...], like: Graph) -> _Tracer:
         """The tracer of the same net up to other outputs: it traces the whole, drops the rest and keeps all names."""

@@ -13,8 +13,8 @@ from ..propagate.backward import interior, sized
 from ..propagate.grid import Grid
 from ..propagate.values import Obstacle, Propagation, Reads, reach_between
 from .measures import NO_WINDOW, Sides, window_of
-from .source import Source, output_of
 from .tile_check import Cut, differing_axes
+from .variants import Variants, output_of
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class AxisAnalysis:
     largest number of samples from first to last read by one output. reach: how far the worst single output reads
     beyond its own place. step, out_step: the joint grid. context: outputs `[u*out_step, v*out_step)` read
     `[u*step - before, v*step + after)`; None where they read nothing. tile: what the unmodified net must be fed
-    around an interior block, at the analysed size. exact: the reads are minimal, not only sufficient. source: as of
+    around an interior block, at the analysed size. exact: the reads are minimal, not only sufficient. variants: that of
     the Analysis.
 
     >>> down_and_up = nn.Sequential(nn.Conv1d(3, 8, 3, stride=2, padding=1), nn.Upsample(scale_factor=2))
@@ -50,7 +50,7 @@ class AxisAnalysis:
     exact: bool
     exact_before: bool
     exact_after: bool
-    source: Source = field(repr=False, compare=False)
+    variants: Variants = field(repr=False, compare=False)
     _reach: Reads = field(repr=False, compare=False)
 
     def reads(self, start: int, stop: int, *, size: int | None = None) -> Span | None:
@@ -69,7 +69,7 @@ class AxisAnalysis:
         check_span(start, stop)
         if size is None:
             return self._reach.reads.reads(start, stop) if self._reach.reads is not None else None
-        net = self.source.at(self.input, self.axis, size, False)
+        net = self.variants.at(self.input, self.axis, size, False)
         output = output_of(net, self.output)
         _check_inside(start, stop, net.size(output, self.axis), self.output, self.axis)
         self._clear(net)
@@ -92,7 +92,7 @@ class AxisAnalysis:
         """
         check_span(start, stop)
         size = self.size if size is None else size
-        net = self.source.at(self.input, self.axis, size, True)
+        net = self.variants.at(self.input, self.axis, size, True)
         output = output_of(net, self.output)
         self._clear(net)
         length = net.size(output, self.axis)
@@ -110,7 +110,7 @@ class AxisAnalysis:
         if not grid.same(node, output):
             return Span(0, size)
         step, back = grid.per_step(node), 1
-        while first + last > 0 and differing_axes(self.source, net, {self.axis: Cut(first + last, node)}):
+        while first + last > 0 and differing_axes(self.variants, net, {self.axis: Cut(first + last, node)}):
             given = min(last, back)  # still too short: give back 1, 2, 4... steps
             last, first, back = last - given, max(0, first - (back - given)), 2 * back
         return Span(first * step, size - last * step)
@@ -137,9 +137,9 @@ class AxisAnalysis:
         }
 
 
-def axis_analysis(source: Source, output: str, input: str, axis: str) -> AxisAnalysis:
+def axis_analysis(variants: Variants, output: str, input: str, axis: str) -> AxisAnalysis:
     """The answers for a pair without obstacles along an axis."""
-    net, node = source.net, source.output_node(output)
+    net, node = variants.net, variants.output_node(output)
     reach = reach_between(net, node, input, axis)
     size = net.size(input, axis)
     assert size is not None
@@ -169,7 +169,7 @@ def axis_analysis(source: Source, output: str, input: str, axis: str) -> AxisAna
         exact=window.exact,
         exact_before=window.exact_before,
         exact_after=window.exact_after,
-        source=source,
+        variants=variants,
         _reach=reach,
     )
 

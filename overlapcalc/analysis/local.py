@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..algebra.index_map import IndexMap
 from ..algebra.spans import Span
@@ -19,6 +19,9 @@ from ..propagate.grid import Grid
 from ..propagate.values import Obstacle, Propagation, Reads, reach_between
 from .axis import check_span
 from .measures import Sides, window_of
+
+if TYPE_CHECKING:
+    from .analysis import Analysis
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,25 @@ class LocalPair(Mapping[str, "LocalAxis | None"]):
 
     def __len__(self) -> int:
         return len(self.axes)
+
+
+@dataclass(frozen=True)
+class Local:
+    """What remains of each pair beside its obstacles."""
+
+    _of: Analysis = field(repr=False, compare=False)
+
+    def __getitem__(self, axis: str) -> LocalAxis | None:
+        """The only output against the only input; None where nothing local remains."""
+        return self.between()[axis]
+
+    def between(self, output: int | str | None = None, input: int | str | None = None) -> LocalPair:
+        """One output against one input, each by index or name; None means the only one."""
+        return self._of.between(output, input).local
+
+    @property
+    def pairs(self) -> tuple[LocalPair, ...]:
+        return tuple(pair.local for pair in self._of.pairs)
 
 
 def local_axis(net: Propagation, output: str, input: str, axis: str, shown: str) -> LocalAxis | None:

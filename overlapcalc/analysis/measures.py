@@ -13,8 +13,8 @@ class Sides:
     """Samples of the input before and after a block's own place. Exact and signed: a crop by 3 has context -3, 3.
 
     >>> before, after = Sides(11, 10)
-    >>> before, after, Sides(11, 10).total
-    (11, 10, 21)
+    >>> before, after
+    (11, 10)
     """
 
     before: int
@@ -22,7 +22,11 @@ class Sides:
 
     @property
     def total(self) -> int:
-        """before + after: the overlap of neighbours."""
+        """before + after: the overlap of neighbours.
+
+        >>> Sides(11, 10).total
+        21
+        """
         return self.before + self.after
 
     def __iter__(self) -> Iterator[int]:
@@ -46,7 +50,7 @@ def context_of(reads: IndexMap, step: int, out_step: int) -> Sides | None:
 
 @dataclass(frozen=True)
 class Window:
-    """What reads along an axis say of one output, and of a block on the grid: the figures of AxisAnalysis."""
+    """What reads along an axis mean for one output, and for a block on the grid: the figures of AxisAnalysis."""
 
     receptive_field: tuple[int, int] = (0, 0)
     reach: Sides | None = None
@@ -61,7 +65,8 @@ NO_WINDOW = Window()
 
 
 def window_of(reads: IndexMap, sure: IndexMap | None, step: int, out_step: int) -> Window:
-    """sure: the part of the reads that is known to be real; a side of the context is exact where it reaches as far.
+    """The window of these reads. sure: the part that is known to be real; a side of the context is exact if it reaches
+    as far.
 
     >>> five = IndexMap.window(5, padding=2)
     >>> window = window_of(five, IndexMap.window(3, padding=2), 1, 1)

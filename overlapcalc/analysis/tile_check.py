@@ -10,7 +10,7 @@ from ..propagate.compare import adopted, differences, views_of
 from ..propagate.forward import propagate
 from ..propagate.grid import Grid
 from ..propagate.values import Propagation
-from .source import Source
+from .variants import Variants
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def samples_lost(net: Propagation, name: str, cuts: Mapping[str, Cut]) -> dict[s
     return found
 
 
-def differing_axes(source: Source, net: Propagation, cuts: Mapping[str, Cut]) -> frozenset[str]:
+def differing_axes(variants: Variants, net: Propagation, cuts: Mapping[str, Cut]) -> frozenset[str]:
     """The axes along which the net on inputs cut this way is another net; all of `cuts` where it does not run.
 
     Traces the net there and compares it call by call.
@@ -49,7 +49,7 @@ def differing_axes(source: Source, net: Propagation, cuts: Mapping[str, Cut]) ->
     if not cuts:
         return frozenset()
     try:
-        small = source.retrace(shapes_after(net, cuts), False)
+        small = variants.retrace(shapes_after(net, cuts), False)
     except OverlapcalcError:
         return frozenset(cuts)
     small = propagate(adopted(small.traced, net.traced), names=small.names, views=views_of(net, small.traced))

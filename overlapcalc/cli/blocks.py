@@ -102,6 +102,7 @@ def _verify(arguments: argparse.Namespace) -> int:
         tile = (int(sides[0]), int(sides[-1]))
     with subject_of(arguments) as subject:
         sized = arguments.input or arguments.image
+        own: dict[str, Any] = {} if sized else {"axes": subject.axes, "layout": subject.layout}
         found = verify(
             subject.model,
             _at_image(subject, arguments) if sized else None,
@@ -112,8 +113,7 @@ def _verify(arguments: argparse.Namespace) -> int:
             device=arguments.device,
             dtype=floating_type(arguments.dtype),
             bit_exact=arguments.bit_exact,
-            axes=subject.axes,
-            layout=subject.layout,
+            **own,
         )
     junit = partial(verification_junit, spec=arguments.spec)
     write(found, render_verification, {"json": verification_json, "junit": junit}, arguments, "")
@@ -121,7 +121,7 @@ def _verify(arguments: argparse.Namespace) -> int:
 
 
 def _at_image(subject: Any, arguments: argparse.Namespace) -> Any:
-    """The analysis at the size of the image that was asked for."""
+    """The analysis at the size of the requested image."""
     from ..analysis.analyze import analyze
     from ..planning.image_shapes import shapes_for_image
     from ..planning.image_size import parsed_image
@@ -140,7 +140,11 @@ def block_argument(command: argparse.ArgumentParser) -> None:
 
 
 def lengths(text: str) -> int | dict[str, int]:
-    """`256`, or `H=32,W=512`."""
+    """Block lengths: `256`, or `H=32,W=512`.
+
+    >>> lengths("256"), lengths("H=32,W=512")
+    (256, {'H': 32, 'W': 512})
+    """
     if "=" not in text:
         return count(text)
     parts = [part.partition("=") for part in text.split(",")]

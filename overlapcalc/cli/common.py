@@ -1,4 +1,4 @@
-"""What the commands share: the model's arguments, loading it, writing what was found."""
+"""What the commands share: arguments for the model, loading it, writing the report."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ OK, NOT_SO, BAD_INPUT, OBSTACLE = 0, 1, 2, 3
 """Exit codes: holds; a claim does not hold; bad input or a model that cannot be analysed; an obstacle."""
 PIPED_WIDTH = 120
 FIGURES_ONLY = ("csv", "json", "junit")
-"""Formats without room for a note; it goes to standard error."""
+"""Formats without room for a note, which goes to standard error instead."""
 
 EPILOG = """exit codes: 0 no obstacle, 1 a claim does not hold, 2 wrong usage or input, or a model that cannot be
 analysed, 3 an obstacle on a requested axis"""
 
 
 def model_arguments(command: argparse.ArgumentParser) -> None:
-    """What every command that analyses a model asks for."""
+    """Adds the arguments of every command that analyses a model."""
     command.add_argument(
         "spec", metavar="SPEC",
         help="FILE.py:NAME or PACKAGE.MODULE:NAME - a class, a function or a module - with .SUBMODULE behind it; or "
@@ -65,7 +65,7 @@ def output_arguments(command: argparse.ArgumentParser) -> None:
 
 @dataclass(frozen=True)
 class Subject:
-    """The model that the arguments name, and what it is to be given. note: where the input shapes come from."""
+    """The model that the arguments name, and its inputs. note: where the input shapes come from."""
 
     model: Any
     inputs: Any
@@ -76,7 +76,7 @@ class Subject:
 
 @contextlib.contextmanager
 def subject_of(arguments: argparse.Namespace) -> Iterator[Subject]:
-    """Loads the model, and says in every refusal of overlapcalc which model it is about."""
+    """Loads the model, and adds to every error of overlapcalc which model it is about."""
     if arguments.output:
         check_output(arguments)
     kwargs = _kwargs(arguments.kwargs)
@@ -99,7 +99,7 @@ def subject_of(arguments: argparse.Namespace) -> Iterator[Subject]:
 
 
 def _of_the_guess(message: str, shape: Any) -> bool:
-    """Whether an error is about the input that was guessed: it says the shape."""
+    """Whether an error is about the guessed input: it mentions the shape."""
     return "x".join(map(str, shape)) in message or str(tuple(shape)) in message
 
 
@@ -118,7 +118,7 @@ def write(
     arguments: argparse.Namespace,
     note: str,
 ) -> None:
-    """Print it with `render`, or as one of `texts` by the format asked for."""
+    """Print it with `render`, or as one of `texts`, by the requested format."""
     from rich.console import Console
 
     form, output = arguments.format, arguments.output
@@ -141,7 +141,7 @@ def write(
 
 
 def door_of(arguments: argparse.Namespace, called: str) -> Door:
-    """What may be replaced by the file that an argument names: none of the files that the command reads."""
+    """What the file that an argument names may replace: none of the files that the command reads."""
     spec = getattr(arguments, "spec", "")
     source = spec.rpartition(":")[0]
     module = getattr(sys.modules.get(source), "__file__", None)
@@ -153,7 +153,7 @@ def door_of(arguments: argparse.Namespace, called: str) -> Door:
 
 
 def check_output(arguments: argparse.Namespace) -> None:
-    """Before the work begins: may a report be written there? Raises InputError."""
+    """Checks, before the work begins, that a report may be written to its place. Raises InputError."""
     called = f"--output {arguments.output}"
     free_place(Path(arguments.output), TEXT, door_of(arguments, called))
 
@@ -183,6 +183,6 @@ def parsed_depth(text: str) -> int:
 
 @contextlib.contextmanager
 def _stdout_to_stderr() -> Any:
-    """What a model prints while it is imported and traced must not land in the report."""
+    """Keeps what a model prints while it is imported and traced out of the report."""
     with contextlib.redirect_stdout(sys.stderr):
         yield

@@ -75,7 +75,7 @@ def _check(arguments: argparse.Namespace) -> int:
         "github": check_annotations,
     }
     write(found, render_check, texts, arguments, "")
-    free = arguments.format == "text" or arguments.output  # no format for machines stands there
+    free = arguments.format == "text" or arguments.output  # no machine format goes to standard output
     if os.environ.get("GITHUB_ACTIONS") == "true" and free:
         sys.stdout.write(check_annotations(found))
     return found.code
@@ -83,7 +83,7 @@ def _check(arguments: argparse.Namespace) -> int:
 
 @contextlib.contextmanager
 def _noise_to_stderr() -> Iterator[None]:
-    """What a model's code and the libraries that it loads print past `sys.stdout` must not land in a report."""
+    """Keeps what a model's code and its libraries print past `sys.stdout` out of the report."""
     streams = [stream for stream in (sys.stdout, sys.__stdout__) if stream is not None]
     try:
         os.fstat(2)
@@ -122,6 +122,6 @@ def _lock(arguments: argparse.Namespace) -> int:
 
 
 def _traces(arguments: argparse.Namespace, found: Check) -> None:
-    """With --debug, where each model failed."""
+    """With --debug, the traceback of each model that failed."""
     for model in found.models if arguments.debug else ():
         sys.stderr.write(model.trace)

@@ -46,7 +46,7 @@ def _run(arguments: argparse.Namespace) -> int:
         raise InputError(f"--output {arguments.output}: no report is written; the result goes where --out says")
     out, door = Path(arguments.out), door_of(arguments, f"--out {arguments.out}")
     check_written(out, door)
-    arguments.input = arguments.input or ["1x1x1x1"]  # not to be guessed: the files say it
+    arguments.input = arguments.input or ["1x1x1x1"]  # no guess is needed: the files have the shapes
     with subject_of(arguments) as subject:
         device = device_of(arguments.device)
         model = subject.model
@@ -78,7 +78,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _dims(model: Any) -> int | None:
-    """How many dimensions an input has, where the first layer tells."""
+    """The number of dimensions of an input, if the first layer tells."""
     from ..analysis.guess import guess_shape
     from ..errors import InputError
 

@@ -1,4 +1,4 @@
-"""How the command line says things: arguments as options, and wrong usage in one line."""
+"""How the command line words things: arguments as options, and wrong usage in one line."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any, NoReturn
 from ..errors import Argument
 
 OPTIONS = {"inputs": "--input", "axes": "--axis"}
-"""Of arguments whose option is another word; all others are as in Python: `stream_axis` is --stream-axis."""
+"""The options of arguments that have another name in Python; all others are alike: `stream_axis` is --stream-axis."""
 
 
 def shell(argument: Argument) -> str:
-    """An argument as it is typed: `--input`, `--input 1x3x256x256`, `--kwargs '{"N": ...}'`, `--block H=32,W=512`.
+    """An argument as one types it: `--input`, `--input 1x3x256x256`, `--kwargs '{"N": ...}'`, `--block H=32,W=512`.
 
-    What takes several values is given once for each.
+    An option with several values is repeated.
     """
     option = OPTIONS.get(argument.name, "--" + argument.name.replace("_", "-"))
     if argument.value is None:
@@ -26,7 +26,7 @@ def shell(argument: Argument) -> str:
 
 
 def _texts(name: str, value: Any) -> list[str]:
-    """The values of an option; of several that it takes, one each."""
+    """The values of an option, one text for each that it takes."""
     if name == "inputs":
         shapes = value if all(isinstance(shape, (list, tuple)) for shape in value) else [value]
         return ["x".join(map(str, shape)) for shape in shapes]
@@ -40,14 +40,14 @@ def _texts(name: str, value: Any) -> list[str]:
 
 
 def _json(value: Any) -> str:
-    """`...` stands for a value that is to be filled in."""
+    """A value as JSON; `...` marks one to be filled in."""
     if isinstance(value, Mapping):
         return f"{{{', '.join(f'{json.dumps(key)}: {_json(item)}' for key, item in value.items())}}}"
     return "..." if value is ... else json.dumps(value)
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse, which says what is wrong as every command of ours does: `overlapcalc: what; the way out`."""
+    """argparse, with errors worded like all of ours: `overlapcalc: what; the way out`."""
 
     def error(self, message: str) -> NoReturn:
         """Exit code 2."""

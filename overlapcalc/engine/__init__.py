@@ -1,4 +1,4 @@
-"""Running by blocks: schedules over plans."""
+"""Running by blocks: schedules that carry out plans."""
 
 from .block import Block
 from .machine import Machine

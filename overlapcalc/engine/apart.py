@@ -1,7 +1,7 @@
 """May this be written to while that is read? Images that are one place under two names are found here.
 
-Memory is told by its addresses, mapped files by what the system says is behind them, arrays of stores (zarr) by where
-the store keeps them. What else there is cannot be told beforehand: see `witness.py`.
+Memory is identified by its addresses, mapped files by what the system says is behind them, arrays of stores (zarr) by
+where the store keeps them. Anything else cannot be told beforehand: see `witness.py`.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from ..errors import InputError
 from .mapped import Piece, pieces
 
 WRAPPED = ("_store", "_mutable_mapping", "store")
-"""What stores that stand around another store call it, in both versions of zarr."""
+"""The attribute by which a store that wraps another one has it, in both versions of zarr."""
 FILE_SYSTEMS = ("sync_fs", "fs")
-"""The same of fsspec's file systems."""
+"""The same for fsspec's file systems."""
 FILE = "file"
-"""The store of what lies in a directory of this machine."""
+"""The store of whatever lies in a directory on this machine."""
 DEEPEST = 9
-"""So many stand around one another at most."""
+"""At most this many are nested."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Memory:
 
 @dataclass(frozen=True)
 class Entry:
-    """What a store keeps under a path. real: directories on this machine in which it lies, by device and inode."""
+    """What a store keeps under a path. real: the directories on this machine that contain it, by device and inode."""
 
     store: Hashable
     path: str
@@ -80,7 +80,7 @@ def _places(image: Any, seen: set[int]) -> Iterator[Place]:
         if entry is not None:
             yield entry
             return
-        for part in _attributes(image):  # what stands around another image
+        for part in _attributes(image):  # a wrapper around another image
             if is_plain(part) or all(hasattr(part, name) for name in ("shape", "dtype", "__getitem__")):
                 yield from _places(part, seen)
 
@@ -103,7 +103,7 @@ def _meet(image: Place, store: Place) -> bool:
 
 
 def _part_of(piece: Piece, entry: Entry) -> bool:
-    """Whether what is mapped is a file of an array that lies in a directory."""
+    """Whether the mapped file belongs to an array that lies in a directory."""
     return piece.path is not None and entry.store == FILE and Path(entry.path) in piece.path.parents
 
 
@@ -140,7 +140,7 @@ def _as_array(image: Any) -> Any:
 
 
 def _entry(image: Any) -> Entry | None:
-    """Where an array of zarr, or of what looks like it, is kept; None for what is no such array."""
+    """Where a zarr array, or anything like one, is kept; None for anything else."""
     place = getattr(image, "store_path", None)
     store = getattr(place, "store", None) or getattr(image, "store", None)
     path = getattr(place, "path", None) if place is not None else getattr(image, "path", None)
@@ -154,7 +154,7 @@ def _entry(image: Any) -> Entry | None:
 
 
 def _root(store: Any, depth: int) -> tuple[Hashable, str]:
-    """What is behind a store: a directory or a file of this machine, or else something that is equal for equal places;
+    """What is behind a store: a directory or a file on this machine, or else a value that is equal for equal places;
     and a path within it."""
     for name in WRAPPED:
         inner = getattr(store, name, None)
@@ -176,7 +176,7 @@ def _root(store: Any, depth: int) -> tuple[Hashable, str]:
 
 
 def _file_system(system: Any, path: str) -> tuple[Any, str]:
-    """What stands behind file systems that stand around another one, and the path there."""
+    """The innermost of nested file systems, and the path there."""
     for _ in range(DEEPEST):
         inner = next((i for name in FILE_SYSTEMS if (i := getattr(system, name, None)) is not None), None)
         if inner is None:
@@ -187,7 +187,7 @@ def _file_system(system: Any, path: str) -> tuple[Any, str]:
 
 
 def _identities(folder: Path) -> Iterator[tuple[int, int]]:
-    """Of a directory, and of those into which links in it lead."""
+    """Device and inode of a directory, and of those that links in it lead to."""
     linked = []
     try:
         for place in (folder, folder / "c"):

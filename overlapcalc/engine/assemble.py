@@ -12,11 +12,12 @@ from .block import Block, within
 from .store import write
 
 Room = Callable[[Tensor, tuple[int, ...]], Tensor]
-"""The first block of an output, the output's shape -> where blocks are put: the block itself where it is all of it."""
+"""The first block of an output, and the output's shape -> the tensor to write blocks to: the block itself if it is all
+of the output."""
 
 
 class Writer(Protocol):
-    """What puts parts into one output."""
+    """Writes parts into one output."""
 
     def write(self, place: Sequence[slice], result: Tensor) -> None: ...
 
@@ -29,10 +30,10 @@ def assemble(
     room: Room = Tensor.new_empty,
     after: Callable[[], object] | None = None,
 ) -> dict[str, Tensor]:
-    """Put every block where it belongs. Returns the outputs that were made here, by name.
+    """Write every block to its place. Returns the outputs that were created here, by name.
 
-    writers: of the outputs that have a place already. room: makes the others, when their first block comes. after:
-    called after each block. No block is held while the next one is made.
+    writers: for the outputs that exist already. room: creates the others, when their first block comes. after: called
+    after each block. No block is held while the next one is computed.
     """
     outputs: dict[str, Tensor] = {}
     for block in blocks:

@@ -1,4 +1,4 @@
-"""What a schedule gives: a block of the outputs, with its place."""
+"""The result of a schedule: a block of the outputs, with its region."""
 
 from __future__ import annotations
 
@@ -15,7 +15,12 @@ from ..propagate.regions import Region
 class Block:
     """One block: per output, its region in the whole output and its samples there. An output may have none.
 
-    The samples are the caller's: whoever writes to them changes no input, no later block and no other output.
+    The samples belong to the caller: writing to them changes no input, no later block and no other output.
+
+    >>> net = nn.Conv1d(1, 1, 3, padding=1)
+    >>> second = list(oc.blocks(net, torch.rand(1, 1, 32), block=8))[1]
+    >>> second.regions["output"]["L"], second.results["output"].shape
+    (Span(start=8, stop=16), torch.Size([1, 1, 8]))
     """
 
     regions: Named[Region]
@@ -23,8 +28,8 @@ class Block:
 
 
 def owned(results: Mapping[str, Tensor], held: Iterable[Tensor]) -> Named[Tensor]:
-    """Results each in memory of its own, copied where it is that of another one or of something held: a net may give
-    a view of its input."""
+    """The results, each in memory of its own; copied where it shares that of another one or of something held: a net
+    may return a view of its input."""
     taken = {_memory(x) for x in held}
     made = {}
     for name, x in results.items():
@@ -37,12 +42,16 @@ def owned(results: Mapping[str, Tensor], held: Iterable[Tensor]) -> Named[Tensor
 
 
 def _memory(x: Tensor) -> int:
-    """What tensors that share memory have in common, those without any (fake ones) too."""
+    """A number that tensors share if they share memory, even those without any (fake ones)."""
     return int(x.untyped_storage()._cdata)
 
 
 def within(labels: tuple[str, ...], region: Region, origin: Region | None = None) -> tuple[slice, ...]:
-    """The region as slices of a tensor with these labels, which begins at `origin`."""
+    """The region as slices of a tensor with these labels, which begins at `origin`.
+
+    >>> within(("", "", "W"), {"W": oc.Span(8, 16)}, {"W": oc.Span(6, 20)})
+    (slice(None, None, None), slice(None, None, None), slice(2, 10, None))
+    """
     out = []
     for axis in labels:
         span = region.get(axis)

@@ -1,7 +1,7 @@
 """Has a net changed since it was traced? What its forward can see, as a value: equal values mean the same trace.
 
-Weights are no part of it, but their shapes and types are. All other tensors count by their bytes (buffers, constants,
-whatever stands in an attribute, a list, a closure or a global), functions by their code and by what they refer to, and
+Weights are not part of it, but their shapes and types are. All other tensors count by their bytes (buffers, constants,
+whatever is in an attribute, a list, a closure or a global), functions by their code and what they refer to, and
 objects by what they hold. Whatever is met twice counts once.
 """
 
@@ -41,26 +41,26 @@ from .kinds import (
 )
 
 MOST_VALUES = 200_000
-"""More than this is not walked: the net counts as changed, so that it is traced anew at every call."""
+"""More than this is not walked: the net counts as changed, so it is traced again at every call."""
 SMALL = 256
-"""Bytes up to which a tensor stands for itself; longer ones are hashed."""
+"""Tensors of up to this many bytes are stored as they are; longer ones are hashed."""
 
 
 class TooMuchError(Exception):
-    """There is more to a net than can be looked at on every call."""
+    """There is more to a net than can be inspected on every call."""
 
 
 class Fingerprint:
-    """What a net was when it was looked at. `same(other)` where nothing that was seen differs.
+    """The state of a net when it was inspected. `same(other)` where nothing that was seen differs.
 
-    values: plain values in the order in which they were met. things: what counts by being the very same.
+    values: plain values in the order in which they were met. things: objects that count by identity.
     """
 
     def __init__(self, values: list[Any], things: list[Any]) -> None:
         self._values, self._things = values, things
 
     def __deepcopy__(self, memo: Any) -> Fingerprint:
-        """A copy of a net is another net."""
+        """Not copied: a copy of a net is another net."""
         return Fingerprint([object()], [])
 
     def same(self, other: Fingerprint) -> bool:
@@ -72,7 +72,7 @@ class Fingerprint:
 
 
 def fingerprint(model: nn.Module) -> Fingerprint | None:
-    """Of a module as it is now; None where it is too much to be looked at."""
+    """The fingerprint of a module as it is now; None where there is too much to inspect."""
     walk = _Walk()
     try:
         with _disable_current_modes():  # what is done here is none of the caller's business
@@ -94,7 +94,7 @@ class _Walk:
         self._elsewhere: list[Tensor] = []
 
     def settings(self) -> None:
-        """What torch makes of the same code."""
+        """The global settings that change what torch makes of the same code."""
         self.values += [torch.get_default_dtype(), torch.get_default_device(), torch.is_autocast_enabled("cpu")]
         self.values += [torch.get_autocast_dtype("cpu")] if self.values[-1] else []
         if torch.cuda.is_available():
@@ -106,7 +106,7 @@ class _Walk:
                 self.value(hooks)
 
     def finish(self) -> None:
-        """Tensors on other devices, all of them in one copy."""
+        """Fetch tensors from other devices, all of them in one copy."""
         by_device: dict[torch.device, list[Tensor]] = {}
         for t in self._elsewhere:
             by_device.setdefault(t.device, []).append(t.detach().contiguous().reshape(-1).view(torch.uint8))
@@ -157,7 +157,7 @@ class _Walk:
             self._object(value)
 
     def _module(self, module: nn.Module) -> None:
-        """Modes apart: a net is traced and run in eval mode."""
+        """A module except for its mode: a net is traced and run in eval mode."""
         self._class(type(module))
         for key, value in vars(module).items():
             if key == "_parameters":
@@ -173,7 +173,7 @@ class _Walk:
             self.values.append(None)
             return
         self.values += (type(p), p.shape, p.dtype, p.device, p.requires_grad)
-        self.values.append(self._met.setdefault(id(p), (len(self._met), p))[0])  # which weights are one
+        self.values.append(self._met.setdefault(id(p), (len(self._met), p))[0])  # which weights are shared
 
     def _tensor(self, t: Tensor) -> None:
         self.values += (type(t), t.shape, t.dtype, t.device, t.requires_grad, t.is_conj(), t.is_neg())
@@ -203,8 +203,8 @@ class _Walk:
             self.value(item)
 
     def _function(self, function: FunctionType) -> None:
-        """Its code, and what that refers to: its closure, its globals, and what it names of modules. Functions of
-        installed packages are not followed into others."""
+        """Its code, and what that refers to: its closure, its globals, and the attributes of modules that it names.
+        Functions of installed packages are not followed into others."""
         self.things.append(function.__code__)
         if library(function.__module__):
             return
@@ -268,7 +268,7 @@ class _Walk:
             self.value(value)
 
     def _object(self, value: Any) -> None:
-        """Of an object of a project or of a package what it holds; of others that it is the same."""
+        """An object of a project or a package counts by what it holds, any other by identity."""
         kind = type(value)
         if kind.__module__.partition(".")[0] == "numpy" and hasattr(value, "tobytes"):
             if value.dtype.hasobject:

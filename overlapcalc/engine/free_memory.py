@@ -1,4 +1,4 @@
-"""How much memory is free for a run."""
+"""The memory that is free for a run."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ GROUPS = (
     (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")),
     (Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"), Path("/sys/fs/cgroup/memory/memory.usage_in_bytes")),
 )
-"""What a container may take, and takes: of the second version of control groups, and of the first."""
+"""The files with a container's limit and usage: in version 2 of control groups, and in version 1."""
 
 
 def free_memory(device: torch.device) -> int | None:
-    """Bytes that a run on this device can still take; None where nothing tells."""
+    """Bytes that a run on this device can still take; None where that is unknown."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
@@ -26,7 +26,7 @@ def free_memory(device: torch.device) -> int | None:
 
 
 def _available() -> int | None:
-    """What the system says that programs can take without swapping."""
+    """The bytes that, according to the system, programs can take without swapping."""
     try:
         for line in PROC.read_text().splitlines():
             if line.startswith("MemAvailable:"):

@@ -1,4 +1,4 @@
-"""What a fingerprint takes as it is, what it looks into, and what says nothing of a net."""
+"""What a fingerprint takes as it is, what it looks into, and what says nothing about a net."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PLAIN = (bool, int, str, bytes, complex, type(None), type(Ellipsis), torch.dtype
 OPAQUE = frozenset({"torch", "logging", "threading", "_thread", "concurrent", "multiprocessing", "asyncio", "weakref",
                     "builtins", "contextvars", "_contextvars", "io", "_io", "socket", "ctypes", "_ctypes", "inspect",
                     "abc"})  # fmt: skip
-"""Packages whose objects say nothing of a net: what logs, waits, writes, or is torch's own."""
+"""Packages whose objects say nothing about a net: those that log, wait or write, and torch's own."""
 SEQUENCES = (list, tuple, deque)
 FILLED = (list, dict, set, deque)
 PROXIES = (ProxyType, CallableProxyType)
@@ -45,7 +45,7 @@ def held_by(value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def referent(proxy: Any) -> Any:
-    """What a weak proxy stands for; None where it is gone."""
+    """The object behind a weak proxy; None where it is gone."""
     try:
         return proxy.__init__.__self__
     except ReferenceError:
@@ -53,14 +53,14 @@ def referent(proxy: Any) -> Any:
 
 
 def bound(value: Any) -> bool:
-    """Whether it is a method of Python's own, bound to an object: every look at one makes another."""
+    """Whether it is a bound method of a built-in type: each access creates a new one."""
     methods = isinstance(value, (BuiltinFunctionType, MethodWrapperType))
     return methods and not isinstance(value.__self__, (ModuleType, type(None)))
 
 
 def behind(value: Any) -> Iterator[tuple[str, Any]]:
-    """What can be read through an object that else counts by being the same: a reference, a bound method, a variable
-    of a context or a thread, a number of C, what hangs on a member of an enumeration."""
+    """What can be read through an object that otherwise counts by identity: a reference, a bound method, a context or
+    thread variable, a C number, the attributes of an enumeration member."""
     if isinstance(value, ReferenceType):
         yield "()", value()
     elif bound(value):
@@ -75,14 +75,14 @@ def behind(value: Any) -> Iterator[tuple[str, Any]]:
 
 @cache
 def opaque(module: str) -> bool:
-    """Whether objects of a module count by being the same, whatever they hold."""
+    """Whether objects of a module count by identity, whatever they hold."""
     return module.partition(".")[0] in OPAQUE
 
 
 @cache
 def namespaces() -> tuple[tuple[tuple[str, ...], Any], ...]:
-    """Torch's functions, which anybody may put others in place of."""
+    """Torch's functions, which anybody may replace."""
     places: tuple[Any, ...] = (torch, nn.functional, torch._C.TensorBase, torch.special, torch.fft, torch.linalg)
     found = [(tuple(n for n, v in vars(place).items() if callable(v)), vars(place)) for place in places]
-    inherited = dict.fromkeys([*vars(Tensor), *vars(torch._C.TensorBase)])  # where one of a base may be hidden
+    inherited = dict.fromkeys([*vars(Tensor), *vars(torch._C.TensorBase)])  # where one of a base class may be hidden
     return (*found, (tuple(inherited), vars(Tensor)))

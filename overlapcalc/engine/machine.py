@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from ..analysis.source import Source
+from ..analysis.variants import Variants
 from ..planning.plan import Plan
 from ..trace.runnable import Constants, Runnable
 from .block import Block
@@ -21,27 +21,27 @@ from .store import Image, type_of
 
 
 class Machine:
-    """Runs `model` by a plan, with the weights that it has at the time."""
+    """Runs `model` by a plan, with its weights at the time of the run."""
 
-    def __init__(self, model: nn.Module | None, source: Source, plan: Plan) -> None:
-        self._model, self.source, self.plan = model, source, plan
+    def __init__(self, model: nn.Module | None, variants: Variants, plan: Plan) -> None:
+        self._model, self.variants, self.plan = model, variants, plan
         self._structure: Any = None
 
     @property
     def model(self) -> nn.Module:
-        """The net itself. Without it, only calls can be run, with weights that are given."""
+        """The net itself. Without it, only calls can be run, with given weights."""
         assert self._model is not None
         return self._model
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         return next((p.device for p in self.model.parameters()), torch.device("cpu"))
 
     @cached_property
     def calls(self) -> Runnable:
-        """The net call by call, at the size of the plan. One trace."""
-        found: Runnable = self.source.runnable(tuple(self.plan.inputs.values()))
+        """The net call by call, at the size of the plan. Costs one trace, the first time."""
+        found: Runnable = self.variants.runnable(tuple(self.plan.inputs.values()))
         return found
 
     def blocks(
@@ -54,7 +54,7 @@ class Machine:
     ) -> Iterator[Block]:
         """Every block, in order. poison: see `Frame`; state: weights instead of the model's. Crop uses neither.
 
-        plan: some of the blocks instead of all.
+        plan: a plan of only some of the blocks.
         """
         plan = plan or self.plan
         if plan.schedule == "crop":
@@ -77,10 +77,10 @@ class Machine:
         first = next(iter(inputs.values()))
         here = next((t.device for t in state.values()), torch.device("cpu"))
         like = first[:0] if isinstance(first, Tensor) else torch.empty(0, dtype=type_of(first), device=here)
-        return Frame(self.source.net, Constants(self.calls, state, like.device), like, poison)
+        return Frame(self.variants.net, Constants(self.calls, state, like.device), like, poison)
 
     def structured(self, outputs: Mapping[str, Tensor]) -> Any:
-        """The outputs as the net returns them. For crop only after a block was run."""
+        """The outputs in the structure that the net returns. For crop, only after a block was run."""
         structure = self._structure if self.plan.schedule == "crop" else self.calls.structure
         return tree_unflatten([outputs[name] if name else None for name in self.plan.leaves], structure)
 

@@ -1,4 +1,4 @@
-"""Which file lies behind an address: two mappings of one file are one memory under two addresses."""
+"""The file behind an address: two mappings of one file are one memory at two addresses."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MAPS = Path("/proc/self/maps")
-"""Linux only; elsewhere nothing is known of mappings."""
+"""Linux only; elsewhere nothing is known about mappings."""
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Bytes [start, stop) of a file, or of shared memory, that are mapped. shared: writing to them writes to the file.
+    """Mapped bytes [start, stop) of a file or of shared memory. shared: writing to them writes to the file.
 
-    path: where it lies; None where it has no name any more.
+    path: that of the file; None where it no longer has a name.
     """
 
     file: tuple[str, str]
@@ -28,7 +28,7 @@ class Piece:
 
 
 def pieces(start: int, stop: int) -> Iterator[Piece]:
-    """What of files is mapped to addresses [start, stop)."""
+    """The parts of files that are mapped to addresses [start, stop)."""
     try:
         lines = MAPS.read_text(errors="surrogateescape").splitlines()
     except OSError:
@@ -42,5 +42,5 @@ def pieces(start: int, stop: int) -> Iterator[Piece]:
         begins = int(offset, 16) - int(first, 16)
         path = Path(name[0]) if name and not name[0].endswith(" (deleted)") else None
         if path is not None and not path.is_file():
-            continue  # a device maps what it likes: offsets do not tell it apart
+            continue  # a device maps what it likes: offsets do not identify it
         yield Piece((device, inode), low + begins, high + begins, rights[3] == "s", path)

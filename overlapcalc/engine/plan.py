@@ -1,4 +1,4 @@
-"""`plan`: how a net would be run by blocks, by a block size, a budget of memory, or the memory that is free."""
+"""`plan`: how a net would be run by blocks, given a block size, a memory budget, or the memory that is free."""
 
 from __future__ import annotations
 
@@ -15,7 +15,14 @@ from ..analysis.analyze import Inputs, analyze
 from ..errors import Argument, InputError, NoSlabError, TraceError
 from ..planning.byte_size import bytes_text
 from ..planning.crop import make_plan
-from ..planning.options import BLOCKING_OPTIONS, SCHEDULES, Blocking, BlockingOptions, refuse_unknown
+from ..planning.options import (
+    BLOCKING_OPTIONS,
+    SCHEDULES,
+    Blocking,
+    BlockingOptions,
+    refuse_beside_analysis,
+    refuse_unknown,
+)
 from ..planning.plan import Plan
 from ..planning.slabs import DEFAULT_BAND
 from .weigh import weighed
@@ -24,9 +31,9 @@ if TYPE_CHECKING:  # it comes with torch
     from typing_extensions import Unpack
 
 BANDS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048)
-"""Blocks of trim and stream that are tried for a budget."""
+"""Block lengths of trim and stream that are tried for a budget."""
 PART = 0.8
-"""Of the memory that is free, as much is used."""
+"""The share of the free memory that is used."""
 
 
 def plan(
@@ -41,24 +48,30 @@ def plan(
 ) -> Plan:
     """How to run `model` by blocks on inputs of these shapes, and what that costs against running it whole.
 
-    inputs, axes, layout: as for `analyze`; a model may be an Analysis instead. stored: inputs and outputs are arrays
-    that are read and written by slices, files say, so neither is held whole. dtype: the floating type to predict memory
-    for. Options:
+    inputs, axes, layout: as for `analyze`; the model may also be an Analysis. stored: inputs and outputs are arrays
+    that are read and written by slices, such as files, so neither is held whole. dtype: the floating type to predict
+    memory for. Options:
 
     block: the length of a block in samples of the finer of input and output, rounded up to whole outputs (256 when
-    nothing is asked for, bands of 32 for a stream): for all axes; or {"W": 256}, then the other axes stay whole; or one
-    per axis in their order, None for a whole one. Of a stream it is that of a band, along the stream, and the other
-    axes stay whole unless they are given a length. memory: a budget such as "2GiB" instead, weights included: the
-    blocks with the least work that fit. fixed_tile: tiles of one length in samples of the input instead, those at the
-    border moved inward. schedule: "crop", "trim" or "stream" (docs/mathematics.md); when absent crop, with a budget the
-    one with the least work. stream_axis: along which a stream goes, the longest axis when absent.
+    absent, bands of 32 for a stream): one for all axes; or {"W": 256}, and the other axes stay whole; or one per axis
+    in their order, None for a whole one. For a stream a single number is the length of a band along the stream, and the
+    other axes stay whole. memory: instead, a budget such as "2GiB", weights included: the blocks with the least work
+    that fit. fixed_tile: instead, tiles of one length in samples of the input, those at the border moved inward.
+    schedule: "crop", "trim" or "stream" (docs/mathematics.md); when absent crop, or with a budget the one with the
+    least work. stream_axis: the axis along which a stream goes, the longest when absent.
 
     No forward pass is run. Raises InputError, TraceError, UnknownOperatorError; ObstacleError where the net cannot be
     run by blocks along these axes; NoSlabError where an operator has no way to run with trim or stream.
+
+    >>> plan = oc.plan(nn.Conv2d(3, 8, 5, padding=2), (1, 3, 64, 96), block=32)
+    >>> plan.count, plan.schedule, plan.strips["W"].slots[1].tiles["input"]
+    (6, 'crop', Span(start=30, stop=66))
     """
     refuse_unknown(options, *BLOCKING_OPTIONS, "stored", "dtype", "axes", "layout")
     blocking = Blocking(**options)
-    if not isinstance(model, Analysis):
+    if isinstance(model, Analysis):
+        refuse_beside_analysis(inputs=inputs, axes=axes, layout=layout)
+    else:
         model = analyze(model, inputs, axes=axes, layout=layout)
     return plan_of(model, blocking, stored=stored, dtype=dtype)
 
@@ -70,9 +83,9 @@ def plan_of(
     stored: bool = False,
     dtype: torch.dtype | str | None = None,
 ) -> Plan:
-    """The plan of an analysis. Raises what `plan` raises."""
+    """The plan for an analysis. Raises what `plan` raises."""
     made = planned(analysis, blocking, stored=stored, dtype=dtype)
-    _ = made.memory  # found out now, as a schedule that cannot run a layer is to be refused now
+    _ = made.memory  # computed now, because a schedule that cannot run a layer must be refused now
     return made
 
 
@@ -84,10 +97,10 @@ def planned(
     dtype: torch.dtype | str | None = None,
     free: int | None = None,
 ) -> Plan:
-    """The same to be run: its memory is found out when it is asked for.
+    """The same, to be run: its memory is computed when it is first needed.
 
-    free: bytes of memory, weights not among them. Where no size is asked for and the usual blocks take too much of
-    that, smaller ones are taken.
+    free: bytes of memory, not counting weights. If no size is given and the usual blocks take too much of that, smaller
+    ones are taken.
     """
     planner = _Planner(analysis, blocking, stored, dtype)
     if blocking.budget is not None:
@@ -103,7 +116,7 @@ def planned(
 
 
 class _Planner:
-    """What stays the same while blocks are tried."""
+    """Everything that stays the same while blocks are tried."""
 
     def __init__(self, analysis: Analysis, blocking: Blocking, stored: bool, dtype: torch.dtype | str | None) -> None:
         self._analysis, self._blocking, self._stored = analysis, blocking, stored
@@ -111,14 +124,14 @@ class _Planner:
         self._dtype = None if floating is None else str(floating).removeprefix("torch.")
 
     def of(self, blocking: Blocking) -> Plan:
-        """The plan of these blocks."""
-        weigh = partial(weighed, self._analysis.source)
+        """The plan for these blocks."""
+        weigh = partial(weighed, self._analysis.variants)
         return make_plan(self._analysis, blocking, stored=self._stored, dtype=self._dtype, weigh=weigh)
 
     def within(self, budget: int, *, most: int | None = None) -> Plan:
-        """Of all schedules that fit into a budget, the one with the least work. Raises InputError.
+        """The plan with the least work, over all schedules that fit into a budget. Raises InputError.
 
-        most: no longer bands of a stream than this.
+        most: the longest band of a stream.
         """
         self._refuse_too_little(budget)
         found: list[Plan] = []
@@ -137,9 +150,9 @@ class _Planner:
         return min(found, key=lambda made: (made.work.kernel_macs, made.memory.total if made.memory else 0))
 
     def _refuse_too_little(self, budget: int) -> None:
-        """What every block needs is known before any is tried. Raises InputError."""
+        """Raises InputError if the budget is below what every block needs, before any is tried."""
         try:
-            whole = self._analysis.source.run_memory(tuple(self._analysis.inputs.values()), self._dtype)
+            whole = self._analysis.variants.run_memory(tuple(self._analysis.inputs.values()), self._dtype)
         except TraceError:
             return
         least = whole.weights + (0 if self._stored else whole.outputs)
@@ -174,7 +187,7 @@ class _Planner:
 
 
 def floating_type(dtype: torch.dtype | str | None) -> torch.dtype | None:
-    """A floating type of torch by its name. Raises InputError."""
+    """A floating type of torch, by name or as it is. Raises InputError."""
     if dtype is None:
         return None
     found = getattr(torch, str(dtype).removeprefix("torch."), None)

@@ -34,19 +34,23 @@ class Options(BlockingOptions, total=False):
 
 
 def run(model: nn.Module, *inputs: Image, out: Any = None, **options: Unpack[Options]) -> Any:
-    """What `model(*inputs)` gives in eval mode, computed block by block.
+    """The result of `model(*inputs)` in eval mode, computed block by block.
 
     options: block, schedule, stream_axis, memory, fixed_tile, axes, layout, as for `plan`. Where neither a block nor a
-    budget is given and the usual blocks would take more than the memory that is free, smaller ones are taken.
+    budget is given and the usual blocks would take more than the free memory, smaller ones are taken.
 
     An input may be anything with shape, dtype and slicing instead of a tensor (numpy's memmap, a zarr array): only what
     a block needs is read. out: where to write, a tensor or such an array for a net with one output, a mapping by name
-    for several; then `out` is returned. It may not lie in the memory, the file or the store of an input, nor two of
-    them in one; a mapped file gets its room on the disk before the first block.
+    for several; then `out` is returned. An output must not share the memory, the file or the store of an input or of
+    another output. A mapped file gets its disk space before the first block.
 
-    Returns what the model returns, tensors in the same structure. The model is as it was afterwards; weights are those
-    that it has now. For many images of one size, `tiled` plans only once.
+    Returns what the model returns, tensors in the same structure. The model is left as it was; its present weights are
+    used. For many images of one size, `tiled` plans only once.
     Raises what `plan` raises: a net that cannot be run by blocks along these axes is never run.
+
+    >>> net, x = nn.Conv1d(1, 1, 3, padding=1), torch.rand(1, 1, 32)
+    >>> torch.allclose(oc.run(net, x, block=8), net(x))
+    True
     """
     return tiled(model, **options)(*inputs, out=out)
 
@@ -55,6 +59,10 @@ def blocks(model: nn.Module, *inputs: Image, **options: Unpack[Options]) -> Iter
     """The blocks of `run` one by one: `block.regions["output"]["W"]` is a Span, `block.results["output"]` a tensor.
 
     Together the regions cover every output exactly once.
+
+    >>> net, x = nn.Conv1d(1, 1, 3, padding=1), torch.rand(1, 1, 32)
+    >>> [str(block.regions["output"]["L"]) for block in oc.blocks(net, x, block=12)]
+    ['[0, 12)', '[12, 24)', '[24, 32)']
     """
     return tiled(model, **options).blocks(*inputs)
 
@@ -63,6 +71,10 @@ def tiled(model: nn.Module, *shapes: Sequence[int], **options: Unpack[Options]) 
     """`model` as a module that runs by blocks, planned for inputs of these shapes (see `Tiled`).
 
     options: those of `run`.
+
+    >>> net = oc.tiled(nn.Conv1d(1, 1, 3, padding=1), (1, 1, 32), block=8)
+    >>> net(torch.rand(1, 1, 32)).shape
+    torch.Size([1, 1, 32])
     """
     made = Tiled(model, **options)
     if shapes:
@@ -75,9 +87,12 @@ class Tiled(nn.Module):
 
     A plan belongs to the shapes of the inputs, batch included. Other shapes get a plan of their own at the first call,
     which costs some traces; plans are kept. Types and devices are those of the wrapped `model` and of the inputs, and
-    may change between calls (`.to(...)`, `load_state_dict` of the model), and so may whatever else forward can see, at
+    may change between calls (`.to(...)`, `load_state_dict` of the model). So may whatever else forward can see, at
     the price of a new plan: the bytes of buffers and other tensors, attributes and what they hold, layers, hooks,
-    functions that are put in place of others, and globals (docs/guard.md says what is not seen).
+    replaced functions, and globals (docs/guard.md says what goes unnoticed).
+
+    >>> oc.Tiled(nn.Conv1d(1, 1, 3, padding=1), block=8).plan((1, 1, 32)).count
+    4
     """
 
     def __init__(self, model: nn.Module, **options: Unpack[Options]) -> None:
@@ -94,19 +109,22 @@ class Tiled(nn.Module):
     def plan(self, *shapes: Sequence[int], stored: bool = False) -> Plan:
         """The plan for inputs of these shapes. Raises what `overlapcalc.plan` raises.
 
-        stored: as for `overlapcalc.plan`; a call is planned so when it is given `out`.
+        stored: as for `overlapcalc.plan`; a call with `out` is planned that way.
+
+        >>> oc.tiled(nn.Conv1d(1, 1, 3, padding=1), block=12).plan((1, 1, 32)).count
+        3
         """
         plan = self.machine(*shapes, stored=stored).plan
-        _ = plan.memory  # found out now, or refused now; a run needs it not
+        _ = plan.memory  # computed now, or refused now, although a run does not need it
         return plan
 
     def machine(self, *shapes: Sequence[int], stored: bool = False) -> Machine:
-        """What runs inputs of these shapes."""
+        """The machine that runs inputs of these shapes."""
         own = own_type(self.model)
         return self._machine_for(Signature(tuple((tuple(shape), own) for shape in shapes), stored))
 
     def _machine_for(self, signature: Signature) -> Machine:
-        """The one that is kept, or a new one where anything that forward can see is another."""
+        """The machine that is kept, or a new one where anything that forward can see has changed."""
         now = fingerprint(self.model)
         then, known = self._machines.pop(signature, (None, None))
         same = (
@@ -119,7 +137,7 @@ class Tiled(nn.Module):
         return found
 
     def forward(self, *inputs: Image, out: Any = None, after: Callable[[], object] | None = None) -> Any:
-        """What the net gives on the whole, in the structure in which it gives it; or `out`, filled with it.
+        """What the net returns for the whole, in the same structure; or `out`, filled with it.
 
         after: called after every block.
         """
@@ -171,11 +189,11 @@ class Tiled(nn.Module):
                 f"the net returns {len(made.leaves)} values, of which "
                 f"{sum(name is None for name in made.leaves)} depend on no input; return only what does, or None"
             )
-        return Machine(self.model, analysis.source, made)
+        return Machine(self.model, analysis.variants, made)
 
 
 def _itself(block: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """An only block is the whole output."""
+    """The first block itself, if it is the whole output."""
     return block
 
 
@@ -184,7 +202,7 @@ CPU = torch.device("cpu")
 
 
 class Signature(NamedTuple):
-    """What a plan is for: the shape and the type of every input, and whether outputs are written by slices."""
+    """What a plan depends on: the shape and the type of every input, and whether outputs are written by slices."""
 
     inputs: tuple[tuple[tuple[int, ...], torch.dtype], ...]
     stored: bool

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from ..errors import WrongTileError
 
 ROOM = 1e3
-"""Two runs of a net without memory may be apart by so many units of rounding; on a CPU they are not."""
+"""Two runs of a net without memory may differ by this many units of rounding; on a CPU they do not."""
 CONTAINERS = (list, tuple, dict, set, deque)
 
 
 def marks(module: nn.Module) -> dict[tuple[str, str], Any]:
-    """What a call that leaves a trace in the module, or in what it holds, changes. By module and attribute."""
+    """Whatever changes when a call leaves a trace in the module or in what it holds, by module and attribute."""
     found = {}
     for path, part in module.named_modules():
         for name, value in (*vars(part).items(), *part._buffers.items(), *part._parameters.items()):
@@ -35,7 +35,7 @@ def _mark(value: Any) -> Any:
 
 
 def refuse_memory(first: Mapping[str, Tensor], again: Mapping[str, Tensor]) -> None:
-    """Raises WrongTileError where a net gave two things for one tile."""
+    """Raises WrongTileError where a net returned two different results for one tile."""
     for name, y in first.items():
         z = again[name]
         if y.is_floating_point() or y.is_complex():

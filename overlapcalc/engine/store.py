@@ -33,7 +33,7 @@ Image = Tensor | Store
 
 
 def type_of(image: Image) -> torch.dtype:
-    """The type of torch that its samples have, whatever the order of their bytes. Raises InputError."""
+    """The torch type of its samples, in any byte order. Raises InputError."""
     if isinstance(image.dtype, torch.dtype):
         return image.dtype
     found = _torch_type(image.dtype)
@@ -43,7 +43,7 @@ def type_of(image: Image) -> torch.dtype:
 
 
 def _torch_type(kind: Any) -> torch.dtype | None:
-    """Of a type of numpy, or of what numpy takes for one: `numpy.float32` itself, "<f4"."""
+    """The torch type for a numpy type, or for what numpy accepts as one: `numpy.float32` itself, "<f4"."""
     found = getattr(torch, str(getattr(kind, "name", kind)).removeprefix("torch."), None)
     if not isinstance(found, torch.dtype) and isinstance(kind, (type, str)):
         with contextlib.suppress(ImportError, TypeError):
@@ -52,7 +52,7 @@ def _torch_type(kind: Any) -> torch.dtype | None:
 
 
 def check(image: object, what: str) -> None:
-    """Raises InputError for what is neither a tensor nor can be sliced."""
+    """Raises InputError for anything that is neither a tensor nor can be sliced."""
     if isinstance(image, Tensor) and image.is_nested:  # which may have no shape
         raise InputError(f"{what} is a tensor that is nested; expected a dense one, see torch.nested")
     missing = [name for name in ("shape", "dtype", "__getitem__") if not hasattr(image, name)]
@@ -70,7 +70,7 @@ def check(image: object, what: str) -> None:
 
 
 def read(image: Image, place: Sequence[slice], like: torch.device) -> Tensor:
-    """A part of an image: a view of a tensor, a copy of what lies elsewhere. Raises InputError."""
+    """A part of an image: a view of a tensor, a copy of anything else. Raises InputError."""
     if isinstance(image, Tensor):
         return image[tuple(place)]
     wanted = tuple(len(range(*part.indices(n))) for part, n in zip(place, image.shape, strict=True))
@@ -88,7 +88,7 @@ def read(image: Image, place: Sequence[slice], like: torch.device) -> Tensor:
 
 
 def _tensor(part: Any) -> Tensor:
-    """A copy of an array, its bytes in the order of this machine."""
+    """A copy of an array, in the byte order of this machine."""
     import numpy
 
     part = numpy.asarray(part)
@@ -99,7 +99,7 @@ def _tensor(part: Any) -> Tensor:
 
 
 def write(store: Any, place: Sequence[slice], result: Tensor) -> None:
-    """Put a part where it belongs. Raises InputError where it would become something else."""
+    """Write a part to its place. Raises InputError where that would change its values."""
     _check_holds(store, result)
     try:
         if isinstance(store, Tensor):
@@ -120,13 +120,13 @@ def _text(place: Sequence[slice]) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """The first line of what a library says."""
+    """The first line of a library's message."""
     said = getattr(error, "strerror", None) or str(error)
     return (str(said).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _give_back(store: Any) -> None:
-    """Pages of a mapped file that were looked at need not stay: the file has them. Not where changes are private."""
+    """Release pages of a mapped file that were read: the file has them. Not where changes are private."""
     mapped, mode = getattr(store, "_mmap", None), getattr(store, "mode", "c")
     if isinstance(mapped, mmap.mmap) and mode in ("r", "r+", "w+") and hasattr(mmap, "MADV_DONTNEED"):
         mapped.madvise(mmap.MADV_DONTNEED)
@@ -154,17 +154,17 @@ def check_out(store: Any, name: str, shape: tuple[int, ...]) -> None:
 
 
 def _reserve(place: Piece, called: str) -> None:
-    """A mapped file with holes on a disk that is full ends the process at the first block that falls into one."""
+    """Fill the holes of a mapped file: on a full disk, the first block that falls into one would end the process."""
     assert place.path is not None
     try:
         with place.path.open("r+b") as file:
             reserve(file.fileno(), place.start, place.stop - place.start, place.path.parent, called)
     except OSError:
-        return  # a file that only who mapped it may open
+        return  # a file that cannot be opened again
 
 
 def _folded(store: Any) -> bool:
-    """Whether several samples are one place: a dimension steps over less than what lies within one of its steps."""
+    """Whether several samples share memory: a dimension's stride is less than the extent of one of its steps."""
     steps = store.stride() if isinstance(store, Tensor) else getattr(store, "strides", None)
     if not isinstance(steps, tuple) or len(steps) != len(store.shape):
         return False
@@ -184,7 +184,7 @@ SAID = ("truth values", "whole numbers", "real numbers", "complex numbers")
 
 
 def _check_holds(store: Any, result: Tensor) -> None:
-    """Raises InputError where numbers would be cut: to whole ones, to real ones, to the width of a type."""
+    """Raises InputError where numbers would lose something: fractions, imaginary parts, or bits that do not fit."""
     if not hasattr(store, "dtype"):
         return
     there = _level_of(store.dtype, "out")
@@ -204,8 +204,8 @@ def _check_holds(store: Any, result: Tensor) -> None:
 
 
 def _check_range(dtype: Any, result: Tensor) -> None:
-    """Raises InputError where a floating type there does not reach to a number, or has no such whole number. That it
-    has fewer digits is what was asked for."""
+    """Raises InputError where a number is out of the range of the store's floating type, or an integer is not exact in
+    it. Fewer digits are fine: the user chose that type."""
     kind = dtype if isinstance(dtype, torch.dtype) else _torch_type(dtype)
     if kind is None or kind == result.dtype or not (kind.is_floating_point or kind.is_complex) or not result.numel():
         return
@@ -223,7 +223,7 @@ def _check_range(dtype: Any, result: Tensor) -> None:
 
 
 def _level_of(dtype: Any, what: str) -> int:
-    """Of any type. Raises InputError for one that holds no numbers."""
+    """The level of a type. Raises InputError for one that does not hold numbers."""
     found = LEVELS.get(str(getattr(dtype, "kind", None)))
     if found is not None:
         return found
@@ -240,7 +240,7 @@ def _level(dtype: torch.dtype) -> int:
 
 
 def _bounds(dtype: Any) -> tuple[int, int]:
-    """Of a type of whole numbers."""
+    """The least and the greatest value of an integer type."""
     if not hasattr(dtype, "itemsize") or not hasattr(dtype, "kind"):
         found = torch.iinfo(dtype if isinstance(dtype, torch.dtype) else getattr(torch, str(dtype)))
         return int(found.min), int(found.max)

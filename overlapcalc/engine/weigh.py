@@ -1,4 +1,4 @@
-"""What a schedule holds at its fullest: the same engine on shapes alone."""
+"""What a schedule holds at its fullest moment: the same engine on shapes alone."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from ..analysis.source import Source
+from ..analysis.variants import Variants
 from ..errors import TraceError
 from ..planning.plan import Memory, Plan
 from ..planning.slabs import Kind, kind_of
@@ -26,15 +26,15 @@ from .assemble import assemble
 from .machine import Machine
 
 FEW, MOST = 24, 96
-"""So many bands of a stream are looked at, at least and at most, and of other blocks at most: by then what is held
-goes in circles."""
+"""At least and at most this many bands of a stream are run, and at most this many other blocks: by then what is held
+repeats."""
 
 
-def weighed(source: Source, plan: Plan) -> tuple[Memory, Memory] | None:
-    """The memory of a plan of calls, and of the whole run; None where they are not known. Raises NoSlabError."""
+def weighed(variants: Variants, plan: Plan) -> tuple[Memory, Memory] | None:
+    """The memory of a plan for trim or stream, and of the whole run; None where that is unknown. Raises NoSlabError."""
     try:
-        whole = source.run_memory(tuple(plan.inputs.values()), plan.dtype)
-        held = _held(Machine(None, source, plan))
+        whole = variants.run_memory(tuple(plan.inputs.values()), plan.dtype)
+        held = _held(Machine(None, variants, plan))
     except TraceError:
         return None
     return Memory(held, whole.weights), Memory(whole.peak, whole.weights)
@@ -54,20 +54,20 @@ def _held(machine: Machine) -> int:
         given = {name: _Stored(x) for name, x in inputs.items()} if plan.stored else inputs
         blocks = chain.from_iterable(
             islice(machine.blocks(given, state=state, plan=part), bands)
-            for part, bands in _telling(machine.source.net, plan)
+            for part, bands in _telling(machine.variants.net, plan)
         )
         with held:
             if plan.stored:
                 deque(blocks, maxlen=0)
             else:
                 assemble(blocks, plan)
-    return held.live + sum(held.code.values())  # a block like the fullest may come after all kernels were made
+    return held.live + sum(held.code.values())  # a block like the fullest may come after all kernels were compiled
 
 
 def _telling(net: Propagation, plan: Plan) -> Iterator[tuple[Plan, int]]:
-    """Parts of a plan that hold as much as all of it, and how many blocks of each are to be looked at.
+    """Parts of a plan that together hold as much as all of it, and how many blocks of each to run.
 
-    Blocks whose tensors have the same sizes hold the same; those at the ends also hold what stands beyond the image.
+    Blocks whose tensors have equal sizes hold the same; those at the ends also hold what lies beyond the image.
     """
     along = plan.stream_axis
     strips = {axis: strip if axis == along else _kinds(net, strip) for axis, strip in plan.strips.items()}
@@ -92,8 +92,8 @@ def _kinds(net: Propagation, strip: Strip) -> Strip:
 
 
 def _bands(net: Propagation, strip: Strip) -> int:
-    """How many bands of a stream are to be looked at: up to the last one in which some tensor gains or holds more than
-    in any band before."""
+    """How many bands of a stream to run: up to the last one in which some tensor gains or holds more than in any band
+    before."""
     front = StreamFront(net, strip.axis)
     most: dict[tuple[str, str], int] = {}
     last = FEW
@@ -109,7 +109,7 @@ def _bands(net: Propagation, strip: Strip) -> int:
 
 
 class _Stored:
-    """An image that is not in memory: what is read of it is copied."""
+    """An image that is not in memory: reading from it copies."""
 
     def __init__(self, image: Tensor) -> None:
         self._image = image

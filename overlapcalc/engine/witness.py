@@ -1,8 +1,8 @@
 """Is an input the same as an output? Where that cannot be told beforehand, it shows when a block is written.
 
 Arrays may be kept anywhere: in an HDF5 file, behind a server. So before a block is written, both are read at its place.
-Where the input changes with the output, what was there is put back, and the run ends. As soon as a block changes the
-output and not the input, they are apart.
+If the input changes with the output, the old samples are put back, and the run ends. As soon as a block changes the
+output but not the input, they are known to be separate.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from .store import Image, read, write
 
 CPU = torch.device("cpu")
 FEW = 1 << 10
-"""So many samples are looked at first, next to nothing beside a block; then twice as many, until some tell."""
+"""This many samples are read first, next to nothing compared with a block; then twice as many, until some tell."""
 
 
 class Witness:
-    """Writes the blocks of one output. Inputs that are told by their memory need no look."""
+    """Writes the blocks of one output. Inputs that are known by their memory need no check."""
 
     def __init__(self, store: Any, images: Sequence[Image]) -> None:
         self._store = store
@@ -64,7 +64,7 @@ class Witness:
 
     @staticmethod
     def _seen(image: Any, place: Sequence[slice]) -> Tensor | None:
-        """A part of an image as it is now; None where it has none, or cannot be read back."""
+        """A part of an image as it is now; None where there is none, or where it cannot be read back."""
         shape: Mapping[int, int] = dict(enumerate(image.shape))
         if len(shape) != len(place) or not hasattr(image, "__getitem__"):
             return None

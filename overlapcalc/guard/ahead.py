@@ -18,7 +18,7 @@ from ..algebra.spans import Span, Spans
 from ..analysis.analysis import Pair
 from ..analysis.axis import AxisAnalysis
 from ..analysis.explain import Contribution
-from ..analysis.source import output_of
+from ..analysis.variants import output_of
 from ..errors import InputError, TraceError
 from ..ops import Kind, kind_of
 from ..propagate.backward import interior, sized
@@ -34,7 +34,7 @@ def looking_ahead(subject: Subject, pair: Pair, axis: str) -> Iterator[Failure]:
     sizes = [found.size] + ([found.size + 1, found.size + found.step - 1] if found.step > 1 else [])
     for size in dict.fromkeys(sizes):
         try:
-            net = found.source.at(found.input, axis, size, False)
+            net = found.variants.at(found.input, axis, size, False)
             output = output_of(net, found.output)
         except (TraceError, InputError):
             continue  # the net does not run at this size
@@ -49,7 +49,7 @@ def _at_size(net: Propagation, output: str, found: AxisAnalysis, size: int, wher
     """What looks ahead in the net at one size."""
     input, axis = found.input, found.axis
     reach = reach_between(net, output, input, axis)
-    if reach.via:  # none at the analysed size, or it would have been said
+    if reach.via:  # there was none at the analysed size, or the claim would have failed before
         return replace(obstructed(min(reach.via), where, ()), value=f"at {size} samples an obstacle stands in the way")
     if reach.reads is None:
         return None
@@ -106,7 +106,7 @@ def _blamed(failure: Failure, pair: Pair, axis: str) -> Failure:
         most = max(ahead)
         worst = way[ahead.index(most)]
         assert explained.after is not None
-        net = found.source.net
+        net = found.variants.net
         kind = next((kind_of(node) for node in net.graph if net.names.get(node.name) == worst.layer), None)
         law, help = _law(worst, kind)
         if most < worst.adds:  # something else on the way, a pad say, takes back a part of it

@@ -202,7 +202,7 @@ def _model(entry: Mapping[str, Any], place: int, line: int, mistakes: _Mistakes)
     )
 
 
-# ---- what may stand where -------------------------------------------------------------------------------------
+# ---- allowed values -------------------------------------------------------------------------------------------
 
 
 def _text(value: Any) -> str:

@@ -45,7 +45,7 @@ def needs_of(analysis: Analysis) -> Requirements:
 
 def _rows(analysis: Analysis) -> list[tuple[LayerRow, Node]]:
     """The rows of the table with their nodes."""
-    net = analysis.source.net
+    net = analysis.variants.net
     nodes = {net.names[node.name]: node for node in net.traced if node.name in net.names}
     return [(row, nodes[row.name]) for row in analysis.layers]
 

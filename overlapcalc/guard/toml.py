@@ -31,7 +31,7 @@ def toml_key(text: str) -> str:
 
 
 def toml_value(value: Any) -> str:
-    """`...` stands for a value that is to be filled in."""
+    """A value as TOML; `...` marks one to be filled in."""
     if value is ...:
         return "..."
     if isinstance(value, bool):
@@ -46,7 +46,7 @@ def toml_value(value: Any) -> str:
 
 
 KEYS = {"inputs": "input"}
-"""Of arguments whose key is another word."""
+"""The keys of arguments that have another name in Python."""
 
 
 def toml(argument: Argument) -> str:
@@ -58,7 +58,7 @@ def toml(argument: Argument) -> str:
 
 
 def _shapes(value: Any) -> str | list[str]:
-    """`1x3x256x256` of a shape, and a list of such texts of a list of shapes."""
+    """`1x3x256x256` for a shape, and a list of such texts for a list of shapes."""
     if all(isinstance(shape, (list, tuple)) for shape in value):
         return ["x".join(map(str, shape)) for shape in value]
     return "x".join(map(str, value))

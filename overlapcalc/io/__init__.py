@@ -1,1 +1,1 @@
-"""What comes from files and goes into them: specs, weights, images. A file appears when it is complete."""
+"""Reading and writing files: specs, weights, images. A file appears when it is complete."""

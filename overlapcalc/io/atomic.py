@@ -1,7 +1,7 @@
-"""Files that appear under their name only when they are complete, and take the place of nothing that was not offered.
+"""Files that appear under their name only when they are complete, and replace nothing that was not offered.
 
-Every file that overlapcalc writes comes through here. What lies at a place is replaced only where the door allows it,
-and then only by its like: a .npy file by a .npy file, never a directory, a device, a picture. An input never is.
+Every file that overlapcalc writes comes through here. An existing file is replaced only where the door allows it, and
+then only by one of its kind: a .npy file by a .npy file, never a directory, a device or a picture. An input never is.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .workplace import OLD, RESULT, workplace
 
 @dataclass(frozen=True)
 class Kind:
-    """What is written. is_one: whether what lies at a path, a regular file unless `folder`, is of this kind."""
+    """A kind of file. is_one: whether what lies at a path (a regular file unless `folder`) is of this kind."""
 
     called: str
     is_one: Callable[[Path], bool]
@@ -30,8 +30,8 @@ class Kind:
 
 @dataclass(frozen=True)
 class Door:
-    """How a place was asked for. called: what an error calls it, its path when empty. allows: what the caller may say
-    so that a file that exists is replaced. inputs: files and folders that are read meanwhile."""
+    """How a place was asked for. called: its name in errors, the path when empty. allows: what the caller must say to
+    have an existing file replaced. inputs: files and folders that are being read."""
 
     called: str = ""
     overwrite: bool = False
@@ -40,7 +40,7 @@ class Door:
 
 
 def begins(called: str, *beginnings: bytes) -> Kind:
-    """Files that begin in one of these ways."""
+    """Files that begin with one of these sequences of bytes."""
     longest = max(map(len, beginnings), default=0)
 
     def is_one(path: Path) -> bool:
@@ -53,7 +53,7 @@ def begins(called: str, *beginnings: bytes) -> Kind:
 SOURCES = frozenset(
     {".py", ".pyi", ".pyx", ".ipynb", ".toml", ".lock", ".cfg", ".ini", ".yaml", ".yml", ".sh", ".c", ".cpp"}
 )
-"""Text that somebody wrote by hand, or that is read: no report."""
+"""Text that somebody wrote by hand, or that is read: not a report."""
 
 
 def _is_report(path: Path) -> bool:
@@ -68,16 +68,16 @@ PLAIN = Door()
 TEXT = Kind("a report", _is_report)
 ANY = begins("a file", b"")
 REWRITTEN = Door(overwrite=True)
-"""For files that are ours by their name and rewritten by design. The lock is one, whatever a merge made of it: ANY."""
+"""For files that are ours by name and rewritten by design, such as the lock, whatever a merge made of it: kind ANY."""
 
 
 def write_complete(path: Path, text: str, door: Door = PLAIN, kind: Kind = TEXT) -> None:
-    """Write a file in UTF-8, with the ends of lines that `text` has, or leave what was there. Raises InputError."""
+    """Write a file in UTF-8, with the line ends of `text`, or leave what was there. Raises InputError."""
     complete(path, lambda file: file.write(text.encode()), kind, door)
 
 
 def complete(path: Path, write: Callable[[IO[bytes]], object], kind: Kind, door: Door = PLAIN) -> None:
-    """Put what `write` writes into a file, or leave what was there. Raises InputError, and what `write` raises."""
+    """Create a file with what `write` writes, or leave what was there. Raises InputError, and what `write` raises."""
     with unfinished(path, kind, door) as made:
         try:
             with made.open("wb") as file:
@@ -90,7 +90,7 @@ def complete(path: Path, write: Callable[[IO[bytes]], object], kind: Kind, door:
 
 @contextlib.contextmanager
 def unfinished(path: Path, kind: Kind, door: Door = PLAIN) -> Iterator[Path]:
-    """A path to make a file at, or a folder; when all went well, it is `path`. Raises InputError."""
+    """A path at which to create a file or a folder, which becomes `path` if all goes well. Raises InputError."""
     place = free_place(path, kind, door)
     door = replace(door, called=door.called or str(path))
     with contextlib.ExitStack() as stack:
@@ -111,9 +111,9 @@ def _said(door: Door) -> Iterator[None]:
 
 
 def free_place(path: Path, kind: Kind, door: Door) -> Path:
-    """Where links lead, when something of this kind may be put there. Raises InputError.
+    """The place that links lead to, if something of this kind may be put there. Raises InputError.
 
-    A file or a folder that holds nothing is not lost: it counts as absent.
+    An empty file or folder is no loss: it counts as absent.
     """
     called = door.called or str(path)
     try:
@@ -154,7 +154,7 @@ def _what(there: os.stat_result) -> str:
 
 
 def _meet(place: Path, read: Path) -> bool:
-    """Whether one is the other, or lies in it; whatever they are called."""
+    """Whether one is the other, or lies in it, by whatever name."""
     with contextlib.suppress(OSError):
         if os.path.samefile(place, read):
             return True
@@ -163,7 +163,7 @@ def _meet(place: Path, read: Path) -> bool:
 
 
 def _appear(made: Path, place: Path, kind: Kind, door: Door) -> None:
-    """Rename what was made. What came to lie there meanwhile is looked at again; the result is never thrown away."""
+    """Rename the finished file. Whatever appeared there meanwhile is checked again; the result is never discarded."""
     try:
         free_place(place, kind, door)
         there = _there(place)
@@ -185,7 +185,7 @@ def _appear(made: Path, place: Path, kind: Kind, door: Door) -> None:
 
 
 def _link(made: Path, place: Path) -> None:
-    """Rename where nothing is; a plain renaming would replace what came that moment."""
+    """Rename to a free place; a plain rename would replace a file that appears at that moment."""
     try:
         os.link(made, place)
     except FileExistsError:

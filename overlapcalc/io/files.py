@@ -27,11 +27,11 @@ PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 ARRAYS = (".npy", ".zarr")
 EXTRA = "pip install overlapcalc[files]"
 IN_ZARR = re.compile(r"c|(c[./])?\d+([./]\d+)*|zarr\.json|\.z(array|attrs)|.*\.partial")
-"""Names in the directory of an array: its parts, what describes them, and what a killed writer left."""
+"""Names in the directory of an array: its chunks, their metadata, and what a killed writer left."""
 
 
 def _is_zarr_array(path: Path) -> bool:
-    """An array and nothing else: a group, or a file that somebody put beside the parts, is more than an array."""
+    """An array and nothing else: a group, or a file that somebody put beside the chunks, is more than an array."""
     description = path / "zarr.json"
     if description.is_file():
         with contextlib.suppress(ValueError):
@@ -48,7 +48,7 @@ def _is_picture(path: Path) -> bool:
     with path.open("rb") as file:
         head = file.read(16)
     if head[:4] == b"RIFF":
-        return head[8:12] == b"WEBP"  # not what sounds or moves
+        return head[8:12] == b"WEBP"  # not sound or video
     if head[:2] == b"BM":
         return head[6:10] == bytes(4)
     return head.startswith((b"\x89PNG\r\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"))
@@ -59,13 +59,13 @@ KINDS = {
     ".zarr": Kind("a zarr array", _is_zarr_array, folder=True),
     **dict.fromkeys(PICTURES, Kind("a picture", _is_picture)),
 }
-"""What is written, by its suffix, and so what may be replaced."""
+"""Suffix -> the kind that is written, and so the kind that may be replaced."""
 
 
 class Typed:
-    """An array as another floating type, converted slice by slice, with so many dimensions put before its own.
+    """An array as another floating type, converted slice by slice, with extra dimensions put before its own.
 
-    stored: the name of the type that it is converted from, "" where it has that type already.
+    stored: the name of the type that it is converted from, "" if it already has the other type.
     """
 
     def __init__(self, array: Any, dtype: torch.dtype, lead: int) -> None:
@@ -82,15 +82,19 @@ class Typed:
 
 
 def array_type(dtype: torch.dtype) -> Any:
-    """The type of numpy that holds one of torch: float32 for those that numpy does not have, such as bfloat16."""
+    """The numpy type for a torch type: float32 for those that numpy does not have, such as bfloat16.
+
+    >>> array_type(torch.bfloat16).name, array_type(torch.float16).name
+    ('float32', 'float16')
+    """
     name = str(dtype).removeprefix("torch.")
     return _module("numpy").dtype(name if name in ("float16", "float32", "float64") else "float32")
 
 
 def read_image(path: Path, dtype: torch.dtype, dims: int | None = None) -> Any:
-    """What `overlapcalc.run` takes, of a floating type: channels first, a batch of one where the file has none.
+    """An input for `overlapcalc.run`, of a floating type: channels first, a batch of one where the file has none.
 
-    dims: how many dimensions the net's input has; an array may lack the batch, or batch and channels.
+    dims: the number of dimensions of the net's input; an array may lack the batch, or batch and channels.
     .npy and .zarr are read by slices. Pictures are read whole; 0 to 255, or to 65535, become 0 to 1. Raises InputError.
     """
     given = Argument("in", path)
@@ -143,16 +147,16 @@ def _picture(path: Path, given: Argument) -> torch.Tensor:
 
 
 def check_written(path: Path, door: Door = PLAIN) -> None:
-    """Raises InputError where `written` would refuse this place, whatever is to be written."""
+    """Raises InputError where `written` would refuse this place, no matter what is written."""
     free_place(path, _kind_of(path, door), door)
 
 
 @contextlib.contextmanager
 def written(path: Path, shape: tuple[int, ...], dtype: torch.dtype, door: Door = PLAIN) -> Iterator[Any]:
-    """Something that takes slices; when all went well, it is the file `path`. Raises InputError.
+    """Something that takes slices, which becomes the file `path` if all goes well. Raises InputError.
 
-    Room on the disk is asked for at once: that of a .npy file is taken, of others only what they need at most is
-    compared with what is free.
+    Disk space is checked at once: for a .npy file it is reserved, for others the most they can need is compared with
+    what is free.
     """
     kind, door = path.suffix.lower(), replace(door, called=door.called or str(path))
     own = array_type(dtype)
@@ -196,10 +200,10 @@ def _check_picture(shape: tuple[int, ...], called: str) -> None:
 
 
 def _save(values: Any, path: Path) -> None:
-    """0 to 1 become 0 to 255, rounded; what lies beyond is cut off."""
+    """0 to 1 become 0 to 255, rounded; values beyond are clipped."""
     numpy = _module("numpy")
     bytes_ = numpy.clip(numpy.rint(values[0].astype("float32") * 255), 0, 255).astype("uint8").transpose(1, 2, 0)
-    image, packed = _module("PIL.Image"), io.BytesIO()  # Pillow does not notice where a disk takes a part only
+    image, packed = _module("PIL.Image"), io.BytesIO()  # Pillow does not notice when a disk takes only part of it
     picture = image.fromarray(bytes_[..., 0] if bytes_.shape[2] == 1 else bytes_)
     picture.save(packed, image.registered_extensions()[path.suffix.lower()])
     with path.open("wb") as file:
@@ -221,7 +225,7 @@ def load_weights(model: nn.Module, path: Path) -> None:
     except InputError:
         raise
     except Exception as error:  # unpickling raises many unrelated types
-        # what torch says of a pickle is advice to read it unsafely
+        # torch's message about a pickle advises reading it unsafely
         text = "" if isinstance(error, UnpicklingError) else f" ({_first_line(error)})"
         wanted = "expected what torch.save(model.state_dict(), FILE) writes, or a .safetensors file"
         raise InputError(given, f": it holds no weights that can be read safely{text}; {wanted}") from error
@@ -246,7 +250,7 @@ def load_weights(model: nn.Module, path: Path) -> None:
 
 
 def _misfit(own: Mapping[str, Any], state: Mapping[str, Any], error: Exception) -> str:
-    """What is missing, unknown, or of another shape: how many, and the first of each kind."""
+    """What is missing, unknown, or of another shape: how many, and the first of each."""
     other = [
         f"{key} {_shape(state[key])}, here {_shape(own[key])}"
         for key in own
@@ -267,7 +271,7 @@ def _shape(value: Any) -> str:
 
 
 def _cuts(value: torch.Tensor, there: torch.Tensor) -> bool:
-    """Whether torch would copy it without a word, and it would be another one: quantised, or without its phase."""
+    """Whether torch would copy it silently but change it: quantised values, or complex ones without their phase."""
     if there.is_floating_point():
         return not value.is_floating_point()
     return not there.is_complex() and (value.is_floating_point() or value.is_complex())

@@ -1,7 +1,7 @@
 """A .npy file that takes slices.
 
-It is written by calls into room that was reserved. Through a mapping, a disk that is full would be no error but a
-signal that ends the process, and pages that were written would count as its memory.
+It is written by system calls into reserved space. Through a mapping, a full disk would not be an error but a signal
+that ends the process, and written pages would count as its memory.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MAGIC = b"\x93NUMPY"
 
 
 def npy_fault(path: Path) -> str:
-    """What is wrong with a .npy file that numpy does not read; "" where that is not known."""
+    """What is wrong with a .npy file that numpy cannot read; "" where that is unknown."""
     from numpy.lib import format as npy
 
     try:
@@ -40,7 +40,7 @@ def npy_fault(path: Path) -> str:
             begins = file.tell()
     except OSError:
         return ""
-    except Exception:  # a header is Python source: whatever may be wrong with that
+    except Exception:  # a header is Python source, which may be wrong in any way
         return "its header is damaged"
     if dtype.hasobject:
         return "it holds Python objects, not numbers"
@@ -49,9 +49,9 @@ def npy_fault(path: Path) -> str:
 
 
 class NpyFile:
-    """An array of this shape, row by row, all of it to be written. Raises InputError where there is no room.
+    """An array of this shape, row by row, all of which must be written. Raises InputError where there is no space.
 
-    file: open for writing, without a buffer, so that what cannot be written is said at once.
+    file: open for writing, unbuffered, so that a failed write shows at once.
     """
 
     def __init__(self, file: FileIO, shape: Sequence[int], dtype: Any, folder: Path, called: str) -> None:
@@ -72,7 +72,7 @@ class NpyFile:
         values = numpy.ascontiguousarray(values, self.dtype)
         if values.shape != tuple(map(len, spans)):
             raise ValueError(f"values of shape {values.shape} for a part of shape {tuple(map(len, spans))}")
-        # dimensions that are whole lie in one piece with part of the one before them
+        # whole dimensions form one piece with part of the dimension before them
         split = len(spans)
         while split and len(spans[split - 1]) == self.shape[split - 1]:
             split -= 1

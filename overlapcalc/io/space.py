@@ -1,4 +1,4 @@
-"""Room on a disk, asked for before the work begins: a run of hours that finds the disk full at its end is lost."""
+"""Disk space, checked before the work begins: hours of work are lost if the disk turns out to be full at the end."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pathlib import Path
 from ..errors import InputError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
-"""No room is left; of what this user may have, none is."""
+"""No space is left; this user's quota is used up."""
 
 
 def check_space(folder: Path, needed: int, called: str, *, squeezed: bool = False) -> None:
-    """Raises InputError where a file system has not so many bytes free, as far as it says.
+    """Raises InputError where a file system says that it has fewer bytes free.
 
-    squeezed: that is the most, for a file that is compressed.
+    squeezed: the number is an upper limit, for a compressed file.
     """
     free = _free(folder)
     if free is not None and free < needed:
@@ -23,16 +23,16 @@ def check_space(folder: Path, needed: int, called: str, *, squeezed: bool = Fals
 
 
 def check_limit(needed: int, called: str) -> None:
-    """Raises InputError where this process may not write a file of so many bytes."""
+    """Raises InputError where this process may not write a file of that many bytes."""
     limit = _limit()
     if limit is not None and limit < needed:
         raise InputError(_too_long(needed, limit, called))
 
 
 def reserve(handle: int, begins: int, needed: int, folder: Path, called: str) -> None:
-    """Take room for bytes [begins, begins + needed) of an open file; what it holds stays. Raises InputError, OSError.
+    """Reserve bytes [begins, begins + needed) of an open file; its contents stay. Raises InputError, OSError.
 
-    Where a system has no means for that (macOS), only what is free now is looked at.
+    Where a system cannot do that (macOS), only the free space is checked.
     """
     check_limit(begins + needed, called)
     held = os.fstat(handle).st_blocks * 512 if hasattr(os.stat_result, "st_blocks") else 0
@@ -62,7 +62,7 @@ def _too_long(needed: int, limit: int | None, called: str) -> str:
 
 
 def _free(folder: Path) -> int | None:
-    """Bytes that this user can still write; None where the file system does not say."""
+    """The bytes that this user can still write; None where the file system does not say."""
     try:
         found = os.statvfs(folder)
     except (OSError, AttributeError):
@@ -72,7 +72,7 @@ def _free(folder: Path) -> int | None:
 
 
 def _limit() -> int | None:
-    """The most bytes that a file of this process may have."""
+    """The limit on the size of this process's files; None where there is none."""
     try:
         import resource
     except ImportError:
@@ -82,7 +82,11 @@ def _limit() -> int | None:
 
 
 def size_text(amount: int) -> str:
-    """As disks are counted: `144 MB`."""
+    """In decimal units, as for disks.
+
+    >>> size_text(144_000_000)
+    '144 MB'
+    """
     for unit, scale in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
         if amount >= scale:
             return f"{amount / scale:.3g} {unit}" if amount < 100 * scale else f"{amount / scale:.0f} {unit}"

@@ -1,4 +1,4 @@
-"""SPEC -> model: `path/to/model.py:Net`, `package.module:make_net`, each with a submodule's path behind it; or the
+"""SPEC -> model: `path/to/model.py:Net` or `package.module:make_net`, optionally followed by a submodule's path; or the
 file of a saved program."""
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ FORM = (
 def load(
     spec: str, kwargs: Mapping[str, Any] | None = None, *, base: Path | None = None
 ) -> nn.Module | torch.export.ExportedProgram:
-    """The model that a SPEC names; its file or package is looked for in `base`, the working directory when absent.
+    """The model that a SPEC names; its file or package is looked up in `base`, the working directory when absent.
 
-    NAME is a class or a function that gives a module (called with `kwargs`), or a module itself; what follows it
-    after a dot is the path of a submodule. A model file may import its neighbours. Instead of a module there may be a
-    program of torch.export, and FILE.pt2 is one that torch.export.save wrote. Raises InputError, and
-    ModelCodeError where the code that is imported or called does.
+    NAME is a class or a function that returns a module (called with `kwargs`), or a module itself; whatever follows it
+    after a dot is the path of a submodule. A model file may import its neighbours. Instead of a module it may be a
+    program of torch.export, and FILE.pt2 is one that torch.export.save wrote. Raises InputError, and ModelCodeError
+    where the code that is imported or called raises.
     """
     base = Path.cwd() if base is None else base
     if saved_program.SPEC.fullmatch(spec):
@@ -71,7 +71,7 @@ def _import(place: str, spec: str, base: Path) -> ModuleType:
 
 
 def _import_file(file: Path, spec: str) -> ModuleType:
-    """A file inside a package is imported as part of it, so that its relative imports work."""
+    """Imports a file; one inside a package as part of that package, so that its relative imports work."""
     file = file.resolve()
     root, parts = file.parent, [file.stem]
     while (root / "__init__.py").is_file():
@@ -157,7 +157,7 @@ def _submodule(model: nn.Module, path: str, spec: str) -> nn.Module:
 
 
 def _offer(module: ModuleType) -> str:
-    """Names in a module that could be meant."""
+    """The names in a module that may have been meant."""
     found = [
         name
         for name, value in vars(module).items()

@@ -1,8 +1,8 @@
-"""Where a file is made before it appears: a hidden folder beside its place, known as ours, cleared when we are dead.
+"""Where a file is created before it appears: a hidden folder beside its place, marked as ours, removed if we die.
 
-A run that is killed cannot clean up. So a working folder holds a note of its owner, which stays locked as long as the
-owner lives: the system lets go of the lock however a process ends. Whoever makes a working folder next removes those
-beside it whose lock can be had. What is not known for ours to the last entry is left alone.
+A run that is killed cannot clean up. So a working folder holds a note about its owner, which stays locked as long as
+the owner lives: the system releases the lock however a process ends. Whoever creates the next working folder removes
+those beside it whose lock is free. A folder that is not recognised as ours, down to the last entry, is left alone.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from types import ModuleType
 fcntl: ModuleType | None
 try:
     import fcntl
-except ImportError:  # Windows: nothing is locked, so nothing is known for left over
+except ImportError:  # Windows: nothing is locked, so nothing is recognised as left over
     fcntl = None
 
 PREFIX = ".overlapcalc-"
 OWNER, RESULT, OLD = "owner", "result", "old"
-"""What a working folder holds: the note, what is being made (with any suffix), and what it takes the place of."""
+"""The entries of a working folder: the note, the new file (with any suffix), and the old file that it replaces."""
 BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
 @contextlib.contextmanager
 def workplace(place: Path) -> Iterator[Path]:
-    """An empty folder to make `place` in, on the same file system; gone in the end. Raises OSError."""
+    """An empty folder in which to create `place`, on the same file system; removed in the end. Raises OSError."""
     clear_leftovers(place.parent)
     work = Path(tempfile.mkdtemp(dir=place.parent, prefix=PREFIX))
     try:
@@ -43,7 +43,7 @@ def workplace(place: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _owned(work: Path, name: str) -> Iterator[None]:
-    """Locked first, said then: a note without a lock is one whose owner is dead."""
+    """Locks the note before it appears: a note without a lock is one whose owner is dead."""
     handle = os.open(work / OWNER, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         if fcntl is not None:
@@ -56,7 +56,7 @@ def _owned(work: Path, name: str) -> Iterator[None]:
 
 
 def _machine() -> dict[str, str]:
-    """Locks hold on one machine: it is told by its boot, or after the next one by its name."""
+    """This machine, on which locks are valid: by its boot, or after a reboot by its name."""
     try:
         boot = BOOT.read_text().strip()
     except OSError:
@@ -87,7 +87,7 @@ def _clear(work: Path) -> None:
         if any(not name.startswith(RESULT) for name in made):
             return
         old, place = work / OLD, work.parent / note["for"]
-        if old.exists() and made:  # killed between two renamings: what was there before goes back
+        if old.exists() and made:  # killed between two renames: the old file goes back
             if os.path.lexists(place):
                 return
             os.rename(old, place)

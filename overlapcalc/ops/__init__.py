@@ -1,10 +1,11 @@
 """The layer graph, and what each operator reads, how it runs and what it costs. Never imports torch.
 
-Names are imported when they are asked for, so that whoever needs a layout alone does not load every rule.
+Names are imported when they are first used, so that whoever needs only a layout does not load every rule.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ..lazy import names_from
 
 if TYPE_CHECKING:
     from .call import Call
@@ -38,12 +39,5 @@ _HOMES = {
     ".registry": ("find", "known_of", "op_name", "rule", "steps_before", "unregister"),
 }
 """Module -> the names that it defines."""
-_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = getattr(import_module(_HOME_OF[name], __name__), name)
-    globals()[name] = found
-    return found
+__getattr__ = names_from(__name__, _HOMES)

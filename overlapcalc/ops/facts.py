@@ -1,6 +1,6 @@
-"""What is known of operators beside what they read, run and cost: their kind, a short word for them, and so on.
+"""Facts about operators besides what they read, how they run and what they cost: their kind, a short word, and so on.
 
-Each family says it beside its laws. Whoever needs to tell operators apart asks here, and compares no names.
+Each family states them beside its laws. Whoever needs to tell operators apart asks here instead of comparing names.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ def describe(
     stops_nan: bool | None = None,
     zero_weights: bool | None = None,
 ) -> None:
-    """Say facts of operators, named as for `rule`; what they mean, `Operator` says. All of them may be left out.
+    """Register facts about operators, named as for `rule`. `Operator` says what they mean; all are optional.
 
-    Raises RuleError for an unknown kind, and where one of these is said already.
+    Raises RuleError for an unknown kind, and for a fact that is registered already.
 
     >>> describe("mylib::blur5", kind="pooling", word="blur")
     >>> known_of("mylib::blur5").word
@@ -46,7 +46,7 @@ def describe(
 
 
 def spelling(*ops: str) -> Callable[[Spelling], Spelling]:
-    """Register which operator a call of one of these is another spelling of."""
+    """Register, for a call of these operators, the operator that it is another spelling of."""
 
     def register(function: Spelling) -> Spelling:
         say("spelling", ops, function)
@@ -56,8 +56,8 @@ def spelling(*ops: str) -> Callable[[Spelling], Spelling]:
 
 
 def plain_name(node: Node) -> str:
-    """The operator that is called, whichever spelling of it a version of torch, or the size of the image, calls for:
-    `aten::reshape` of `aten::_unsafe_view`, `aten::slice` of `aten::slice_copy`."""
+    """The operator that is called, by whichever spelling (which may depend on the version of torch or the size of the
+    image): `aten::reshape` for `aten::_unsafe_view`, `aten::slice` for `aten::slice_copy`."""
     spelled = known_of(node.op).spelling
     if spelled is not None:
         return spelled(node)
@@ -66,7 +66,7 @@ def plain_name(node: Node) -> str:
 
 
 def kind_of(node: Node) -> Kind | None:
-    """The kind of the operator that is called; None where nothing is said of it."""
+    """The kind of the operator that is called; None where it has none."""
     return known_of(plain_name(node)).kind or known_of(node.op).kind
 
 
@@ -80,7 +80,7 @@ def short_name(op: str) -> str:
 
 
 def word_of(op: str) -> str:
-    """An operator in few letters: the word that is said of it, or its name without the number of dimensions.
+    """An operator in few letters: its registered word, or its name without the number of dimensions.
 
     >>> word_of("aten::conv_transpose2d"), word_of("mylib::blur2d")
     ('tconv', 'blur')
@@ -89,10 +89,10 @@ def word_of(op: str) -> str:
 
 
 def may_stop_nan(op: str) -> bool:
-    """Whether an operator may give a number for NaN. One that is not torch's may, unless it says that it does not."""
+    """Whether an operator may turn NaN into a number. One that is not torch's may, unless it says otherwise."""
     said = known_of(op).stops_nan
     return "::" in op and not op.startswith(OURS_AND_TORCHS) if said is None else said
 
 
 OURS_AND_TORCHS = ("aten::", "overlapcalc::")
-"""Namespaces of which all operators are known that give numbers for NaN."""
+"""Namespaces whose operators say so if they turn NaN into numbers."""

@@ -182,7 +182,7 @@ class Graph:
         return tuple(i for i in self.inputs if i in before)
 
     def before(self, name: str) -> set[str]:
-        """The nodes that a node depends on, itself not among them."""
+        """The nodes that a node depends on, without itself."""
         import networkx as nx
 
         return set(nx.ancestors(self.nodes, name))

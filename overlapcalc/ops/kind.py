@@ -1,4 +1,4 @@
-"""What kinds of operators there are, as far as others than their laws ask."""
+"""The kinds of operators that matter to more than their laws."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from enum import Enum
 class Kind(str, Enum):
     """The kind of an operator.
 
-    CONVOLUTION, TRANSPOSED_CONVOLUTION: `weight` is a kernel; what is zero in it for good is not read.
-    MATRIX_PRODUCT: what is zero for good in a factor is not read.
+    CONVOLUTION, TRANSPOSED_CONVOLUTION: `weight` is a kernel; a tap that is zero for good is not read.
+    MATRIX_PRODUCT: what a factor zeroes for good is not read.
     ADAPTIVE_POOLING: to a size, in windows that follow from it.
-    UNPOOLING: undoes a pooling, from the positions that it gave.
+    UNPOOLING: undoes a pooling, given the positions of its maxima.
     NORM: a normalisation, or the norm of a vector.
-    DROPOUT: gives what it is given, unless it draws.
+    DROPOUT: returns its operand, unless it draws.
     RESIZE: resamples at positions that torch computes in the type of the samples.
-    COPY: gives what it is given.
-    LIKE: looks at no more than the shape and the type of its first operand.
+    COPY: returns its operand.
+    LIKE: uses only the shape and the type of its first operand.
     RECAST: reads memory as numbers of another type.
     """
 

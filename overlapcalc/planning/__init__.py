@@ -1,1 +1,1 @@
-"""Which blocks, on which tiles, at what cost: plans, without torch. Names are imported from its modules."""
+"""Which blocks, on which tiles, at what cost: plans, without torch. Import names from the modules, not from here."""

@@ -1,4 +1,4 @@
-"""Which layers make up what a plan costs: what they compute beyond the whole's, and what they hold at the fullest."""
+"""The cost of a plan by layer: what each computes beyond the whole image's, and what it holds at the fullest moment."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Spent:
 
 
 def spent(net: Propagation, made: Plan) -> tuple[Spent, ...]:
-    """By layer, first who computes the most beyond the whole. They sum to the work of the plan."""
+    """The work of each layer, starting with the one that computes the most beyond the whole. It sums to the plan's."""
     costs, total, whole = Costs(net), Counter[str](), Counter[str]()
     if made.schedule == "crop":
         for left, times in kinds(made.strips):
@@ -44,9 +44,9 @@ def spent(net: Propagation, made: Plan) -> tuple[Spent, ...]:
 
 @dataclass(frozen=True)
 class Fullest:
-    """The moment at which a block holds the most samples, what kernels need for themselves aside.
+    """The moment at which a block holds the most samples, not counting what kernels need for themselves.
 
-    layer: who runs then. held: (layer, samples of its result) of all that is there, the most first.
+    layer: the one that runs then. held: (layer, samples of its result) for all that is there, the most first.
     """
 
     layer: str
@@ -58,7 +58,7 @@ class Fullest:
 
 
 def fullest(net: Propagation, made: Plan) -> Fullest | None:
-    """The fullest moment of all blocks; None where nothing is made. A tensor is held from when it is made until its
+    """The fullest moment of all blocks; None where nothing is computed. A tensor is held from its computation until its
     last reader has run."""
     costs = Costs(net)
     moments: Iterator[Moment]
@@ -87,11 +87,11 @@ def fullest(net: Propagation, made: Plan) -> Fullest | None:
 
 
 Moment = tuple[str, Mapping[str, int]]
-"""A node that runs, and the samples of all that is held then."""
+"""A node that runs, and the samples of everything held then."""
 
 
 def _moments(net: Propagation, samples: Mapping[str, int]) -> Iterator[Moment]:
-    """One run of the calls that make these tensors."""
+    """One run of the calls that compute these tensors."""
     last = {name: name for name in samples}
     for node in net.graph:
         last.update({operand: node.name for operand in node.operands if node.name in samples and operand in samples})
@@ -106,7 +106,7 @@ def _moments(net: Propagation, samples: Mapping[str, int]) -> Iterator[Moment]:
 
 
 def _bands(net: Propagation, made: Plan, costs: Costs) -> Iterator[Moment]:
-    """The column with the most to hold, band by band; of each tensor the rows that are still to be read."""
+    """The column that holds the most, band by band; of each tensor, the rows that are still to be read."""
     axis = made.stream_axis
     assert axis is not None
     column = {
@@ -133,7 +133,7 @@ def _bands(net: Propagation, made: Plan, costs: Costs) -> Iterator[Moment]:
 
 
 def _given(net: Propagation, name: str) -> bool:
-    """Whether it is an input: that is the caller's."""
+    """Whether it is an input, which belongs to the caller."""
     return net.graph[name].op == "input"
 
 

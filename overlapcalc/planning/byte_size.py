@@ -11,7 +11,11 @@ UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
 
 
 def bytes_of(amount: int | str) -> int:
-    """A number of bytes, or a text such as "2GiB" or "500 MB". Raises InputError."""
+    """A number of bytes, or a text such as "2GiB" or "500 MB". Raises InputError.
+
+    >>> bytes_of("2GiB"), bytes_of("500 MB")
+    (2147483648, 500000000)
+    """
     if isinstance(amount, int) and not isinstance(amount, bool):
         found = amount
     else:
@@ -25,7 +29,11 @@ def bytes_of(amount: int | str) -> int:
 
 
 def bytes_text(amount: int) -> str:
-    """`1.5 GiB`: three figures and a binary unit."""
+    """Three figures and a binary unit.
+
+    >>> bytes_text(1610612736)
+    '1.5 GiB'
+    """
     size, unit = float(amount), "B"
     for larger in ("KiB", "MiB", "GiB", "TiB"):
         if size < 1024:

@@ -15,7 +15,11 @@ from ..propagate.values import Propagation
 
 @dataclass(frozen=True)
 class Work:
-    """macs: output samples times the taps of their phase. kernel_macs: what the calls made compute."""
+    """Multiply-accumulates. macs: output samples times the taps of their phase. kernel_macs: what the calls compute.
+
+    >>> Work(96, 114) + Work(4, 6), Work(96, 114).times(2)
+    (Work(macs=100, kernel_macs=120), Work(macs=192, kernel_macs=228))
+    """
 
     macs: int = 0
     kernel_macs: int = 0
@@ -29,7 +33,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Left:
-    """Of one axis: the steps that a tile leaves out before and after, and a tensor that moves with them."""
+    """Along one axis, the steps that a tile leaves out before and after, and a tensor that moves with them."""
 
     first: int
     last: int
@@ -37,7 +41,7 @@ class Left:
 
 
 class Costs:
-    """What the operators of a net cost on tiles of it."""
+    """What the operators of a net cost on its tiles."""
 
     def __init__(self, net: Propagation) -> None:
         self._net = net
@@ -45,7 +49,7 @@ class Costs:
         self._counted = [node for node in net.graph if counts(node.op)]
 
     def of(self, left: Mapping[str, Left]) -> Work:
-        """One run of the net on the tile that leaves so much out along each axis; `{}`: on the whole image."""
+        """One run of the net on the tile that leaves this out along each axis; `{}`: on the whole image."""
         return sum(self.each_of(left).values(), Work())
 
     def each_of(self, left: Mapping[str, Left]) -> dict[str, Work]:
@@ -61,7 +65,7 @@ class Costs:
         return found
 
     def on(self, regions: Mapping[str, Mapping[str, Span]]) -> Work:
-        """The calls that give these regions, and no others."""
+        """The calls that compute exactly these regions."""
         return sum(self.each_on(regions).values(), Work())
 
     def each_on(self, regions: Mapping[str, Mapping[str, Span]]) -> dict[str, Work]:
@@ -82,21 +86,21 @@ class Costs:
         return found
 
     def samples_of(self, name: str, left: Mapping[str, Left]) -> int:
-        """Samples of a tensor on a tile."""
+        """The number of samples of a tensor on a tile."""
         return prod(self._shape(name, left)[0])
 
     def samples_on(self, name: str, region: Mapping[str, Span]) -> int:
-        """Samples of a region of a tensor."""
+        """The number of samples in a region of a tensor."""
         return prod(self._within(name, region)[0])
 
     def _spans(self, name: str, region: Mapping[str, Span]) -> list[Span | None]:
-        """The region along each dimension that is one axis."""
+        """The region along each dimension that is an axis; None for the others."""
         layout = self._net.values[name].layout
         every = [layout.places(d) for d in range(len(layout.widths))]
         return [region.get(layout.labels[places[0]]) if len(places) == 1 else None for places in every]
 
     def _read(self, node: str, operand: str, region: Mapping[str, Span]) -> dict[str, Span]:
-        """What a region reads of an operand, beyond the image too, where zeros are multiplied."""
+        """What a region reads of an operand, including positions beyond the image, where zeros are multiplied."""
         found: dict[str, Span] = {}
         for path in self._net.values[node].paths:
             for axis, step in path.steps.items() if path.operand == operand else ():

@@ -21,9 +21,9 @@ from .slabs import slab_plan
 from .strips import Cutter, Strip, fed_ratio, labels_of
 
 UNLIKELY = 2
-"""A block is not looked at when its share of the image would take so many times the budget."""
+"""A block is not tried if its share of the whole image's memory is more than this many times the budget."""
 PARTS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64, 96, 128, 192, 256, 384, 512, 1024, 2048, 4096)
-"""Into how many blocks a budget may cut an axis."""
+"""The numbers of blocks into which a budget may cut an axis."""
 
 
 def make_plan(
@@ -35,10 +35,10 @@ def make_plan(
     dtype: str | None = None,
     weigh: Weigh | None = None,
 ) -> Plan:
-    """The plan that is asked for; crop where no schedule is. Raises InputError, ObstacleError.
+    """The requested plan; crop if no schedule is given. Raises InputError, ObstacleError.
 
     tile: the sides of tiles, for crop, instead of those that the net needs. stored, dtype: as for `overlapcalc.plan`.
-    weigh: the memory of trim and stream, which takes the engine.
+    weigh: predicts the memory of trim and stream, which needs the engine.
     """
     blocking = blocking or Blocking()
     schedule = blocking.named_schedule or "crop"
@@ -59,15 +59,15 @@ def make_plan(
 
 class _Planner:
     def __init__(self, analysis: Analysis, stored: bool, dtype: str | None) -> None:
-        self._analysis, self._source, self._net = analysis, analysis.source, analysis.source.net
+        self._analysis, self._variants, self._net = analysis, analysis.variants, analysis.variants.net
         self._stored, self._dtype = stored, dtype
         self.cutters = {axis: Cutter(self._net, axis) for axis in analysis.axes}
         self._costs = Costs(self._net)
 
-    # ---- what was asked for -------------------------------------------------------------------------------
+    # ---- options ------------------------------------------------------------------------------------------
 
     def steps(self, blocks: Mapping[str, int]) -> dict[str, int]:
-        """The same in whole steps; an axis that is not named stays whole."""
+        """Block sizes in whole steps; an axis that is not named stays whole."""
         return {
             axis: cutter.whole_steps(blocks[axis]) if axis in blocks else cutter.steps
             for axis, cutter in self.cutters.items()
@@ -79,7 +79,7 @@ class _Planner:
         return self._plan(self._settled(steps))
 
     def on_tiles(self, steps: Mapping[str, int], sides: Mapping[str, tuple[int, int]]) -> Plan:
-        """The same blocks on tiles with so many samples around them, less at the borders. Raises InputError.
+        """The same blocks on tiles with this many samples around them, less at the borders. Raises InputError.
 
         Costs stay those of the tiles that the net needs: on shorter ones it may not even run.
         """
@@ -102,10 +102,10 @@ class _Planner:
         return self._plan(strips)
 
     def within(self, budget: int) -> Plan:
-        """The block sizes with the least work whose memory stays within a budget in bytes. Raises InputError."""
+        """The plan with the least work whose memory stays within a budget in bytes. Raises InputError."""
         least: int | None = None
         try:
-            whole = self._source.run_memory(self._shapes_of({}), self._dtype)
+            whole = self._variants.run_memory(self._shapes_of({}), self._dtype)
             for steps in self._candidates():
                 strips = self._strips(steps, {})
                 if whole.peak * self._share(strips) > UNLIKELY * budget:
@@ -125,7 +125,7 @@ class _Planner:
         )
 
     def _candidates(self) -> Iterator[dict[str, int]]:
-        """Block sizes from the fewest samples fed on; the smaller of two neighbours may need less memory."""
+        """Block sizes by samples fed, the fewest first; the smaller of two neighbours may need less memory."""
         options: dict[str, list[tuple[int, int]]] = {}
         for axis, cutter in self.cutters.items():
             sizes = sorted({-(-cutter.steps // n) for n in PARTS if n <= cutter.steps}, reverse=True)
@@ -145,7 +145,7 @@ class _Planner:
         return strips
 
     def _settled(self, steps: Mapping[str, int]) -> dict[str, Strip]:
-        """Tiles on which the net is the net: longer where it does not run or is another one (see tile_check.py)."""
+        """Tiles on which the net is the same: longer where it does not run or is another one (see tile_check.py)."""
         extra = dict.fromkeys(steps, 0)
         while True:
             strips = self._strips(steps, extra)
@@ -156,9 +156,10 @@ class _Planner:
                 extra[axis] = 2 * extra[axis] or 1
 
     def _differing(self, strips: Mapping[str, Strip]) -> frozenset[str]:
-        """The axes along which the net is another one on some tile. Every shape of tile is looked at.
+        """The axes along which the net is another one on some tile. Every shape of tile is checked.
 
-        A trace tells for sure. Where a pass over shapes makes the very calls of a tile that was traced, none is needed.
+        A trace tells for certain. Where a pass over shapes makes the same calls as a tile that was traced, none is
+        needed.
         """
         differing: frozenset[str] = frozenset()
         known: set[str] = set()
@@ -166,7 +167,7 @@ class _Planner:
             trail = self._trail(shape)
             if trail in known:
                 continue
-            found = differing_axes(self._source, self._net, shape)
+            found = differing_axes(self._variants, self._net, shape)
             differing |= found
             if trail is not None and not found:
                 known.add(trail)
@@ -174,12 +175,12 @@ class _Planner:
 
     def _trail(self, cuts: Mapping[str, Cut]) -> str | None:
         try:
-            return self._source.run_memory(self._shapes_of(cuts), self._dtype).trail
+            return self._variants.run_memory(self._shapes_of(cuts), self._dtype).trail
         except TraceError:
             return None
 
     def _plan(self, strips: Mapping[str, Strip], *, on: Mapping[str, Strip] | None = None) -> Plan:
-        """on: the tiles to run on, where they are others than those whose costs are meant."""
+        """The plan of these strips. on: the tiles to run on, if they differ from those whose costs are counted."""
         total, largest = Work(), Work()
         for left, times in kinds(strips):
             one = self._costs.of(left)
@@ -204,27 +205,27 @@ class _Planner:
     def _weighed(self, strips: Mapping[str, Strip]) -> tuple[Memory, Memory] | None:
         try:
             blocks = self._memory(strips)
-            whole = self._source.run_memory(self._shapes_of({}), self._dtype)
+            whole = self._variants.run_memory(self._shapes_of({}), self._dtype)
         except TraceError:
             return None
         return blocks, Memory(whole.peak, whole.weights)
 
     def _memory(self, strips: Mapping[str, Strip]) -> Memory:
-        """The output of the whole image unless it is stored, the largest tile, and what the net makes of it."""
+        """The output of the whole image unless it is stored, the largest tile, and what the net computes from it."""
         cuts = {}
         for axis, strip in strips.items():
             longest = min(strip.slots, key=lambda slot: slot.first + slot.last)
             cuts[axis] = Cut(longest.first + longest.last, strip.like)
-        whole = self._source.run_memory(self._shapes_of({}), self._dtype)
+        whole = self._variants.run_memory(self._shapes_of({}), self._dtype)
         if not any(cut.steps for cut in cuts.values()):
             return Memory(whole.inputs + whole.peak, whole.weights)
-        tile = self._source.run_memory(self._shapes_of(cuts), self._dtype)
+        tile = self._variants.run_memory(self._shapes_of(cuts), self._dtype)
         kinds = prod(len({slot.first + slot.last for slot in strip.slots}) for strip in strips.values())
         outputs = 0 if self._stored else whole.outputs
         return Memory(outputs + tile.inputs + tile.peak + (kinds - 1) * tile.code, whole.weights)
 
     def _share(self, strips: Mapping[str, Strip]) -> float:
-        """Of the samples of the image, how many the largest tile has."""
+        """The largest tile's share of the samples of the image."""
         share = 1.0
         for axis, strip in strips.items():
             size = max(self.cutters[axis].steps, 1)
@@ -240,7 +241,7 @@ def _fed(strip: Strip) -> int:
 
 
 def _shapes(strips: Mapping[str, Strip]) -> list[dict[str, Cut]]:
-    """Every shape of tile that there is, the largest first: a net may look at one axis against another."""
+    """Every shape of tile, the largest first: a net may compare one axis with another."""
     lengths = [sorted({slot.first + slot.last for slot in strip.slots}) for strip in strips.values()]
     return [
         {axis: Cut(steps, strips[axis].like) for axis, steps in zip(strips, chosen, strict=True)}
@@ -249,7 +250,7 @@ def _shapes(strips: Mapping[str, Strip]) -> list[dict[str, Cut]]:
 
 
 def kinds(strips: Mapping[str, Strip]) -> Iterator[tuple[dict[str, Left], int]]:
-    """Tiles of different shapes, by what they leave out along each axis, and how many there are of each."""
+    """The different shapes of tiles, by what they leave out along each axis, and how many there are of each."""
     groups: list[list[tuple[Left, int]]] = []
     for strip in strips.values():
         lengths = Counter(slot.first + slot.last for slot in strip.slots)

@@ -1,4 +1,4 @@
-"""Tiles that all have one length, as an engine of fixed shapes wants them."""
+"""Tiles of one length, for engines that need one shape."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .strips import BlockSpan, Cutter, Strip
 
 
 def fixed(cutter: Cutter, tile: int) -> Strip:
-    """Blocks whose tiles are all `tile` samples of the finest input long: those at the border are moved inward.
+    """Blocks whose tiles are all `tile` samples of the finest input long; those at the border are moved inward.
 
     Every tile starts on the grid, so its length must be congruent to the image's modulo the step. Raises InputError
     with the nearest lengths that work.
@@ -29,7 +29,7 @@ def fixed(cutter: Cutter, tile: int) -> Strip:
 
 
 def _works(cutter: Cutter, most: int) -> int:
-    """The most steps that equal tiles may be shorter than the image. Longer tiles work where shorter ones do."""
+    """The most steps by which equal tiles may be shorter than the image. Longer tiles work where shorter ones do."""
     low, high = 0, most
     while low < high:
         middle = (low + high + 1) // 2
@@ -66,7 +66,7 @@ def _tiled(cutter: Cutter, lost: int) -> tuple[BlockSpan, ...] | None:
 
 
 def _furthest(cut: Callable[[int], Sequence[int]], low: int, high: int, first: int, last: int) -> int:
-    """The furthest stop for which a tile may still leave out so much."""
+    """The furthest stop for which a tile may still leave out `first` and `last` steps."""
     while low < high:
         middle = (low + high + 1) // 2
         may = cut(middle)

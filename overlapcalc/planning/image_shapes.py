@@ -7,7 +7,7 @@ from fractions import Fraction
 from math import ceil, floor
 
 from ..analysis.analysis import Analysis
-from ..analysis.source import shapes_at
+from ..analysis.variants import shapes_at
 from ..errors import Argument, InputError
 from ..propagate.grid import Grid
 from .strips import Cutter
@@ -18,9 +18,13 @@ Shapes = tuple[tuple[int, ...], ...]
 def shapes_for_image(analysis: Analysis, image: Sequence[int]) -> Shapes:
     """Input shapes such that the finer of input and output is this image: width, height, depth, or one length.
 
-    Raises InputError where no input gives it, with the nearest sizes that one does.
+    Raises InputError where no input does, with the nearest sizes for which one does.
+
+    >>> a = oc.analyze(nn.ConvTranspose2d(3, 3, 4, stride=2, padding=1), (1, 3, 16, 16))
+    >>> shapes_for_image(a, (64, 48))  # the output is the finer one
+    ((1, 3, 24, 32),)
     """
-    net = analysis.source.net
+    net = analysis.variants.net
     axes = [axis for axis in ("W", "H", "D", "L") if any(net.size(name, axis) for name in net.graph.inputs)]
     if len(axes) != len(image):
         order = "x".join({"W": "WIDTH", "H": "HEIGHT", "D": "DEPTH", "L": "LENGTH"}[axis] for axis in axes)
@@ -36,8 +40,8 @@ def shapes_for_image(analysis: Analysis, image: Sequence[int]) -> Shapes:
 
 
 def _input_length(analysis: Analysis, axis: str, size: int) -> tuple[str, int]:
-    """An input, and how long it is along an axis for an image of this size."""
-    net = analysis.source.net
+    """An input, and its length along an axis for an image of this size."""
+    net = analysis.variants.net
     grid = Grid(net, axis)
     inputs = {name: grid.per_step(name) for name in net.graph.inputs if net.size(name, axis) is not None}
     finest = max(inputs, key=lambda name: inputs[name])
@@ -60,6 +64,6 @@ def _input_length(analysis: Analysis, axis: str, size: int) -> tuple[str, int]:
 
 def _outputs(analysis: Analysis, axis: str) -> Mapping[str, str]:
     try:
-        return {node: shown for shown, node in Cutter(analysis.source.net, axis).outputs.items()}
+        return {node: shown for shown, node in Cutter(analysis.variants.net, axis).outputs.items()}
     except InputError:
         return {}

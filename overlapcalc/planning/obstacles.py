@@ -1,4 +1,4 @@
-"""Plans are for nets without obstacles."""
+"""Refusing nets with obstacles, for which there are no plans."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ..errors import ObstacleError
 
 
 def refuse_obstacles(analysis: Analysis) -> None:
-    """Raises ObstacleError that names the first obstacle between any output and any input."""
+    """Raises ObstacleError, with the first obstacle between any output and any input, if there is one."""
     for pair in analysis.pairs:
         for axis in pair.axes:
             found = pair.obstacles(axis)

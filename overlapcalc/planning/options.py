@@ -1,4 +1,4 @@
-"""What is asked of a plan: which blocks, and how they are run."""
+"""The options of a plan: which blocks, and how they are run."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from .byte_size import bytes_of
 SCHEDULES = ("crop", "trim", "stream")
 DEFAULT_BLOCK = 256
 Blocks = int | Sequence[int | None] | Mapping[str, int]
-"""The same length for all axes; one per axis in their order, None for a whole one; or by name, others whole."""
+"""One length for all axes; one per axis in their order, None for a whole one; or by name, the others whole."""
 Tile = int | tuple[int, int] | Mapping[str, tuple[int, int]]
-"""Samples around each block, before and after; a number for both; per axis where axes differ."""
+"""Samples around each block: (before, after), or one number for both; by axis where axes differ."""
 
 
 class CutOptions(TypedDict, total=False):
-    """Options of a run whose blocks are given: see `Blocking`."""
+    """Options of a run with given blocks: see `Blocking`."""
 
     block: Blocks | None
     schedule: str | None
@@ -35,17 +35,17 @@ class BlockingOptions(CutOptions, total=False):
 
 @dataclass(frozen=True)
 class Blocking:
-    """How a net is to be run by blocks; checked when it is made. None leaves the choice to the plan.
+    """How to run a net by blocks; checked on construction. None leaves the choice to the plan.
 
     block: the length of a block. memory: a budget instead. fixed_tile: the length of every tile instead. schedule:
-    "crop", "trim" or "stream". stream_axis: along which a stream goes. All as for `overlapcalc.plan`.
+    "crop", "trim" or "stream". stream_axis: the axis along which a stream goes. All as for `overlapcalc.plan`.
 
     >>> Blocking(memory="2GiB").budget
     2147483648
     >>> Blocking(stream_axis="H").named_schedule
     'stream'
 
-    Raises InputError for what is not known, and for options that exclude each other.
+    Raises InputError for unknown values, and for options that exclude each other.
     """
 
     block: Blocks | None = None
@@ -72,7 +72,7 @@ class Blocking:
 
     @property
     def named_schedule(self) -> str | None:
-        """The schedule that is asked for: a stream where only its axis is."""
+        """The requested schedule: a stream if only its axis is given."""
         return "stream" if self.schedule is None and self.stream_axis is not None else self.schedule
 
     @property
@@ -82,15 +82,23 @@ class Blocking:
 
     @property
     def sized(self) -> bool:
-        """Whether the size of blocks is asked for, in one way or another."""
+        """Whether the size of blocks is given, in one way or another."""
         return any(size is not None for size in (self.block, self.memory, self.fixed_tile))
 
 
 def refuse_unknown(options: Iterable[str], *known: str) -> None:
-    """Raises InputError for an option that there is not."""
+    """Raises InputError for an unknown option."""
     unknown = sorted(set(options) - set(known))
     if unknown:
         raise InputError(f"{unknown[0]!r} is no option; there is {', '.join(known)}")
+
+
+def refuse_beside_analysis(**arguments: object) -> None:
+    """Raises InputError for an argument that an Analysis has answered already."""
+    given = [name for name, value in arguments.items() if value is not None]
+    if given:
+        way = "analysis.at(shapes) is the same net at others" if given[0] == "inputs" else "give it to analyze instead"
+        raise InputError(Argument(given[0]), f" is given beside an Analysis, which has its own; {way}")
 
 
 CUT_OPTIONS = tuple(CutOptions.__annotations__)
@@ -98,7 +106,11 @@ BLOCKING_OPTIONS = tuple(BlockingOptions.__annotations__)
 
 
 def per_axis(axes: Iterable[str], sizes: Blocks, what: str) -> dict[str, int]:
-    """A length for every axis that is cut, of the axes that may be. Raises InputError."""
+    """The length for each axis that is cut, out of `axes`. Raises InputError.
+
+    >>> per_axis("HW", 256, "block"), per_axis("HW", {"W": 512}, "block"), per_axis("HW", (32, None), "block")
+    ({'H': 256, 'W': 256}, {'W': 512}, {'H': 32})
+    """
     order = list(axes)
     known = ", ".join(order)
     if isinstance(sizes, Mapping):
@@ -116,7 +128,7 @@ def per_axis(axes: Iterable[str], sizes: Blocks, what: str) -> dict[str, int]:
 
 
 def sides_per_axis(axes: Iterable[str], tile: Tile) -> dict[str, tuple[int, int]]:
-    """Samples before and after each block, for every axis that is cut; none along those that are not named.
+    """Samples before and after each block, for every axis that is cut; none along axes that are not named.
 
     Raises InputError.
     """
@@ -135,7 +147,7 @@ def sides_per_axis(axes: Iterable[str], tile: Tile) -> dict[str, tuple[int, int]
 
 
 def _length(n: object, what: str, axis: str) -> int:
-    """Numbers of numpy count as well. Raises InputError."""
+    """A length; integers of numpy are accepted as well. Raises InputError."""
     try:
         length = 0 if isinstance(n, bool) else index(n)  # type: ignore[arg-type]
     except TypeError:

@@ -1,4 +1,4 @@
-"""A plan: an image cut into blocks, and what running it that way costs. From the graph, without a forward pass."""
+"""A plan: an image cut into blocks, and the cost of running it that way. From the graph, without a forward pass."""
 
 from __future__ import annotations
 
@@ -19,13 +19,17 @@ SCHEMA_VERSION = 1
 LITTLE = 0.9
 
 Cell = Mapping[str, BlockSpan]
-"""A block: its slot of every axis that is cut."""
+"""A block: its slot along every axis."""
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes. activations: what a run makes and holds at its fullest, outputs included, inputs not. weights: parameters
-    and buffers."""
+    """Bytes. activations: what a run creates and holds at its fullest moment, with outputs, without inputs. weights:
+    parameters and buffers.
+
+    >>> Memory(activations=222368, weights=4768).total
+    227136
+    """
 
     activations: int
     weights: int
@@ -36,19 +40,23 @@ class Memory:
 
 
 Weigh = Callable[["Plan"], tuple[Memory, Memory] | None]
-"""The memory that the blocks of a plan take, and the whole image at once; None where it is not known."""
+"""Plan -> the memory that its blocks take, and the whole image at once; None where that is not known."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How an image is run by blocks, and what that costs. Made by `overlapcalc.plan`; frozen.
+    """How an image is run by blocks, and what that costs: the frozen result of `overlapcalc.plan`.
 
-    inputs, outputs: names and shapes of the whole; labels: which axis each of their dimensions is, "" for none.
-    strips: per axis that is cut, its blocks. work: all blocks together; largest: the most of one block (of a stream,
-    one band); full: the whole image at once. fed: samples fed to the net over the samples of the inputs. leaves: what
-    the net returns. stream_axis: along which a stream goes. stored: memory is that of a run whose inputs are read and
-    outputs written by slices. weigh: finds out the memory when it is first asked for, which takes a run on shapes that
-    those who only run the plan need not pay for.
+    inputs, outputs: names and shapes of the whole; labels: the axis of each of their dimensions, "" for none.
+    strips: for each axis, its blocks. work: that of all blocks together; largest: the most of one block (for a stream,
+    one band); full: that of the whole image at once. fed: samples fed to the net over the samples of the inputs.
+    leaves: what the net returns. stream_axis: the axis along which a stream goes. stored: memory is that of a run whose
+    inputs are read and outputs written by slices. weigh: predicts the memory when it is first needed; that takes a run
+    on shapes, which a plan that is only run can do without.
+
+    >>> plan = oc.plan(nn.Conv1d(3, 8, 5, padding=2), (1, 3, 64), block=16)
+    >>> plan.count, plan.strips["L"].slots[1].tiles["input"], plan.work.macs == plan.full.macs
+    (4, Span(start=14, stop=34), False)
     """
 
     schedule: str
@@ -68,54 +76,78 @@ class Plan:
 
     @property
     def axes(self) -> tuple[str, ...]:
-        """The axes that are cut."""
+        """The axes along which the plan has blocks, even if only one.
+
+        >>> plan = oc.plan(nn.Conv2d(1, 1, 3, padding=1), (1, 1, 16, 64), block={"W": 16})  # H stays whole
+        >>> {axis: len(plan.strips[axis].slots) for axis in plan.axes}
+        {'H': 1, 'W': 4}
+        """
         return tuple(self.strips)
 
     @property
     def count(self) -> int:
-        """The number of blocks."""
+        """The number of blocks.
+
+        >>> oc.plan(nn.Conv2d(1, 1, 3, padding=1), (1, 1, 64, 64), block=16).count
+        16
+        """
         return prod(len(strip.slots) for strip in self.strips.values())
 
     @property
     def memory(self) -> Memory | None:
-        """What the blocks take at the fullest moment; None where it cannot be predicted."""
+        """What the blocks take at their fullest moment; None where that cannot be predicted."""
         return None if self._weights is None else self._weights[0]
 
     @property
     def full_memory(self) -> Memory | None:
-        """The same of the whole image at once."""
+        """The same for the whole image at once."""
         return None if self._weights is None else self._weights[1]
 
     @property
     def saves_memory(self) -> bool | None:
-        """Whether blocks take less than nine tenths of what the whole image takes, weights apart; None where it is not
-        known. They do not where layers hold nearly all rows: the net reaches across the image."""
+        """Whether blocks take less than nine tenths of what the whole image takes, not counting weights; None where
+        that is not known. They do not where layers hold nearly all rows: the net reaches across the image."""
         if self.memory is None or self.full_memory is None:
             return None
         return self.memory.activations < LITTLE * self.full_memory.activations
 
     def cells(self, *, along: str | None = None) -> Iterator[Cell]:
-        """Every block as a slot per axis, the last axis fastest. along: every column of blocks along this axis."""
+        """Every block, as a slot per axis; the last axis varies fastest. along: every column of blocks along this axis.
+
+        >>> plan = oc.plan(nn.Conv1d(1, 1, 3, padding=1), (1, 1, 32), block=16)
+        >>> [str(plan.tile(cell, "input")["L"]) for cell in plan.cells()]
+        ['[0, 17)', '[15, 32)']
+        """
         strips = {axis: strip.slots for axis, strip in self.strips.items() if axis != along}
         for slots in product(*strips.values()):
             yield dict(zip(strips, slots, strict=True))
 
     def region(self, cell: Cell, output: str) -> Region | None:
-        """What a block gives of an output; None where the output has ended before the block."""
+        """The part of an output that a block produces; None where the output has ended before the block.
+
+        >>> plan = oc.plan(nn.Conv1d(1, 1, 3, padding=1), (1, 1, 32), block=16)
+        >>> [plan.region(cell, "output") for cell in plan.cells()]
+        [{'L': Span(start=0, stop=16)}, {'L': Span(start=16, stop=32)}]
+        """
         region = {axis: slot.outputs[output] for axis, slot in cell.items() if output in slot.outputs}
         ended = any(axis in self.labels[output] and axis not in region for axis in cell)
         return None if ended else region
 
     def tile(self, cell: Cell, input: str) -> Region:
-        """What the unmodified net is fed of an input for a block."""
+        """The part of an input that the unmodified net is fed for a block: see `cells`."""
         return {axis: slot.tiles[input] for axis, slot in cell.items() if input in slot.tiles}
 
     def given(self, cell: Cell, output: str) -> Region:
-        """What the unmodified net gives of an output on the tile of a block; `region` is a part of it."""
+        """The part of an output that the unmodified net returns on the tile of a block; it contains `region`."""
         return {axis: slot.given[output] for axis, slot in cell.items() if output in slot.given}
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON: enough for another runtime to run the blocks."""
+        """Plain data for JSON: enough for another runtime to run the blocks.
+
+        >>> plan = oc.plan(nn.Conv1d(1, 1, 3, padding=1), (1, 1, 32), block=16)
+        >>> plan.to_dict()["axes"]["L"]["slots"][1]["tiles"]
+        {'input': [15, 32]}
+        """
         return {
             "schema_version": SCHEMA_VERSION,
             "schedule": self.schedule,
@@ -143,7 +175,7 @@ class Plan:
         return None if self.weigh is None else self.weigh(self)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Saved with its memory: what finds it out belongs to the net."""
+        """Pickled with its memory, because what predicts it belongs to the net."""
         return {**self.__dict__, "_weights": self._weights, "weigh": None}
 
     def __deepcopy__(self, memo: Any) -> Plan:

@@ -1,4 +1,4 @@
-"""Analysis -> Plan for the schedules trim and stream, in which every layer computes only what is wanted of it."""
+"""Analysis -> Plan for the schedules trim and stream, in which every layer computes only what is needed of it."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ DEFAULT_BAND = 32
 def slab_plan(
     analysis: Analysis, blocking: Blocking, schedule: str, *, stored: bool, dtype: str | None, weigh: Weigh | None
 ) -> Plan:
-    """The plan of a schedule of calls. weigh: its memory takes the engine (engine/weigh.py). Raises InputError."""
-    net, block = analysis.source.net, blocking.block
+    """A plan for trim or stream. weigh: predicts its memory, which needs the engine (engine/weigh.py). Raises
+    InputError."""
+    net, block = analysis.variants.net, blocking.block
     cutters = {axis: Cutter(net, axis) for axis in analysis.axes}
     along = _stream_axis(cutters, blocking.stream_axis) if schedule == "stream" else None
     if along is None:
@@ -61,7 +62,7 @@ def slab_plan(
 
 
 WHOLE = 1 << 60
-"""A block that is longer than every axis."""
+"""A block longer than any axis."""
 
 
 def _stream_axis(cutters: Mapping[str, Cutter], wanted: str | None) -> str:
@@ -73,7 +74,7 @@ def _stream_axis(cutters: Mapping[str, Cutter], wanted: str | None) -> str:
 def calls(
     net: Propagation, strips: Mapping[str, Strip], along: str | None
 ) -> Iterator[tuple[Mapping[str, Region], int]]:
-    """Regions that are computed together, and how many times regions of these sizes are."""
+    """The regions that are computed together, and how many times regions of these sizes occur."""
     groups: list[list[tuple[str, Extents, int]]] = []
     for axis, strip in strips.items():
         front, grid = StreamFront(net, axis) if axis == along else None, Grid(net, axis)
@@ -91,7 +92,7 @@ def calls(
 
 
 Kind = tuple[tuple[str, int, int], ...]
-"""Per node the length of its part along one axis, and where that begins on the grid."""
+"""For each node the length of its part along one axis, and where on the grid that begins."""
 
 
 def kind_of(grid: Grid, extents: Extents) -> Kind:
@@ -100,5 +101,5 @@ def kind_of(grid: Grid, extents: Extents) -> Kind:
 
 
 def cell_regions(net: Propagation, cell: Cell) -> dict[str, Region]:
-    """Node -> the region that must be computed of it for a block, or for a column of blocks; others are not needed."""
+    """Node -> the region of it that a block, or a column of blocks, needs; other nodes are not needed."""
     return joint_regions(net, {axis: extents_for(net, axis, slot.outputs) for axis, slot in cell.items()})

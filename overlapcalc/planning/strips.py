@@ -1,4 +1,4 @@
-"""An axis cut into blocks: what each gives, what it reads, and the tile that the unmodified net is fed for it."""
+"""An axis cut into blocks: what each outputs, what it reads, and the tile that the unmodified net is fed for it."""
 
 from __future__ import annotations
 
@@ -17,16 +17,20 @@ from ..propagate.regions import extents_for
 from ..propagate.values import Propagation
 
 MOST_BLOCKS = 100_000
-"""Along one axis."""
+"""The most blocks along one axis."""
 
 
 @dataclass(frozen=True)
 class BlockSpan:
-    """One block along one axis. Spans are in samples of the tensor that they are of.
+    """One block along one axis. Spans are in samples of their own tensor.
 
-    outputs: what it gives. reads: what that depends on; None for nothing. tiles: what the unmodified net is fed.
-    given: what the net gives on that, of which `outputs` is kept. first, last: the steps that the tile leaves out
-    before and after. An output that ends before the block is not in `outputs`.
+    outputs: the samples that it contributes. reads: what these depend on; None for nothing. tiles: what the unmodified
+    net is fed. given: what the net returns for that, of which `outputs` is kept. first, last: the steps that the tile
+    leaves out before and after. An output that ends before the block is not in `outputs`.
+
+    >>> slot = oc.plan(nn.Conv1d(3, 8, 5, padding=2), (1, 3, 64), block=16).strips["L"].slots[1]
+    >>> print(slot.outputs["output"], slot.tiles["input"], slot.given["output"])
+    [16, 32) [14, 34) [14, 34)
     """
 
     outputs: Named[Span]
@@ -51,7 +55,7 @@ class Strip:
 
 
 def labels_of(net: Propagation) -> Named[tuple[str, ...]]:
-    """Which axis each dimension of the inputs and outputs is, by the names that are shown; "" for none."""
+    """The axis of each dimension of the inputs and outputs, by the names that are shown; "" for none."""
     nodes = [*((name, name) for name in net.graph.inputs), *net.graph.outputs]
     return Named({shown: net.values[node].labels for shown, node in nodes})
 
@@ -96,20 +100,20 @@ class Cutter:
 
     @property
     def finest(self) -> int:
-        """Samples per step of the finer of inputs and outputs."""
+        """Samples per step of the finest of inputs and outputs."""
         return max(self.grid.per_step(name) for name in (*self.outputs.values(), *self.inputs))
 
     @property
     def steps(self) -> int:
-        """Steps from the start to the end of the longest output."""
+        """The number of steps from the start to the end of the longest output."""
         return max(-(-self._size(node) // self.grid.per_step(node)) for node in self.outputs.values())
 
     def whole_steps(self, block: int) -> int:
-        """A block of so many samples of the finer side, rounded up to whole steps."""
+        """A block, given in samples of the finer side, in steps, rounded up."""
         return min(self.steps, -(-block // self.finest))
 
     def strip(self, steps: int, extra: int = 0) -> Strip:
-        """Blocks of so many steps from the start on; tiles longer by `extra` steps than they need to be."""
+        """Blocks of this many steps, from the start on; tiles longer by `extra` steps than necessary."""
         slots = []
         self._refuse_many(-(-self.steps // steps))
         for start in range(0, self.steps, steps):
@@ -120,9 +124,9 @@ class Cutter:
         return Strip(self.axis, steps * self.finest, self.like, tuple(slots))
 
     def free_strip(self, block: int) -> Strip:
-        """Blocks of so many samples of the finer side, wherever they begin: for schedules without tiles.
+        """Blocks of this many samples of the finer side, wherever they begin: for schedules without tiles.
 
-        What stands for tiles is what must be there of each input.
+        In place of tiles they have the part of each input that must be present.
         """
         slots, nodes = [], dict(self.outputs)
         ends = {shown: self._size(node) for shown, node in nodes.items()}
@@ -145,7 +149,7 @@ class Cutter:
         return Strip(self.axis, min(block, length), self.like, tuple(slots))
 
     def slot(self, start: int, stop: int, first: int, last: int) -> BlockSpan:
-        """The block of steps `[start, stop)` on a tile that leaves out so many steps before and after."""
+        """The block of steps `[start, stop)` on a tile that leaves out `first` steps before and `last` after."""
         reads: dict[str, Span | None] = dict.fromkeys(self.inputs)
         for found in self._demand(start, stop).values():
             for name, spans in found.reads.items():
@@ -161,7 +165,7 @@ class Cutter:
         )
 
     def with_sides(self, slot: BlockSpan, before: int, after: int) -> BlockSpan:
-        """The same block on a tile of so many samples of the finest input around it, as far as the image goes.
+        """The same block on a tile with this many samples of the finest input around it, as far as the image goes.
 
         Raises InputError where that is off the grid.
         """
@@ -235,6 +239,6 @@ class Cutter:
 
 
 def _neighbours(n: int, step: int) -> str:
-    """The multiples next to a number, itself where it is one: "4 or 6"."""
+    """The nearest multiples of a step: "4 or 6"; the number itself where it is one."""
     low = max(0, n // step)
     return f"{low * step}" if n == low * step or n < 0 else f"{low * step} or {(low + 1) * step}"

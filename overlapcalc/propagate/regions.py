@@ -1,7 +1,7 @@
 """Which part of every tensor a region of the outputs needs, when each operator computes one span per axis.
 
-A demand (backward.py) is a set of samples; what is computed is a span. So hulls go backward here, from what is computed
-to what must be there for it.
+What is read (backward.py) is a set of samples; what is computed is a span. So hulls go backward here, from what is
+computed to what that needs.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ def extents_for(net: Propagation, axis: str, outputs: Mapping[str, Span]) -> Ext
 
 
 def joint_regions(net: Propagation, along: Mapping[str, Mapping[str, Span]]) -> dict[str, Region]:
-    """Node -> the region that all these axes together want of it; nodes that one of them does not want are left out.
+    """Node -> the region of it that all axes together need; nodes that one axis does not need are left out.
 
-    along: per axis the part of each node that is wanted. Axes that are not named are wanted whole.
+    along: for each axis the part of each node that is needed. Axes that are not named are needed whole.
     """
     regions: dict[str, Region] = {}
     for node in net.graph:
@@ -50,13 +50,13 @@ def joint_regions(net: Propagation, along: Mapping[str, Mapping[str, Span]]) -> 
 
 
 def whole_region(net: Propagation, node: str) -> dict[str, Span]:
-    """All of a tensor."""
+    """The region that is all of a tensor."""
     layout = net.values[node].layout
     return {part.label: Span(0, part.size) for part in layout.parts if part.is_axis}
 
 
 def real_reads(net: Propagation, operand: str, step: Step | None, axis: str, span: Span) -> Span | None:
-    """The hull of the samples of an operand that a span reads, borders folded back into the image."""
+    """The hull of the samples of an operand that a span reads, with borders folded back into the image."""
     size = net.size(operand, axis)
     if step is None or size is None:
         return None

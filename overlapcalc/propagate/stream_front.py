@@ -1,4 +1,4 @@
-"""How far each tensor has come in a stream: bands of outputs in order along one axis."""
+"""How far each tensor of a stream has been computed: bands of outputs in order along one axis."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from .values import Propagation, Step
 
 
 class StreamFront:
-    """Where each tensor ends so far. Every sample is computed once: a tensor goes on where it ended before.
+    """Where each tensor ends so far. Every sample is computed once: a tensor continues where it ended before.
 
-    outputs: the nodes of those outputs that have the axis, by the names that are shown. extents: all that is computed
-    of each tensor. It begins where all outputs together need it first, so there are no gaps.
+    outputs: the nodes of those outputs that have the axis, by the names that are shown. extents: the part of each
+    tensor that is computed. It begins where all outputs together first need it, so there are no gaps.
 
-    Of two convolutions of three taps the first is one sample ahead, and two of it are still to be read:
+    With two convolutions of three taps, the first is one sample ahead, and two of its samples are still to be read:
 
     >>> import overlapcalc as oc
     >>> from torch import nn
     >>> two = nn.Sequential(nn.Conv1d(1, 1, 3, padding=1), nn.Conv1d(1, 1, 3, padding=1))
-    >>> front = StreamFront(oc.analyze(two, (1, 1, 9)).source.net, "L")
+    >>> front = StreamFront(oc.analyze(two, (1, 1, 9)).variants.net, "L")
     >>> {name: str(span) for name, span in front.gains({"output": Span(0, 4)}).items()}
     {'input': '[0, 6)', 'conv1d': '[0, 5)', 'conv1d_1': '[0, 4)'}
     >>> str(front.unread("conv1d"))
@@ -37,7 +37,7 @@ class StreamFront:
         self._readers = {name: list(self._reading(name)) for name in self.extents}
 
     def band(self, outputs: Mapping[str, Span]) -> Iterator[tuple[str, Span | None]]:
-        """The nodes that compute something for the next band, in order, each with what it computes of its tensor.
+        """The nodes that compute something for the next band, in order, each with the part that it computes.
 
         outputs: the band, by the names that are shown. None: the tensor does not have the axis; it is computed whole,
         once. A node counts as computed as soon as it is named here.
@@ -51,11 +51,11 @@ class StreamFront:
                 yield name, fresh[name]
 
     def gains(self, outputs: Mapping[str, Span]) -> dict[str, Span]:
-        """The same at once, without the tensors that do not have the axis."""
+        """The same as a mapping, without the tensors that do not have the axis."""
         return {name: span for name, span in self.band(outputs) if span is not None}
 
     def unread(self, name: str) -> Span | None:
-        """The samples of a tensor that have been computed and are still to be read; None for none."""
+        """The samples of a tensor that have been computed and are still to be read; None if there are none."""
         first: int | None = None
         for reader, step in self._readers[name]:
             if self._done[reader] < self.extents[reader].stop:
@@ -66,7 +66,7 @@ class StreamFront:
         return None if first is None or first >= self._done[name] else Span(first, self._done[name])
 
     def _fresh(self, outputs: Mapping[str, Span]) -> dict[str, Span]:
-        """What each node computes so that these outputs can be given; nodes that have enough are not named."""
+        """What each node computes for these outputs; nodes that have enough are not named."""
         fresh: dict[str, Span] = {}
         wanted = {self.outputs[shown]: span for shown, span in outputs.items() if shown in self.outputs}
         for name in reversed(self._net.graph.order):

@@ -1,4 +1,4 @@
-"""Proving by running: what the analysis claims, and what a schedule does, against runs of the net itself."""
+"""Proving by running: the claims of the analysis, and the results of a schedule, against runs of the net itself."""
 
 from .result import Figures, Proof, Verification
 

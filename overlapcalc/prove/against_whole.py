@@ -1,4 +1,4 @@
-"""Proofs 4 and 5: what a schedule gives, against the whole run."""
+"""Proofs 4 and 5: the result of a schedule, against the whole run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_flatten
 
 from ..algebra.spans import Span
 from ..analysis.named import Named
-from ..analysis.source import Source
+from ..analysis.variants import Variants
 from ..engine import Machine
 from ..engine.assemble import assemble
 from ..errors import NoSlabError, NoTwin, WrongTileError
@@ -21,15 +21,15 @@ from .result import NOT_APPLICABLE, Figures, Proof
 from .twin import Modular, residues, twin_of
 
 TOLERANCE = 1e-12
-"""Of values in float64: max |difference| / max |whole|."""
+"""For values in float64: max |difference| / max |whole|."""
 
 
 FAILURES = (WrongTileError, RuntimeError, ValueError, IndexError, AssertionError)
-"""What a net raises on a tile that is too short for it, or the engine where it gives something else there."""
+"""What a net raises on a tile that is too short for it, or the engine where the net behaves differently on it."""
 
 
 def said(error: Exception) -> str:
-    """Why the blocks could not be run. Raises it again where memory ran out, which says nothing of the net."""
+    """Why the blocks could not be run. Raises the error again if memory ran out, which says nothing about the net."""
     if isinstance(error, torch.OutOfMemoryError):
         raise error
     lines = str(error).strip().splitlines() or [""]
@@ -37,7 +37,7 @@ def said(error: Exception) -> str:
 
 
 def whole(model: nn.Module, plan: Plan, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The outputs of one run on the whole image, by name. On copies: a net may write to its inputs."""
+    """The outputs of one run on the whole image, by name. Runs on copies, because a net may write to its inputs."""
     with torch.no_grad():
         leaves = tree_flatten(model(*(x.clone() for x in inputs.values())))[0]
     named = {name: leaf for name, leaf in zip(plan.leaves, leaves, strict=True) if name}
@@ -45,7 +45,7 @@ def whole(model: nn.Module, plan: Plan, inputs: Mapping[str, Tensor]) -> dict[st
 
 
 def by_blocks(machine: Machine, inputs: Mapping[str, Tensor], *, poison: float | None = None) -> dict[str, Tensor]:
-    """The same by blocks; what no block gives stays NaN. Raises WrongTileError, NoSlabError."""
+    """The same by blocks; what no block covers stays NaN. Raises WrongTileError, NoSlabError."""
     with torch.no_grad():
         return assemble(machine.blocks(inputs, poison=poison), machine.plan, room=_unwritten)
 
@@ -55,12 +55,12 @@ def _unwritten(like: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 
 def exact_twin(
-    model: nn.Module, source: Source, plan: Plan, given: Mapping[str, Tensor], device: torch.device
+    model: nn.Module, variants: Variants, plan: Plan, given: Mapping[str, Tensor], device: torch.device
 ) -> Proof:
     """Integers modulo a prime leave no room for rounding: blocks and whole must be bit-identical.
 
-    given: the inputs; those of whole numbers, which may be indices, stay as they are. Of a schedule that runs call by
-    call the whole is run so too: the calls have a twin of their own.
+    given: the inputs; integers, which may be indices, stay as they are. For a schedule that runs call by call, the
+    whole runs that way too: the calls have a twin of their own.
     """
     name = "exact twin"
     inputs = {
@@ -69,14 +69,14 @@ def exact_twin(
     }
     try:
         twin = twin_of(model)
-        machine = Machine(twin, source, plan)
+        machine = Machine(twin, variants, plan)
         if plan.schedule == "crop":
             with Modular():
                 full = whole(twin, plan, inputs)
             with Modular():
                 tiled = by_blocks(machine, inputs)
         else:
-            everything = Machine(twin, source, at_once(plan))
+            everything = Machine(twin, variants, at_once(plan))
             full, tiled = _call_by_call(everything, inputs), _call_by_call(machine, inputs)
     except (NoTwin, NoSlabError) as error:
         return Proof(name, NOT_APPLICABLE, str(error))
@@ -126,14 +126,14 @@ def at_once(plan: Plan) -> Plan:
 
 
 def _first(plan: Plan, output: str, y: Tensor, z: Tensor) -> str:
-    """The first place at which they differ."""
+    """The first position at which they differ."""
     at = (~same_bits(y, z)).nonzero()[0].tolist()
     named = [f"{axis} {i}" for i, axis in zip(at, plan.labels[output], strict=True) if axis]
     return f", the first at {', '.join(named)}" if named else ""
 
 
 def values(figures: Sequence[Figures], precision: Precision, *, bit_exact: bool, refused: str = "") -> Proof:
-    """Blocks against the whole in float64, to a tolerance that kernels of different shapes keep."""
+    """Blocks against the whole in float64, to a tolerance that kernels of different shapes meet."""
     if refused:
         return Proof.of("values", "blocks against the whole", 1, [refused])
     failures = []
@@ -150,7 +150,7 @@ def values(figures: Sequence[Figures], precision: Precision, *, bit_exact: bool,
 
 @dataclass(frozen=True)
 class Precision:
-    """What the proof of values stands on. judged: figures, the error that is allowed, and in what they were run.
+    """What the proof of values rests on. judged: figures, the allowed error, and how they were run.
     said: all of it in words."""
 
     judged: tuple[tuple[Figures, float, str], ...]

@@ -1,7 +1,7 @@
 """Proof 3: the schedule with every artificial border poisoned. No block output may be NaN.
 
-The net runs call by call on the tile; wherever an operator would pad at a border that is not the image's, or wants a
-sample that the tile does not hold, there is NaN. On a tile that is large enough none of it reaches the block.
+The net runs call by call on the tile. Where an operator would pad at a border that is not the image's, or read a
+sample that the tile does not have, there is NaN. On a tile that is large enough none of it reaches the block.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..algebra.spans import Span
-from ..analysis.source import Source
+from ..analysis.variants import Variants
 from ..engine.block import within
 from ..engine.machine import Machine
 from ..engine.schedules.regions import run_regions
@@ -32,25 +32,25 @@ from .widened import coarsest
 
 NAME = "poisoned borders"
 POISONS = {NAN: torch.nan, FINITE[0]: 1e3, FINITE[1]: -7e2}
-"""What stands for samples beyond an artificial border. Numbers, where NaN is stopped, or made by zeros of masks."""
+"""The samples beyond an artificial border. Numbers where NaN would be stopped, or created by zeros of masks."""
 
 
 def poisoned_borders(
-    model: nn.Module, source: Source, plan: Plan, inputs: Mapping[str, Tensor], full: Mapping[str, Tensor]
+    model: nn.Module, variants: Variants, plan: Plan, inputs: Mapping[str, Tensor], full: Mapping[str, Tensor]
 ) -> Proof:
     """Every kind of block of the plan, as the net is and with its operands moved into all branches (see spread.py).
 
-    full: what the net gives on the whole image.
+    full: the net's outputs on the whole image.
     """
     if not all(bool(y.isfinite().all()) for y in full.values()):
         return Proof(NAME, NOT_APPLICABLE, "the outputs of the net are not finite")
-    poisons = [POISONS[filling] for filling in Fillings(source.net.graph).used()]
+    poisons = [POISONS[filling] for filling in Fillings(variants.net.graph).used()]
     failures, checks = list[str](), 0
     everything = at_once(plan)
     try:
-        runs = spread_out(lambda spread: by_blocks(WatchedMachine(model, source, everything, spread), inputs))
+        runs = spread_out(lambda spread: by_blocks(WatchedMachine(model, variants, everything, spread), inputs))
         for spread in runs:
-            machine = WatchedMachine(model, source, plan, spread)
+            machine = WatchedMachine(model, variants, plan, spread)
             compared = _poisoned_tiles if plan.schedule == "crop" else _poisoned_slabs
             for where, plain, results in compared(machine, inputs, full, poisons):
                 checks += 1
@@ -69,14 +69,14 @@ def poisoned_borders(
 
 
 Poisoned = Iterator[tuple[str, Tensor, list[Tensor]]]
-"""Where a block lies, what the whole net gives there, and what the block's runs give, one for each poison."""
+"""The place of a block, the whole net's result there, and the results of the block's runs, one per poison."""
 
 
 def _poisoned_tiles(
     machine: Machine, inputs: Mapping[str, Tensor], full: Mapping[str, Tensor], poisons: list[float]
 ) -> Poisoned:
     """Blocks at every border and corner and inside, with poison beyond every artificial border of their tiles."""
-    plan, net = machine.plan, machine.source.net
+    plan, net = machine.plan, machine.variants.net
     for cell in corners(plan):
         regions = tile_regions(net, plan, cell)
         tiles = {}
@@ -96,14 +96,14 @@ def _poisoned_tiles(
 def _poisoned_slabs(
     machine: Machine, inputs: Mapping[str, Tensor], full: Mapping[str, Tensor], poisons: list[float]
 ) -> Poisoned:
-    """All blocks of a schedule of calls, with poison for what no slab holds."""
+    """All blocks of trim or stream, with poison for whatever no slab holds."""
     runs = [by_blocks(machine, inputs, poison=poison) for poison in poisons]
     for name, plain in full.items():
         yield name, plain, [found[name] for found in runs]
 
 
 def _eps(machine: Machine) -> float:
-    """The largest step of the types on the way, relative."""
+    """The largest relative step of the types on the way."""
     found = coarsest(call.dtype for call in machine.calls.calls.values())
     return torch.finfo(found).eps if found is not None else 0.0
 
@@ -123,12 +123,12 @@ def _wrong(results: list[Tensor], plain: Tensor | None, eps: float) -> str:
     apart = float((result - plain).abs().max())
     largest = float(plain.abs().max())
     step = max(torch.finfo(result.dtype).eps, eps)
-    allowed = step**0.5 * max(largest, 1e-30)  # that the calls are those of the net
+    allowed = step**0.5 * max(largest, 1e-30)  # enough to tell that the calls are those of the net
     return "" if apart <= allowed else f"call by call it is off by {apart:.2g} of {largest:.2g}"
 
 
 def tile_regions(net: Propagation, plan: Plan, cell: Cell) -> dict[str, Region]:
-    """All of every tensor that the net makes on the tile of a block."""
+    """The regions of all tensors that the net computes on the tile of a block."""
     regions: dict[str, Region] = {}
     grids = {axis: Grid(net, axis) for axis in cell}
     for node in net.graph:

@@ -1,4 +1,4 @@
-"""Proofs 1 and 2: what a block is said to read is all that it reads, and no sample less would do.
+"""Proofs 1 and 2: a block reads nothing beyond what is claimed, and it needs every sample of that.
 
 The whole net runs on the whole image, so all kernels are the same; only what lies outside the claim is replaced.
 """
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ..algebra.spans import Span, Spans
 from ..analysis.analysis import Analysis
-from ..analysis.source import output_of
+from ..analysis.variants import output_of
 from ..engine.block import within
 from ..planning.plan import Cell, Plan
 from ..planning.strips import BlockSpan
@@ -32,7 +32,7 @@ Run = Callable[[Mapping[str, Tensor]], Outputs]
 class Subject:
     """A net as the proofs run it. run: named inputs -> named outputs. livelier: the same with random weights, for what
     the user's own weights hide. spread: the same with operands moved into the branches that `run` does not enter.
-    net: what is claimed of it in the type in which it runs."""
+    net: the claims, in the type in which it runs."""
 
     analysis: Analysis
     net: Propagation
@@ -45,7 +45,7 @@ class Subject:
 
 
 def dependency(subject: Subject) -> Proof:
-    """Everything outside the claimed reads of a block is replaced: its outputs must stay, bit for bit."""
+    """Everything outside a block's claimed reads is replaced: its outputs must stay the same, bit for bit."""
     plan, net = subject.plan, subject.net
     plain, failures, checks = subject.run(subject.inputs), list[str](), 0
     if not all(bool(y.isfinite().all()) for y in plain.values() if y.is_floating_point()):
@@ -83,7 +83,7 @@ def dependency(subject: Subject) -> Proof:
 
 
 def minimality(subject: Subject) -> Proof:
-    """Without the first or the last sample that a block is said to read, its outputs must change."""
+    """Without the first or the last sample of a block's claimed reads, its outputs must change."""
     plan, net = subject.plan, subject.net
     failures, checks, bounds = list[str](), 0, 0
     plain = subject.run(subject.inputs)
@@ -134,7 +134,7 @@ def minimality(subject: Subject) -> Proof:
 
 
 def _untried(inputs: Mapping[str, Tensor]) -> list[str]:
-    """Inputs that cannot be replaced by other samples of their own: indices that point to one place, say."""
+    """Inputs whose samples cannot be replaced by others of their own: indices that are all equal, say."""
     return [
         name for name, x in inputs.items()
         if not (x.is_floating_point() or x.is_complex()) and bool((x == x.flatten()[0]).all())
@@ -186,7 +186,7 @@ def _text(region: Mapping[str, Span] | None) -> str:
 
 
 def lively(model: nn.Module) -> nn.Module:
-    """Random weights in place, all of a size: what starts at zero, or at a constant, hides what the net reads."""
+    """Random weights in place, all of one magnitude: weights that start at zero, or constant, hide what is read."""
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
         for p in model.parameters():

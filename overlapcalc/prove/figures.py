@@ -49,13 +49,13 @@ def compared(dtype: str, whole: Measured, blocks: Measured) -> Figures:
 
 
 def spacing(y: Tensor) -> Tensor:
-    """The unit in the last place of each number: its distance to the next larger one in magnitude, in float64."""
+    """The unit in the last place of each number: the distance to the next larger magnitude, in float64."""
     away = torch.nextafter(y.abs(), torch.full_like(y, torch.inf))
     return away.to(torch.float64) - y.abs().to(torch.float64)
 
 
 def timed(work: Callable[[], Outputs], device: torch.device) -> Measured:
-    """Run it, and see how long it takes and what it holds: what CUDA's allocator says; elsewhere the tensors alive."""
+    """Run it and measure time and memory: that of CUDA's allocator, elsewhere that of live tensors."""
     cuda = device.type == "cuda"
     if cuda:
         torch.cuda.synchronize(device)

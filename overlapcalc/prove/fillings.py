@@ -1,4 +1,4 @@
-"""Inputs of which only a region is kept: the rest is NaN, or other numbers."""
+"""Inputs with only a region kept: the rest is NaN, or other numbers."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from ..propagate.regions import Region
 
 NAN = "nan"
 FINITE = ("finite 1", "finite 2")
-"""Two fillings that differ everywhere: what stops NaN, or makes it out of nothing, shows with these."""
+"""Two fillings that differ everywhere, for operators that stop NaN or create it."""
 MORE = ("finite 3", "finite 4", "finite 5", "finite 6")
-"""More of them for controls, all above or all below zero: a maximum, or a function that is flat, may hide some."""
+"""More fillings for controls, all positive or all negative: a maximum, or a flat function, may hide some."""
 SHUFFLED = "samples of its own"
-"""For a net that fails on numbers that are none of its image's: it may look them up in a table."""
+"""For a net that fails on numbers that its image does not contain: it may look them up in a table."""
 SCALES = dict(zip((*FINITE, *MORE), (10.0, 1.0, 30.0, -30.0, 3.0, -3.0), strict=True))
 
 
 class Fillings:
-    """Which fillings a net calls for. stops_nan: it may give a number for NaN. zero_taps: it may multiply by zero what
+    """Which fillings a net needs. stops_nan: it may turn NaN into a number. zero_taps: it may multiply by zero what
     the analysis says it does not read."""
 
     def __init__(self, graph: Graph) -> None:
@@ -34,7 +34,7 @@ class Fillings:
         self.zero_taps = any(map(_masks, masks)) or any(known_of(node.op).zero_weights for node in nodes)
 
     def used(self, *, control: bool = False) -> Iterator[str]:
-        """Fillings of which none may change a thing; as a control, of which one must."""
+        """Fillings none of which may change anything; for a control, fillings one of which must."""
         if not self.zero_taps:
             yield NAN
         if self.stops_nan or self.zero_taps:
@@ -47,7 +47,7 @@ def _masks(constant: Constant) -> bool:
 
 
 def only(x: Tensor, labels: tuple[str, ...], region: Region | None, filling: str) -> Tensor:
-    """`x` inside the region, the filling everywhere else. None: nothing is kept."""
+    """`x` inside the region, the filling everywhere else. None: keep nothing."""
     generator = torch.Generator().manual_seed(list(SCALES).index(filling) if filling in SCALES else 0)
     if not x.is_floating_point() or filling == SHUFFLED:
         places = torch.randint(x.numel(), x.shape, generator=generator)
@@ -64,5 +64,5 @@ def only(x: Tensor, labels: tuple[str, ...], region: Region | None, filling: str
 
 
 def same_bits(a: Tensor, b: Tensor) -> Tensor:
-    """Where two tensors are equal, NaN being equal to NaN."""
+    """Where two tensors are equal; NaN equals NaN."""
     return (a == b) | ((a != a) & (b != b))

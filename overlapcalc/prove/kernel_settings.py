@@ -1,4 +1,4 @@
-"""Settings under which kernels keep to what they read. They are restored afterwards."""
+"""Settings under which kernels stick to what the operators read. They are restored afterwards."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import torch
 
 @contextlib.contextmanager
 def exact_kernels(*, cudnn: bool = False, onednn: bool = True) -> Iterator[None]:
-    """No kernels that mix neighbours on the way (NNPACK, Winograd, Fourier), no reduced precision (TF32).
+    """No kernels that mix neighbours internally (NNPACK, Winograd, Fourier), no reduced precision (TF32).
 
-    cudnn: let it run, deterministic, for values in the user's own type; without it CUDA runs torch's own kernels.
-    onednn: let it run; in half precision it mixes neighbours.
+    cudnn: allow it, deterministic, for values in the user's own type; without it CUDA runs torch's own kernels.
+    onednn: allow it; in half precision it mixes neighbours.
     """
     with contextlib.ExitStack() as stack:
         stack.enter_context(torch.backends.nnpack.flags(enabled=False))
         if not onednn:
-            with warnings.catch_warnings():  # it warns of Intel's GPUs where there are none
+            with warnings.catch_warnings():  # it warns about Intel's GPUs where there are none
                 warnings.simplefilter("ignore")
                 stack.enter_context(torch.backends.mkldnn.flags(enabled=False))
         if torch.cuda.is_available():

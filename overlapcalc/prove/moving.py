@@ -1,4 +1,4 @@
-"""How the operand of one call is moved, and which way its samples then come out."""
+"""How the operand of one call is moved, and which answers its samples then get."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from torch import Tensor
 from .questions import ABOVE, BETWEEN, CHOICE, FIRST, LEVELS, LOGIC, OPAQUE, PLACES, STEPS, Question, Values
 
 MOST = 1 << 16
-"""So many samples of an operand are looked at to find where to move it."""
+"""At most this many samples of an operand are inspected to decide where to move it."""
 STEPS_WIDE = 8
 SHARE = 16
-"""An answer counts as met by one sample in so many, shared among the answers."""
+"""An answer counts as met if one sample in this many got it, shared among the answers."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """x -> scale * x + offset; how: "move" the operand, or what is asked instead where no move would do. each: what is
-    taken off at each index of a dimension."""
+    """x -> scale * x + offset; how: "move" the operand, or what to ask instead where no move would help. each: what to
+    subtract at each index of a dimension."""
 
     how: str
     scale: float = 1.0
@@ -63,7 +63,7 @@ class AskedCall:
 
 
 def asked(call: AskedCall) -> Tensor:
-    """The answers as the call stands, on a copy of what it may write to."""
+    """The answers of the unchanged call, on a copy of what it may write to."""
     asks = call.asks
     needs_result = asks.kind in (STEPS, LOGIC) or (asks.kind == LEVELS and len(asks.ways) < 3)
     return asks.answers(call.values, call.run(asks.replaced(call.values, call.x.clone())) if needs_result else call.x)
@@ -110,7 +110,7 @@ COMBINED: dict[str, Callable[[Tensor, Any], Tensor]] = {
     "exclusive": lambda a, b: a ^ b,
     "one": lambda a, b: a | (b & ~b),
 }
-"""What stands for a combination of yes and no that always comes out the same."""
+"""Replacements for a combination of booleans that always comes out the same."""
 
 
 def _above(call: AskedCall, x: Tensor) -> Tensor:
@@ -123,7 +123,7 @@ def _above(call: AskedCall, x: Tensor) -> Tensor:
 
 
 def _reference(call: AskedCall) -> str:
-    """Data that the operator takes or leaves, by which its condition may be turned."""
+    """The data that the operator selects, by which its condition may be flipped."""
     names = (name for name in ("self", "other") if name in call.data and name != call.asks.operand)
     return next((name for name in names if call.values[name].is_floating_point()), "")
 
@@ -139,8 +139,8 @@ def _levelled(x: Tensor, dim: int, each: tuple[float, ...]) -> Tensor:
 
 
 def settled(call: AskedCall, draw: random.Random) -> Change | None:
-    """What makes the call come out in more than one way; None where nothing does, its operand being the same
-    everywhere, say."""
+    """A change that gives more than one answer; None where none does, for example because the operand is the same
+    everywhere."""
     asks, x = call.asks, call.x
     if asks.kind == CHOICE:
         reference = _reference(call)
@@ -174,7 +174,7 @@ def settled(call: AskedCall, draw: random.Random) -> Change | None:
             up = asks.below or asks.instead
             return Change(how, 1.0, float(round(low + (0.5 if up else -0.5) - cut)))
         wide = float(samples[-1] - samples[0])
-        scale = max(1.0, abs(low) * 1e-3 / wide)  # or the samples would drown beside the threshold
+        scale = max(1.0, abs(low) * 1e-3 / wide)  # or rounding would swallow the samples beside the threshold
         return Change(how, scale, low - scale * cut)
     first, last = _between(samples, draw.uniform(0.1, 0.25)), _between(samples, draw.uniform(0.75, 0.9))
     if last <= first:
@@ -200,7 +200,7 @@ def _ends(asks: Question) -> tuple[float, float]:
 
 
 def _sorted(x: Tensor) -> Tensor | None:
-    """Different samples in order; None where there are none, or one."""
+    """The distinct samples in order; None where there is at most one."""
     flat = x.detach().flatten()
     flat = flat[:: -(-flat.numel() // MOST)].to(torch.float64)
     found = flat[flat.isfinite()].sort().values
@@ -208,7 +208,7 @@ def _sorted(x: Tensor) -> Tensor | None:
 
 
 def _between(samples: Tensor, share: float) -> float:
-    """A number between two samples, so that rounding decides nothing, of which about this share is smaller."""
+    """A number between two samples, so that rounding decides nothing, with about this share of samples below it."""
     at = samples[int(share * (samples.numel() - 1))]
     above, below = samples[samples > at], samples[samples < at]
     return float((at + above[0]) / 2 if above.numel() else (at + below[-1]) / 2)

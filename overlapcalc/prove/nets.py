@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..analysis.source import Source
+from ..analysis.variants import Variants
 from ..engine import Machine
 from ..errors import InputError, OverlapcalcError, TraceError
 from ..planning.plan import Plan
@@ -28,14 +28,14 @@ from .widened import Widened, coarsest, rounding_allowed, wide_type
 
 @dataclass
 class Nets:
-    """model: the user's. traced: it as traced, in its own type. given: inputs in the type of the figures.
+    """model: the user's. traced: the same as traced, in its own type. given: inputs in the type of the figures.
 
-    widened: every cast to a narrower type is kept from being
-    one, because the net runs in float64 in no other way; `check` finds out.
+    widened: casts to narrower types are suppressed, because the net does not run in float64 otherwise; `check` finds
+    that out.
     """
 
     model: nn.Module
-    traced: Source
+    traced: Variants
     plan: Plan
     given: Mapping[str, Tensor]
     device: torch.device
@@ -50,12 +50,12 @@ class Nets:
         return {name: x.to(wide_type(x.dtype)) for name, x in self.given.items()}
 
     @cached_property
-    def source(self) -> Source:
+    def variants(self) -> Variants:
         """The net as traced in float64."""
         return self.in_type(torch.float64)
 
-    def in_type(self, dtype: torch.dtype) -> Source:
-        """The net as traced in a type. The trace in its own type does, where types make no difference."""
+    def in_type(self, dtype: torch.dtype) -> Variants:
+        """The net as traced in a type. The trace in its own type is enough where types make no difference."""
         shapes = tuple(self.plan.inputs.values())
         calls = self.traced.runnable(shapes)
         same = all(t == dtype for t in calls.types if t.is_floating_point)
@@ -66,19 +66,19 @@ class Nets:
         except TraceError:
             return self.traced
         if self.plan.schedule != "crop":
-            found.runnable(shapes)  # now, and not under a mode that changes what is traced
+            found.runnable(shapes)  # now, rather than under a mode that changes what is traced
         return found
 
     @property
     def traced_in(self) -> torch.dtype:
-        """The type of its own in which the net was traced."""
+        """The net's own type, in which it was traced."""
         calls = self.traced.runnable(tuple(self.plan.inputs.values()))
         return coarsest(calls.types) or torch.float64
 
     @property
     def cast_up(self) -> bool:
-        """Whether calls run in float64 that could only be traced in a narrower type, whose constants they then have."""
-        return self.widened and self.plan.schedule != "crop" and self.source is self.traced
+        """Whether calls that could only be traced in a narrower type, and have its constants, run in float64."""
+        return self.widened and self.plan.schedule != "crop" and self.variants is self.traced
 
     def run(
         self, inputs: Mapping[str, Tensor], *, model: nn.Module | None = None, spread: Spread | None = None
@@ -97,8 +97,8 @@ class Nets:
         return spread_out(lambda spread: self.run(inputs, spread=spread))
 
     def check(self) -> None:
-        """Find out how the net runs whole in float64. Raises InputError where it does not: there is nothing to compare
-        with then."""
+        """Find out how the whole net runs in float64. Raises InputError where it does not: then there is nothing to
+        compare with."""
         try:
             self.run(self.inputs)
             return
@@ -118,22 +118,23 @@ class Nets:
 
 
 def measured(nets: Nets, own: torch.dtype | None) -> tuple[list[Figures], Precision, str]:
-    """Blocks against the whole in float64 and in the type of the figures, and what the proof of values judges.
+    """Blocks against the whole in float64 and in the type of the figures, and what the proof of values judges; or why
+    the blocks cannot be run.
 
-    Or why the blocks cannot be run. own: the type of the figures; None leaves the net as it is, types mixed or not.
+    own: the type of the figures; None leaves the net as it is, with mixed types or not.
     """
     figures: list[Figures] = []
     narrow = copy.deepcopy(nets.model).eval().to(device=nets.device)
-    source, kind = nets.traced, nets.traced_in
+    variants, kind = nets.traced, nets.traced_in
     if own is not None:
-        narrow, source, kind = of_type(narrow, own), nets.in_type(own), own
+        narrow, variants, kind = of_type(narrow, own), nets.in_type(own), own
     precision = Precision((), "float64")
     try:
         with _widened(nets.widened):
-            machine = Machine(nets.wide, nets.source, nets.plan)
+            machine = Machine(nets.wide, nets.variants, nets.plan)
             figures.append(_compared("float64", nets.wide, machine, nets.inputs, nets.device))
         precision = _judged(nets, figures[0])
-        machine = Machine(narrow, source, nets.plan)
+        machine = Machine(narrow, variants, nets.plan)
         figures.append(_compared(_name(kind), narrow, machine, nets.given, nets.device))
     except FAILURES as error:
         return figures, precision, said(error)
@@ -148,7 +149,7 @@ def _compared(
 
 
 def _judged(nets: Nets, wide: Figures) -> Precision:
-    """What is judged: the net as it is; in float64 throughout, where it is coarser on the way; moved into branches."""
+    """What is judged: the net as it is; in float64 throughout, if it is coarser on the way; moved into branches."""
     watching = Watching(Spread(), nets.inputs.values())
     with _widened(nets.widened), watching:
         whole(nets.wide, nets.plan, nets.inputs)
@@ -166,7 +167,7 @@ def _judged(nets: Nets, wide: Figures) -> Precision:
         words += f", which {_name(narrowest)} on the way can hold ({watching.types[narrowest]})"
         try:
             with _widened(True):
-                machine = Machine(nets.wide, nets.source, nets.plan)
+                machine = Machine(nets.wide, nets.variants, nets.plan)
                 again = _compared("float64", nets.wide, machine, nets.inputs, nets.device)
         except TypeError:
             return Precision(tuple(judged), words)
@@ -187,20 +188,20 @@ def _moved(nets: Nets) -> list[Figures]:
 
     def run(spread: Spread) -> Outputs:
         if by_calls:
-            return by_blocks(WatchedMachine(nets.wide, nets.source, everything, spread), nets.inputs)
+            return by_blocks(WatchedMachine(nets.wide, nets.variants, everything, spread), nets.inputs)
         with Watching(spread, nets.inputs.values()):
             return whole(nets.wide, nets.plan, nets.inputs)
 
     found = []
     for spread in spread_out(run)[1:]:
         with contextlib.suppress(OtherCallsError):
-            blocks = by_blocks(WatchedMachine(nets.wide, nets.source, nets.plan, spread), nets.inputs)
+            blocks = by_blocks(WatchedMachine(nets.wide, nets.variants, nets.plan, spread), nets.inputs)
             found.append(compared("float64", (run(spread), 0, 0.0), (blocks, 0, 0.0)))
     return found
 
 
 MOVED_TOLERANCE = 1e-9
-"""The same where operands are moved: samples beside a threshold of 1e6 have fewer digits than before."""
+"""The tolerance where operands are moved: samples near a threshold of 1e6 have fewer digits than before."""
 
 
 def _widened(on: bool) -> contextlib.AbstractContextManager[object]:

@@ -13,30 +13,30 @@ from ..propagate.backward import interior
 from ..propagate.grid import Grid
 
 LEAST = 8
-"""A block of the proof image has at least so many samples on the finer side."""
+"""A block of the proof image has at least this many samples on the finer side."""
 STEPS = (1, 3, 5, 7, 11)
 
 
 def proof_block(analysis: Analysis) -> dict[str, int]:
     """The smallest whole block of at least LEAST samples, per axis, in samples of the finer side.
 
-    Of an odd number of steps, never a power of two: an operator whose grid is 2, 4 or 8 times what its rule says would
+    An odd number of steps, never a power of two: an operator whose grid is 2, 4 or 8 times what its rule says would
     look right on blocks that all start on multiples of 8.
     """
     found = {}
     for axis in analysis.axes:
-        cutter = Cutter(analysis.source.net, axis)
+        cutter = Cutter(analysis.variants.net, axis)
         found[axis] = cutter.finest * next(n for n in STEPS if n * cutter.finest >= LEAST)
     return found
 
 
 def proof_shapes(analysis: Analysis, block: Mapping[str, int]) -> tuple[tuple[int, ...], ...]:
-    """Input shapes that give three blocks per axis and more, one of them on a tile with no real border.
+    """Input shapes with three or more blocks per axis, one of them on a tile without a real border.
 
-    Of the residue of the analysed shapes modulo the step. Where the net does not run there, larger ones; where it runs
-    at no other size, the analysed shapes.
+    They have the residue of the analysed shapes modulo the step. Where the net does not run there, they are larger;
+    where it runs at no other size, they are the analysed shapes.
     """
-    net = analysis.source.net
+    net = analysis.variants.net
     wanted: dict[str, int] = {}
     for axis in analysis.axes:
         cutter, grid = Cutter(net, axis), Grid(net, axis)
@@ -54,7 +54,7 @@ def proof_shapes(analysis: Analysis, block: Mapping[str, int]) -> tuple[tuple[in
             cuts[axis] = Cut(cutter.steps - times * steps, cutter.like)
         shapes = shapes_after(net, cuts)
         try:
-            analysis.source.retrace(shapes, False)
+            analysis.variants.retrace(shapes, False)
         except TraceError:
             continue
         return shapes

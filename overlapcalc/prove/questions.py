@@ -1,6 +1,6 @@
-"""What an operator asks of each sample: is it above a threshold, between which levels, which row of a table.
+"""What an operator asks about each sample: is it above a threshold, between which levels, which row of a table?
 
-A proof whose inputs all get the same answer proves nothing of the other branch.
+A proof whose inputs all get the same answer proves nothing about the other branch.
 """
 
 from __future__ import annotations
@@ -24,18 +24,17 @@ ABOVE, BETWEEN = "above", "between"
 
 @dataclass(frozen=True)
 class Question:
-    """operand: the argument asked about, item of it where it is a list. kind:
+    """operand: the argument in question; item: which one of it, where it is a list. kind:
 
-    LEVELS: which of `levels` lie below it, numbers or constant tensors; against: the operand of data that it is
-    compared with instead. STEPS: which multiple of `unit` it is rounded to, or (`wraps`) taken off. PLACES: which of
-    `size` rows is looked up. CHOICE: which of two operands is taken. LOGIC: a combination of yes and no. FIRST: which
-    index along dimension `dim` is the largest there (the smallest, by `least`).
-    OPAQUE: an operator of somebody's own, which may ask anything.
-    ways: the answers 0, 1... in words; none where the result itself is the answer, one of `size` where that is known.
-    needed: the answers that a proof should meet, all when empty.
-    below: a sample that equals the level lies below it. instead: of LEVELS, what is asked in place of a question that
-    comes out the same for all samples that are moved: whether they lie ABOVE the level, or in every second gap BETWEEN
-    the levels.
+    LEVELS: which of `levels` (numbers or constant tensors) lie below it; against: the data operand that it is compared
+    with instead. STEPS: the multiple of `unit` that it is rounded to, or (`wraps`) reduced by. PLACES: which of `size`
+    rows is looked up. CHOICE: which of two operands is taken. LOGIC: a combination of booleans. FIRST: which index
+    along dimension `dim` is the largest (the smallest, with `least`).
+    OPAQUE: a user's own operator, which may ask anything.
+    ways: the answers 0, 1... in words; empty where the result itself is the answer, one of `size` if that is known.
+    needed: the answers that a proof should meet; all when empty.
+    below: a sample that equals the level lies below it. instead: for LEVELS, what to ask where the real question has
+    the same answer for all moved samples: whether they lie ABOVE the level, or in every second gap BETWEEN the levels.
     """
 
     kind: str
@@ -54,13 +53,13 @@ class Question:
     instead: str = ""
 
     def of(self, values: Values) -> Tensor:
-        """The operand asked about."""
+        """The operand in question."""
         found = values[self.operand]
         tensor: Tensor = found if self.item is None else found[self.item]
         return tensor
 
     def replaced(self, values: Values, by: Tensor) -> dict[str, Any]:
-        """The same arguments with another operand to ask about."""
+        """The same arguments with the operand in question replaced."""
         new: Any = by
         if self.item is not None:
             new = list(values[self.operand])
@@ -68,7 +67,7 @@ class Question:
         return {**values, self.operand: new}
 
     def answers(self, values: Values, result: Any) -> Tensor:
-        """Which way it came out, sample by sample."""
+        """The answer for each sample."""
         x = self.of(values)
         if self.kind == CHOICE:
             return x.to(torch.int64)
@@ -87,14 +86,14 @@ class Question:
         return first.to(torch.int64) if first.dtype is torch.bool else first
 
     def asked_for(self) -> int:
-        """How many different answers a proof should meet."""
+        """The number of different answers that a proof should meet."""
         if self.kind == FIRST:
             return 2
         return len(self.needed) or len(self.ways) or min(self.size or 3, 8)
 
 
 def question(op: str, values: Values, data: Set[str]) -> Question | None:
-    """What the operator asks of its data; None where it asks nothing, or nothing of data. op: without namespace."""
+    """What the operator asks about its data; None where it asks nothing about data. op: without namespace."""
     ask: Ask | None = _own if "::" in op else known_of(f"aten::{op}").question
     found = None if ask is None else ask(op, values, data)
     if found is None or found.operand not in data:
@@ -116,7 +115,7 @@ Ask = Callable[[str, Values, Set[str]], Question | None]
 
 
 def _asks(*ops: str) -> Callable[[Ask], Ask]:
-    """Register what ATen operators ask, by their functional names. Raises RuleError for one that is known to ask."""
+    """Register what ATen operators ask, by their functional names. Raises RuleError for a second registration."""
 
     def register(ask: Ask) -> Ask:
         say("question", (f"aten::{op}" for op in ops), ask)
@@ -127,7 +126,7 @@ def _asks(*ops: str) -> Callable[[Ask], Ask]:
 
 FALSE_TRUE = ("false", "true")
 EQUAL = ("eq", "ne", "not_equal")
-"""Whether two numbers are equal comes out as no wherever one of them moves."""
+"""Two numbers stop being equal wherever one of them moves."""
 
 
 @_asks("gt", "ge", "lt", "le", "greater", "greater_equal", "less", "less_equal", *EQUAL)
@@ -163,7 +162,7 @@ def _larger(op: str, values: Values, data: Set[str]) -> Question | None:
        "nanmedian", "mode", "softmax", "_softmax", "log_softmax", "_log_softmax", "logsumexp", "cummax", "cummin",
        "logcumsumexp")  # fmt: skip
 def _first(op: str, values: Values, data: Set[str]) -> Question | None:
-    """Which of several counts most: of what is behind the others nothing may reach the result."""
+    """Which of several is the extreme one: nothing of the others may reach the result."""
     x, dim = values["self"], values.get("dim", 0 if op == "msort" else None)
     if isinstance(dim, (list, tuple)):
         dim = dim[0] if len(dim) == 1 else None
@@ -204,7 +203,7 @@ def _two_thresholds(op: str, values: Values, data: Set[str]) -> Question | None:
 
 SOFT = ("sigmoid", "tanh", "silu", "gelu", "mish", "softplus", "erf", "erfc", "log_sigmoid_forward", "exp", "expm1")
 LIVE = 8.0
-"""Where functions that go flat are not."""
+"""Functions that saturate are not flat up to here."""
 
 
 @_asks(*SOFT)

@@ -1,4 +1,4 @@
-"""What a verification found: proof by proof, with the figures."""
+"""The result of a verification: proof by proof, with the figures."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True)
 class Place:
-    """Where an operator stands: path of the layer, name of the operator, source line "file:line"; "" where unknown."""
+    """The place of an operator: path of the layer, name of the operator, source line "file:line"; "" where unknown."""
 
     layer: str
     op: str
@@ -27,9 +27,9 @@ class Place:
 
 @dataclass(frozen=True)
 class NotReached(Place):
-    """An operator that compares, clamps, rounds or looks up, and what came out of it for no sample of any run.
+    """An operator that compares, clamps, rounds or looks up, and an answer that no sample of any run got.
 
-    missing: "true" of a comparison that was false everywhere, say.
+    missing: the answer, such as "true" for a comparison that was false everywhere.
     """
 
     missing: str
@@ -40,10 +40,13 @@ class NotReached(Place):
 
 @dataclass(frozen=True)
 class Proof:
-    """One proof. status: "proved", "refuted" or "not applicable". checks: how many comparisons it stands on.
+    """One proof. status: "proved", "refuted" or "not applicable". checks: how many comparisons it rests on.
 
-    reason: why it is not applicable, or what its checks were. failures: what refutes it, one sentence each.
-    caveat: of what is proved, what it leaves open: branches that no sample entered.
+    reason: why it does not apply, or what its checks were. failures: what refutes it, one sentence each.
+    caveat: what a successful proof leaves open: branches that no sample entered.
+
+    >>> Proof.of("values", "4 blocks against the whole", 4, []).status
+    'proved'
     """
 
     name: str
@@ -55,13 +58,17 @@ class Proof:
 
     @staticmethod
     def of(name: str, reason: str, checks: int, failures: list[str]) -> Proof:
-        """Proved or refuted, by its failures; not applicable where there was nothing to check."""
+        """Proved or refuted, according to its failures; not applicable where there was nothing to check.
+
+        >>> Proof.of("values", "two blocks", 2, ["block [0, 8) is off by 0.1"]).status
+        'refuted'
+        """
         if not checks:
             return Proof(name, NOT_APPLICABLE, reason)
         return Proof(name, REFUTED if failures else PROVED, reason, checks, tuple(failures))
 
     def with_caveat(self, not_reached: Sequence[NotReached]) -> Proof:
-        """What is proved, but for these branches."""
+        """The same proof, with these branches left open."""
         if self.status != PROVED or not not_reached:
             return self
         count = "one branch" if len(not_reached) == 1 else f"{len(not_reached)} branches"
@@ -73,10 +80,15 @@ class Proof:
 
 @dataclass(frozen=True)
 class Figures:
-    """Blocks against the whole, in one floating type. error: max |difference| / max |whole|, the worst output. ulps:
-    the largest difference in units in the last place. identical: share of bit-identical samples. Bytes held at
-    the fullest moment (on CUDA by its allocator, elsewhere by the tensors alive) and seconds, of the whole run and of
-    all blocks."""
+    """Blocks against the whole, in one floating type. error: max |difference| / max |whole| of the worst output. ulps:
+    the largest difference in units in the last place. identical: the share of bit-identical samples. Bytes at the
+    fullest moment (on CUDA those of its allocator, elsewhere those of live tensors) and seconds, for the whole run and
+    for all blocks.
+
+    >>> f = Figures("float32", 1.2e-7, 1.0, 0.98, 4096, 1024, 0.01, 0.02)
+    >>> f.blocks_bytes / f.full_bytes
+    0.25
+    """
 
     dtype: str
     error: float
@@ -95,7 +107,11 @@ class Figures:
 class Verification:
     """All proofs of one net at one size, one block size and one schedule, on one device.
 
-    not_reached: branches that none of the proofs' samples entered; what is proved holds for the others.
+    not_reached: branches that no sample of the proofs entered; what is proved holds for the others.
+
+    >>> v = oc.verify(nn.Conv1d(1, 1, 3, padding=1), (1, 1, 32), block=8)
+    >>> v["exact twin"].status, v["exact twin"].checks, v.plan.count
+    ('proved', 4, 4)
     """
 
     proofs: tuple[Proof, ...]
@@ -107,7 +123,7 @@ class Verification:
 
     @property
     def proved(self) -> bool:
-        """Everything that applies is proved, and something applies; but see `not_reached`."""
+        """Everything that applies is proved, and something applies. But see `not_reached`."""
         statuses = [proof.status for proof in self.proofs]
         return REFUTED not in statuses and PROVED in statuses
 

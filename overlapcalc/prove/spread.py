@@ -1,8 +1,8 @@
 """Operands moved so that every comparison of a net comes out both ways.
 
-In front of an operator that compares, clamps, rounds or looks up, the samples are scaled and shifted by two numbers,
-the same at every position and in every run. That changes what the net computes, but not what reads what, nor where a
-constant lies: whatever is claimed of the net by its structure holds for the changed one as well. So a claim that the
+Before an operator that compares, clamps, rounds or looks up, the samples are scaled and shifted by two numbers, the
+same at every position and in every run. That changes what the net computes, but not what reads what, nor where a
+constant lies: every claim about the structure of the net holds for the changed one as well. So a claim that the
 changed net refutes is false.
 """
 
@@ -22,7 +22,7 @@ from .result import NotReached, Place
 
 @dataclass
 class Site:
-    """One call of one run. seen: answer -> how many samples got it."""
+    """One call of one run. seen: answer -> the number of samples that got it."""
 
     op: str
     place: Place
@@ -31,7 +31,7 @@ class Site:
     change: Change | None = None
 
     def met(self) -> bool:
-        """Whether every answer is there, and not by a few samples only."""
+        """Whether every answer was given, and to more than a few samples."""
         return met(self.question, self.seen)
 
 
@@ -47,10 +47,10 @@ class OtherCallsError(Exception):
 
 
 class Spread:
-    """Watches the calls of a net's runs. seed: moves operands, each seed to other places; None: leaves them alone, as
-    it does those of the calls in `left`.
+    """Watches the calls of a net's runs. seed: moves operands, each seed differently; None: leaves them alone, as it
+    does those of the calls in `left`.
 
-    The first run settles what is moved where; once `settled`, the others move the same.
+    The first run settles what is moved and how; once `settled`, the others move the same.
     """
 
     def __init__(self, seed: int | None = None, left: frozenset[Hashable] = frozenset()) -> None:
@@ -69,7 +69,7 @@ class Spread:
         *,
         in_place: bool = False,
     ) -> Any:
-        """The result of a call of `op`, without its namespace, on `values`, of which `data` derive from the input."""
+        """The result of calling `op` (without its namespace) on `values`. data: those that derive from the input."""
         asks = question(op, values, data)
         if asks is None or (in_place and (asks.kind != LEVELS or not asks.ways)):
             return run(values)
@@ -88,7 +88,7 @@ class Spread:
         site.seen = counted(asked(call))
         if self._seed is not None:
             if asks.kind == PLACES:
-                site.change = Change("wrap")  # what was moved before it may point beyond the table
+                site.change = Change("wrap")  # indices made from moved operands may point beyond the table
             if not site.met() and key not in self._left:
                 draw = random.Random(f"{self._seed} {len(self.sites)}")
                 site.change = settled(call, draw) or site.change
@@ -99,21 +99,21 @@ class Spread:
 
     @property
     def moves(self) -> bool:
-        """Whether there is anything that it moves."""
+        """Whether it moves anything."""
         return any(site.change is not None and site.change != Change("wrap") for site in self.sites.values())
 
 
 SCALED = {1: Change("move", 30.0, 0.3), 2: Change("move", 0.03, -0.3)}
-"""In front of an operator of somebody's own, which may compare its samples with anything."""
+"""Before a user's own operator, which may compare its samples with anything."""
 SEEDS = tuple(SCALED)
 
 Outputs = Mapping[str, Tensor]
 
 
 def spread_out(run: Callable[[Spread], Outputs]) -> tuple[Spread, ...]:
-    """The net watched as it is, then with its operands moved, as often as that answers more questions.
+    """The net watched as it is, then with its operands moved, as often as that gives new answers.
 
-    run: one run of the whole net. What moves so much that an output is no number any more is left where it is.
+    run: one run of the whole net. An operand whose move makes an output infinite or NaN is left alone.
     """
     plain = Spread()
     run(plain)
@@ -130,7 +130,7 @@ def spread_out(run: Callable[[Spread], Outputs]) -> tuple[Spread, ...]:
 
 
 def _finite(run: Callable[[Spread], Outputs], seed: int) -> Spread | None:
-    """Operands moved so that all outputs are finite, if need be all but one of them; None where nothing is moved."""
+    """Operands moved so that all outputs stay finite, leaving some alone if need be; None where nothing is moved."""
     first = Spread(seed)
     if _runs(run, first):
         return first if first.moves else None
@@ -142,7 +142,7 @@ def _finite(run: Callable[[Spread], Outputs], seed: int) -> Spread | None:
 
 
 def _runs(run: Callable[[Spread], Outputs], spread: Spread) -> bool:
-    """Whether the net runs with its operands moved, and gives numbers: an index may point beyond a table."""
+    """Whether the net runs with its operands moved (an index may point beyond a table), with finite outputs."""
     try:
         return all(bool(y.isfinite().all()) for y in run(spread).values())
     except (RuntimeError, IndexError, ValueError):
@@ -150,7 +150,7 @@ def _runs(run: Callable[[Spread], Outputs], spread: Spread) -> bool:
 
 
 def _together(runs: Iterable[Spread]) -> list[tuple[Site, dict[int, int]]]:
-    """Each site of one net, with the answers of all its runs."""
+    """Each site of one net, with the answers of all runs."""
     seen: dict[Hashable, tuple[Site, dict[int, int]]] = {}
     for run in runs:
         for key, site in run.sites.items():
@@ -161,6 +161,6 @@ def _together(runs: Iterable[Spread]) -> list[tuple[Site, dict[int, int]]]:
 
 
 def unanswered(runs: Iterable[Spread]) -> tuple[NotReached, ...]:
-    """Where, and which way, no sample of any of these runs of one net came out."""
+    """The answers that no sample of any of these runs of one net got, and where."""
     found = (NotReached(**vars(site.place), missing=missing(site.question, counts)) for site, counts in _together(runs))
     return tuple(dict.fromkeys(place for place in found if place.missing))

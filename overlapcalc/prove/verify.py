@@ -15,12 +15,12 @@ from torch.utils._pytree import tree_leaves
 from ..analysis.analysis import Analysis
 from ..analysis.analyze import Inputs, analyze
 from ..analysis.guess import guess_inputs
-from ..analysis.source import Source
+from ..analysis.variants import Variants
 from ..engine.plan import floating_type
 from ..errors import Argument, InputError
 from ..planning.crop import make_plan
 from ..planning.obstacles import refuse_obstacles
-from ..planning.options import CUT_OPTIONS, Blocking, CutOptions, Tile, per_axis, refuse_unknown
+from ..planning.options import CUT_OPTIONS, Blocking, CutOptions, Tile, per_axis, refuse_beside_analysis, refuse_unknown
 from ..planning.plan import Plan
 from .against_whole import exact_twin, values, whole
 from .borders import poisoned_borders
@@ -49,18 +49,22 @@ def verify(
     layout: str | Sequence[str | None] | None = None,
     **options: Unpack[CutOptions],
 ) -> Verification:
-    """Prove, by running it, that `model` gives by blocks what it gives on the whole image.
+    """Prove, by running it, that `model` gives the same by blocks as on the whole image.
 
-    inputs: shapes, or tensors whose values are used for the figures, or an Analysis of this model, which need not be
-    made again; without them the smallest image that has a block at every border and one inside. block, schedule, axes,
-    layout: as for `plan`. tile: instead of the tile that the analysis finds, so many samples (before, after) around
-    each block: "is my overlap of 32 enough?". plan: a plan to prove as it is. dtype: the type for the figures, the
+    inputs: shapes, or tensors whose values are used for the figures, or an Analysis of this model, to save making
+    another; without them the smallest image that has a block at every border and one inside. block, schedule, axes,
+    layout: as for `plan`. tile: this many samples (before, after) around each block, instead of the tile that the
+    analysis finds: "is my overlap of 32 enough?". plan: a plan to prove as it is. dtype: the type for the figures, the
     model's own when absent. bit_exact: they must be bit-identical in that type too.
 
-    The proofs (see docs/mathematics.md): "dependency" and "minimality" of what the analysis says that blocks read;
-    "borders", "exact twin" and "values" of the schedule. The model is copied; yours is never touched.
+    The proofs: "dependency" and "minimality" of what the analysis says that blocks read; "poisoned borders",
+    "exact twin" and "values" of the schedule. The model is copied; yours is never touched.
 
-    Raises what `plan` raises, and InputError where the device is not there or a single block takes the whole image.
+    Raises what `plan` raises, and InputError where the device is missing or a single block covers the whole image.
+
+    >>> v = oc.verify(nn.Conv1d(1, 1, 3, padding=1), (1, 1, 32), block=8)
+    >>> v.proved, [proof.name for proof in v.proofs]
+    (True, ['dependency', 'minimality', 'poisoned borders', 'exact twin', 'values'])
     """
     others = ("tile", "plan", "device", "dtype", "bit_exact", "axes", "layout")
     refuse_unknown(options, *CUT_OPTIONS, *others)
@@ -86,22 +90,22 @@ def verify(
             f"one block takes the whole image ({image}), so there is nothing to prove; give smaller blocks "
             "or a larger image"
         )
-    source = analysis.source
+    variants = analysis.variants
     own = floating_type(dtype)
-    named = _tensors(given, plan, [own or kind for kind in source.runnable(tuple(plan.inputs.values())).types], where)
-    nets = Nets(model, source, plan, named, where)
+    named = _tensors(given, plan, [own or kind for kind in variants.runnable(tuple(plan.inputs.values())).types], where)
+    nets = Nets(model, variants, plan, named, where)
     with torch.no_grad(), exact_kernels():
         nets.check()
         single = {}
-        for name, x in nets.inputs.items():  # kernels for batches may mix images, which says nothing of the net
+        for name, x in nets.inputs.items():  # kernels for batches may mix images, which says nothing about the net
             batch = analysis.layouts[name].find("N")
             single[name] = x if batch < 0 else x.narrow(batch, 0, 1)
         spread = nets.spread(single)
-        proofs = [*_claims(nets, analysis, single, spread), exact_twin(nets.wide, nets.source, plan, named, where)]
+        proofs = [*_claims(nets, analysis, single, spread), exact_twin(nets.wide, nets.variants, plan, named, where)]
     with torch.no_grad(), exact_kernels(cudnn=True):
         figures, precision, refused = measured(nets, own)
     with torch.no_grad():
-        proofs.insert(2, _borders(model, source, plan, named, where))
+        proofs.insert(2, _borders(model, variants, plan, named, where))
     proofs.append(values(figures, precision, bit_exact=bit_exact, refused=refused))
     open_ends = unanswered(spread)
     proofs = [proof if proof.name == "exact twin" else proof.with_caveat(open_ends) for proof in proofs]
@@ -115,8 +119,9 @@ def _subject(
     axes: Sequence[str] | str | None,
     layout: str | Sequence[str | None] | None,
 ) -> tuple[Analysis, Inputs]:
-    """The analysis at the size of the proof, and the inputs there: shapes or tensors."""
+    """The analysis at the size of the proof, and the inputs of that size: shapes or tensors."""
     if isinstance(inputs, Analysis):
+        refuse_beside_analysis(axes=axes, layout=layout)
         refuse_obstacles(inputs)
         return inputs, tuple(inputs.inputs.values())
     given: Any = inputs if inputs is not None else guess_inputs(model, layout if isinstance(layout, str) else None)[0]
@@ -132,8 +137,8 @@ def _subject(
 
 
 def _sized(blocking: Blocking, analysis: Analysis) -> Blocking:
-    """With blocks for a proof, where none are given: the smallest whole ones; for schedules of calls, blocks of no
-    particular length."""
+    """With blocks for a proof, if none are given: the smallest on the grid; for trim and stream, of an arbitrary
+    length."""
     if blocking.block is not None:
         return blocking
     sizes = proof_block(analysis)
@@ -153,7 +158,7 @@ def device_of(device: torch.device | str) -> torch.device:
 
 
 def _tensors(given: Any, plan: Plan, kinds: Sequence[torch.dtype], where: torch.device) -> dict[str, Tensor]:
-    """The inputs of the runs, in these types, one each: the tensors given, or normal noise."""
+    """The inputs of the runs, one for each of these types: the given tensors, or normal noise."""
     listed = [given] if isinstance(given, Tensor) else list(given)
     found: dict[str, Tensor] = {}
     for i, (name, shape) in enumerate(plan.inputs.items()):
@@ -169,19 +174,21 @@ def _claims(nets: Nets, analysis: Analysis, single: Mapping[str, Tensor], spread
     """Proofs 1 and 2, with one image of the batch in float64."""
     random = lively(copy.deepcopy(nets.wide))
     moved = [partial(nets.run, spread=s) for s in spread[1:]]
-    fillings = Fillings(nets.source.net.graph)
+    fillings = Fillings(nets.variants.net.graph)
     subject = Subject(
-        analysis, nets.source.net, nets.plan, single, nets.run, partial(nets.run, model=random), moved, fillings
+        analysis, nets.variants.net, nets.plan, single, nets.run, partial(nets.run, model=random), moved, fillings
     )
     return [dependency(subject), minimality(subject)]
 
 
-def _borders(model: nn.Module, source: Source, plan: Plan, inputs: Mapping[str, Tensor], where: torch.device) -> Proof:
-    """Proof 3, in the type in which it was traced."""
+def _borders(
+    model: nn.Module, variants: Variants, plan: Plan, inputs: Mapping[str, Tensor], where: torch.device
+) -> Proof:
+    """Proof 3, in the type in which the net was traced."""
     own = copy.deepcopy(model).eval().to(device=where)
-    calls = source.runnable(tuple(plan.inputs.values()))
-    kinds = dict(zip(source.net.graph.inputs, calls.types, strict=True))
+    calls = variants.runnable(tuple(plan.inputs.values()))
+    kinds = dict(zip(variants.net.graph.inputs, calls.types, strict=True))
     given = {name: x.to(kinds[name]) if x.is_floating_point() else x for name, x in inputs.items()}
     halves = {torch.float16, torch.bfloat16} & {call.dtype for call in calls.calls.values()}
     with exact_kernels(onednn=not halves):
-        return poisoned_borders(own, source, plan, given, whole(own, plan, given))
+        return poisoned_borders(own, variants, plan, given, whole(own, plan, given))

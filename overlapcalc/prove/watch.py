@@ -1,4 +1,4 @@
-"""Runs of a net under watch: whole and on tiles as the user wrote it, or call by call."""
+"""Watched runs of a net: whole and on tiles as the user wrote it, or call by call."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ..analysis.source import Source
+from ..analysis.variants import Variants
 from ..engine.machine import Machine
 from ..ops.graph import Node, data_in
 from ..planning.plan import Plan
@@ -28,10 +28,10 @@ from .twin.storages import Storages
 
 
 class Watching(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """One run of a net. Its questions are numbered in the order in which they are asked of data.
+    """One run of a net. Its questions about data are numbered in order.
 
-    inputs: the tensors that it is given. names: layer -> path, to say where. types: of floating data, and where each
-    was seen first.
+    inputs: the tensors that it is given. names: layer -> path, to say where. types: those of floating data, and where
+    each was seen first.
     """
 
     def __init__(self, spread: Spread, inputs: Iterable[Tensor], names: Mapping[nn.Module, str] | None = None) -> None:
@@ -80,7 +80,7 @@ class Watching(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return t.layout == torch.strided and bool(self._storages.holds_data(t))
 
     def _place(self, op: str) -> Place:
-        """The innermost layer whose forward is running, and the innermost line that is the user's."""
+        """The innermost layer whose forward is running, and the innermost line of the user's code."""
         frame, layer, source = sys._getframe(1), "", ""
         while frame is not None and not layer:
             file = frame.f_code.co_filename
@@ -106,22 +106,22 @@ def _called(func: OpOverload, values: Mapping[str, Any]) -> Any:
 class WatchedMachine(Machine):
     """Runs every tile, or every call, under watch."""
 
-    def __init__(self, model: nn.Module, source: Source, plan: Plan, spread: Spread) -> None:
-        super().__init__(model, source, plan)
+    def __init__(self, model: nn.Module, variants: Variants, plan: Plan, spread: Spread) -> None:
+        super().__init__(model, variants, plan)
         self._spread = spread
 
     @cached_property
     def calls(self) -> Runnable:
-        return watched(self.source.runnable(tuple(self.plan.inputs.values())), self.source, self._spread)
+        return watched(self.variants.runnable(tuple(self.plan.inputs.values())), self.variants, self._spread)
 
     def _noted(self, *tiles: Tensor) -> Any:
         with Watching(self._spread, tiles):
             return super()._noted(*tiles)
 
 
-def watched(calls: Runnable, source: Source, spread: Spread) -> Runnable:
-    """The same calls under watch, known by their nodes."""
-    graph = source.net.graph
+def watched(calls: Runnable, variants: Variants, spread: Spread) -> Runnable:
+    """The same calls, watched, and identified by their nodes."""
+    graph = variants.net.graph
     found = {}
     for name, made in calls.calls.items():
         if name not in graph.nodes:

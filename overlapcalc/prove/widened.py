@@ -1,4 +1,4 @@
-"""A net in float64 throughout, whatever types it casts to on the way."""
+"""A net in float64 throughout, no matter which types it casts to on the way."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from .twin.call import functional_name, tensors, written
 from .twin.mode import MADE
 
 STEPS_ALLOWED = 256
-"""So many units in the last place of the largest value may blocks and whole differ by in a type."""
+"""Blocks and whole may differ by this many units in the last place of the largest value."""
 MOST_ALLOWED = 0.05
-"""However coarse the type is: what is off by more is no rounding."""
+"""The limit for any type, however coarse: a larger error is not rounding."""
 
 
 def rounding_allowed(dtype: torch.dtype) -> float:
-    """How far values may be off that pass through this type, as a share of the largest one.
+    """How far off values may be that pass through this type, relative to the largest one.
 
     >>> rounding_allowed(torch.float32)
     3.0517578125e-05
@@ -36,17 +36,21 @@ def coarsest(types: Iterable[torch.dtype]) -> torch.dtype | None:
 
 
 def wide_type(dtype: torch.dtype) -> torch.dtype:
-    """float64 or complex128 of a floating or complex type; others stay."""
+    """float64 for a floating type, complex128 for a complex one; others stay.
+
+    >>> wide_type(torch.float16), wide_type(torch.int32)
+    (torch.float64, torch.int32)
+    """
     if dtype.is_complex:
         return torch.complex128
     return torch.float64 if dtype.is_floating_point else dtype
 
 
 class Widened(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Within it every cast to a floating type gives float64, and so does everything that is made of a type.
+    """Within it every cast to a floating type gives float64, and so does everything that is created in one.
 
-    So a norm that a net computes in float32 leaves no room for rounding. Only what reads the memory of a number as
-    another type is not the same any more: it raises TypeError.
+    So a norm that a net computes in float32 leaves no room for rounding. Reinterpreting a number's memory as another
+    type would not be the same any more: it raises TypeError.
     """
 
     def __torch_dispatch__(
@@ -67,7 +71,7 @@ class Widened(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def _wide(value: Any, mixed: bool) -> Any:
-    """An argument: types wide; tensors too where the operator has some of several types."""
+    """An argument with types widened; tensors too, where the operator has some of different types."""
     if isinstance(value, torch.dtype):
         return wide_type(value)
     if isinstance(value, Tensor):

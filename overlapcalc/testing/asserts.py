@@ -109,8 +109,8 @@ def assert_same_by_blocks(
 ) -> Plan:
     """Assert that `model` gives the same by blocks as on the whole of `x`. Returns the plan that was compared.
 
-    axes, layout, and the options block, schedule and stream_axis: as for `plan`; without a block three per axis, crop
-    without a schedule. A copy runs in `dtype`; no sample may differ by more than `tolerance` of the largest. twin: the
+    axes, layout, and the options block, schedule and stream_axis: as for `plan`; three blocks per axis and crop when
+    absent. A copy runs in `dtype`; no sample may differ by more than `tolerance` of the largest. twin: the
     same net in integers modulo a prime, where it has such a twin, must be bit-identical too: values alone miss a tile
     one sample short in a deep net.
     least_blocks: a comparison of fewer is refused, as one block proves nothing.
@@ -148,14 +148,14 @@ def assert_same_by_blocks(
         if any(not bool(same_bits(y, again[name]).all()) for name, y in full.items()):
             raise InputError(f"{where} gives something else every time on the same image; make it deterministic")
         try:
-            tiled = by_blocks(Machine(own, analysis.source, plan), images)
+            tiled = by_blocks(Machine(own, analysis.variants, plan), images)
         except FAILURES as error:
             wrong = [said(error)]
         else:
             wrong = [text for name, y in full.items() for text in differing(plan, name, y, tiled[name], tolerance)]
         if twin and not wrong:
             wide, where_at = copy.deepcopy(model).eval().to(dtype=torch.float64), next(iter(images.values())).device
-            proof = exact_twin(wide, analysis.source, plan, images, where_at)
+            proof = exact_twin(wide, analysis.variants, plan, images, where_at)
             wrong = [f"in integers modulo a prime {text}" for text in proof.failures if proof.status == REFUTED]
     if wrong:
         cut = " x ".join(f"{strip.block} along {axis}" for axis, strip in plan.strips.items())
@@ -198,10 +198,10 @@ def assert_reads(
             place, letters = list(analysis.inputs).index(pair.input), analysis.layouts[pair.input]
             if "N" in letters and given[place].shape[letters.index("N")] != 1:
                 raise InputError(f"{pair.input} holds several images; give one, as kernels for batches may mix them")
-            labels = analysis.source.net.values[analysis.source.output_node(pair.output)].labels
+            labels = analysis.variants.net.values[analysis.variants.output_node(pair.output)].labels
             truth = BruteForce(
                 net, given, letters.index(axis), input=place,
-                output=analysis.source.net.traced.leaves.index(pair.output), out_dim=labels.index(axis),
+                output=analysis.variants.net.traced.leaves.index(pair.output), out_dim=labels.index(axis),
             )  # fmt: skip
             rows = zip(analysis.outputs[pair.output], labels, strict=True)
             short = any(n < SHORT for n, label in rows if label and label != axis)

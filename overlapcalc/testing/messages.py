@@ -27,8 +27,8 @@ def parts_of(analysis: Analysis) -> dict[str, int]:
     """A third of the finer of inputs and outputs, per axis."""
     found = {}
     for axis in analysis.axes:
-        nodes = [*analysis.inputs, *(node for _, node in analysis.source.net.graph.outputs)]
-        sizes = [analysis.source.net.size(node, axis) for node in nodes]
+        nodes = [*analysis.inputs, *(node for _, node in analysis.variants.net.graph.outputs)]
+        sizes = [analysis.variants.net.size(node, axis) for node in nodes]
         found[axis] = -(-max(n for n in sizes if n is not None) // PARTS)
     return found
 
@@ -107,7 +107,7 @@ def behind(analysis: Analysis) -> list[str]:
             e = pair.explain(axis)
             lines += [f"    {axis}: {tile_text(r, e.step or 1)}" for r in e.tile_reasons]
     own = []
-    for node in analysis.source.net.traced:
+    for node in analysis.variants.net.traced:
         rule = find(node.op)
         if rule is not None and not rule.law.__module__.startswith("overlapcalc."):
             own.append(f"{node.op} in {node.layer or 'the net'} ({rule.law.__module__}.{rule.law.__name__})")

@@ -116,8 +116,8 @@ class Whole(nn.Module):
 class ChannelNorm(nn.Module):
     """A layer norm over channels, sample by sample, by way of a permute.
 
-    >>> oc.analyze(ChannelNorm(3), (1, 3, 32))["L"].context
-    Sides(before=0, after=0)
+    >>> ChannelNorm(2)(torch.tensor([[[1.0], [3.0]]])).round().flatten().tolist()
+    [-1.0, 1.0]
     """
 
     def __init__(self, channels: int) -> None:
@@ -134,8 +134,8 @@ class ChannelNorm(nn.Module):
 class GDN(nn.Module):
     """`x / sqrt(beta + gamma * x^2)`, gamma over channels: the divisive normalisation of learned codecs.
 
-    >>> oc.analyze(GDN(3), (1, 3, 32))["L"].context
-    Sides(before=0, after=0)
+    >>> round(GDN(1)(torch.tensor([[[10.0]]])).item(), 3)  # 10 / sqrt(1 + 0.1 * 100)
+    3.015
     """
 
     def __init__(self, channels: int) -> None:
@@ -161,8 +161,8 @@ class Gate(nn.Module):
 class Mirror(nn.Module):
     """`x` back to front along its last axis: an obstacle.
 
-    >>> oc.analyze(Mirror(), (1, 3, 32)).obstacles[0].cause
-    'reorder'
+    >>> Mirror()(torch.tensor([1.0, 2.0, 3.0])).tolist()
+    [3.0, 2.0, 1.0]
     """
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
 """From an nn.Module to a layer graph. After this package only the engine, the proofs and the doors touch torch.
 
-Names are imported from its modules.
+Import names from the modules, not from here.
 """

@@ -1,7 +1,7 @@
 """What is structural about a constant: masks, and how it varies along each dimension.
 
-Masks are structure, weights are not. Constants are evaluated with every parameter replaced by arbitrary numbers (see
-generic.py) and real buffers, so that trained or initial zeros never count and trained values never show.
+Masks are structure, weights are not. Constants are evaluated with real buffers and with every parameter replaced by
+arbitrary numbers (see generic.py), so that trained or initial zeros never count and trained values never show.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ LIST_LIMIT = 1 << 16
 class Folder:
     """Evaluates the nodes of an exported graph that depend on no input, each at most once per filling.
 
-    names: placeholder -> what it stands for, for parameters, buffers and constants. state: placeholders of buffers
-    that the forward pass changes.
+    names: placeholder -> the parameter, buffer or constant that it stands for. state: placeholders of buffers that the
+    forward pass changes.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Folder:
         self._origin: dict[FxNode, frozenset[str]] = {}
 
     def origin(self, node: FxNode) -> frozenset[str]:
-        """Which of "parameter", "random" the value comes from; state that changes with every call is random too."""
+        """Which of "parameter" and "random" the value comes from; state that changes with every call is random too."""
         if node not in self._origin:
             if node.op == "placeholder":
                 kinds = {"parameter": self._parameters, "random": self._state}
@@ -87,7 +87,7 @@ class Folder:
         seen = looked_at(node)
 
         def fetch(n: FxNode) -> Any:
-            if n not in seen:  # only the shape and type are looked at
+            if n not in seen:  # only its shape and type are used
                 return torch.zeros((), dtype=n.meta["val"].dtype).expand(n.meta["val"].shape)
             return self._value(n, filling)
 
@@ -102,8 +102,8 @@ class Folder:
         return self._whatever(node, tree_leaves((args, kwargs)), result, filling)
 
     def _whatever(self, node: FxNode, given: list[Any], result: Any, filling: int) -> Any:
-        """The result, with made-up values in all places where it may be another one for other parameters, and these
-        fillings would not show it (see generic.py)."""
+        """The result, with made-up values wherever it may differ for other parameters without these fillings showing it
+        (see generic.py)."""
         places = {n: self._depends(n) for n in looked_at(node) if "parameter" in self.origin(n)}
         touched = [self._value(n, filling) for n, where in places.items() if bool(where.any())]
         if not touched or is_smooth(node.target, touched, result):
@@ -130,7 +130,7 @@ class Folder:
         return self._dependent[node]
 
     def constant(self, node: FxNode, role: str) -> Constant:
-        """The constant that `node` gives. role: "weight" of a convolution, "plain" where only the shape counts,
+        """The constant that `node` computes. role: "weight" of a convolution, "plain" where only the shape counts,
         "matrix" for a factor of a matrix product, or "operand" where the values may meet an axis."""
         return replace(self._constant(node, role), made=node.op == "call_function")
 
@@ -163,7 +163,7 @@ class Folder:
         )  # fmt: skip
 
     def _weight(self, node: FxNode, shape: tuple[int, ...], digest: str) -> Constant:
-        """A tap is masked for good when no filling makes it real; where channels disagree, taps are a bound."""
+        """A tap is masked for good if no filling makes it real; where channels differ, the taps are a bound."""
         real = self._real(node).flatten(0, 1)
         some, every = real.any(dim=0), real.all(dim=0)
         if bool(every.all()):
@@ -172,7 +172,7 @@ class Folder:
         return Constant(shape, taps=taps, uneven=not bool((some == every).all()), digest=digest)
 
     def _real(self, node: FxNode) -> torch.Tensor:
-        """Where some filling makes the value other than zero."""
+        """Where at least one filling makes the value other than zero."""
         real: torch.Tensor = self.value(node) != 0
         if "parameter" in self.origin(node):
             for filling in range(1, FILLINGS):
@@ -193,7 +193,7 @@ class Folder:
 
 
 def looked_at(node: FxNode) -> list[FxNode]:
-    """The operands whose values count: operators that make a tensor like another one look at its shape and type."""
+    """The operands whose values count. Operators that create a tensor like another one use only its shape and type."""
     if facts_of(node.target).kind is not Kind.LIKE:
         return node.all_input_nodes
     return [n for n in node.all_input_nodes if n is not node.args[0]]

@@ -1,4 +1,4 @@
-"""The sizes that an exported program allows: its dynamic dimensions, and what they may be."""
+"""The sizes that an exported program allows: its dynamic dimensions, and their possible values."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from ..errors import Argument, InputError, TraceError
 
 Shapes = tuple[tuple[int, ...], ...]
 Bound = Mapping[Any, Any]
-"""What each symbol is, a sympy Integer each."""
+"""Symbol -> its value, a sympy Integer."""
 SYMBOLIC = (torch.SymInt, torch.SymFloat, torch.SymBool)
 GUARDED = re.compile(r"L((?:\['?\w+'?\])+)\.size\(\)\[(\d+)\]")
 """How a program names a size in its guards: L['x'].size()[2]."""
 
 
 class Sizes:
-    """The symbols in the input shapes of a program, and what is asked of them.
+    """The symbols in the input shapes of a program, and the conditions on them.
 
-    inputs: name -> shape, of numbers and symbolic sizes.
+    inputs: name -> shape, made of numbers and symbolic sizes.
     """
 
     def __init__(self, program: Any, inputs: Mapping[str, tuple[Any, ...]]) -> None:
@@ -36,7 +36,7 @@ class Sizes:
         self.fixed = not any(isinstance(n, SYMBOLIC) for shape in inputs.values() for n in shape)
 
     def examples(self) -> Shapes:
-        """The shapes that the program was made with. Raises InputError where it does not say."""
+        """The shapes that the program was exported with. Raises InputError where it does not say."""
         out = []
         for name, shape in self._inputs.items():
             sizes = [n.node.hint if isinstance(n, SYMBOLIC) else n for n in shape]
@@ -50,7 +50,7 @@ class Sizes:
         return tuple(out)
 
     def bound(self, shapes: Shapes) -> Bound:
-        """What each symbol is at these input shapes. Raises TraceError where the program does not allow them."""
+        """The value of each symbol at these input shapes. Raises TraceError where the program does not allow them."""
         bound: dict[Any, Any] = {}
         derived: list[tuple[Any, int]] = []
         for (name, own), shape in zip(self._inputs.items(), shapes, strict=True):
@@ -114,7 +114,7 @@ class Sizes:
     # ---- the rest of the graph ------------------------------------------------------------------------------
 
     def concrete(self, value: Any, bound: Bound) -> Any:
-        """The value of a node with numbers for symbols: of a tensor, another one without data."""
+        """The value of a node with numbers instead of symbols; a tensor becomes another one without data."""
         if isinstance(value, torch.Tensor):
             shape = [self._number(n, bound) for n in value.shape]
             return torch.empty(shape, dtype=value.dtype, device="meta")
@@ -140,7 +140,7 @@ class Sizes:
 
 
 def _asserted(program: Any) -> Iterator[Any]:
-    """What the program asserts of its sizes while it runs."""
+    """What the program asserts about its sizes at run time."""
     for node in program.graph.nodes:
         if node.target is torch.ops.aten._assert_scalar.default:
             asked = node.args[0].meta.get("val") if isinstance(node.args[0], FxNode) else node.args[0]
@@ -159,9 +159,9 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {"max": max, "min": min, "abs": abs}
 
 
 def _holds(guard: str, shapes: Mapping[str, tuple[int, ...]], made_with: bool) -> bool:
-    """Whether a guard of the program, a Python expression, holds. It is read, never run.
+    """Whether a guard of the program, a Python expression, holds. It is parsed, never run.
 
-    One that says more than arithmetic on input sizes is taken to hold at the size that the program was made with, and
+    One that is more than arithmetic on input sizes is taken to hold at the size that the program was exported with, and
     nowhere else.
     """
 
@@ -196,7 +196,7 @@ def _value(node: ast.AST) -> Any:
 
 
 def _readable(guard: str) -> str:
-    """`x.size()[2] % 8 == 0`."""
+    """The guard as a person would write it: `x.size()[2] % 8 == 0`."""
     return GUARDED.sub(lambda m: f"{'_'.join(re.findall(r'[a-zA-Z0-9]+', m[1]))}.shape[{m[2]}]", guard)
 
 

@@ -24,12 +24,12 @@ ExportedProgram = Any
 
 
 def export(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[ExportedProgram, nn.Module]:
-    """The model's exported program, functional, and the copy of the model that it was made of. Raises TraceError.
+    """The model's exported program, functional, and the copy of the model that it was made from. Raises TraceError.
 
-    Non-strict first. A net that writes to its weights through `.data` is tried with the writes followed (law 12):
-    some versions of torch export it as it is, and lose what was written. Others that fail are tried strictly. The
+    Non-strict first. A net that writes to its weights through `.data` is exported with these writes made visible:
+    some versions of torch export it as it is, and lose what was written. Others that fail are tried in strict mode. The
     empty decomposition rewrites in-place operators and composite ones; it costs as much as the export, and a program
-    that has neither stays as it is. Every attempt has a copy of its own, for a failed one leaves traces in it.
+    that has neither stays as it is. Every attempt has a copy of its own, because a failed one leaves traces in it.
     """
     watch = _NoData()
     with quiet(), torch.no_grad():
@@ -64,8 +64,8 @@ def functional(program: ExportedProgram) -> ExportedProgram:
 
 
 def refuse_shared_state(program: ExportedProgram, shared: Iterable[Collection[str]]) -> None:
-    """A program has an input of its own for each parameter and buffer, and does not see what is written to one through
-    another. shared: names of those that lie in the same memory."""
+    """A program has a separate input for each parameter and buffer, and misses writes to one through another. shared:
+    the names of those that lie in the same memory. Raises TraceError where one of them is written to."""
     signature = program.graph_signature
     written = set(signature.buffers_to_mutate.values())
     targets = {
@@ -98,7 +98,7 @@ def _functional_weights(model: nn.Module, inputs: tuple[torch.Tensor, ...], watc
 
 
 def _functional(program: ExportedProgram) -> bool:
-    """Whether every operator is known as it stands and writes to none of its operands, or can be written so."""
+    """Whether every operator is known as it is and writes to none of its operands, or can be rewritten that way."""
     if not made_functional(program.graph):
         return False
     for node in program.graph.nodes:
@@ -108,7 +108,7 @@ def _functional(program: ExportedProgram) -> bool:
         if schema is None or schema.is_mutable:
             return False
         if not node.all_input_nodes or (not node.users and node.meta.get("val") is None):
-            continue  # a constant (arange, say), or an assertion: nobody asks for its rule
+            continue  # a constant (arange, say), or an assertion: it needs no rule
         if find(operator_name(node.target)) is None and torch.Tag.pointwise not in node.target.tags:
             return False
     return True
@@ -118,11 +118,11 @@ DROPOUTS = frozenset(
     {F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout}
     | {torch.dropout, torch.feature_dropout, torch.alpha_dropout, torch.feature_alpha_dropout}
 )
-"""Functions of torch that come before any operator."""
+"""Functions of torch that run before any operator does."""
 
 
 class _NoData(TorchFunctionMode):
-    """Stops at `.data`. Dropout in eval mode gives back its very operand (see functionalize.without_dropout)."""
+    """Stops at `.data`. Dropout in eval mode returns its operand itself (see functionalize.without_dropout)."""
 
     met = False
 
@@ -138,7 +138,7 @@ class _NoData(TorchFunctionMode):
 
 
 class _DataAsAlias(TorchFunctionMode):
-    """`w.data` reads as a detached alias, and `w.data = v` as writing v into w: both can be followed."""
+    """`w.data` becomes a detached alias, and `w.data = v` a write of v into w: torch can trace both."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func == torch.Tensor.data.__get__:  # type: ignore[attr-defined]

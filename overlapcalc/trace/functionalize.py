@@ -1,6 +1,6 @@
-"""In-place operators as their functional twins, where nothing else can see the memory that they write to.
+"""In-place operators rewritten as functional ones, where nothing else can see the memory that they write to.
 
-`run_decompositions` does this for every program, but takes as long as the export. Most nets need no more than
+`run_decompositions` does this for every program, but takes as long as the export. Most nets have nothing worse than
 `relu_` on the result of a batch norm.
 """
 
@@ -21,7 +21,7 @@ from .places import at, layer_of
 
 
 def made_functional(graph: torch.fx.Graph) -> bool:
-    """Rewrite every in-place operator of the graph, if that is all that it takes. Otherwise nothing is changed."""
+    """Rewrite every in-place operator of the graph, if that is enough. Otherwise change nothing."""
     written = [node for node in graph.nodes if writes(node)]
     twins = {node: _twin(node) for node in written}
     if any(twin is None for twin in twins.values()):
@@ -37,8 +37,8 @@ def made_functional(graph: torch.fx.Graph) -> bool:
 
 
 def without_dropout(graph: torch.fx.Graph) -> None:
-    """Dropout in eval mode, or of nothing, gives back the very tensor that it is given; its schema, and so torch's own
-    rewriting of in-place operators, says that it is another one."""
+    """Remove dropout in eval mode, or with probability 0: it returns its operand itself, while its schema, and so
+    torch's own rewriting of in-place operators, says that the result is another tensor."""
     for node in list(graph.nodes):
         if node.op == "call_function" and facts_of(node.target).kind is Kind.DROPOUT:
             schema = node.target._schema
@@ -51,7 +51,7 @@ def without_dropout(graph: torch.fx.Graph) -> None:
 
 
 def _twin(node: FxNode) -> Any:
-    """The operator that gives what an in-place one writes: `aten::relu` of `aten::relu_`, arguments alike."""
+    """The operator that returns what an in-place one writes: `aten::relu` for `aten::relu_`, with equal arguments."""
     schema = node.target._schema  # type: ignore[union-attr]
     name = schema.name.partition("::")[2]
     written = [a.name for a in schema.arguments if a.alias_info is not None and a.alias_info.is_write]
@@ -72,13 +72,13 @@ def _twin(node: FxNode) -> Any:
 
 
 def _owned(group: list[FxNode]) -> bool:
-    """Whether a piece of memory belongs to the one tensor that an operator made, and no view of it exists."""
+    """Whether a piece of memory belongs to a single tensor that an operator created, with no view of it."""
     makers = [node for node in group if not writes(node)]
     return len(makers) == 1 and makers[0].op == "call_function" and makers[0].target is not operator.getitem
 
 
 def _redirect(node: FxNode) -> None:
-    """What reads the written tensor later, reads what was written."""
+    """Later readers of the overwritten tensor read the result instead."""
     written = node.args[0]
     assert isinstance(written, FxNode)
     for user in list(written.users):
@@ -86,7 +86,7 @@ def _redirect(node: FxNode) -> None:
             user.replace_input_with(written, node)
 
 
-# ---- memory that is shared without a word ------------------------------------------------------------------------
+# ---- memory that is shared without saying so ---------------------------------------------------------------------
 
 OPEN: Mapping[str, Any] = {
     "aten::unsafe_chunk": torch.ops.aten.chunk.default,
@@ -94,15 +94,15 @@ OPEN: Mapping[str, Any] = {
     "aten::unsafe_split_with_sizes": torch.ops.aten.split_with_sizes.default,
     "aten::_unsafe_view": torch.ops.aten.view.default,
 }
-"""What gives views without saying so, and what gives the same views and says so."""
+"""Operators that return views without saying so -> operators that return the same views and say so."""
 
 
 def made_open(graphs: Sequence[torch.fx.Graph]) -> set[Any]:
-    """Rewrite what lies in written memory without saying so, as far as that takes no operators apart.
+    """Rewrite operators whose results lie in written memory without saying so, if that needs no decomposition.
 
-    graphs: of a program and of its parts, if it has any; then all memory counts as written if some is. Gives the
-    operators that must be taken apart for it: inside of them are views that say so. Raises SharedMemoryError where
-    neither helps.
+    graphs: those of a program and of its parts, if it has any; then all memory counts as written if any is. Returns the
+    operators that must be decomposed instead: the views inside them say so. Raises SharedMemoryError where neither
+    helps.
     """
     if not any(writes(node) for graph in graphs for node in graph.nodes):
         return set()
@@ -120,7 +120,7 @@ def _opened(graph: torch.fx.Graph, node: FxNode) -> list[Any]:
     """See made_open, for one operator."""
     hidden, here = found(node), found(node, "cpu")
     if hidden is None or here is None or hidden.how != here.how:
-        # a kernel of its own may copy what other devices, which have none, take views of
+        # a dedicated kernel may copy what other devices, which have none, take views of
         raise SharedMemoryError(_refusal(node, hidden or here, " on some devices"))
     if hidden.same:
         node.replace_all_uses_with(hidden.operands[0])

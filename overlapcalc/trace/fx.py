@@ -1,4 +1,4 @@
-"""Questions to a program of torch.export: its state, its parameters, the arguments and shapes of its calls."""
+"""Facts about a program of torch.export: its state, its parameters, the arguments and shapes of its calls."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PLAIN = frozenset({"weight", "bias", "running_mean", "running_var", "running_inv
 
 
 def live_parameters() -> frozenset[int]:
-    """Addresses of all parameters there are: a lifted constant may be one that a closure or a list holds."""
+    """Addresses of all parameters in the process: a lifted constant may be one that a closure or a list holds."""
     return frozenset(p.data_ptr() for p in gc.get_objects() if type(p) is nn.Parameter and p.numel())
 
 
@@ -52,7 +52,7 @@ def state_of(program: Any, target: str) -> torch.Tensor:
 
 
 def on_cpu(value: Any) -> Any:
-    """A program keeps its tensors where it was made."""
+    """The value with tensors on the CPU: a program keeps its tensors on the device where it was exported."""
     elsewhere = isinstance(value, torch.Tensor) and value.device.type not in ("cpu", "meta")
     return value.detach().cpu() if elsewhere else value
 

@@ -1,9 +1,9 @@
 """What a net computes from its parameters, whatever their values are.
 
-A constant made of parameters is evaluated with arbitrary numbers in their place (see constants.py). That shows what
+A constant made from parameters is evaluated with arbitrary numbers in their place (see constants.py). That shows what
 holds for all numbers as long as the net computes smoothly: a sum of products that is zero for numbers drawn at random
 is zero for all. A threshold, a rounding or a look-up is not smooth: numbers that all lie on one side of it show
-nothing. What such an operator gives is therefore made up in turn: another arbitrary number for each that it is given.
+nothing. The result of such an operator is therefore made up in turn: another arbitrary number for each of its inputs.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from torch import Tensor
 from .values import digest_of
 
 FILLINGS = 6
-"""How many sets of made-up parameters may show a value to be real."""
+"""The number of sets of made-up parameters that may show a value to be real."""
 MOSTS = (97, 6, 1)
-"""How large whole numbers are made up, at most. They may be indices: where the net fails with them, smaller ones."""
+"""The largest made-up integers. They may be indices: where the net fails with them, smaller ones are tried."""
 
 
 def _names(text: str) -> frozenset[str]:
@@ -50,18 +50,18 @@ SMOOTH = _names("""
     upsample_bilinear2d upsample_linear1d upsample_nearest1d upsample_nearest2d upsample_nearest3d
     upsample_trilinear3d var var_mean vdot
 """)
-"""Not among them: what gives zero, or no number, far on one side: `exp`, `sqrt` and `log` in finite precision."""
+"""Not included: functions that are zero, or NaN, far on one side: `exp`, `sqrt` and `log` in finite precision."""
 PICKS = _names("""
     _unsafe_index _unsafe_index_put embedding gather index index_add index_copy index_fill index_put
     index_select masked_fill masked_scatter repeat_interleave scatter scatter_add take take_along_dim where
 """)
-"""Smooth as long as what picks (a mask, indices) does not depend on a parameter."""
+"""Smooth as long as what selects (a mask, indices) does not depend on a parameter."""
 TYPES = frozenset({"to", "_to_copy", "type_as", "float", "double", "half"})
-"""Smooth but for real numbers that become whole ones."""
+"""Smooth unless they turn real numbers into integers."""
 
 
 def is_smooth(target: Any, tainted: Sequence[Tensor], result: Any) -> bool:
-    """Whether an operator says for all numbers what it says for some. tainted: its operands that depend on
+    """Whether what an operator shows for some numbers holds for all. tainted: its operands that depend on
     parameters."""
     schema = getattr(target, "_schema", None)
     name = schema.name.partition("::")[2] if schema is not None and schema.name.startswith("aten::") else ""
@@ -78,8 +78,8 @@ def is_smooth(target: Any, tainted: Sequence[Tensor], result: Any) -> bool:
 
 
 def parameter(shape: tuple[int, ...], dtype: torch.dtype, name: str, filling: int, most: int) -> Tensor:
-    """Made-up values: all different, other ones for every name, reproducible. Real numbers are not zero; positive,
-    negative, then of both signs."""
+    """Made-up values: all different, different for every name, reproducible. Real numbers are never zero; by filling
+    they are positive, negative, then of both signs."""
     generator = torch.Generator().manual_seed(zlib.crc32(f"{filling}{name}".encode()))
     values = torch.rand(shape, generator=generator, dtype=torch.float64)
     if not (dtype.is_floating_point or dtype.is_complex):
@@ -93,10 +93,10 @@ def parameter(shape: tuple[int, ...], dtype: torch.dtype, name: str, filling: in
 
 
 def made_up(target: Any, given: Sequence[Any], result: Tensor, filling: int, most: int, item: int = 0) -> Tensor:
-    """What stands for the result of an operator that is not smooth.
+    """A replacement for the result of an operator that is not smooth.
 
-    Where it works sample by sample: an arbitrary function of what it is given there, the same for the same. Otherwise
-    values that have nothing to do with each other, the same for the same operands.
+    If it works sample by sample: an arbitrary function of its inputs there, equal for equal inputs. Otherwise unrelated
+    values, equal for equal operands.
     """
     seed = zlib.crc32(repr((str(target), item, [v for v in given if not isinstance(v, Tensor)])).encode())
     operands = [v for v in given if isinstance(v, Tensor)]
@@ -115,7 +115,7 @@ def made_up(target: Any, given: Sequence[Any], result: Tensor, filling: int, mos
 
 
 def _whole(share: Tensor, dtype: torch.dtype, filling: int, most: int) -> Tensor:
-    """Numbers of [0, 1) as whole ones from 1 to `most`; as truth values, or 0 and 1, all of them in some fillings."""
+    """Numbers in [0, 1) as integers from 1 to `most`; as booleans, or 0 and 1, all of them equal in some fillings."""
     if dtype is torch.bool or most == 1:
         same = {1: True, 2: False}.get(filling)
         return (share >= 0.5 if same is None else torch.full_like(share, same)).to(dtype)
@@ -128,7 +128,7 @@ def _number(value: Tensor) -> Tensor:
 
 
 def dependent(fillings: Sequence[Tensor]) -> Tensor:
-    """Where a value depends on parameters: it is another one in another filling."""
+    """Where a value depends on parameters: it differs between fillings."""
     first = fillings[0]
     found = torch.zeros(first.shape, dtype=torch.bool)
     for other in fillings[1:]:

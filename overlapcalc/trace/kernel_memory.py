@@ -1,12 +1,12 @@
 """What torch's kernels allocate for themselves while they run, on a CPU.
 
-Measured with torch 2.13 on x86-64 (oneDNN); `benchmarks/cost/memory.py` compares predictions with what runs take.
+Measured with torch 2.13 on x86-64 (oneDNN); `benchmarks/cost/memory.py` compares predictions with measured runs.
 
     float32 convolution                  max(blocked(in) + blocked(out), blocked(out) + out)
     float32 transposed convolution       max(2 * in + out, 3 * out)
     both where oneDNN is not used        columns + out, columns = channels * taps * positions
 
-and, kept for every new shape of tensors: code of about 2.4 KiB per tap of the kernel, 6 KiB where it is transposed.
+and, kept for every new shape of tensors: code of about 2.4 KiB per tap of the kernel, 6 KiB if it is transposed.
 
 `blocked` rounds the channels up to what a vector register holds; fewer input channels than that are read as they are.
 """
@@ -21,11 +21,11 @@ from torch import Tensor
 
 LANES = {"AVX512": 16, "AVX2": 8}
 FEW = 20480
-"""Up to so many input samples, torch does not use oneDNN for kernels of 3 and less."""
+"""Up to this many input samples, torch does not use oneDNN for kernels of 3 and less."""
 
 
 def while_running(func: Any, args: Any, out: Any) -> int:
-    """Bytes that an operator allocates at its worst moment, its result among them; 0 where it needs no more."""
+    """Bytes that an operator allocates at its fullest moment, including its result; 0 where it needs no more."""
     if func is not torch.ops.aten.convolution.default:
         return 0
     x, weight, _, stride, padding, _, transposed, _, groups = args[:9]
@@ -41,7 +41,7 @@ def while_running(func: Any, args: Any, out: Any) -> int:
 
 
 def code(func: Any, args: Any) -> tuple[Any, int] | None:
-    """What a kernel is made for, and the bytes of its code; None for operators that need no code of their own."""
+    """What a kernel is compiled for, and the bytes of its code; None for operators that need no code of their own."""
     if func is not torch.ops.aten.convolution.default:
         return None
     x, weight, _, stride, padding, dilation, transposed, _, groups = args[:9]
@@ -52,7 +52,7 @@ def code(func: Any, args: Any) -> tuple[Any, int] | None:
 
 
 CODE, CODE_TRANSPOSED = 2400, 6000
-"""Bytes of code per tap. oneDNN writes code for every shape that it meets, and keeps it."""
+"""Bytes of code per tap. oneDNN generates code for every shape that it meets, and keeps it."""
 
 
 def bytes_in(t: Tensor) -> int:
@@ -78,7 +78,7 @@ def _convolution(x: Tensor, out: Tensor) -> int:
 
 
 def _transposed(x: Tensor, out: Tensor) -> int:
-    """The source reordered and once more with a border, and the result; then the result in two more orders."""
+    """The source reordered, once more with a border, and the result; then the result in two more orders."""
     return max(2 * bytes_in(x) + bytes_in(out), 3 * bytes_in(out))
 
 

@@ -51,8 +51,8 @@ def trace(
     call, with the names of the graph.
 
     No forward pass runs and no weight is read: torch.export works on shapes alone, and the example inputs are
-    memory that nobody looks at. weights: addresses of the original's parameters, which a closure in the model may still
-    hold; they are no constants either. layouts: one per input, "" where none was given. Raises TraceError.
+    memory that is never read. weights: addresses of the original's parameters, which a closure in the model may still
+    hold; they are not constants either. layouts: one per input, "" where none was given. Raises TraceError.
     """
     inputs = _examples(shapes, dtypes)
     program, copy = export(model, inputs)
@@ -63,7 +63,7 @@ def trace(
 
 
 def _examples(shapes: Shapes, dtypes: Sequence[torch.dtype]) -> tuple[torch.Tensor, ...]:
-    """Tensors of these shapes that hold no data; fake ones where even the address space would not do."""
+    """Tensors of these shapes without data; fake ones where even the address space would be too small."""
     mode: Any = contextlib.nullcontext()
     if sum(prod(shape) for shape in shapes) > MOST_REAL:
         mode = FakeTensorMode(allow_non_fake_inputs=True, shape_env=ShapeEnv())
@@ -83,7 +83,6 @@ KEPT_OUTSIDE = (
 
 class Lowering:
     """One exported program on its way to a Graph.
-
 
     fx: its graph, every size a number. modules: path -> class of the modules without children. weights: names of
     buffers that stand for parameters. originals: addresses of parameters that constants may be.
@@ -154,7 +153,7 @@ class Lowering:
             nodes.append(Node(fx.name, "input", {}, shape_of(fx), layer=fx.name, layout=next(layouts, "")))
 
     def _outputs(self, fx: FxNode) -> tuple[list[tuple[str, str]], tuple[str | None, ...]]:
-        """The user's outputs that depend on the input, named by their place; and all that the net returns."""
+        """The outputs that depend on the input, named by their position; and everything that the net returns."""
         from torch.export.graph_signature import OutputKind
 
         flat = list(fx.args[0]) if isinstance(fx.args[0], (list, tuple)) else [fx.args[0]]
@@ -193,7 +192,7 @@ class Lowering:
                 self.calls[fx.name] = self._invocation(call, None if call is fx else result, fx.meta["val"].dtype)
 
     def runnable(self) -> Runnable:
-        """The calls of the graph, after `graph` was asked for."""
+        """The calls of the graph; `graph` must be called first."""
         fakes = {fx.name: fx.meta["val"] for fx in self.fx.nodes if fx.op == "placeholder"}
         weights = {
             place: (tuple(fakes[name].shape), fakes[name].dtype)
@@ -204,7 +203,7 @@ class Lowering:
         return Runnable(self.calls, self.places, self.program.call_spec.out_spec, weights, types)
 
     def _invocation(self, call: FxNode, result: int | None, dtype: torch.dtype) -> Invocation:
-        """Operands that are data are None: the layer graph says what they are."""
+        """One call. Operands that are data are None: the layer graph says what they are."""
 
         def value(v: Any) -> Any:
             if isinstance(v, FxNode):
@@ -263,7 +262,7 @@ def _copies(target: Any) -> bool:
 
 
 def _role(argument: str, kind: Kind | None) -> str:
-    """How to look at an operand that is a constant (see Folder.constant)."""
+    """The role of a constant operand (see Folder.constant)."""
     if kind in CONVOLUTIONS and argument == "weight":
         return "weight"
     if kind is Kind.MATRIX_PRODUCT:

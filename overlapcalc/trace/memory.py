@@ -1,6 +1,6 @@
 """Which tensors of an exported program lie in the same memory.
 
-A schema does not say all of it: dropout that drops nothing gives back its very operand, and `unsafe_chunk` gives
+A schema does not say everything: dropout that drops nothing returns its operand itself, and `unsafe_chunk` returns
 views. So every operator is run once on the meta device, where tensors have memory of their own but no data in it, and
 the operators are torch's own. Measured: as on the CPU for all of the 14,849 calls of torch's own tests (torch 2.13).
 """
@@ -19,10 +19,10 @@ from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_mod
 
 
 class Hidden(NamedTuple):
-    """A result in the memory of an operand, of which the operator's schema says nothing.
+    """A result in the memory of operands although the operator's schema does not say so.
 
-    operands: those. same: the result is the operand, in size, order and type. within: operators that hide it even
-    where the operator is taken apart.
+    operands: these operands. same: the result is the operand, in size, order and type. within: operators that hide it
+    even when the operator is decomposed.
     """
 
     operands: tuple[FxNode, ...]
@@ -31,12 +31,12 @@ class Hidden(NamedTuple):
 
     @property
     def how(self) -> tuple[int, bool, tuple[str, ...]]:
-        """What must be the same on every device."""
+        """The part that must be the same on every device."""
         return len(self.operands), self.same, self.within
 
 
 class Memory:
-    """The nodes of a graph, grouped by the memory in which their tensors lie. Where it is not known, it is shared."""
+    """The nodes of a graph, grouped by the memory of their tensors. Where that is unknown, it counts as shared."""
 
     def __init__(self, graph: torch.fx.Graph) -> None:
         self._root: dict[FxNode, FxNode] = {}
@@ -59,13 +59,13 @@ class Memory:
                 self._root[self.of(other)] = self.of(node)
 
     def of(self, node: FxNode) -> FxNode:
-        """The node that stands for the memory of a node."""
+        """The node that represents the memory of a node."""
         while node in self._root and self._root[node] is not node:
             node = self._root[node]
         return node
 
     def groups(self) -> dict[FxNode, list[FxNode]]:
-        """Nodes by their memory, those alone in theirs left out."""
+        """Nodes by their memory, without those that are alone in theirs."""
         groups: dict[FxNode, list[FxNode]] = {}
         for node in dict.fromkeys([*self._root, *self._root.values()]):
             groups.setdefault(self.of(node), []).append(node)
@@ -73,18 +73,18 @@ class Memory:
 
 
 def declared(schema: Any) -> bool:
-    """Whether an operator says that it writes to an operand, or that its results may lie in one's memory."""
+    """Whether an operator's schema says that it writes to an operand, or that results may share one's memory."""
     return bool(schema.is_mutable) or any(r.alias_info is not None for r in schema.returns)
 
 
 COMPUTE = re.compile(
     r"aten::(conv|_?convolution|batch_norm|layer_norm|group_norm|linear|matmul|cat|max_pool|avg_pool|upsample)"
 )
-"""Operators of every net, whose results always have memory of their own."""
+"""Very common operators whose results always have memory of their own."""
 
 
 def _computes(target: Any) -> bool:
-    """Whether an operator need not be run: it makes new numbers, by a kernel that makes a tensor for them."""
+    """Whether an operator need not be run: it computes new numbers, by a kernel that allocates a tensor for them."""
     key = torch._C.DispatchKey.CompositeImplicitAutograd
     plain = torch.Tag.pointwise in target.tags and not target.has_kernel_for_dispatch_key(key)
     return plain or COMPUTE.match(target._schema.name) is not None
@@ -96,7 +96,7 @@ def writes(node: FxNode) -> bool:
 
 
 def _aliased(node: FxNode, schema: Any) -> Iterator[FxNode]:
-    """The operands that the schema names: those that are written to, and those that views are taken of."""
+    """The operands that the schema marks: those that are written to, and those that results are views of."""
     for i, argument in enumerate(schema.arguments):
         value = node.args[i] if i < len(node.args) else node.kwargs.get(argument.name)
         if argument.alias_info is not None:
@@ -104,7 +104,7 @@ def _aliased(node: FxNode, schema: Any) -> Iterator[FxNode]:
 
 
 def found(node: FxNode, device: str = "meta") -> Hidden | None:
-    """Run the operator on tensors without data; where it does not run so, the tensors of the trace must say it."""
+    """Run the operator on tensors without data; where that fails, go by the tensors of the trace."""
     operands = [n for n in node.all_input_nodes if isinstance(n.meta.get("val"), Tensor)]
     watch = _Watch()
     try:
@@ -113,9 +113,9 @@ def found(node: FxNode, device: str = "meta") -> Hidden | None:
         kwargs = dict(torch.fx.map_arg(node.kwargs, lambda n: twins[n] if n in twins else _number(n.meta["val"])))
         if kwargs.get("device") is not None:
             kwargs["device"] = torch.device(device)
-        with _disable_current_modes(), watch:  # a caller that counts operations is not to count these
+        with _disable_current_modes(), watch:  # a caller that counts operations must not count these
             result = node.target(*args, **kwargs)  # type: ignore[operator]
-    except Exception:  # it looks at data, or has no such kernel
+    except Exception:  # it reads data, or has no such kernel
         twins = {n: n.meta["val"] for n in operands}
         result = node.meta.get("val")
     met = tuple(n for n in operands if _memory(twins[n]) & _memory(result))
@@ -123,7 +123,7 @@ def found(node: FxNode, device: str = "meta") -> Hidden | None:
 
 
 class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Names the operators within an operator whose results lie in the memory of an operand without saying so."""
+    """Records the operators within an operator whose results share an operand's memory without saying so."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -150,8 +150,8 @@ def _alike(a: Any, b: Tensor) -> bool:
 
 
 def _twin(fake: Tensor, device: str) -> Tensor:
-    """Zeros in this shape and order, at the size of the example where sizes are symbols. As long as nobody writes to
-    them, they take no memory."""
+    """Zeros with this shape and memory order, at the size of the example where sizes are symbols. They take no memory
+    as long as nobody writes to them."""
     shape, stride = ([int(_number(n)) for n in sizes] for sizes in (fake.shape, fake.stride()))
     length = 1 + sum((n - 1) * step for n, step in zip(shape, stride, strict=True)) if 0 not in shape else 0
     return torch.zeros(length, dtype=fake.dtype, device=device).as_strided(shape, stride)

@@ -1,4 +1,4 @@
-"""What an operator of torch is called: its name, with its overload where the plain name does not speak for it."""
+"""The name of a torch operator, with its overload where the plain name does not stand for it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from ..ops.registry import NOTHING, Operator
 def operator_name(target: Any) -> str:
     """`aten::conv2d`, `aten::view.dtype`; a higher-order operator has a name of its own and no schema.
 
-    An overload that torch tags as pointwise needs no rule, and one that has no siblings needs no telling apart.
+    An overload that torch tags as pointwise needs no rule, and one without siblings needs no distinction.
+
+    >>> operator_name(torch.ops.aten.conv2d.default), operator_name(torch.ops.aten.view.dtype)
+    ('aten::conv2d', 'aten::view.dtype')
     """
     schema = getattr(target, "_schema", None)
     if schema is None:
@@ -26,8 +29,7 @@ def operator_name(target: Any) -> str:
 
 
 def facts_of(target: Any) -> Operator:
-    """What is known of an operator of torch, whichever overload it is; of one that writes in place, that of
-    its functional twin."""
+    """The record of a torch operator, whichever overload it is; for an in-place one, that of its functional twin."""
     schema = getattr(target, "_schema", None)
     if schema is None:
         return NOTHING
@@ -36,7 +38,7 @@ def facts_of(target: Any) -> Operator:
 
 @cache
 def _alone(name: str) -> bool:
-    """Whether an operator has a single overload, but for those that write to their operands."""
+    """Whether an operator has a single overload, not counting those that write to their operands."""
     space, _, own = name.partition("::")
     packet = getattr(getattr(torch.ops, space), own)
     schemas = [getattr(packet, overload)._schema for overload in packet.overloads()]

@@ -1,4 +1,4 @@
-"""How much memory a net takes at its fullest, without running it: a pass over shapes alone, as in export."""
+"""How much memory a net takes at its fullest moment, without running it: a pass over shapes alone, as in export."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from .run_memory import RunMemory
 
 
 class MemoryMeter(TorchDispatchMode):
-    """Sums up what operators give for as long as somebody holds it. peak: the most at any time, in bytes; live: without
-    code.
+    """Adds up the results of operators for as long as somebody holds them. peak: the most at any time, in bytes; live:
+    the present amount, without code.
 
-    known: tensors that do not count. kernels: count what kernels need for themselves too. trail: the calls made, with
-    every number in their arguments and which tensors they are made on; sizes of tensors are not in it. strange: a call
-    was made on a tensor of unknown values, so that the trail does not say it all.
+    known: tensors that do not count. kernels: whether to count what kernels need for themselves. trail: the calls, with
+    every number in their arguments and the tensors they take, but without tensor sizes. strange: a call took a tensor
+    of unknown values, so the trail does not say everything.
     """
 
     def __init__(self, known: Sequence[Tensor], *, kernels: bool) -> None:
@@ -74,9 +74,9 @@ class MemoryMeter(TorchDispatchMode):
 
 
 def run_memory(model: nn.Module, shapes: Shapes, dtypes: Sequence[torch.dtype], dtype: torch.dtype | None) -> RunMemory:
-    """What a run of a stand-in on inputs of these shapes holds.
+    """The memory that a run of a stand-in on inputs of these shapes holds.
 
-    dtype: what floating weights and inputs are taken to be. Raises TraceError.
+    dtype: the type assumed for floating weights and inputs. Raises TraceError.
     """
     mode: Any = FakeTensorMode(allow_non_fake_inputs=True)
 

@@ -1,4 +1,4 @@
-"""Where in the model a node of an exported program comes from: its layer, and the line of the user's source."""
+"""The place in the model that a node of an exported program comes from: its layer, and the user's source line."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .naming import operator_name
 
 @contextlib.contextmanager
 def located(fx: FxNode) -> Iterator[None]:
-    """Whatever torch raises while a node is looked at ends as one TraceError that says where that was."""
+    """Turns whatever torch raises while a node is processed into one TraceError that says where."""
     try:
         yield
     except OverlapcalcError:
@@ -33,7 +33,7 @@ def layer_of(fx: FxNode) -> str:
 
 
 def plain_path(path: object) -> str:
-    """The path of a module as `named_modules` gives it, without what tracers put before it."""
+    """The path of a module as in `named_modules`, without the prefixes of tracers."""
     return re.sub(r"^(L__self__|L\['\w+'\]|_orig_mod)\.?", "", str(path))
 
 
@@ -55,7 +55,7 @@ def at(fx: FxNode) -> str:
 
 
 def reason(error: BaseException, doing: str = "", *, own_line: bool = True) -> str:
-    """The first line of torch's message that says something, with the user's own source line where there is one.
+    """The first meaningful line of torch's message, with the user's own source line if there is one.
 
     doing: what failed, if not the export. own_line=False: leave the source line to the caller.
     """
@@ -91,5 +91,5 @@ def foreign(file: str) -> bool:
     """Whether a source file is torch's, Python's own or this package's, rather than the user's."""
     name = file.replace("\\", "/")
     if name.startswith((_TORCH, _OWN, "<")) or "/site-packages/torch/" in name or "/dist-packages/torch/" in name:
-        return True  # a saved program names the files of the machine that saved it
+        return True  # a saved program has file names of the machine that saved it
     return "/lib/python" in name and "/site-packages/" not in name

@@ -58,7 +58,7 @@ class Program:
         return self._sizes.fixed
 
     def shapes(self) -> Shapes:
-        """The input shapes of the program: those it is fixed to, or those of the example that it was made with."""
+        """The input shapes of the program: those it is fixed to, or those of the example it was exported with."""
         return self._sizes.examples()
 
     def graph(self, shapes: Shapes, layouts: Sequence[str] = ()) -> Graph:
@@ -68,7 +68,7 @@ class Program:
         return Lowering(self._program, fx, self._leaves).graph(layouts)
 
     def _concrete(self, bound: Any) -> torch.fx.Graph:
-        """A copy of the graph in which every size is the number that it is at this input."""
+        """A copy of the graph with every size replaced by its number at this input."""
         graph = torch.fx.Graph()
         twins: dict[FxNode, Any] = {}
         for node in self._program.graph.nodes:
@@ -86,7 +86,7 @@ class Program:
 
 
 def _copied(program: torch.export.ExportedProgram) -> Any:
-    """With a graph of its own, which may be rewritten; the weights are shared, and never read."""
+    """A copy with a graph of its own, which may be rewritten; the weights are shared, and never read."""
     twin: Any = copy.copy(program)
     twin._graph_module = copy.deepcopy(program.graph_module)
     for old, new in zip(program.graph.nodes, twin._graph_module.graph.nodes, strict=True):
@@ -95,7 +95,7 @@ def _copied(program: torch.export.ExportedProgram) -> Any:
 
 
 def _leaves(program: Any) -> dict[str, str]:
-    """Path -> class of every module that is seen at work and has no module inside."""
+    """Path -> class of every module that does some work and has no module inside."""
     seen: dict[str, str] = {}
     for node in program.graph.nodes:
         for path, kind in (node.meta.get("nn_module_stack") or {}).values():
@@ -112,7 +112,7 @@ def _leaves(program: Any) -> dict[str, str]:
 
 
 def _refuse_training(program: torch.export.ExportedProgram) -> None:
-    """A program cannot be put into eval mode any more: what its training mode does is part of it."""
+    """Raises InputError for training mode: a program contains what that does, and cannot be put into eval mode."""
     for node in program.graph.nodes:
         what = _training(node)
         if what:
@@ -124,7 +124,7 @@ def _refuse_training(program: torch.export.ExportedProgram) -> None:
 
 
 def _training(node: FxNode) -> str:
-    """What an operator does because it is in training mode; "" where it does nothing else for it."""
+    """What an operator does only in training mode; "" where there is no difference."""
     schema = getattr(node.target, "_schema", None)
     if node.op != "call_function" or schema is None:
         return ""

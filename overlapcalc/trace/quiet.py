@@ -1,4 +1,4 @@
-"""Tracing, kept quiet and to one thread at a time."""
+"""Tracing without noise, in one thread at a time."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from typing import Any
 from torch.utils._python_dispatch import _disable_current_modes
 
 LOGGERS = ("torch", "torch.export", "torch._dynamo", "torch.fx", "torch._export", "torch.__trace")
-"""The last one logs every tensor that is traced, at a level of its own, and pytest would show it of a failing test."""
+"""The last one logs every traced tensor, at a level of its own, and pytest would show that for a failing test."""
 
 ONE_AT_A_TIME = threading.RLock()
-"""torch.export changes torch itself for a while (tables of operators, modes), and so do we (composites.py): two threads
-that trace at once would leave it changed for good."""
+"""torch.export temporarily changes torch itself (tables of operators, modes), and so do we (composites.py): two threads
+tracing at once would leave it changed for good."""
 
 
 class _Elsewhere:
-    """A stream that one thread writes nothing to."""
+    """A stream to which one thread writes nothing."""
 
     def __init__(self, stream: Any, thread: int) -> None:
         self._stream, self._thread = stream, thread
@@ -38,8 +38,8 @@ class _Elsewhere:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Export logs tracebacks and warns about everything; what matters comes back as one TraceError. What other threads
-    print meanwhile is printed; those that trace wait."""
+    """Silences export, which logs tracebacks and warns about everything; what matters becomes one TraceError. Other
+    threads still print; those that want to trace wait."""
     loggers = [logging.getLogger(name) for name in LOGGERS]
     with ONE_AT_A_TIME:
         levels = [log.level for log in loggers]

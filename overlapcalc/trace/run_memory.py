@@ -1,4 +1,4 @@
-"""What one run of a net holds. Torch-free, so that what plans can read it."""
+"""The memory of one run of a net. Without torch, so that planning can import it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class RunMemory:
-    """Bytes of one run of a net. peak: what it makes and holds at its fullest, outputs and what kernels need for
-    themselves (on a CPU) included, inputs and weights not. code: the part of it that kernels keep for inputs of this
-    shape.
-    trail: the calls that it makes, sizes aside: runs of one trail are runs of one net. None: not known."""
+    """Bytes of one run of a net. peak: what it creates and holds at its fullest moment, including outputs and what
+    kernels need for themselves (on a CPU), without inputs and weights. code: the part of it that kernels keep for
+    inputs of this shape.
+    trail: the calls that it makes, without sizes: equal trails mean equal computation. None: not known."""
 
     peak: int
     weights: int
@@ -22,4 +22,4 @@ class RunMemory:
 
 
 MemoryAt = Callable[[tuple[tuple[int, ...], ...], str | None], RunMemory]
-"""Input shapes, and the floating type to assume -> what a run holds there."""
+"""Input shapes, and the floating type to assume -> the memory of a run there."""

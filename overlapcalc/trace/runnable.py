@@ -1,4 +1,4 @@
-"""An exported program that can be run call by call, with the weights that the model has now."""
+"""An exported program that can be run call by call, with the model's present weights."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from .naming import facts_of
 
 @dataclass(frozen=True)
 class Fixed:
-    """Stands for a tensor that depends on no input."""
+    """A placeholder for a tensor that depends on no input."""
 
     node: FxNode
 
 
 @dataclass(frozen=True)
 class Invocation:
-    """One call: `values` by argument name, in which `Fixed` stands for constants; data operands are None.
+    """One call: `values` by argument name, with `Fixed` for constants; data operands are None.
 
-    result: which of its results is meant, None where it has only one. dtype: of that result.
+    result: which of its results is meant, None where it has only one. dtype: that of the result.
     """
 
     target: Any
@@ -35,7 +35,7 @@ class Invocation:
     dtype: torch.dtype
 
     def __call__(self, values: Mapping[str, Any]) -> Tensor:
-        """Call it with these arguments, none of them `Fixed` any more."""
+        """Call it with these arguments, with every `Fixed` replaced."""
         args, kwargs = [], {}
         for argument in self.target._schema.arguments:
             if argument.kwarg_only:
@@ -49,8 +49,8 @@ class Invocation:
 
 @dataclass(frozen=True)
 class Runnable:
-    """calls: node of the layer graph -> its call. places: what placeholders of constants are: the name of a parameter
-    or buffer of the model, or the tensor itself. structure: of what the net returns, as torch's pytrees have it.
+    """calls: node of the layer graph -> its call. places: placeholder of a constant -> the name of a parameter or
+    buffer of the model, or the tensor itself. structure: that of the net's result, as a pytree of torch.
     weights: shapes and types of parameters and buffers. types: those of the inputs.
     """
 
@@ -62,12 +62,12 @@ class Runnable:
 
     @property
     def resamples(self) -> bool:
-        """Whether a call takes samples at positions that torch computes in their type."""
+        """Whether a call reads samples at positions that torch computes in their type."""
         return any(facts_of(call.target).kind is Kind.RESIZE for call in self.calls.values())
 
 
 def type_matters(runnable: Runnable) -> bool:
-    """Whether a trace in another floating type may be another net: one that casts, makes constants of a type, or
+    """Whether a trace in another floating type may be another net: one that casts, creates constants in a type, or
     resamples at positions that torch computes in the type of the samples."""
     made = any(isinstance(place, Tensor) for place in runnable.places.values())
     return made or runnable.resamples or any(map(_of_a_type, runnable.calls.values()))
@@ -112,7 +112,7 @@ class Constants:
         def fetch(n: FxNode) -> Any:
             if n in seen:
                 return self.value(n)
-            fake = n.meta["val"]  # only its shape and type are looked at
+            fake = n.meta["val"]  # only its shape and type are used
             return torch.zeros((), dtype=fake.dtype, device=self.device).expand(fake.shape)
 
         args = torch.fx.map_arg(node.args, fetch)

@@ -1,7 +1,7 @@
-"""A copy of a model to trace in its place: same modules, its own buffers, weights that are never read.
+"""A copy of a model to trace in its place: the same modules, its own buffers, weights that are never read.
 
 The user's model is never touched: forward passes that write to themselves write to the copy. Parameters become
-uninitialised memory of the same shape, which the system does not even provide as long as nobody looks at it.
+uninitialised memory of the same shape, which the system does not even provide until somebody reads it.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ def stand_in(model: nn.Module) -> nn.Module:
 
 
 def shared_tensors(model: nn.Module) -> tuple[frozenset[str], ...]:
-    """Names of parameters, buffers and other tensors of modules, several that lie in the same memory.
+    """Groups of names of parameters, buffers and other tensors of modules that share memory.
 
-    A copy has memory of its own for each of them, and so a stand-in remembers those of what it stands for.
+    In a copy each has memory of its own, so a stand-in remembers the groups of its original.
     """
     known: tuple[frozenset[str], ...] | None = getattr(model, "_overlapcalc_shared", None)
     if known is not None:
@@ -47,7 +47,7 @@ def shared_tensors(model: nn.Module) -> tuple[frozenset[str], ...]:
 
 
 def sharing(named: Iterable[tuple[str, Any]]) -> tuple[frozenset[str], ...]:
-    """Of named tensors, the names of those that lie in the same memory."""
+    """Groups of names of tensors that lie in the same memory."""
     groups: dict[int, set[str]] = {}
     for name, value in named:
         if isinstance(value, torch.Tensor) and value.layout == torch.strided and value.numel():
@@ -69,8 +69,8 @@ def _copied(t: torch.Tensor) -> torch.Tensor:
 def unmask(model: nn.Module) -> nn.Module:
     """Turn the parameters of a stand-in into buffers.
 
-    `self.weight.data *= self.mask` inside forward writes to a parameter, which no tracer follows; writing to a
-    buffer is followed, as the product that the next operator reads.
+    `self.weight.data *= self.mask` inside forward writes to a parameter, which no tracer follows. A write to a buffer
+    is followed: it becomes the product that the next operator reads.
     """
     for module in model.modules():
         names = [name for name, p in module._parameters.items() if p is not None]

@@ -1,4 +1,4 @@
-"""Max-unpooling belongs to a max-pooling: together they are local, though each counts positions in the whole image."""
+"""Max-unpooling and its max-pooling: together they are local, although each counts positions in the whole image."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from ..ops.graph import Data, Node
 
 
 def paired(nodes: Iterable[Node], outputs: Iterable[str]) -> list[Node]:
-    """The nodes, with every unpooling told of the pooling that its positions come from, and that pooling of it.
+    """The nodes, with every unpooling linked to the pooling that its positions come from, and vice versa.
 
-    An unpooling learns the windows of the pooling where it puts samples back into a tensor of the size that was pooled.
-    Positions that nothing but such unpoolings reads are then samples like others; else it reads the pooled values
+    An unpooling gets the windows of the pooling if it puts samples back into a tensor of the size that was pooled.
+    Positions that only such unpoolings read are then samples like any other; otherwise it reads the pooled values
     instead, which come from the same windows.
     """
     out = list(nodes)
@@ -45,7 +45,7 @@ Windows = tuple[tuple[int, int, int], ...]
 
 
 def _windows(node: Node, known: Mapping[str, Node]) -> Windows | None:
-    """Those of the pooling that an unpooling undoes; None where it is no unpooling, or undoes none."""
+    """The windows of the pooling that an unpooling undoes; None where it is no unpooling, or undoes none."""
     if kind_of(node) is not Kind.UNPOOLING or not isinstance(node.args["indices"], Data):
         return None
     positions = known[node.args["indices"].node]
@@ -60,7 +60,7 @@ def _windows(node: Node, known: Mapping[str, Node]) -> Windows | None:
 
 
 def _gives_positions(node: Node) -> bool:
-    """Whether it is the second result of a pooling: where each maximum stood."""
+    """Whether it is the second result of a pooling: the positions of the maxima."""
     return node.result == 1 and kind_of(node) is Kind.POOLING
 
 

@@ -1,7 +1,7 @@
 """How a constant varies and what it is, by the bits of its values.
 
-Bits are equal where values are, but for two kinds: NaN is not equal to itself, and here it is; 0.0 equals -0.0, and
-here it does not, for 1 / x tells them apart.
+Bits are equal where values are, with two exceptions: NaN does not equal itself, but here it does; 0.0 equals -0.0, but
+here it does not, because 1 / x tells them apart.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from torch import Tensor
 Variation = tuple["int | None", ...]
 
 ROWS_LIMIT = 1 << 20
-"""Constants up to this many values are compared row by row between two sizes of the image."""
+"""Constants with up to this many values are compared row by row between two sizes of the image."""
 
 WHOLE = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 def bits(value: Tensor) -> Tensor:
-    """Whole numbers of the same shape, with one more dimension at the end where the values are complex."""
+    """The bits of each value as an integer; the same shape, with one more dimension at the end for complex values."""
     value = value.detach().to("cpu").resolve_conj().resolve_neg()
     if value.is_quantized:
         value = value.dequantize()
@@ -33,12 +33,16 @@ def bits(value: Tensor) -> Tensor:
 
 
 def _lines(whole: Tensor, d: int) -> Tensor:
-    """All values at each index of a dimension, as one row each."""
+    """All values at each index of a dimension, as one row per index."""
     return whole.movedim(d, 0).unsqueeze(-1).flatten(1).contiguous()
 
 
 def variation_along(value: Tensor, d: int) -> int | None:
-    """0 when constant along d, the smallest period that fits at least twice, or None."""
+    """0 when constant along d; else the smallest period that fits at least twice, or None.
+
+    >>> variation_along(bits(torch.tensor([1.0, 2.0, 1.0, 2.0])), 0)
+    2
+    """
     n = value.shape[d]
     if n <= 1:
         return 0
@@ -53,7 +57,7 @@ def variation_along(value: Tensor, d: int) -> int | None:
 
 
 def alive_in(value: torch.Tensor, variation: Variation) -> tuple[tuple[tuple[bool, ...], ...], bool]:
-    """Where the constant is not zero, as a product over dimensions; and whether that says it exactly."""
+    """Where the constant is not zero, as a product over dimensions; and whether that is exact."""
     real = value != 0
     if bool(real.all()):
         return (), True
@@ -78,7 +82,7 @@ def rows_of(value: Tensor, variation: Variation) -> tuple[tuple[int, ...], ...]:
 
 
 def _hashes(rows: Tensor) -> Iterator[int]:
-    """One number per row: all of its bytes where they are few, a hash of them otherwise."""
+    """One number per row: all its bytes where they are few, a hash otherwise."""
     if rows.shape[1] == 1:
         yield from rows.flatten().tolist()
         return
@@ -89,7 +93,7 @@ def _hashes(rows: Tensor) -> Iterator[int]:
 
 
 FEW = 32
-"""Bytes of a row that are as short as their hash."""
+"""Rows of at most this many bytes are no longer than their hash."""
 
 
 def digest_of(value: Tensor, variation: Variation) -> str:
@@ -105,6 +109,6 @@ def digest_of(value: Tensor, variation: Variation) -> str:
 
 
 def _bytes(whole: Tensor) -> memoryview:
-    """The memory of a contiguous tensor, which must live as long as this is in use."""
+    """The memory of a contiguous tensor, which must stay alive as long as this is used."""
     size = whole.numel() * whole.element_size()
     return memoryview((ctypes.c_char * size).from_address(whole.data_ptr())).cast("B") if size else memoryview(b"")

@@ -210,6 +210,22 @@ def test_an_unknown_option_is_wrong_input():
         assert set(named) <= set(said)
 
 
+@pytest.mark.parametrize(
+    ("given", "way"),
+    [({"inputs": (1, 1, 9)}, "at others"), ({"axes": "L"}, "to analyze"), ({"layout": "NCL"}, "to analyze")],
+)
+def test_what_an_analysis_has_answered_is_not_asked_again(given, way):
+    net = nn.Conv1d(1, 1, 3, padding=1)
+    found = oc.analyze(net, (1, 1, 8))
+    (name,) = given
+    calls = [lambda: oc.plan(found, **given)]
+    if name != "inputs":  # that is where verify takes the analysis itself
+        calls.append(lambda: oc.verify(net, found, **given))
+    for call in calls:
+        with pytest.raises(oc.InputError, match=f"{name} is given beside an Analysis, which has its own; .*{way}"):
+            call()
+
+
 def test_the_same_net_at_other_shapes(monkeypatch):
     traces = []
     trace = analysis_module.trace

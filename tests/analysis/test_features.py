@@ -447,8 +447,8 @@ def test_gates_in_drawn_nets(seed):
         assert not w.exact or alone.exact
         truth = Dependency(frozen, x, 2 + place, zero_taps=first.zero_taps or second.zero_taps)
         agrees(w, truth)
-        source = a.source
-        found = interior(source.net, source.output_node("output"), axis, Spans.span(0, w.out_step))
+        variants = a.variants
+        found = interior(variants.net, variants.output_node("output"), axis, Spans.span(0, w.out_step))
         assert found.reads[w.input].hull == w.reads(0, w.out_step)
 
 

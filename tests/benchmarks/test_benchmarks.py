@@ -22,7 +22,7 @@ from torch import nn
 import overlapcalc as oc
 from benchmarks import page as pages
 from benchmarks import subjects
-from benchmarks.cost import cuda, guarding, kernels, speed, streaming
+from benchmarks.cost import cuda, guarding, kernels, looking, speed, streaming
 from benchmarks.cost.chains import CHAINS, growth
 from benchmarks.zoo import nets, running, survey
 from benchmarks.zoo.answers import Claim, Report, check
@@ -35,6 +35,7 @@ from benchmarks.zoo.refusals import Refused, confirm
 from benchmarks.zoo.results import Results
 from benchmarks.zoo.runs import Net
 from benchmarks.zoo.zoofile import ZooError, load
+from overlapcalc.cli import main as shell
 
 ORIGIN = pages.Origin("command", "abc1234", "2026-11-26", ("torch 0",), "")
 WHOLE_IMAGE = {"restoration/nafnet", "diffusion/vae-decoder", "segmentation/aspp-image-pooling",
@@ -504,8 +505,13 @@ def test_other_commands_print_their_page(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr("benchmarks.cost.rates.SIDE", 64)
     assert kernels.main(["--channels", "2", "--threads", "1", "--out", str(tmp_path / "kernels.md")]) == 0
     assert "| convolution, 1x1 |" in (tmp_path / "kernels.md").read_text()
+    monkeypatch.setattr(guarding, "command", lambda *words: float(words != ("--help",) and shell(list(words))))
     assert guarding.main(["--models", "1"]) == 0
-    assert "| checked again, unchanged |" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "| checked again, unchanged |" in out
+    assert "| the same, all files read anew | 0.00 |" in out
+    assert looking.main(["--modules", "3", "--megabytes", "1"]) == 0
+    assert re.search(r"\| 3 modules \| \d+\.\d \|\n\| 1 MB of buffers \| \d", capsys.readouterr().out)
     assert running.main(["--names", "superres/espcn", "diffusion/vae-decoder", "--twin"]) == 0
     out = capsys.readouterr().out
     assert re.search(r"\| superres/espcn \| 1x1x30x\d+ .* \| proved \| proved \| proved \|", out)

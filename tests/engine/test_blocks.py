@@ -133,7 +133,7 @@ def test_a_tile_one_step_shorter_gives_something_else(name, before, after):
 def cutter_of(model: nn.Module, x: Tensor, axis: str) -> Any:
     from overlapcalc.planning.strips import Cutter
 
-    return Cutter(oc.analyze(model, x).source.net, axis)
+    return Cutter(oc.analyze(model, x).variants.net, axis)
 
 
 # ---- several inputs and outputs, and what is returned --------------------------------------------------------

@@ -231,7 +231,7 @@ def test_answered_and_right_by_every_schedule(name):
             model, x = copy.deepcopy(net).to(dtype), image(1, 1, *sizes, dtype=dtype)
             with torch.no_grad():
                 whole = model(x)
-            [found] = by_blocks(Machine(model, a.source, plan), dict.fromkeys(plan.inputs, x)).values()
+            [found] = by_blocks(Machine(model, a.variants, plan), dict.fromkeys(plan.inputs, x)).values()
             assert float((found - whole).abs().max()) <= 8 * max(sizes) * torch.finfo(dtype).eps
 
 

@@ -24,7 +24,7 @@ def test_layers_sum_to_the_plan(name, schedule):
     make, shape = NETS[name]
     found = oc.analyze(make(), shape)
     made = oc.plan(found, block=8, schedule=schedule)
-    layers = spent(found.source.net, made)
+    layers = spent(found.variants.net, made)
     assert sum(one.blocks for one in layers) == made.work.macs
     assert sum(one.whole for one in layers) == made.full.macs
     assert [one.beyond for one in layers] == sorted((one.beyond for one in layers), reverse=True)
@@ -33,7 +33,7 @@ def test_layers_sum_to_the_plan(name, schedule):
 
 def of(net: nn.Module, shape: tuple[int, ...], block: object, schedule: str) -> Fullest | None:
     found = oc.analyze(net, shape)
-    return fullest(found.source.net, oc.plan(found, block=block, schedule=schedule))
+    return fullest(found.variants.net, oc.plan(found, block=block, schedule=schedule))
 
 
 def test_a_chain_holds_what_it_reads_and_makes():

@@ -187,8 +187,8 @@ def test_constants_have_the_full_precision_of_the_run(make, schedule):
     """Traced in float32 and run in float64, they would be off by 1e-8."""
     net, x = make(), torch.rand(1, 1, 28, 10, dtype=torch.float64)
     analysis = oc.analyze(net, (1, 1, 28, 10))
-    source, plan = analysis.source, oc.plan(analysis, block=7, schedule=schedule)
-    calls = source.runnable(((1, 1, 28, 10),))
+    variants, plan = analysis.variants, oc.plan(analysis, block=7, schedule=schedule)
+    calls = variants.runnable(((1, 1, 28, 10),))
 
     def error(of):
         found = torch.zeros_like(x)
@@ -197,9 +197,9 @@ def test_constants_have_the_full_precision_of_the_run(make, schedule):
             found[:, :, h, w] = block.results["output"]
         return float((found - net(x)).abs().max())
 
-    assert error(source.typed("float64", calls)) < 1e-15
+    assert error(variants.typed("float64", calls)) < 1e-15
     with pytest.raises(oc.OverlapcalcError):
-        error(source)  # kernels of float32
+        error(variants)  # kernels of float32
 
 
 @pytest.mark.usefixtures("traced_once")

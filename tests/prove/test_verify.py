@@ -169,7 +169,7 @@ INNER = [("first", "after"), ("inside", "before"), ("inside", "after"), ("last",
 )
 def test_one_step_less_on_a_side_of_a_block_is_refuted(name, axis, side, place):
     model, shape, a, made = to_shorten(name, axis)
-    cutter, strip = Cutter(a.source.net, axis), made.strips[axis]
+    cutter, strip = Cutter(a.variants.net, axis), made.strips[axis]
     i = {"first": 0, "inside": len(strip.slots) // 2, "last": len(strip.slots) - 1}[place]
     slot = strip.slots[i]
     first, last = slot.first + (side == "before"), slot.last + (side == "after")

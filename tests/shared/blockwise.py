@@ -52,7 +52,7 @@ class _Given(Tiled):
         self._found = analysis
 
     def _made(self, signature: Signature) -> Machine:
-        return Machine(self.model, self._found.source, planned(self._found, self._blocking))
+        return Machine(self.model, self._found.variants, planned(self._found, self._blocking))
 
 
 def never_wrong(model: nn.Module, shape: tuple[int, ...], block: int = 5, tolerance: float = 1e-9) -> str:

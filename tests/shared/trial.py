@@ -193,7 +193,7 @@ class Trial:
         )
         if plan is None:
             return
-        machine = Machine(self.module, analysis.source, plan)
+        machine = Machine(self.module, analysis.variants, plan)
         if schedule != "crop":
             if self.calls is None:
                 self.calls = self.asked(schedule, lambda: machine.calls)

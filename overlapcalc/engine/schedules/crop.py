@@ -1,4 +1,4 @@
-"""The schedule `crop`: the unmodified net on a tile, of which the middle is kept. The definition of "tile"."""
+"""The schedule `crop`: the unmodified net on a tile, with the middle of its output kept. The definition of "tile"."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def cropped(
     """Run `net` on the tile of every block, in order. Raises WrongTileError.
 
     watched: the module behind `net`. Where the first tile leaves a trace in it, that tile is run again: a net that
-    gives something else the second time counts or remembers, and is refused.
+    returns something else the second time counts or remembers, and is refused.
     """
     for i, cell in enumerate(plan.cells()):
         before = marks(watched) if watched is not None and not i and plan.count > 1 else None
@@ -50,7 +50,7 @@ def cropped(
 
 
 def run_tile(net: Net, plan: Plan, inputs: Mapping[str, Image], cell: Cell, device: torch.device) -> list[Tensor]:
-    """What the net gives on the tile of a block: its outputs, each of the size that the plan says."""
+    """The net's outputs on the tile of a block, each of the size that the plan says."""
     tiles = []
     for name, x in inputs.items():
         tile = read(x, within(plan.labels[name], plan.tile(cell, name)), device)
@@ -59,7 +59,7 @@ def run_tile(net: Net, plan: Plan, inputs: Mapping[str, Image], cell: Cell, devi
         leaves = tree_flatten(net(*tiles))[0]
     except (OverlapcalcError, torch.OutOfMemoryError, MemoryError):
         raise
-    except NotImplementedError as error:  # a kernel is missing, which no trace on shapes shows
+    except NotImplementedError as error:  # a missing kernel, which no trace on shapes shows
         types = ", ".join(str(tile.dtype) for tile in tiles)
         raise InputError(f"the net does not run on {types}: {str(error).splitlines()[0]}; convert the input") from error
     except Exception as error:
@@ -84,7 +84,7 @@ def run_tile(net: Net, plan: Plan, inputs: Mapping[str, Image], cell: Cell, devi
 
 
 def packed(tile: Tensor, *, like: Tensor) -> Tensor:
-    """A tile as a tensor of its own, its dimensions in memory in the order of the image's.
+    """A tile as a tensor of its own, with the image's memory order.
 
     Always a copy: a net may write to its input, and the next tile reads some of the same samples.
     """

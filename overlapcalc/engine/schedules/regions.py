@@ -1,4 +1,4 @@
-"""Running a net on regions: every tensor only where it is wanted, call by call, freed after its last use."""
+"""Running a net on regions: every tensor only where it is needed, call by call, freed after its last use."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..slab.call import SlabCall
 from ..slab.frame import Frame, SlabTensor
 
 Regions = Mapping[str, Region]
-"""Node -> where it is wanted. A node that is not named is not computed."""
+"""Node -> the region that is needed. A node that is not named is not computed."""
 
 
 def run_regions(
@@ -18,7 +18,7 @@ def run_regions(
 ) -> dict[str, SlabTensor]:
     """The outputs of the net on their regions. Raises NoSlabError.
 
-    inputs: what there is of each input; the region wanted of one must lie inside it.
+    inputs: the available part of each input, which must contain the needed region.
     """
     graph = frame.net.graph
     wanted = [node for node in graph if node.name in regions]

@@ -1,7 +1,7 @@
-"""The schedules `trim` and `stream`: every layer computes only what is wanted of it.
+"""The schedules `trim` and `stream`: every layer computes only what is needed of it.
 
-`trim` computes each block by itself. `stream` goes along one axis, band by band: every tensor is computed once, and
-of each only those rows are kept that are still to be read.
+`trim` computes each block on its own. `stream` goes along one axis, band by band: every tensor is computed once, and
+only those of its rows are kept that are still to be read.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from .regions import run_regions
 
 
 def trimmed(frame: Frame, calls: Runnable, plan: Plan, inputs: Mapping[str, Image]) -> Iterator[Block]:
-    """Run every block of a plan by itself. Raises NoSlabError."""
+    """Run every block of a plan on its own. Raises NoSlabError."""
     for cell in plan.cells():
         regions = cell_regions(frame.net, cell)
         given = {name: _taken(frame, plan, x, name, regions) for name, x in inputs.items() if name in regions}
@@ -45,7 +45,7 @@ def streamed(frame: Frame, calls: Runnable, plan: Plan, inputs: Mapping[str, Ima
 
 
 class _Bands:
-    """One column on its way: what is held of every tensor."""
+    """The state of one column: the rows held of every tensor."""
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class _Bands:
                 self._give(name, slot, found)
             for operand in {*node.operands, name} - self._inputs:
                 self._forget(operand)
-        for name in self._given:  # computed further ahead, for others
+        for name in self._given:  # computed further ahead, for other readers
             if name not in found:
                 self._give(name, slot, found)
                 self._forget(name)
@@ -115,7 +115,7 @@ class _Bands:
         self.held[name] = SlabTensor(both.reshape(extents(layout, region)), region)
 
     def _forget(self, name: str) -> None:
-        """Drop the rows that nobody will read any more."""
+        """Drop the rows that will not be read again."""
         held = self.held.get(name)
         if held is None or self._axis not in held.region:
             return
@@ -146,7 +146,7 @@ def _whole(frame: Frame, name: str, x: Tensor) -> SlabTensor:
 
 
 def _taken(frame: Frame, plan: Plan, x: Image, name: str, regions: Mapping[str, Region]) -> SlabTensor:
-    """What is wanted of an input; a tensor is there whole."""
+    """The needed part of an input; a tensor is taken whole."""
     if isinstance(x, Tensor):
         return _whole(frame, name, x)
     return SlabTensor(read(x, within(plan.labels[name], regions[name]), frame.like.device), regions[name])
@@ -159,7 +159,7 @@ def _block(
     found: Mapping[str, SlabTensor],
     held: Mapping[str, SlabTensor],
 ) -> Block:
-    """What there is of every output, cut to the block. held: what is still to be read, inputs with it."""
+    """The outputs, cut to the block. held: what is still to be read, including inputs."""
     regions, results = {}, {}
     for shown, node in frame.net.graph.outputs:
         region = plan.region(cell, shown)

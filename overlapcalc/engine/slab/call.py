@@ -1,4 +1,4 @@
-"""A call on a slab, as its family asks for it (see ops/slab.py)."""
+"""A call on a slab, as its family uses it (see ops/slab.py)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from .windows import corners, places_in
 class SlabCall(Reader):
     """See ops/slab.py."""
 
-    # ---- what families ask for ----------------------------------------------------------------------------
+    # ---- what families use --------------------------------------------------------------------------------
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -125,7 +125,7 @@ class SlabCall(Reader):
         return table.take(positions - corners(windows, positions))
 
     def in_rows(self, places: Tensor, windows: Windows) -> Tensor:
-        places = places.to(torch.int64)  # what stands for what nothing is read of may be no number of a place
+        places = places.to(torch.int64)  # poison values are not valid offsets
         return torch.tensor(places_in(windows), device=places.device).take(places) + corners(windows, places)
 
     def every(self, x: Tensor, dim: int, step: int) -> Tensor:
@@ -152,7 +152,7 @@ class SlabCall(Reader):
         return found
 
     def _own(self, template: Any) -> Tensor | None:
-        """An argument that is a constant, whole."""
+        """A constant argument, whole."""
         return None if template is None else self.frame.constants.value(template.node)
 
     def _filled(self, at: At, argument: Any, template: Any, taken: Any, changed: bool) -> Any:
@@ -195,7 +195,7 @@ class SlabCall(Reader):
         return value
 
     def plain(self) -> Tensor:
-        """The operator as it stands, where it reads index by index along every axis."""
+        """The operator as it is, where it reads index by index along every axis."""
         rule = find(self.node.op)
         if rule is not None and rule.sizes:
             raise self.none("has arguments that are sizes")

@@ -67,7 +67,7 @@ class Reader:
         )
 
     def _read(self, operand: str, label: str) -> Span:
-        """The hull of what the region reads of an operand along an axis, beyond its ends too."""
+        """The hull of what the region reads of an operand along an axis, including beyond its ends."""
         found: Span | None = None
         for path in self.frame.value(self.node.name).paths:
             if path.operand != operand:
@@ -85,7 +85,7 @@ class Reader:
         return found
 
     def _held(self, operand: str) -> SlabTensor:
-        """What there is of an operand. One of which nothing is read at all stands far beyond the image."""
+        """The part of an operand that is present. One of which nothing is read is placed far beyond the image."""
         held = self._operands.get(operand)
         if held is not None:
             return held
@@ -95,10 +95,11 @@ class Reader:
         return SlabTensor(nothing.expand(extents(layout, region)), region)
 
     def _along(self, x: Tensor, d: int, has: Span, wanted: Span, read: Span, size: int, fill: float | str) -> Tensor:
-        """`x`, which holds [has) along d, as [wanted): cut, filled beyond the image, NaN where it holds nothing."""
+        """`x`, which holds the span `has` along d, as the span `wanted`: cut, filled beyond the image, NaN where it
+        holds nothing."""
         if wanted == has:
             return x
-        if has.start == FAR:  # none of it is read along some axis: what is made here reads only the fill
+        if has.start == FAR:  # none of it is read along some axis: the result reads only the fill
             made = _full(x, d, wanted.length, 0.0 if isinstance(fill, str) else fill)
             return torch.cat([x.narrow(d, 0, 0), made], d)
         pieces, at = [], wanted.start
@@ -118,11 +119,11 @@ class Reader:
                 pieces.append(_full(x, d, stop - at, self._missing(x, read, at)))
             at = stop
         if len(pieces) == 1 and not has.start <= wanted.start < has.stop:
-            pieces.insert(0, x.narrow(d, 0, 0))  # what is made of padding alone counts as data too: its twin must know
+            pieces.insert(0, x.narrow(d, 0, 0))  # a result made of padding alone is data too, for its twin
         return pieces[0] if len(pieces) == 1 else torch.cat(pieces, d)
 
     def _mirrored(self, x: Tensor, d: int, has: Span, places: list[int]) -> Tensor:
-        """Samples of the image that stand beyond its end, one by one."""
+        """The samples of the image that mirror positions beyond its end, one by one."""
         inside = [i in has for i in places]
         index = torch.tensor([i - has.start if here else 0 for i, here in zip(places, inside, strict=True)])
         y = x.index_select(d, index.to(x.device))
@@ -132,7 +133,7 @@ class Reader:
         return y
 
     def _missing(self, x: Tensor, read: Span, position: int) -> float:
-        """What stands for a sample of the image that the slab does not hold; 0 where it is not read at all."""
+        """The value of a sample of the image that the slab does not hold; 0 where it is not read at all."""
         if position not in read:
             return 0.0
         poison = self.frame.poison
@@ -152,7 +153,11 @@ def _full(x: Tensor, d: int, length: int, fill: float) -> Tensor:
 
 
 def _folded(i: int, size: int, how: str) -> int:
-    """The sample that stands at position i beyond the ends of `[0, size)`."""
+    """The sample that position i beyond the ends of `[0, size)` repeats or mirrors.
+
+    >>> _folded(-2, 8, "reflect"), _folded(9, 8, "replicate")
+    (2, 7)
+    """
     if how == "replicate":
         return min(max(i, 0), size - 1)
     i = -i if i < 0 else i

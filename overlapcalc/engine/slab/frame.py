@@ -1,4 +1,4 @@
-"""What the calls of one run share, and regions of tensors."""
+"""What the calls of one run share, and tensors that hold regions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ...propagate.values import Propagation, TensorReads
 from ...trace.runnable import Constants
 
 Gathering = Sequence[tuple[Tensor, "Tensor | None"]]
-"""Per tap, which sample each output takes and with what weight; None where all are 1."""
+"""For each tap, the sample that each output takes and its weight; None where all weights are 1."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,9 @@ class SlabTensor:
 class Frame:
     """What all calls of one run share.
 
-    like: an input without samples, for its type and device. poison: what stands for samples of the image that no slab
-    holds, NaN say; None where it is an error to want one. taps: of resampling, kernels: of phases, each found once.
+    like: an input without samples, for its type and device. poison: the value (NaN, say) of samples of the image that
+    no slab holds; None where needing one is an error. taps: those of resampling; kernels: those of phases; each
+    computed once.
     """
 
     net: Propagation

@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def phase_kernel(weight: Tensor | None, taps: Sequence[tuple[int, ...]], groups: int) -> Tensor:
-    """Of a transposed convolution's weight, (in, out / groups, ...), these taps as a convolution has them."""
+    """These taps of a transposed convolution's weight, (in, out / groups, ...), laid out for a convolution."""
     assert weight is not None
     for d, chosen in enumerate(taps, 2):
         weight = weight.index_select(d, torch.tensor(chosen, device=weight.device))

@@ -14,7 +14,7 @@ def gathering(taps: Callable[[int], Mapping[int, float]], span: Span, begins: in
     found = [list(taps(o).items()) for o in range(*span)]
     out = []
     for t in range(max(map(len, found))):
-        # where an output has fewer taps, its first one again with no weight: finite where the others are
+        # an output with fewer taps repeats its first one with weight 0: finite where the others are
         chosen = [f[t] if t < len(f) else (f[0][0], 0.0) for f in found]
         index = torch.tensor([i - begins for i, _ in chosen])
         plain = all(weight == 1 for _, weight in chosen)

@@ -13,19 +13,19 @@ from ...ops.slab import Windows
 
 
 def _rows(sizes: Sequence[int]) -> list[int]:
-    """How far apart neighbours along each dimension stand, row by row."""
+    """The distance between neighbours along each dimension, counted row by row."""
     return [prod(sizes[i + 1 :]) for i in range(len(sizes))]
 
 
 def places_in(windows: Windows) -> list[int]:
-    """Where the samples of a window stand from its first one on."""
+    """The positions of a window's samples, relative to its first one."""
     rows = _rows(windows.sizes)
     every = product(*(range(k) for k in windows.kernels))
     return [sum(t * row for t, row in zip(at, rows, strict=True)) for at in every]
 
 
 def corners(windows: Windows, like: Tensor) -> Tensor:
-    """Where the first sample of each window stands."""
+    """The position of the first sample of each window."""
     found, n = torch.zeros((), dtype=torch.int64, device=like.device), len(windows.sizes)
     for i, row in enumerate(_rows(windows.sizes)):
         count = like.shape[like.dim() - n + i]

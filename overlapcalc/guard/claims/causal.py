@@ -1,4 +1,4 @@
-"""`causal`: no output reads what comes after it, at the borders either."""
+"""`causal`: no output reads what comes after it, not even at the borders."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .claim import Claim, Subject, WrongValue, claim, in_the_way
 
 @dataclass(frozen=True)
 class Causal(Claim):
-    """axes: of which it is claimed; all where there is none."""
+    """axes: those it is claimed for; all where there are none."""
 
     axes: tuple[str, ...]
 

@@ -26,7 +26,7 @@ class WrongValue(Exception):  # noqa: N818 - never leaves the configuration's re
 class Setting:
     """What claims of cost refer to: an image, its blocks and how they are run.
 
-    image: None for the sizes that were analysed.
+    image: None for the analysed sizes.
     """
 
     image: tuple[int, ...] | None = None
@@ -41,7 +41,7 @@ class Subject:
 
     @cached_property
     def at_image(self) -> Analysis:
-        """The analysis at the size of the image whose costs are claimed."""
+        """The analysis at the size of the image that claims of cost refer to."""
         from ...planning.image_shapes import shapes_for_image
 
         image = self.setting.image

@@ -50,7 +50,7 @@ class MaxMacsRatio(Cost):
 def _too_much_work(subject: Subject, made: Plan, value: str) -> Failure:
     from ...planning.breakdown import spent
 
-    layers = [one for one in spent(subject.at_image.source.net, made) if one.beyond > 0]
+    layers = [one for one in spent(subject.at_image.variants.net, made) if one.beyond > 0]
     beyond, worst = sum(one.beyond for one in layers), layers[0]
     why = (
         f"computes {_percent(worst.beyond, beyond)} of what is computed beyond the whole, {_times(worst)} its own share"
@@ -86,12 +86,12 @@ class MaxMemory(Cost):
         from ...planning.breakdown import fullest
 
         assert made.memory is not None
-        output = subject.at_image.source.run_memory(tuple(made.inputs.values()), made.dtype).outputs
+        output = subject.at_image.variants.run_memory(tuple(made.inputs.values()), made.dtype).outputs
         help = "smaller blocks, which hold less"
         if made.memory.weights + output >= self.most:
             alone = bytes_text(made.memory.weights + output)
             help = f"fewer weights or a smaller image: weights and the output of the whole image alone take {alone}"
-        moment = fullest(subject.at_image.source.net, made)
+        moment = fullest(subject.at_image.variants.net, made)
         if moment is None:
             return Failure("", value, help=help)
         layer, samples = moment.held[0]

@@ -20,7 +20,7 @@ def source_of(place: str) -> str:
 
 
 def other_bytecode(place: str) -> str:
-    """Bytecode that Python would run instead of a source it was not made from; "" where there is none.
+    """Bytecode that Python would run without making sure that it matches the source; "" where there is none.
 
     Python compares only the time and the size of the source, so it misses a change that keeps both; for other kinds of
     bytecode it compares nothing, or a hash that anybody can write there.

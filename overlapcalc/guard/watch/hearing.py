@@ -40,7 +40,7 @@ def _heard(event: str, arguments: tuple[Any, ...]) -> None:
         path, _, flags = arguments
         if type(path) is int and path == 0:
             _note("unseen", "standard input", depth=2)
-        if not (isinstance(flags, int) and flags & (os.O_WRONLY | os.O_TRUNC | os.O_EXCL)):  # it is made anew
+        if not (isinstance(flags, int) and flags & (os.O_WRONLY | os.O_TRUNC | os.O_EXCL)):  # it is created afresh
             _note("file", path, depth=2)
     elif event in LISTING:
         _note("list", _listed(arguments[0]), depth=2)

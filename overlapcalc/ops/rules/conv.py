@@ -25,7 +25,7 @@ describe("aten::convolution", "aten::_convolution", kind=Kind.CONVOLUTION)
 
 @spelling("aten::convolution", "aten::_convolution")
 def by_dimensions(node: Node) -> str:
-    """Whether it is a transposed one, and of how many dimensions, its arguments say."""
+    """The operator that the arguments stand for: transposed or not, and in how many dimensions."""
     weight = node.args.get("weight")
     if not isinstance(weight, Constant):
         return node.op

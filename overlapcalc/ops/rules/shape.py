@@ -154,7 +154,7 @@ def repeat_interleave(call: Call) -> Law:
 
 @spelling("aten::view", "aten::_unsafe_view", "aten::_reshape_alias", "aten::view_copy")
 def reshaped(_: Node) -> str:
-    """Which of them torch calls depends on the size of the image."""
+    """One name for all of them: which one torch calls depends on the size of the image."""
     return "aten::reshape"
 
 

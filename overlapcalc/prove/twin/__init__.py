@@ -1,4 +1,4 @@
-"""The exact twin: an unmodified net computed in integers modulo a prime, bit-identical whatever kernel runs."""
+"""The exact twin: an unmodified net computed in integers modulo a prime, bit-identical with any kernel."""
 
 from __future__ import annotations
 

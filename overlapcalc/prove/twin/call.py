@@ -16,11 +16,11 @@ from .modular import PRIME, key, of_number, of_tensor
 ABOUT_MEMORY = frozenset(
     {"dtype", "layout", "device", "pin_memory", "memory_format", "non_blocking", "generator", "out"}
 )
-"""Arguments that say where and how the result lies, not what it is."""
+"""Arguments that say where and how the result is stored, not what it is."""
 
 
 def tensors(value: Any) -> Iterator[Tensor]:
-    """The tensors of an argument or a result: it is one, a list of them, or something else."""
+    """The tensors in an argument or a result, which may be a tensor, a list of them, or something else."""
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, (list, tuple)):
@@ -35,7 +35,7 @@ def written(func: OpOverload) -> list[str]:
 
 @dataclass(frozen=True)
 class Call:
-    """`name` is the functional name: `relu` of `aten::relu_`. `values` has every argument, defaults included."""
+    """`name` is the functional name: `relu` for `aten::relu_`. `values` has every argument, including defaults."""
 
     func: OpOverload
     name: str
@@ -53,11 +53,11 @@ class Call:
         )
 
     def operands(self) -> list[Tensor]:
-        """All tensors but those that the result is written over."""
+        """All tensors except those that the result overwrites."""
         return [t for name, v in self.values.items() if name not in ABOUT_MEMORY for t in tensors(v)]
 
     def residues_of(self, t: Tensor) -> Tensor:
-        """The operand as float64 residues: data as it is, constants by the fixed map."""
+        """The operand as float64 residues: data as they are, constants by the fixed map."""
         if t.is_complex() or t.layout != torch.strided:
             raise self.refused(f"operand of type {t.dtype}, layout {t.layout}")
         if not self.is_data(t):
@@ -75,7 +75,7 @@ class Call:
         return None if self[name] is None else self.tensor(name)
 
     def factor(self, name: str) -> Tensor | float:
-        """A tensor or a number as residues; a missing one is 1."""
+        """A tensor or a number as residues; 1 where it is missing."""
         value = self.values.get(name, 1)
         return self.residues_of(value) if isinstance(value, Tensor) else self.number(value)
 
@@ -86,7 +86,7 @@ class Call:
 
     @property
     def key(self) -> int:
-        """Of the operator and of its arguments that are not tensors."""
+        """A residue for the operator and those of its arguments that are not tensors."""
         rest = [
             (name, v)
             for name, v in sorted(self.values.items())
@@ -95,7 +95,7 @@ class Call:
         return key(self.name, rest)
 
     def with_others(self, result: Tensor) -> Any:
-        """The result in the first place, and nothing that means anything in the operator's other results."""
+        """The result as the first of the operator's results; the others are meaningless."""
         returns = self.func._schema.returns
         if len(returns) == 1:
             return result
@@ -109,7 +109,7 @@ class Call:
         )
 
     def replayed(self, change: Callable[[str, Any], Any]) -> Any:
-        """The operator itself on changed arguments; what it would write to is copied first."""
+        """The operator itself on changed arguments; whatever it would write to is copied first."""
         over = written(self.func)
         if "out" in over or any(self.func._schema.arguments[0].name != name for name in over):
             raise self.refused("a variant with an output argument")

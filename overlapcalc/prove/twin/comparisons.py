@@ -17,10 +17,10 @@ OPPOSITE = {"ne": "eq", "le": "gt", "lt": "ge"}
 
 @twin("eq", "ne", "lt", "le", "gt", "ge")
 def comparison(call: Call) -> Tensor:
-    """Of data with data, and of yes and no: as it is. Of data with a constant: a fixed map to yes and no.
+    """Data with data, and booleans: as it is. Data with a constant: a fixed map to booleans.
 
-    Nearly every residue is above 0, so `x > 0` as it is would be a constant, and would hide every error of x. Whole
-    numbers are compared so too: a label may be the one that is asked for in no image of the proof.
+    Nearly every residue is above 0, so `x > 0` as it is would be a constant, and would hide every error in x. Integers
+    are compared this way too: the label asked for may not occur in any image of the proof.
     """
     other = call["other"]
     both = isinstance(other, Tensor) and call.is_data(other) and call.is_data(call["self"])
@@ -57,9 +57,9 @@ def logic(call: Call) -> Tensor:
 
 @twin("bucketize", "searchsorted")
 def ranked(call: Call) -> Tensor:
-    """A fixed map of the sample and of the whole list that it is compared with to a place in that list.
+    """A fixed map from the sample and the whole list that it is compared with to a position in that list.
 
-    What is found in it as it is would nearly always be the last place, residues being large.
+    A real search would nearly always end at the last position, because residues are large.
     """
     row = call.tensor("boundaries" if call.name == "bucketize" else "sorted_sequence")
     x = call.tensor("self") if isinstance(call["self"], Tensor) else torch.tensor(call.number(call["self"])).double()
@@ -71,7 +71,7 @@ def ranked(call: Call) -> Tensor:
 
 @twin("isin")
 def member(call: Call) -> Tensor:
-    """A fixed map of the sample and of all that it is compared with to yes and no, in any order of these."""
+    """A fixed map from the sample and the set that it is compared with, in any order, to booleans."""
     if not isinstance(call["elements"], Tensor):
         raise call.refused("asks of a constant whether it is among the data")
     others = call["test_elements"]
@@ -82,7 +82,7 @@ def member(call: Call) -> Tensor:
 
 
 def _list_mark(rows: Tensor) -> Tensor:
-    """One residue for each list along the last dimension: another one wherever a single entry differs."""
+    """One residue for each list along the last dimension: a different one wherever a single entry differs."""
     places = mixed(key("place"), torch.arange(rows.shape[-1], dtype=torch.float64, device=rows.device))
     return mod(mod(mixed(key("entry"), rows) * places).sum(-1))
 
@@ -96,7 +96,7 @@ def embedded(call: Call) -> Tensor:
 
 @twin("index", "_unsafe_index", "index_select", "gather", "take", "take_along_dim")
 def looked_up(call: Call) -> Any:
-    """The samples at places that constants name; at places that data name, modulo the length of what is indexed."""
+    """The samples at indices that are constants; indices that are data are taken modulo the length of the dimension."""
     sized = {"index_select": "dim", "gather": "dim", "take_along_dim": "dim"}
     operand = call["self"]
 

@@ -27,10 +27,10 @@ FACTORIES = EMPTY | frozenset(
         "full_like", "new_zeros", "new_ones", "new_full",
     }
 )  # fmt: skip
-"""They may take a tensor for its shape and type, never for its values."""
+"""They may read a tensor's shape and type, never its values."""
 
 MADE = FACTORIES | {"lift_fresh", "lift_fresh_copy", "_to_copy"}
-"""What makes new memory of a type that forward chooses: here all floating types are one."""
+"""Operators that allocate memory in a type that forward chooses: here all floating types are one."""
 
 VIEWS_IN_PLACE = frozenset({"squeeze", "unsqueeze", "transpose", "t", "swapaxes", "swapdims", "detach", "as_strided"})
 
@@ -39,10 +39,10 @@ OTHER_VALUES = frozenset({"view_as_real", "view_as_complex", "real", "imag", "_c
 
 
 class Modular(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Within it, what derives from a net's input is computed in residues modulo `PRIME`, exactly.
+    """Within it, whatever derives from a net's input is computed in residues modulo `PRIME`, exactly.
 
-    Constants - parameters, buffers, what forward makes from nothing but those - are computed as torch does, and
-    become residues by a fixed map when they first meet data. So a mask that forward computes stays that mask.
+    Constants - parameters, buffers, and what forward computes from these alone - are computed as in torch, and become
+    residues by a fixed map when they first meet data. So a mask that forward computes remains that mask.
 
     Raises NoTwin at the first operator on data that has no twin.
     """
@@ -56,7 +56,7 @@ class Modular(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._settings: list[ExitStack] = []
 
     def __enter__(self) -> Modular:
-        """Within, cuDNN and fused layers are off. No other kernel for float64 does less than float64 (oneDNN has
+        """Within, cuDNN and fused layers are off. All other float64 kernels compute in full float64 (oneDNN has
         none)."""
         with ExitStack() as stack:
             stack.enter_context(torch.no_grad())
@@ -77,7 +77,7 @@ class Modular(TorchDispatchMode):  # type: ignore[no-untyped-call]
     # ---- what is data -------------------------------------------------------------------------------------
 
     def entered(self, layer: str, operands: Iterable[Tensor]) -> None:
-        """A module of a twin is called. What the outermost one is given is data; what it has besides is constant.
+        """A module of a twin is called. The inputs of the outermost one are data; everything else it has is constant.
 
         Raises InputError for floating data that are not residues.
         """
@@ -100,7 +100,7 @@ class Modular(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._layers.pop()
 
     def _is_data(self, t: Tensor) -> bool:
-        """Memory that nobody has spoken of is constant within a twin; outside of one, residues are taken for data."""
+        """Unknown memory is constant within a twin; outside one, residues are taken for data."""
         if t.layout != torch.strided:
             return True
         known = self._storages.holds_data(t)
@@ -141,7 +141,7 @@ class Modular(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return result
 
     def _in_parts(self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """An operator that is made of others is computed by them."""
+        """A composite operator is computed by its parts."""
         if not call.func._schema.name.startswith("aten::"):
             raise call.refused("has no twin in integers modulo a prime")
         with self:
@@ -155,7 +155,7 @@ class Modular(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if call.name in MADE and result.is_floating_point():
             result = result.to(torch.float64)
         if call.name in EMPTY:
-            # what nobody writes must not look like a value
+            # memory that nobody writes must not look like a value
             result.fill_(math.nan if result.is_floating_point() else 0)
         for t in tensors(result):
             if t.layout == torch.strided and self._storages.holds_data(t) is None:
@@ -163,7 +163,7 @@ class Modular(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return result
 
     def _writable(self, call: Call, over: list[str]) -> None:
-        """Whole numbers of data take 64 bits, and yes or no takes nothing else."""
+        """Integer data needs memory of 64 bits, and boolean memory takes only booleans."""
         sources = {t.dtype for t in call.operands() if self._is_data(t)}
         for target in (t for name in over for t in tensors(call[name])):
             narrow = not target.is_floating_point() and target.dtype not in (torch.int64, torch.bool)
@@ -171,7 +171,7 @@ class Modular(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 raise call.refused(f"writes residues to memory of type {target.dtype}")
 
     def _in_place(self, call: Call, result: Any, over: list[str]) -> Any:
-        """Write the twin's result where the operator writes its own."""
+        """Write the twin's result where the operator would write its own."""
         targets = [t for name in over for t in tensors(call[name])]
         results = list(tensors(result))[: len(targets)]
         if len(results) != len(targets):
@@ -186,7 +186,7 @@ class Modular(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return targets[0] if len(targets) == 1 and len(call.func._schema.returns) == 1 else tuple(targets)
 
     def _become_data(self, call: Call, target: Tensor) -> None:
-        """Constants that share the memory become residues before data are written among them."""
+        """Constants in the same memory become residues before data is written among them."""
         if self._is_data(target):
             return
         if target.dtype in (torch.float32, torch.float64):

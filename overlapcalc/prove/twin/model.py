@@ -1,4 +1,4 @@
-"""The net that runs under `Modular`: the user's own, copied, with residues for weights."""
+"""The net that runs under `Modular`: a copy of the user's own, with residues as weights."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def twin_of(model: nn.Module, seed: int = 0) -> nn.Module:
                 p.copy_(residues(p.shape, drawn, p.device))
     for name, module in twin.named_modules():
         if isinstance(module, torch.jit.ScriptModule):
-            continue  # takes no hooks; its residues are known by their values
+            continue  # takes no hooks; its residues are recognised by their values
         # before any hook that computes a weight
         module.register_forward_pre_hook(partial(_enter, name), prepend=True, with_kwargs=True)
         module.register_forward_hook(_leave, always_call=True)
@@ -63,9 +63,9 @@ def _leave(module: nn.Module, args: tuple[Any, ...], result: Any) -> None:
 
 
 def _inside(value: Any, depth: int = 0) -> list[Tensor]:
-    """The tensors of an argument, however deep in lists, dictionaries and objects of the net's own classes.
+    """The tensors in an argument, however deep in lists, dictionaries and objects of the net's own classes.
 
-    Raises InputError where it is too deep to see them all: one that is missed would be taken for a constant.
+    Raises InputError where it is too deep to find them all: one that is missed would be taken for a constant.
     """
     if isinstance(value, Tensor):
         return [value]

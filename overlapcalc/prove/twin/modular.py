@@ -15,14 +15,18 @@ PRIME = 65521
 """The largest prime below 2^16."""
 
 MOST_TERMS = 2**21 - 1
-"""So many products of two residues sum to less than 2^53."""
+"""This many products of two residues sum to less than 2^53."""
 
 INFINITY = 40009
-"""What plus infinity becomes. Minus infinity stays: it is how softmax and max are told to leave a sample out."""
+"""What plus infinity becomes. Minus infinity stays: it tells softmax and max to leave a sample out."""
 
 
 def mod(x: Tensor) -> Tensor:
-    """Whole numbers to residues in [0, PRIME)."""
+    """Whole numbers to residues in [0, PRIME).
+
+    >>> mod(torch.tensor([-1.0, 65521.0, 65523.0])).tolist()
+    [65520.0, 0.0, 2.0]
+    """
     return x.remainder(PRIME)
 
 
@@ -34,10 +38,13 @@ def residues(shape: Sequence[int], seed: int, device: torch.device | str = "cpu"
 
 
 def of_number(v: float) -> float:
-    """The residue that stands for a number: whole numbers modulo PRIME, others scaled by 2^20. Only 0 becomes 0.
+    """The residue that represents a number: whole numbers modulo PRIME, others scaled by 2^20. Only 0 becomes 0.
 
-    It is a homomorphism on whole numbers but for one thing: multiples of PRIME become 1, because what is not zero
+    It is a homomorphism on whole numbers with one exception: multiples of PRIME become 1, because what is not zero
     in the net must not vanish in its twin.
+
+    >>> of_number(3.0), of_number(-1.0), of_number(65521.0)
+    (3.0, 65520.0, 1.0)
     """
     if v != v or v == -math.inf:
         return v
@@ -63,12 +70,16 @@ def of_tensor(t: Tensor) -> Tensor:
 
 
 def of_fraction(f: Fraction) -> int:
-    """Numerator times the inverse of the denominator, which PRIME must not divide."""
+    """Numerator times the inverse of the denominator, which PRIME must not divide.
+
+    >>> of_fraction(Fraction(1, 2)) * 2 % PRIME
+    1
+    """
     return f.numerator * pow(f.denominator, -1, PRIME) % PRIME
 
 
 def are_residues(t: Tensor) -> bool:
-    """NaN counts as one: it poisons a sample, and stays NaN."""
+    """Whether all values are residues. NaN counts as one: it poisons a sample, and stays NaN."""
     return bool((((t >= 0) & (t < PRIME) & (t == t.floor())) | t.isnan()).all())
 
 
@@ -80,8 +91,8 @@ def key(*words: object) -> int:
 def mixed(salt: int, *operands: Tensor) -> Tensor:
     """A fixed map of residues, sample by sample: cubic in each operand, at most three to one.
 
-    It stands for every function that is not linear. Unlike relu it is constant on no interval, so that no error of
-    an operand can hide in it.
+    It stands in for every nonlinear function. Unlike relu it is constant on no interval, so no error in an operand
+    can hide.
     """
     result: Tensor | int = salt
     for i, x in enumerate(operands):

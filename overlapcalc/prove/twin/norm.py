@@ -1,4 +1,4 @@
-"""Softmax and norms: every sample together with an exact symmetric sum over what the norm looks at."""
+"""Softmax and norms: every sample combined with an exact symmetric sum over all that the norm reads."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def group_norm(call: Call) -> Any:
 @twin("native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training", "cudnn_batch_norm",
       "miopen_batch_norm", "_batch_norm_no_update", "batch_norm")  # fmt: skip
 def batch_norm(call: Call) -> Any:
-    """With running statistics a fixed affine map per channel; without any, as in an instance norm, a norm."""
+    """With running statistics, a fixed affine map per channel; without, as in an instance norm, a norm."""
     x = call.tensor("input")
     salt = key("batch_norm", call["eps"] or call["epsilon"])
     mean, var = (_per_channel(call.maybe(name), x) for name in ("running_mean", "running_var"))

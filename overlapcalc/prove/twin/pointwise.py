@@ -1,4 +1,4 @@
-"""Sums and products exactly; every other function of single samples as a fixed map that is not linear."""
+"""Sums and products exactly; every other function of single samples as a fixed nonlinear map."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ UNTAGGED = frozenset(
         "square", "rsqrt", "sqrt", "round",
     }
 )  # fmt: skip
-"""Functions of single samples that torch, or an older torch, does not tag so."""
+"""Functions of single samples that torch, or an older torch, does not tag as pointwise."""
 
 
 def _integers(call: Call) -> bool:
-    """Whether torch itself gives whole numbers: no operand and no scalar is floating. Those wrap around at 2^64,
-    which is exact too."""
+    """Whether torch itself computes integers: no operand and no scalar is floating. They wrap around at 2^64, which
+    is exact too."""
     if any(t.is_floating_point() for t in call.operands()):
         return False
     return not any(isinstance(v, float) for v in call.values.values())
@@ -53,7 +53,7 @@ def add(call: Call) -> Tensor:
 
 
 def _finite(call: Call, b: Tensor | float) -> bool:
-    """Only a constant brings minus infinity: the mask of an attention."""
+    """Only a constant can bring minus infinity: an attention mask."""
     values = [call["self"], call["other"]]
     constants = [v for v in values if isinstance(v, Tensor) and v.is_floating_point() and not call.is_data(v)]
     return not (b == -float("inf") if not isinstance(b, Tensor) else any((v == -float("inf")).any() for v in constants))
@@ -71,7 +71,7 @@ def neg(call: Call) -> Tensor:
 
 @twin("div", "true_divide")
 def div(call: Call) -> Tensor:
-    """Times the divisor's inverse where that is one number, else times a residue that depends on the divisor."""
+    """Times the inverse of the divisor if that is a number, else times a residue that depends on the divisor."""
     if call["rounding_mode"] is not None:
         return pointwise(call)
     x, other = call.tensor("self"), call["other"]
@@ -118,7 +118,7 @@ def rrelu(call: Call) -> Tensor:
 
 @twin("_to_copy")
 def cast(call: Call) -> Tensor:
-    """Floating types are all float64, whole types all int64: a cast changes no value."""
+    """Floating types are all float64, integer types all int64: a cast changes no value."""
     x: Tensor = call["self"]
     target = call["dtype"] or x.dtype
     if target.is_complex or x.is_complex():
@@ -135,8 +135,8 @@ def cast(call: Call) -> Tensor:
 def pointwise(call: Call) -> Tensor:
     """Any function of single samples: a fixed map, whose constants come from its name and its other arguments.
 
-    Of whole numbers too, which it then gives: `clamp` as it is would send all residues to one end. Look-ups take what
-    it gives modulo the length of their table.
+    For integers too, with an integer result: a real `clamp` would send all residues to one end. Look-ups take the
+    result modulo the length of their table.
     """
     if len(call.func._schema.returns) != 1:
         raise call.refused("has no twin in integers modulo a prime")

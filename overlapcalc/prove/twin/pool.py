@@ -1,4 +1,4 @@
-"""Pooling: the largest as it is, the mean as a sum times the inverse of the divisor that torch uses there."""
+"""Pooling: the maximum as it is, the mean as a sum times the inverse of the divisor that torch uses there."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def average(call: Call) -> Tensor:
 
 
 def _divisors(size: int, outputs: int, kernel: int, stride: int, padding: int, include: bool) -> list[int]:
-    """How many samples of one dimension torch counts. What ceil_mode adds beyond the padding never counts."""
+    """How many samples along one dimension torch counts. What ceil_mode adds beyond the padding never counts."""
     counts = []
     for o in range(outputs):
         start = o * stride - padding

@@ -1,4 +1,4 @@
-"""Operators that move samples without changing them, and those that add up the samples that meet."""
+"""Operators that move samples without changing them, and those that add up samples that meet."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PLACES = frozenset({"indices", "index", "mask", "condition", "source_mask"})
 """Arguments that say which sample goes where."""
 
 NUMBERS = frozenset({"value", "self", "other", "fill_value"})
-"""Arguments that stand for a sample, and may be a number."""
+"""Arguments that are samples, and may be a number."""
 
 ADDING = frozenset({"col2im", "im2col_backward", "index_add", "scatter_add"})
 
@@ -68,7 +68,7 @@ def moved(call: Call) -> Any:
 
 @twin("_assert_tensor_metadata", "_assert_async")
 def unchecked(call: Call) -> None:
-    """What a net asserts of its values and their type does not hold for residues, and changes no result."""
+    """What a net asserts about its values and their type does not hold for residues, and changes no result."""
 
 
 def _floating(value: Any) -> list[Tensor]:
@@ -78,7 +78,7 @@ def _floating(value: Any) -> list[Tensor]:
 
 
 def _played(call: Call, change: Any) -> Any:
-    """On the CPU where data says which sample goes where: there an index out of range is an error and no crash."""
+    """On the CPU where data says which sample goes where: there an index out of range is an error, not a crash."""
     places = [t for name in PLACES for t in _tensors(call[name])]
     if all(t.dtype == torch.bool or t.device.type == "cpu" or not call.is_data(t) for t in places):
         return call.replayed(change)

@@ -1,4 +1,4 @@
-"""Sums, means and what is not a sum but as symmetric as one, over dimensions."""
+"""Sums, means, and reductions that are not sums but as symmetric, over dimensions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .registry import twin
 
 
 def dims(call: Call, x: Tensor) -> list[int]:
-    """The dimensions that are reduced; none named means all."""
+    """The reduced dimensions; all when none is named."""
     value = call["dim"]
     if value is None or value == []:
         return list(range(x.dim()))
@@ -49,7 +49,7 @@ def mean(call: Call) -> Tensor:
 
 @twin("std", "var", "prod", "norm", "linalg_vector_norm", "logsumexp")
 def symmetric(call: Call) -> Tensor:
-    """A sum of a map that is not linear: as sensitive as the real one, and blind to the order as well."""
+    """A sum of a nonlinear map: as sensitive as the real reduction, and just as blind to order."""
     x = call.tensor("self")
     return mixed(key(call.name), _summed(call, mixed(call.key, x)))
 
@@ -62,7 +62,7 @@ def spread_and_mean(call: Call) -> tuple[Tensor, Tensor]:
 @twin("amax", "amin", "argmax", "argmin", "max", "min", "aminmax", "sort", "topk", "kthvalue", "median", "mode",
       "argsort", "msort", "nanmedian")  # fmt: skip
 def chosen(call: Call) -> Any:
-    """As they are on whole numbers. Two operands and no dimension: the larger sample by sample."""
+    """Maximum and the like, as they are on integers. Two operands and no dimension: the larger, sample by sample."""
     other = call["other"]
     if isinstance(other, Tensor) and not _whole(call):
         return mixed(call.key, call.tensor("self"), call.tensor("other"))

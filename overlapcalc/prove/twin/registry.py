@@ -1,4 +1,4 @@
-"""Which function computes which operator's twin: in the one table of operators, filled by the families."""
+"""Which function computes which operator's twin: an entry of the one table of operators, filled by the families."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ Compute = Callable[[Call], Any]
 
 
 def twin(*names: str) -> Callable[[Compute], Compute]:
-    """Register the twin of operators, for all overloads: of ATen operators by their functional names, of others by
-    their names in full, such as `"mylib::blur5"`. Raises RuleError for one that has a twin already."""
+    """Register the twin of operators, for all overloads: ATen operators by their functional names, others by their
+    full names, such as `"mylib::blur5"`. Raises RuleError for one that already has a twin."""
 
     def register(compute: Compute) -> Compute:
         say("twin", map(_full, names), compute)
@@ -23,7 +23,7 @@ def twin(*names: str) -> Callable[[Compute], Compute]:
 
 
 def twin_of_op(name: str) -> Compute | None:
-    """The twin of an operator, by the name that `Call.name` gives it."""
+    """The twin of an operator, by its `Call.name`."""
     return known_of(_full(name)).twin
 
 

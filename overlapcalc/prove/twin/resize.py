@@ -1,7 +1,8 @@
 """Resampling: the operator's own positions and weights, as residues.
 
-Both are read off the operator, which is run on single samples along one dimension at a time: what the analysis
-believes of it plays no part. In float32 it may look elsewhere than in float64; then the twin is a mixture of both.
+Both are read off the operator, which is run on single samples along one dimension at a time; what the analysis
+believes about it plays no part. In float32 it may read other samples than in float64; then the twin is a mixture of
+both.
 """
 
 from __future__ import annotations
@@ -18,15 +19,15 @@ from .modular import PRIME, mod, of_number
 from .registry import twin
 
 SHARE = 40_503
-"""Of float64 in a mixture; that of float32 makes one of it, so that a mixture of two equal things is that thing."""
+"""The share of float64 in a mixture; that of float32 is the rest, so that a mixture of two equal rows is that row."""
 Row = tuple[tuple[int, float], ...]
-"""Of one output: per input sample that it reads, the residue of its weight."""
+"""For one output: the input samples that it reads, with the residues of their weights."""
 
 
 @twin("upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d", "_upsample_nearest_exact1d",
       "_upsample_nearest_exact2d", "_upsample_nearest_exact3d")  # fmt: skip
 def copied(call: Call) -> Tensor:
-    """Residues are whole numbers that float32 holds."""
+    """The operator itself: residues are whole numbers that float32 holds exactly."""
     if not any(t.is_floating_point() for t in call.operands()):
         result: Tensor = call.replayed(lambda name, value: value)
         return result
@@ -69,8 +70,8 @@ def _rows(
     align_corners: bool,
     device: torch.device,
 ) -> tuple[Row, ...]:
-    """Of the outputs along the i-th spatial dimension. along: its size, how many outputs, the factor. others: sizes of
-    the other dimensions, which stay."""
+    """The rows of the outputs along the i-th spatial dimension. along: its size, the number of outputs, the factor.
+    others: the sizes of the other dimensions, which stay."""
     operator = getattr(torch.ops.aten, name).default
     size, outputs, factor = along
     sizes = [*others[:i], size, *others[i + 1 :]]

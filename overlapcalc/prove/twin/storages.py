@@ -1,6 +1,6 @@
-"""What each piece of memory holds: data, which derives from the input, or constants.
+"""What each piece of memory holds: data, which derive from the input, or constants.
 
-Memory and not tensors, because a write through a view must be seen by every other view.
+Memory instead of tensors, because a write through one view must show in every other view.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Storages:
     def mark(self, t: Tensor, *, data: bool) -> None:
         storage = t.untyped_storage()
         entry = self._known.get(storage._cdata)
-        # the weak reference keeps the address from being given to another storage
+        # the weak reference keeps the address from being reused for another storage
         reference = StorageWeakRef(storage) if entry is None else entry[0]  # type: ignore[no-untyped-call]
         self._known[storage._cdata] = (reference, data)
         if len(self._known) > self._room:
@@ -34,7 +34,7 @@ class Storages:
 
 
 def whole_memory(t: Tensor) -> Tensor:
-    """All of the memory behind a tensor, as one row."""
+    """All the memory behind a tensor, as one row."""
     storage = t.untyped_storage()
     row = torch.empty(0, dtype=t.dtype, device=t.device)
     count = storage.nbytes() // t.element_size()

@@ -59,9 +59,9 @@ class Hazard(nn.Module):
     channels: those of its input. position: the operand that is a constant. pattern, dim: how it varies, and along which
     of its dimensions. layout: how an image becomes a sequence, for operators over sequences.
 
-    >>> layer = Hazard(3, "constants.lerp", "weight", "ramp", -1)
-    >>> oc.analyze(layer, (1, 3, 16, 16)).obstacles[0].cause  # the weights grow along W
-    'absolute-position'
+    >>> layer = Hazard(3, "constants.lerp", "weight", "ramp", -1)  # the weight grows along W: an absolute position
+    >>> layer, layer(torch.rand(1, 3, 16, 16)).shape
+    (Hazard(constants.lerp, weight, ramp, -1), torch.Size([1, 3, 16, 16]))
     """
 
     table: Tensor

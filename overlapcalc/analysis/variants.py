@@ -18,7 +18,7 @@ Retrace = Callable[[Shapes, bool], Propagation]
 
 
 @dataclass(frozen=True)
-class Source:
+class Variants:
     """A propagated net, and access to variants of it.
 
     moved: the same net at other input shapes, and the shapes at which it was verified. cut: the same net up to other
@@ -27,16 +27,16 @@ class Source:
     net traced in another floating type, "float64" say, at the same shapes, given its calls in its own type: constants
     that it makes in the type of its input then have that type.
 
-    All of them trace at most once for each size.
+    All of them trace at most once per size.
     """
 
     net: Propagation
     retrace: Retrace
-    moved: Callable[[Shapes], tuple[Source, Shapes | None]]
-    cut: Callable[[tuple[tuple[str, str], ...]], tuple[Source, Shapes | None]]
+    moved: Callable[[Shapes], tuple[Variants, Shapes | None]]
+    cut: Callable[[tuple[tuple[str, str], ...]], tuple[Variants, Shapes | None]]
     run_memory: MemoryAt
     runnable: Callable[[Shapes], Any]
-    typed: Callable[[str, Any], Source] | None = None
+    typed: Callable[[str, Any], Variants] | None = None
 
     def output_node(self, shown: str) -> str:
         """The node of an output, by the name that is shown."""
