@@ -7,11 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from shared.guarded import Project
-from shared.once import Traces
 
-import overlapcalc.engine.run
-import overlapcalc.prove.verify  # noqa: F401 - what all tests need, once
+pytest.register_assert_rewrite("shared")
+
+from shared.guarded import Project  # noqa: E402
+from shared.once import Traces  # noqa: E402
+
+import overlapcalc.engine.run  # noqa: E402
+import overlapcalc.prove.verify  # noqa: E402, F401 - what all tests need, once
 
 gc.collect()
 gc.freeze()  # some million objects of torch, which else are looked through again and again: a fifth of the time

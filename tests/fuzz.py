@@ -18,27 +18,29 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
 import torch
-from shared.agreement import compare, draw_shape
+from shared.agreement import FEW_BLOCKS, compare, draw_shape
 from shared.nets import Net
 from shared.trial import Verdict, judge
 
 from overlapcalc.testing import HAZARDS, hazard_net
 
 SIZES_TRIED = 6
+MANY_BLOCKS = 4
+"""Of every net, per axis."""
 PLAIN = "plain"
 FAMILIES = (PLAIN, *HAZARDS)
 MOST_CAUSES = 12
 MOST_DECLINED = 0.02
 
 
-def one(seed: int) -> tuple[Net, tuple[int, ...], object]:
+def one(seed: int, blocks: int = FEW_BLOCKS) -> tuple[Net, tuple[int, ...], object]:
     """The plain net of a seed at the first size it runs at."""
     rng = random.Random(seed)
     for _ in range(40):
         net = Net(lambda low, high: rng.randint(low, high))
         for _ in range(SIZES_TRIED):
             shape = draw_shape(net, rng)
-            outcome = compare(net, shape, seed)
+            outcome = compare(net, shape, seed, blocks)
             if outcome.state != "skipped":
                 return net, shape, outcome
     raise RuntimeError(f"seed {seed}: no net ran")
@@ -70,11 +72,12 @@ class Tally:
 
 
 def plain(seed: int, tally: Tally) -> tuple[str, Verdict]:
-    net, shape, outcome = one(seed)
+    net, shape, outcome = one(seed, MANY_BLOCKS)
     tally.checks.update(
         {
             "reads at a size": outcome.reads,
             "reads of the interior": outcome.interior,
+            "explanations read by brute force": outcome.explained,
             "tiles run": outcome.tiles,
             "tiles of which one step less on either side fails": outcome.tiles_minimal,
         }

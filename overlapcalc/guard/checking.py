@@ -126,7 +126,10 @@ def _outcome(model: GuardedModel, config: Config, store: cache.Cache | None) -> 
         found = found_of(model, config)
         if model.spec.endswith(".pt2"):
             seen.opened(str(config.root / model.spec))  # torch opens it where Python does not see it
-        seen.settle()
+        if store is not None:
+            seen.settle()
+        else:
+            seen.let_go()
     certain = not found.error and not any(j.error for j in found.judgements) and not _elsewhere(model)
     if store is not None and certain:
         store.keep(question, _to_dict(found), seen)

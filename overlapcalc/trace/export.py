@@ -56,10 +56,10 @@ def functional(program: ExportedProgram) -> ExportedProgram:
     for module in modules:
         without_dropout(module.graph)
     apart = made_open([module.graph for module in modules])
+    if not apart and _functional(program):
+        return program  # its graph is read, and its code never run
     for module in modules:
         module.recompile()
-    if not apart and _functional(program):
-        return program
     return decomposed(program, apart)
 
 
@@ -99,9 +99,7 @@ def _functional_weights(model: nn.Module, inputs: tuple[torch.Tensor, ...], watc
 
 def _functional(program: ExportedProgram) -> bool:
     """Whether every operator is known as it is and writes to none of its operands, or can be rewritten that way."""
-    rewritten = made_functional(program.graph)
-    program.graph_module.recompile()
-    if not rewritten:
+    if not made_functional(program.graph):
         return False
     for node in program.graph.nodes:
         schema = getattr(node.target, "_schema", None)

@@ -2,135 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
-import random
-from dataclasses import dataclass
 from fractions import Fraction
-from itertools import pairwise
 from math import lcm
 
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import HealthCheck, assume, given, settings
-from hypothesis import strategies as st
 from rich.console import Console
-from shared.agreement import draw_shape
 from shared.blockwise import TwoScales
 from shared.commands import ROOT, run
+from shared.explaining import check, really_read
 from shared.literature import TRUTHS, UNet, cps, g_a, g_s
-from shared.nets import Net, healthy
+from shared.nets import healthy
 from shared.oracle import Dependency
 from torch import nn
 
 import overlapcalc as oc
-from overlapcalc.cli import main
 from overlapcalc.report import Explained, render_explained
 from overlapcalc.report.explain import tile_text
-
-
-def check(w: oc.AxisAnalysis, e: oc.Explanation) -> None:
-    """What must hold of any explanation, by the definition alone."""
-    if w.context is None:
-        assert (e.before, e.after) == (None, None)
-        return
-    for side, total, edge, base in (
-        (e.before, w.context.before, 0, 0),
-        (e.after, w.context.after, w.out_step - 1, w.step - 1),
-    ):
-        parts = side.contributions
-        assert sum(c.adds for c in parts) == side.total == total
-        assert abs(side.sample - base) == abs(total)
-        assert parts[0].sample == edge
-        assert 0 <= parts[0].reads < w.out_step
-        assert parts[-1].operand == w.input
-        assert parts[-1].reads == side.sample
-        for c, d in pairwise(parts):  # a chain: what one reads, the next one is
-            assert (c.operand, c.reads) == (d.layer, d.sample)
-    for reason, total in zip(e.tile_reasons, w.tile or (), strict=True):
-        assert reason.total == total
-    needs = [r.multiple for r in e.step_reasons]
-    assert joint(needs) == w.step
-    for k in range(len(needs)):  # none of the layers named could be left out
-        assert joint(needs[:k] + needs[k + 1 :]) < w.step
-
-
-def joint(needs: list[Fraction]) -> int:
-    """The smallest whole number of samples that is a multiple of each."""
-    step = 1
-    while any((step / n).denominator != 1 for n in needs):
-        step += 1
-    return step
-
-
-def really_read(w: oc.AxisAnalysis, e: oc.Explanation, truth: Dependency) -> int:
-    """The extreme sample is read by the output sample that the way starts at, no farther one is by any of the block."""
-    checked = 0
-    margin = w.receptive_field[1] + 12
-    for u in range(truth.out_size // w.out_step):
-        start, stop = u * w.out_step, (u + 1) * w.out_step
-        first, last = u * w.step + e.before.sample, u * w.step + e.after.sample
-        if first < margin or last > truth.size - margin:
-            continue
-        checked += 1
-        assert truth.hull(start, stop) == (first, last + 1)
-        one, other = (start + side.contributions[0].reads for side in (e.before, e.after))
-        assert truth.hull(one, one + 1)[0] == first
-        assert truth.hull(other, other + 1)[1] == last + 1
-        if checked == 3:
-            break
-    return checked
-
-
-def explained(net: Net, shape: tuple[int, ...], seed: int) -> int | None:
-    """Check one drawn net on each axis; None where it does not run, else the number of blocks seen by brute force."""
-    model = healthy(net.module, seed)
-    torch.manual_seed(seed)
-    x = torch.rand(shape, dtype=torch.float64) + 0.1
-    try:
-        with torch.no_grad():
-            y = model(x)
-    except (RuntimeError, ValueError, AssertionError):
-        return None
-    if not y.isfinite().all() or not 0 < y.numel() <= 20_000:
-        return None
-    a, seen = oc.analyze(model, x), 0
-    if not a.blocking_free:
-        return None
-    for place, axis in enumerate(a.axes):
-        w = a[axis]
-        e = a.explain(axis)
-        check(w, e)
-        long = all(y.shape[2 + p] >= 4 for p in range(net.n) if p != place)
-        if w.context is not None and w.exact_before and w.exact_after and long:
-            seen += really_read(w, e, Dependency(model, x, 2 + place, zero_taps=net.zero_taps))
-    return seen
-
-
-@pytest.mark.parametrize("first", range(0, 50, 10))
-def test_seeded_nets(first):
-    seen = ran = 0
-    for seed in range(first, first + 10):
-        rng = random.Random(seed)
-        for _ in range(20):
-            net = Net(lambda low, high, rng=rng: rng.randint(low, high))
-            found = explained(net, draw_shape(net, rng), seed)
-            if found is not None:
-                ran += 1
-                seen += found
-                break
-    assert ran >= 9
-    assert seen > 0
-
-
-@settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-@given(st.data())
-def test_nets_of_hypothesis(data):
-    net = Net(lambda low, high: data.draw(st.integers(low, high)))
-    shape = draw_shape(net, random.Random(data.draw(st.integers(0, 99))))
-    assume(explained(net, shape, 0) is not None)
 
 
 class UpTo(nn.Module):
@@ -167,13 +58,15 @@ def test_every_layer_on_the_way_reads_the_extreme(build, channels, size, width):
     check(w, e)
     rates = {row.name: row["H"].scale for row in a.layers}
     u = size // w.step // 2
-    layers = 0
+    layers, truths = 0, {}
     for side, end in ((e.before, 0), (e.after, 1)):
         for c in side.contributions[1:]:
             if c.layer in dict(net.named_modules()) and c.layer in rates:
                 layers += 1
                 sample = c.sample + int(u * w.step / rates[c.layer])
-                hull = Dependency(UpTo(net, c.layer), x, 2).hull(sample, sample + 1)
+                if c.layer not in truths:
+                    truths[c.layer] = Dependency(UpTo(net, c.layer), x, 2)
+                hull = truths[c.layer].hull(sample, sample + 1)
                 assert hull[end] - end == side.sample + u * w.step, c.layer
     assert layers >= 8
 
@@ -465,20 +358,6 @@ def test_the_way_goes_by_the_operand_that_is_blocked():
 # ---- the command ----------------------------------------------------------------------------------------------
 
 
-@dataclass
-class Told:
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-def told(*arguments: str) -> Told:
-    """The command in this process: a fresh one costs seconds."""
-    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
-        code = main(arguments)
-    return Told(code, out.getvalue(), err.getvalue())
-
-
 def test_the_command():
     done = run("explain", "examples/unet.py:UNet", "--input", "1x3x64x64", "--axis", "W")
     assert done.returncode == 0
@@ -492,11 +371,11 @@ def test_the_command():
      ("codec.py:Codec.h_s", "1x128x8x8")],
 )  # fmt: skip
 def test_examples(spec, shape):
-    done = told("explain", f"{ROOT}/examples/{spec}", "--input", shape, "--format", "json")
+    done = run("explain", f"{ROOT}/examples/{spec}", "--input", shape, "--format", "json")
     assert done.returncode == 0, done.stderr
     data = json.loads(done.stdout)
     assert data["schema_version"] == 1
-    plain = json.loads(told("analyze", f"{ROOT}/examples/{spec}", "--input", shape, "--format", "json").stdout)
+    plain = json.loads(run("analyze", f"{ROOT}/examples/{spec}", "--input", shape, "--format", "json").stdout)
     for e in data["explanations"]:
         context = plain["pairs"][0]["axes"][e["axis"]]["context"]
         for side in ("before", "after"):
@@ -504,7 +383,7 @@ def test_examples(spec, shape):
 
 
 def test_the_table_folds_what_adds_nothing():
-    done = told("explain", f"{ROOT}/examples/unet.py:UNet", "--input", "1x3x64x64", "--axis", "W")
+    done = run("explain", f"{ROOT}/examples/unet.py:UNet", "--input", "1x3x64x64", "--axis", "W")
     assert done.returncode == 0
     rows = [line.split() for line in done.stdout.splitlines()]
     enc = next(r for r in rows if r and r[0] == "bottom.0")
@@ -525,26 +404,26 @@ def test_exit_codes_and_pairs(tmp_path):
         "        return x * style.mean((2, 3), keepdim=True), x\n"
     )
     spec = [f"{tmp_path}/m.py:Net", "--input", "1x3x8x8", "--input", "1x3x8x8"]
-    done = told("explain", *spec)
+    done = run("explain", *spec)
     assert done.returncode == 3
     assert "return x * style.mean((2, 3), keepdim=True), x" in " ".join(done.stdout.split())
-    assert told("explain", *spec, "--pair", "0:x").returncode == 0
-    assert told("explain", *spec, "--pair", "output1:").returncode == 0
-    assert told("explain", *spec, "--pair", ":style").returncode == 3
-    one = json.loads(told("explain", *spec, "--pair", "0:1", "--axis", "W", "--format", "json").stdout)
+    assert run("explain", *spec, "--pair", "0:x").returncode == 0
+    assert run("explain", *spec, "--pair", "output1:").returncode == 0
+    assert run("explain", *spec, "--pair", ":style").returncode == 3
+    one = json.loads(run("explain", *spec, "--pair", "0:1", "--axis", "W", "--format", "json").stdout)
     assert [(e["output"], e["input"], e["axis"]) for e in one["explanations"]] == [("output0", "style", "W")]
-    wrong = told("explain", *spec, "--pair", "none:x")
+    wrong = run("explain", *spec, "--pair", "none:x")
     assert wrong.returncode == 2
     assert "'none'" in wrong.stderr
     target = tmp_path / "why.txt"
-    assert told("explain", *spec, "--pair", "0:x", "--output", str(target)).returncode == 0
+    assert run("explain", *spec, "--pair", "0:x", "--output", str(target)).returncode == 0
     assert "output0 against x" in target.read_text()
 
 
 @pytest.mark.parametrize("width", [80, 200])
 def test_widths(width, monkeypatch):
     monkeypatch.setenv("COLUMNS", str(width))
-    done = told("explain", f"{ROOT}/examples/unet.py:UNet", "--input", "1x3x64x64")
+    done = run("explain", f"{ROOT}/examples/unet.py:UNet", "--input", "1x3x64x64")
     assert max(map(len, done.stdout.splitlines())) <= width
 
 
@@ -554,6 +433,6 @@ def test_the_picture_in_the_readme(monkeypatch):
     monkeypatch.chdir(ROOT)
     block = (ROOT / "README.md").read_text().partition("$ overlapcalc explain ")[2].partition("\n```")[0]
     command, _, shown = block.partition("\n")
-    done = told("explain", *command.split())
+    done = run("explain", *command.split())
     assert done.stdout.startswith(shown + "\n")
     assert len(shown.splitlines()) > 10

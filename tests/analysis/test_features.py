@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import io
 import json
 import random
 from fractions import Fraction
@@ -14,7 +13,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from shared.agreement import draw_shape, same_on
-from shared.commands import ROOT
+from shared.commands import ROOT, run
 from shared.literature import ResidualStride, UNet, g_a
 from shared.nets import CONV, Net, healthy
 from shared.oracle import Dependency
@@ -22,7 +21,6 @@ from torch import nn
 
 import overlapcalc as oc
 from overlapcalc.algebra.spans import Spans
-from overlapcalc.cli import main
 from overlapcalc.propagate.backward import interior
 
 
@@ -491,9 +489,8 @@ def test_not_exact_where_it_is_not_proven():
 
 
 def told(*arguments: str) -> tuple[int, str]:
-    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()):
-        code = main(arguments)
-    return code, out.getvalue()
+    done = run(*arguments)
+    return done.returncode, done.stdout
 
 
 def test_the_verdict_names_both():

@@ -468,6 +468,19 @@ def test_what_one_model_makes_a_package_remember_counts_for_the_next(made: Insta
     assert not made.holds()
 
 
+def test_what_a_check_without_a_cache_makes_a_package_remember_counts_for_the_next(made: Installed):
+    made.helper(
+        f"import functools\n@functools.cache\ndef kernel():\n    return int(open({str(made.root / 'k.txt')!r}).read())\n"
+    )
+    made.write("k.txt", "3")
+    made.anew()
+    assert check(made.root / "pyproject.toml", keep=False).holds
+    assert check(made.root / "pyproject.toml").holds
+    assert made.kept()
+    made.write("k.txt", "5")
+    assert not made.holds()
+
+
 @pytest.mark.skipif(shutil.which("cc") is None or not natives.MAPS.exists(), reason="a C compiler is needed, and /proc")
 @pytest.mark.parametrize(
     ("body", "kept"), [('FILE *f = fopen("k.txt", "r"); int k = fgetc(f); fclose(f);', False), ("int k = 51;", True)]

@@ -177,16 +177,17 @@ def test_what_github_documents_is_escaped():
     assert parsed(f"::error file={escaped_property(text)}::{escaped_data(text)}") == ({"file": text}, text)
 
 
-def test_annotations_are_added_under_github_actions(several: Project, monkeypatch):
-    alone = several.check("--format", "github").out
-    text = several.check().out
+def test_annotations_are_added_under_github_actions(project: Project, monkeypatch):
+    project.write("net.py", CHAIN)
+    project.configure(entry("false", more="max-tile = 2"), entry("bad", "bad.py:Net"))
+    alone, text = project.check("--format", "github").out, project.check().out
+    assert alone.count("::error") == 2
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
-    again = Project(several.root)
-    assert again.check().out == text + alone
-    assert again.check("--format", "github").out == alone
-    assert again.check("--format", "sarif", "--output", "out.sarif").out == alone
-    json.loads(again.check("--format", "json").out)  # nothing else stands there
-    validator().validate(json.loads((several.root / "out.sarif").read_text()))
+    assert project.check().out == text + alone
+    assert project.check("--format", "github").out == alone
+    assert project.check("--format", "sarif", "--output", "out.sarif").out == alone
+    json.loads(project.check("--format", "json").out)  # nothing else stands there
+    validator().validate(json.loads((project.root / "out.sarif").read_text()))
 
 
 def test_paths_begin_at_the_repository(project: Project):

@@ -226,7 +226,8 @@ def test_answered_and_right_by_every_schedule(name):
     a = oc.analyze(net, (1, 1, *sizes))
     assert a.blocking_free
     for schedule in ("crop", "trim", "stream"):
-        plan = oc.plan(a, block=dict.fromkeys(a.axes, 11) | {a.axes[-1]: 5}, schedule=schedule)
+        others = [] if schedule == "crop" else a.axes  # each shape of tile costs a trace
+        plan = oc.plan(a, block=dict.fromkeys(others, 11) | {a.axes[-1]: 5}, schedule=schedule)
         for dtype in (torch.float64, torch.float32):
             model, x = copy.deepcopy(net).to(dtype), image(1, 1, *sizes, dtype=dtype)
             with torch.no_grad():

@@ -6,6 +6,7 @@ import csv
 import io
 import re
 import subprocess
+from functools import cache
 
 import pytest
 import torch.nn.functional as F
@@ -212,6 +213,11 @@ def analysed(net: nn.Module, size: int = 32) -> oc.Analysis:
     return oc.analyze(net, (1, 1, size, size), axes="W")
 
 
+@cache
+def long(*kernels: int, size: int = 32) -> oc.Analysis:
+    return analysed(Long(*kernels), size)
+
+
 def figures(row) -> tuple[int, ...]:
     w = row.against["x"]["W"]
     return (*w.receptive_field, w.before, w.after, *w.reach)
@@ -235,7 +241,7 @@ def unfolded(shown) -> list[tuple[int, ...]]:
 
 @pytest.mark.parametrize("kernels", [[3] * 20, [3] * 7 + [5] + [3] * 12, [5] * 5 + [3] * 6 + [5] * 4, [3, 5] * 8])
 def test_repeats_fold_and_no_figure_is_lost(kernels):
-    rows = analysed(Long(*kernels)).layers
+    rows = long(*kernels).layers
     assert len(rows) > LONG
     shown = lines(rows, None)
     assert len(shown) < len(rows) / 2
@@ -254,7 +260,7 @@ def kernels_added(kernels: list[int], line) -> int:
 
 
 def test_a_block_that_differs_is_shown():
-    shown = lines(analysed(Long(*[3] * 7, 5, *[3] * 12)).layers, None)
+    shown = lines(long(*[3] * 7, 5, *[3] * 12).layers, None)
     names = [line.name for line in shown]
     assert "body.7.first" in names
     assert "body.1 to body.6" in names
@@ -264,8 +270,8 @@ def test_a_block_that_differs_is_shown():
 def test_short_tables_and_depth_0_are_whole():
     short = analysed(Long(3, 3, 3, 3, 3)).layers
     assert [line.name for line in lines(short, None)] == [row.name for row in short]
-    long = analysed(Long(*[3] * 20)).layers
-    assert [(line.name, line.inputs) for line in lines(long, 0)] == [(row.name, row.inputs) for row in long]
+    rows = long(*[3] * 20).layers
+    assert [(line.name, line.inputs) for line in lines(rows, 0)] == [(row.name, row.inputs) for row in rows]
 
 
 def test_obstacles_are_not_folded_away():
@@ -335,7 +341,7 @@ def printed(a: oc.Analysis, width: int, depth: int | None = None) -> str:
 
 
 def test_the_table_says_what_it_folded_and_how_to_see_it():
-    a = analysed(Long(*[3] * 20))
+    a = long(*[3] * 20)
     words = " ".join(printed(a, 80).split())
     assert "folded: 57 rows" in words
     assert "depth=0 shows every row" in words
@@ -357,7 +363,7 @@ def test_a_table_that_stays_long_says_how_to_fold_it():
 
 @pytest.mark.parametrize("width", [80, 200])
 def test_long_nets_fit_their_width(width):
-    text = printed(analysed(Long(*[3] * 66)), width)
+    text = printed(long(*[3] * 66), width)
     assert max(map(len, text.splitlines())) <= width
     assert len(text.splitlines()) < 40
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import random
+import traceback
 from dataclasses import dataclass, field
 from fractions import Fraction
 
 import torch
 
 import overlapcalc as oc
+from shared.explaining import check, really_read
 from shared.nets import Net, healthy
 from shared.oracle import Dependency
 
 TOLERANCE = 1e-10
 MOST_OUTPUTS = 20_000
+FEW_BLOCKS = 2
+"""Per axis; the net is traced again for every length of their tiles. The fuzz run takes more."""
 SHORT = 4
 """With fewer rows than this, some of the paths that a column is read by may have no row to go through. Axes are
 followed one by one, so `reads` with a size may then say more than is read, and is compared as a bound."""
@@ -30,10 +34,12 @@ class Outcome:
     interior: int = 0
     tiles: int = 0
     tiles_minimal: int = 0
+    explained: int = 0
 
 
-def compare(net: Net, shape: tuple[int, ...], seed: int) -> Outcome:
-    """Analyse the net at this shape, and check `reads` (both forms), `context` and `tile_span` on every axis."""
+def compare(net: Net, shape: tuple[int, ...], seed: int, blocks: int = FEW_BLOCKS) -> Outcome:
+    """Analyse the net at this shape, and check `reads` (both forms), `context`, `explain` and so many tiles on every
+    axis."""
     rng = random.Random(seed)
     model = healthy(net.module, seed)
     torch.manual_seed(seed)
@@ -55,9 +61,20 @@ def compare(net: Net, shape: tuple[int, ...], seed: int) -> Outcome:
         if not w.exact:
             out.state, out.reason = "bound", "exact=False"
         short = any(y.shape[2 + p] < SHORT for p in range(net.n) if p != place)
-        _reads(out, w, Dependency(model, x, dim, zero_taps=net.zero_taps), rng, short)
-        _tiles(out, w, model, x, y, dim, rng)
+        truth = Dependency(model, x, dim, zero_taps=net.zero_taps)
+        _reads(out, w, truth, rng, short)
+        _explained(out, w, a.explain(axis), truth, short)
+        _tiles(out, w, model, x, y, dim, rng, blocks)
     return out
+
+
+def _explained(out: Outcome, w: oc.AxisAnalysis, e: oc.Explanation, truth: Dependency, short: bool) -> None:
+    try:
+        check(w, e)
+        if w.context is not None and w.exact_before and w.exact_after and not short:
+            out.explained += really_read(w, e, truth)
+    except AssertionError as error:
+        out.wrong.append(f"{w.axis}: explain: {str(error) or traceback.format_exc(limit=-1)}")
 
 
 def followed(
@@ -135,14 +152,14 @@ def _tiles(
     y: torch.Tensor,
     dim: int,
     rng: random.Random,
+    count: int = FEW_BLOCKS,
 ) -> None:
     n, n_out = x.shape[dim], y.shape[dim]
     assert w.out_step is not None
-    blocks = []
-    for _ in range(4):
-        u = rng.randint(0, max(0, (n_out - 1) // w.out_step))
-        stop = rng.choice([n_out, (u + rng.randint(1, 3)) * w.out_step])
-        blocks.append((u * w.out_step, min(stop, n_out)))
+    last, steps = max(0, (n_out - 1) // w.out_step), rng.randint(1, 3)
+    firsts = [rng.randint(0, last) for _ in range(count)]
+    blocks = [(firsts[0] * w.out_step, n_out)]  # of one length but for this
+    blocks += [(u * w.out_step, min((u + steps) * w.out_step, n_out)) for u in firsts[1:]]
     for start, stop in blocks:
         if stop <= start:
             continue

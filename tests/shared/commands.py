@@ -7,12 +7,14 @@ import io
 import os
 import subprocess
 import sys
+import sysconfig
 import traceback
 from pathlib import Path
 
 from overlapcalc.cli import main
 
 ROOT = Path(__file__).parents[2]
+STDLIB = Path(sysconfig.get_path("stdlib"))
 
 
 def spawn(*arguments: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -45,8 +47,13 @@ def run(*arguments: str, cwd: Path = ROOT, **environment: str) -> subprocess.Com
         os.environ.clear()
         os.environ.update(variables)
         for name in set(sys.modules) - modules:
-            file = getattr(sys.modules[name], "__file__", None) or ""
-            installed = "site-packages" in file or Path(file).is_relative_to(ROOT / "overlapcalc")
-            if Path(file).is_relative_to(cwd) and not installed:
+            if not _stays(getattr(sys.modules[name], "__file__", None)):
                 del sys.modules[name]
     return subprocess.CompletedProcess(arguments, int(code or 0), out.getvalue(), err.getvalue())  # type: ignore[call-overload]
+
+
+def _stays(file: str | None) -> bool:
+    """Whether a module that a command imported is for good: installed, or ours, and no file of a test."""
+    if file is None or {"site-packages", "dist-packages"} & set(Path(file).parts):
+        return True
+    return any(Path(file).is_relative_to(place) for place in (STDLIB, ROOT / "overlapcalc"))

@@ -384,10 +384,15 @@ def test_a_wrong_rule_is_found(rule_of_five, taps, padding):
 def test_a_wrong_rule_shrinks(rule_of_five):
     """Wrong for two channels only, which no smallest net has."""
     rule_of_five(3, 1, at_channels=(2,))
-    looked = []
+    looked, known = [], {}
 
     def wrong(net):
         looked.append(net)
+        if repr(net) not in known:  # shrinking comes back to the same nets
+            known[repr(net)] = differs(net)
+        return known[repr(net)]
+
+    def differs(net):
         try:
             kit.assert_reads(net.build(), net.image(tuple(n + 8 for n in net.least)))
         except AssertionError:

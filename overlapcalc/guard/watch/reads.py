@@ -7,6 +7,7 @@ and every library.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
@@ -103,6 +104,11 @@ class Seen:
                 self._settle()
             except (UnseenError, OSError) as error:  # a file that is already gone pins nothing
                 self.refuse(str(error))
+
+    def let_go(self) -> None:
+        """Instead of `settle`, where nothing is kept of this model: later ones must still know what it brought."""
+        with unheard(), contextlib.suppress(UnseenError, OSError):
+            self._natives()
 
     def _settle(self) -> None:
         everything = Asked()
