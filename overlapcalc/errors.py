@@ -55,6 +55,21 @@ def python(argument: Argument) -> str:
     return f"{argument.name}={_literal(argument.value)}"
 
 
+def _kept(piece: object) -> str | Argument:
+    """A piece of a message, as an error keeps it."""
+    if isinstance(piece, Argument):
+        return piece if _plain(piece.value) else python(piece)
+    return str(piece)
+
+
+def _plain(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return type(value) is dict and all(map(_plain, (*value.keys(), *value.values())))
+    if type(value) in (tuple, list):
+        return all(map(_plain, value))
+    return value is None or value is ... or type(value) in (str, int, float, bool) or isinstance(value, PurePath)
+
+
 def _literal(value: Any) -> str:
     if value is ...:
         return "..."
@@ -65,10 +80,14 @@ def _literal(value: Any) -> str:
 
 class OverlapcalcError(Exception):
     """Base of every error that overlapcalc raises on purpose. `args` is the message, in pieces; `str` spells arguments
-    as in Python."""
+    as in Python.
 
-    def __init__(self, *message: str | Argument) -> None:
-        super().__init__(*message)
+    An error outlives what it is about and travels between processes, so of arguments it keeps plain values alone;
+    others, a tensor say, are spelled at once.
+    """
+
+    def __init__(self, *message: object) -> None:
+        super().__init__(*map(_kept, message))
 
     def worded(self, spelling: Spelling) -> str:
         """The message for the readers of a front end."""

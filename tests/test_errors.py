@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import gc
 import pickle
 import re
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -213,7 +215,7 @@ def nets(tmp_path_factory) -> Path:
         ("analyze m.py:broken", "building it failed: ValueError: no weights here (--debug shows where)"),
         ("plan m.py:made --stream-axis Z", "m.py:made: --stream-axis Z: no such axis is cut here, only H, W"),
         ("plan m.py:made --block Z=4", "--block Z=4: no axis 'Z' is cut here"),
-        ("plan m.py:made --block 4 --memory 1GiB", "--block, --memory and --fixed-tile exclude each other"),
+        ("plan m.py:made --block 4 --memory 1GiB", "--block and --memory exclude each other"),
         ("plan m.py:made --memory lots", "--memory lots: expected an amount such as 2GiB"),
         ("plan m.py:made --image 3", "--image 3: this net takes WIDTHxHEIGHT"),
         ("plan m.py:made --fixed-tile 8 --schedule trim", "--fixed-tile 8 is for the schedule crop, not trim"),
@@ -235,7 +237,7 @@ def test_python_names_arguments():
         oc.verify(Two())
     with pytest.raises(oc.InputError, match=r"^stream_axis='Z': no such axis is cut here"):
         oc.plan(nn.Conv2d(1, 1, 3), (1, 1, 16, 16), stream_axis="Z")
-    with pytest.raises(oc.InputError, match=r"^block, memory and fixed_tile exclude each other"):
+    with pytest.raises(oc.InputError, match=r"^block and memory exclude each other"):
         oc.plan(nn.Conv2d(1, 1, 3), (1, 1, 16, 16), block=4, memory="1GiB")
 
 
@@ -318,3 +320,18 @@ def test_an_interrupted_command_says_so_in_one_line(tmp_path, place):
     (tmp_path / "m.py").write_text(f"{HEAD}{place}raise KeyboardInterrupt\n")
     done = run("analyze", "m.py:Net", "--input", "1x1x8x8", cwd=tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "overlapcalc: interrupted\n")
+
+
+def test_an_error_keeps_plain_values_alone():
+    """Whatever is given to it: it can be printed, sent to another process, and keeps nothing alive."""
+    for given, text in ((3, "3"), (Path("x"), "x"), (Argument("inputs", lambda: 3), "inputs=<function")):
+        error = InputError(given, " is wrong")
+        assert str(error).startswith(text)
+        assert str(pickle.loads(pickle.dumps(error))) == str(error)
+    kept = nn.Linear(1, 1)
+    seen = weakref.ref(kept)
+    error = InputError(Argument("inputs", [kept]), " is wrong")
+    del kept
+    gc.collect()
+    assert seen() is None
+    assert "Linear" in str(error)

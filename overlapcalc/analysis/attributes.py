@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..ops import kind_of, short_name
-from ..ops.graph import Constant, Node
+from ..ops.graph import CUT, JOIN, Constant, Node
 from ..ops.kind import CONVOLUTIONS, WINDOWED
-from ..ops.view_steps import CUT, JOIN
 
 SHOWN = {
     "kernel_size": "kernel",

@@ -10,8 +10,7 @@ from typing import Any
 from ..algebra.index_map import IndexMap
 from ..errors import AmbiguousPair, InputError
 from ..ops import find
-from ..ops.graph import Node
-from ..ops.view_steps import CUT, JOIN
+from ..ops.graph import CUT, JOIN, Node
 from ..propagate.grid import Grid
 from ..propagate.values import Propagation, Reads, joined
 from .attributes import detail, plain

@@ -28,4 +28,5 @@ def as_shape(given: Any) -> tuple[int, ...]:
 
 
 def _unexpected(given: Any) -> InputError:
-    return InputError(f"input shape {given!r}: expected sizes of at least 1, such as (1, 3, 256, 256)")
+    said = repr(given) if isinstance(given, (list, tuple, int, float, str)) else f"of a {type(given).__name__}"
+    return InputError(f"input shape {said}: expected sizes of at least 1, such as (1, 3, 256, 256)")

@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import RuleError
 from .graph import Node
 from .kind import Kind
-from .registry import Spelling, find, known_of, say
+from .registry import Spelling, find, known_of, refuse_said, say
 
 
 def describe(
@@ -40,9 +40,11 @@ def describe(
         "stops_nan": stops_nan,
         "zero_weights": zero_weights,
     }
-    for what, value in facts.items():
-        if value is not None:
-            say(what, ops, value)
+    said = {what: value for what, value in facts.items() if value is not None}
+    for what in said:
+        refuse_said(what, ops)  # all of them or none
+    for what, value in said.items():
+        say(what, ops, value)
 
 
 def spelling(*ops: str) -> Callable[[Spelling], Spelling]:

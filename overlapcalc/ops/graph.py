@@ -20,6 +20,9 @@ Shapes = tuple[tuple[int, ...], ...]
 
 STEP_OF = "step_of"
 """The argument of a step that names the operator it is a step of (see views.py)."""
+CUT, JOIN, REGROUP = "overlapcalc::cut", "overlapcalc::join", "overlapcalc::regroup"
+STEPS = (CUT, JOIN, REGROUP)
+"""The steps of views (rules/view_steps.py)."""
 
 
 @dataclass(frozen=True)

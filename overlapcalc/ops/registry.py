@@ -5,6 +5,8 @@ one scope undoes what was registered inside. Nothing else tells operators apart 
 from __future__ import annotations
 
 import contextlib
+import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -74,6 +76,7 @@ class Operator:
 
 
 _OPERATORS: dict[str, Operator] = {}
+_loading = threading.RLock()
 _complete = False
 UNKNOWN = Operator()
 OURS = f"{__name__.partition('.')[0]}."
@@ -95,12 +98,26 @@ SAID = {
 
 
 def _load() -> None:
-    """Import our own rules before the first question or registration, so that a project's come after them."""
-    global _complete
-    if not _complete:
-        from . import rules, view_steps  # noqa: F401 - they register themselves
+    """Import our own rules before the first question or registration, so that a project's come after them.
 
-        _complete = True
+    Other threads wait; the rules themselves, which register while they are imported, do not. Where the import fails, by
+    an interruption say, all of it is undone, and the next question begins anew. The lock comes before Python's own of
+    these modules: nobody else imports them.
+    """
+    global _complete
+    if _complete:
+        return
+    with _loading:
+        before = dict(_OPERATORS)
+        try:
+            from . import rules
+        except BaseException:
+            _OPERATORS.clear()
+            _OPERATORS.update(before)
+            for name in [name for name in sys.modules if name.startswith(f"{__package__}.rules")]:
+                del sys.modules[name]
+            raise
+        _complete = not getattr(rules.__spec__, "_initializing", False)
 
 
 def known_of(op: str) -> Operator:
@@ -118,6 +135,13 @@ def _home(said: Any) -> str:
 def say(what: str, ops: Iterable[str | Callable[..., object]], value: Any, **more: Any) -> None:
     """Set a field of the records of operators, named as for `rule`. Raises RuleError where one of them has it already,
     and for what names no operator."""
+    names = refuse_said(what, ops)
+    for name in names:
+        _OPERATORS[name] = replace(known_of(name), **{what: value}, **more)
+
+
+def refuse_said(what: str, ops: Iterable[str | Callable[..., object]]) -> list[str]:
+    """The names of operators of which a field is not set yet. Raises as `say`."""
     names = [op_name(op) for op in ops]
     for name in names:
         there = getattr(known_of(name), what)
@@ -125,8 +149,7 @@ def say(what: str, ops: Iterable[str | Callable[..., object]], value: Any, **mor
             way = "; unregister it first" if what == "rule" else ""
             where = f" ({_home(there)})" if _home(there) else ""
             raise RuleError(f"{name}: already has {SAID[what]}{where}{way}")
-    for name in names:
-        _OPERATORS[name] = replace(known_of(name), **{what: value}, **more)
+    return names
 
 
 def rule(*ops: str | Callable[..., object], shown: bool = True, sizes: tuple[str, ...] = ()) -> Callable[[R], R]:

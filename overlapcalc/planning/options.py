@@ -58,11 +58,11 @@ class Blocking:
         schedule = self.named_schedule
         if schedule is not None and schedule not in SCHEDULES:
             raise InputError(Argument("schedule", schedule), f": there are {', '.join(SCHEDULES)}")
-        if sum(size is not None for size in (self.block, self.memory, self.fixed_tile)) > 1:
-            raise InputError(
-                Argument("block"), ", ", Argument("memory"), " and ", Argument("fixed_tile"),
-                " exclude each other; give one of them",
-            )  # fmt: skip
+        sizes = [name for name in ("block", "memory", "fixed_tile") if getattr(self, name) is not None]
+        if len(sizes) > 1:
+            first, *middle, last = map(Argument, sizes)
+            commas = [piece for argument in middle for piece in (", ", argument)]
+            raise InputError(first, *commas, " and ", last, " exclude each other; give one of them")
         if self.fixed_tile is not None and schedule not in (None, "crop"):
             raise InputError(Argument("fixed_tile", self.fixed_tile), f" is for the schedule crop, not {schedule}")
         if self.stream_axis is not None and schedule != "stream":

@@ -12,9 +12,8 @@ from typing import Any
 
 from ..algebra.reshape import CELL, LOST, Reshape
 from ..ops import find, plain_name
-from ..ops.graph import STEP_OF, Constant, Data, Graph, Node
+from ..ops.graph import CUT, JOIN, STEP_OF, Constant, Data, Graph, Node
 from ..ops.place import constants_at, place_of
-from ..ops.view_steps import CUT, JOIN
 from .values import Propagation, joined
 
 Differing = dict[str, dict[str, str]]

@@ -17,7 +17,6 @@ from ..ops import Call, find, steps_before
 from ..ops.graph import STEP_OF, Data, Graph, Node
 from ..ops.law import DimRead, Law, Link, Obstruction
 from ..ops.place import linked, settled
-from ..ops.rules.pointwise import broadcast
 from .resolve import Resolver, at_this_size
 from .values import NOTHING, Propagation, Reads, TensorReads
 from .views import JOINT_OUTPUT, out_parts, spelled, spelled_law, stages
@@ -187,7 +186,7 @@ class _Run(Resolver):
         if known is not None:
             return known.law(call)
         if node.pointwise:
-            return broadcast(call)
+            return call.broadcast()
         if all(not set(self.values[o].rates) for o in node.operands):
             # No operand has a spatial axis left (a classifier's head): whatever this does comes after obstacles
             # that are already known, so "reads everything" is enough.

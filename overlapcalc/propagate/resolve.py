@@ -10,9 +10,8 @@ from ..algebra.index_map import IndexMap
 from ..algebra.rates import Rate, RateTies
 from ..algebra.reshape import CELL, LOST, Factoring, Part, Reshape
 from ..ops import Call
-from ..ops.graph import Graph, Node, constants_in
+from ..ops.graph import STEPS, Graph, Node, constants_in
 from ..ops.law import HELP, Cause, Evenness, Law, Link, Obstruction
-from ..ops.view_steps import STEPS
 from .through import Composer, cell_places, paired
 from .values import AxisRead, InputAxis, InputReads, Obstacle, Path, TensorReads, joined_reads
 from .views import ELSEWHERE

@@ -8,9 +8,8 @@ from typing import Any
 
 from ..algebra.index_map import IndexMap
 from ..algebra.reshape import Factoring, Part, Reshape
-from ..ops.graph import STEP_OF, Data, Node
+from ..ops.graph import CUT, JOIN, REGROUP, STEP_OF, Data, Node
 from ..ops.law import Cause, CellReads, DimRead, Law, Link, Obstruction
-from ..ops.view_steps import CUT, JOIN, REGROUP
 
 DROPPED = Obstruction(Cause.SELECTION, "drops the axis, one sample long")
 TORN = Obstruction(Cause.RESHAPE, "merges or splits the axis with a view that cannot be followed")

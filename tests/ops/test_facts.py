@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -272,3 +274,82 @@ def test_a_transposed_convolution_is_not_explained_as_a_convolution(layer, expla
     assert failure.layer == "0"
     assert ("its output o stands over" in failure.why) is explained
     assert bool(failure.help) is explained
+
+
+LOADING = """
+import sys, threading, time
+from overlapcalc.errors import RuleError
+from overlapcalc.ops import registry
+
+{0}
+class Finder:
+    def find_spec(self, name, path, target=None):
+        if name == "overlapcalc.ops.rules.resize":
+            at_resize()
+
+sys.meta_path.insert(0, Finder())
+{1}
+"""
+INTERRUPTED = (
+    """
+stops = [KeyboardInterrupt()]
+def at_resize():
+    if stops:
+        raise stops.pop()
+""",
+    """
+try:
+    registry.find("aten::relu")
+except KeyboardInterrupt:
+    print(len(registry._OPERATORS))
+print(registry.find("aten::upsample_nearest2d") is not None, registry.find("aten::conv2d") is not None)
+""",
+)
+RACED = (
+    """
+reached = threading.Event()
+def at_resize():
+    reached.set()
+    time.sleep(0.2)
+""",
+    """
+first = threading.Thread(target=registry.find, args=("aten::relu",))
+first.start()
+reached.wait()
+try:
+    registry.rule("aten::upsample_bilinear2d")(lambda call: None)
+except RuleError as error:
+    print("already has a rule (overlapcalc" in str(error))
+print(registry.find("aten::conv2d") is not None, registry.find("aten::upsample_nearest2d") is not None)
+""",
+)
+
+
+@pytest.mark.parametrize(("parts", "said"), [(INTERRUPTED, "0 True True"), (RACED, "True True True")])
+def test_rules_are_there_whole_or_not_at_all(parts, said):
+    """In a process of its own, as they are loaded once; without torch. Interrupted on the way, and asked by two."""
+    done = subprocess.run([sys.executable, "-c", LOADING.format(*parts)], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == said.split()
+
+
+def test_whatever_registers_takes_operators_of_torch():
+    from overlapcalc.ops.cost import kernel, slab_kernel
+    from overlapcalc.ops.slab import on_slab
+    from overlapcalc.prove.twin.registry import twin
+
+    free = torch.ops.aten.bincount  # of which nothing is said
+    with registry.kept():
+        for what, register in (("kernel", kernel), ("slab_kernel", slab_kernel), ("slab", on_slab), ("twin", twin)):
+            register(free.default)(print)
+            assert getattr(registry.known_of("aten::bincount"), what) is print
+        for register in (kernel, slab_kernel, on_slab):
+            with pytest.raises(oc.RuleError, match="'blur' names no operator"):
+                register("blur")(print)
+
+
+def test_facts_are_said_all_or_none():
+    with registry.kept():
+        describe("mylib::told", word="told")
+        with pytest.raises(oc.RuleError, match="already has a word"):
+            describe("mylib::told", kind="pooling", word="again")
+        assert registry.known_of("mylib::told").kind is None

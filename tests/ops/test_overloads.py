@@ -17,7 +17,7 @@ from overlapcalc.ops import find, full_name, op_name
 from overlapcalc.ops.call import Call
 from overlapcalc.ops.overloads import SPOKEN_FOR
 from overlapcalc.ops.registry import _OPERATORS
-from overlapcalc.ops.rules.pointwise import broadcast, untagged
+from overlapcalc.ops.rules.pointwise import untagged
 from overlapcalc.trace.naming import operator_name
 
 # ---- every overload of every operator that has a rule ---------------------------------------------------------
@@ -177,7 +177,7 @@ def pairs() -> list[tuple[str, Any]]:
 
 
 def test_a_rule_looks_at_every_argument_of_the_overloads_that_it_speaks_for():
-    by_value = (broadcast, untagged)
+    by_value = (untagged,)
     blind = {
         f"{name}.{schema.overload_name}": unread(name, schema) - set(ACCOUNTED.get(name.partition("::")[2], "").split())
         for name, schema in pairs()

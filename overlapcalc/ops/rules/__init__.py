@@ -16,6 +16,7 @@ from . import (
     resize,
     shape,
     shuffle,
+    view_steps,
     windows,
 )
 
@@ -35,5 +36,6 @@ __all__ = [
     "resize",
     "shape",
     "shuffle",
+    "view_steps",
     "windows",
 ]

@@ -11,11 +11,6 @@ from ..registry import rule
 from ..slab import Slab, Tensor, on_slab
 
 
-def broadcast(call: Call) -> Law:
-    """The rule of every operator that torch tags as pointwise and that has no rule of its own."""
-    return call.broadcast()
-
-
 @rule(
     *(
         f"aten::{name}"

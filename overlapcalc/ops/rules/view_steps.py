@@ -1,19 +1,17 @@
 """The steps of views: cutting an axis into pieces, and joining the places within a piece into an axis again.
 
-No net calls these by name; the propagator takes views apart into them (see views.py). Their dimensions are the
+No net calls these by name; the propagator takes views apart into them (propagate/views.py). Their dimensions are the
 parts of a tensor.
 """
 
 from __future__ import annotations
 
-from ..algebra.index_map import IndexMap
-from .call import Call
-from .law import Cause, DimRead, Evenness, Law, Link, Obstruction
-from .registry import rule
-from .slab import Slab, Tensor, on_slab
-
-CUT, JOIN, REGROUP = "overlapcalc::cut", "overlapcalc::join", "overlapcalc::regroup"
-STEPS = (CUT, JOIN, REGROUP)
+from ...algebra.index_map import IndexMap
+from ..call import Call
+from ..graph import CUT, JOIN, REGROUP
+from ..law import Cause, DimRead, Evenness, Law, Link, Obstruction
+from ..registry import rule
+from ..slab import Slab, Tensor, on_slab
 
 
 @rule(CUT, shown=False, sizes=("piece",))
