@@ -118,6 +118,8 @@ def _outcome(model: GuardedModel, config: Config, store: cache.Cache | None) -> 
     if kept is not None:
         with contextlib.suppress(KeyError, TypeError, AttributeError, ValueError):
             return _of_dict(model, config, kept)
+    import networkx  # noqa: F401 - it reads the whole environment, which would count as read by the model
+
     from .isolation import isolated
     from .judging import found_of
     from .watch.hearing import watching  # only now is torch needed

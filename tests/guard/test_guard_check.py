@@ -281,6 +281,18 @@ def test_what_says_nothing_of_the_model_is_skipped_over(cached: Project):
     assert kept(cached)
 
 
+def test_what_we_import_while_we_look_at_a_model_is_not_what_it_reads(project: Project, monkeypatch):
+    """networkx reads the whole environment when it is imported, which the first model of a process would pay for."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == "networkx"]:
+        monkeypatch.delitem(sys.modules, name)
+    project.write("net.py", CHAIN)
+    project.configure(entry())
+    assert not kept(project)
+    assert "networkx" in sys.modules
+    monkeypatch.setenv("ANOTHER", "variable")
+    assert kept(project)
+
+
 def test_other_surroundings_are_never_skipped(cached: Project, monkeypatch):
     now = cache.surroundings()
     for key in now:
