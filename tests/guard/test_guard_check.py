@@ -61,7 +61,7 @@ def test_an_interruption_ends_the_check(project: Project):
     project.write("net.py", "raise KeyboardInterrupt\n")
     project.configure(entry())
     said = project.check()
-    assert (said.code, said.err) == (2, "overlapcalc: interrupted\n")
+    assert (said.code, said.err) == (130, "overlapcalc: interrupted\n")
 
 
 def test_2_wins_over_1_and_1_over_0(project: Project):
