@@ -118,10 +118,12 @@ def _outcome(model: GuardedModel, config: Config, store: cache.Cache | None) -> 
     if kept is not None:
         with contextlib.suppress(KeyError, TypeError, AttributeError, ValueError):
             return _of_dict(model, config, kept)
+    from ..ops.graph import graph_library
     from .isolation import isolated
     from .judging import found_of
     from .watch.hearing import watching  # only now is torch needed
 
+    graph_library()
     with watching(config.root) as seen, isolated():
         found = found_of(model, config)
         if model.spec.endswith(".pt2"):

@@ -25,6 +25,14 @@ STEPS = (CUT, JOIN, REGROUP)
 """The steps of views (rules/view_steps.py)."""
 
 
+def graph_library() -> Any:
+    """networkx, imported when it is first needed. It reads the whole environment then, so whoever watches what a model
+    reads asks for it before."""
+    import networkx
+
+    return networkx
+
+
 @dataclass(frozen=True)
 class Data:
     """A reference to the tensor that a node computes."""
@@ -165,8 +173,7 @@ class Graph:
     @staticmethod
     def of(nodes: list[Node], outputs: list[tuple[str, str]]) -> Graph:
         """The graph of `nodes` (in execution order), without those that no output needs; all inputs stay."""
-        import networkx as nx
-
+        nx = graph_library()
         digraph = nx.DiGraph()
         for node in nodes:
             digraph.add_node(node.name, node=node)
@@ -189,9 +196,7 @@ class Graph:
 
     def before(self, name: str) -> set[str]:
         """The nodes that a node depends on, without itself."""
-        import networkx as nx
-
-        return set(nx.ancestors(self.nodes, name))
+        return set(graph_library().ancestors(self.nodes, name))
 
     def readers(self, name: str) -> Iterator[str]:
         """The nodes that read a node's tensor."""

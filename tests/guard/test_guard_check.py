@@ -61,7 +61,7 @@ def test_an_interruption_ends_the_check(project: Project):
     project.write("net.py", "raise KeyboardInterrupt\n")
     project.configure(entry())
     said = project.check()
-    assert (said.code, said.err) == (2, "overlapcalc: interrupted\n")
+    assert (said.code, said.err) == (130, "overlapcalc: interrupted\n")
 
 
 def test_2_wins_over_1_and_1_over_0(project: Project):
@@ -279,6 +279,18 @@ def test_what_says_nothing_of_the_model_is_skipped_over(cached: Project):
     assert kept(cached)
     cached.write("net.py", (cached.root / "net.py").read_text())
     assert kept(cached)
+
+
+def test_what_we_import_while_we_look_at_a_model_is_not_what_it_reads(project: Project, monkeypatch):
+    """networkx reads the whole environment when it is imported, which the first model of a process would pay for."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == "networkx"]:
+        monkeypatch.delitem(sys.modules, name)
+    project.write("net.py", CHAIN)
+    project.configure(entry())
+    assert not kept(project)
+    assert "networkx" in sys.modules
+    monkeypatch.setenv("ANOTHER", "variable")
+    assert kept(project)
 
 
 def test_other_surroundings_are_never_skipped(cached: Project, monkeypatch):
