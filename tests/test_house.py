@@ -125,7 +125,10 @@ def test_a_check_that_finds_nothing_changed_needs_neither_torch_nor_rules():
         "overlapcalc.propagate",
     }
     script = "import sys; from overlapcalc.{0} import *; print(*sys.modules)"
-    for module, expected in (("guard.checking", set()), ("analysis.analyze", heavy - {"networkx", "overlapcalc.ops.rules"})):
+    for module, expected in (
+        ("guard.checking", set()),
+        ("analysis.analyze", heavy - {"networkx", "overlapcalc.ops.rules"}),
+    ):
         done = subprocess.run([sys.executable, "-c", script.format(module)], capture_output=True, text=True, check=True)
         assert set(done.stdout.split()) & heavy == expected
 
