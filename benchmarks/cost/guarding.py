@@ -77,7 +77,7 @@ def _commands(count: int) -> list[list[str]]:
         command("check", "--config", str(config))
         command("check", "--config", str(config))  # what the first one wrote, bytecode say, is known from here on
         known = command("check", "--config", str(config))
-        (config.parent / NAME / DIGESTS).unlink()
+        (config.parent / NAME / DIGESTS).unlink(missing_ok=True)
         anew = command("check", "--config", str(config))
     models = f"{count} model{'s' if count > 1 else ''}"
     return [

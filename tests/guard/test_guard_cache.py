@@ -544,7 +544,7 @@ def test_a_long_read_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ca
     monkeypatch.setattr(digests, "ALOUD", 2)
     (tmp_path / "a").write_text("one")
     Digests(tmp_path / "kept").announce([str(tmp_path / "a")])
-    assert "reading 1 files" in capsys.readouterr().err
+    assert "reading 1 imported files" in capsys.readouterr().err
 
 
 def test_what_comes_from_standard_input_is_not_kept(made: Installed):

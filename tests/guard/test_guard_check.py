@@ -494,12 +494,12 @@ def test_a_saved_program(project: Project):
 
 
 def test_a_module_spec_is_looked_for_beside_the_configuration(project: Project, monkeypatch):
-    project.write("pack/inner.py", CHAIN)
-    file = project.configure(entry(spec="pack.inner:Net.b", more="max-receptive-field = 5").replace("1x1x", "1x2x"))
+    project.write("beside/inner.py", CHAIN)
+    file = project.configure(entry(spec="beside.inner:Net.b", more="max-receptive-field = 5").replace("1x1x", "1x2x"))
     monkeypatch.chdir("/")
     found = check(file, keep=False)
     assert found.holds
-    assert (found.models[0].file, found.models[0].line) == (str(project.root / "pack/inner.py"), 4)
+    assert (found.models[0].file, found.models[0].line) == (str(project.root / "beside/inner.py"), 4)
 
 
 def test_global_nets_are_no_error(project: Project):
