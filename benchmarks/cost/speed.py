@@ -16,7 +16,6 @@ import argparse
 import contextlib
 import logging
 import statistics
-import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -30,7 +29,7 @@ import overlapcalc as oc
 
 from ..exporting import export
 from ..page import origin, page, publish, table
-from ..zoo.zoofile import Zoo, ZooError, add_choice, load
+from ..zoo.zoofile import Zoo, add_choice, chosen_from
 from .chains import CHAINS, growth
 
 MOST_RATIO, MOST_GROWTH = 2.5, 12.0
@@ -50,13 +49,10 @@ def main(argv: list[str] | None = None) -> int:
     warnings.simplefilter("ignore")
     source, tables = origin("benchmarks.cost.speed", argv, threads=1), []
     if options.only != "chains":
-        try:
-            zoo = load(options.zoo)
-            names = zoo.chosen(options.names, options.kinds, options.limit)
-        except ZooError as error:
-            print(error, file=sys.stderr)
+        chosen = chosen_from(options)
+        if chosen is None:
             return 2
-        tables.append(_over(zoo, names))
+        tables.append(_over(*chosen))
     if options.only != "zoo":
         tables.append(_along_chains(*options.layers))
     body = [line for lines, _ in tables for line in lines]

@@ -11,7 +11,6 @@ code 1: an answer that does not hold, a refusal that nothing confirms, a crash o
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 import warnings
 from functools import partial
@@ -26,7 +25,7 @@ from . import page as pages
 from .isolation import isolated
 from .record import record
 from .results import Results
-from .zoofile import ZooError, add_choice, load
+from .zoofile import add_choice, chosen_from
 
 Record = dict[str, Any]
 
@@ -34,12 +33,10 @@ Record = dict[str, Any]
 def main(argv: list[str] | None = None) -> int:
     options = _options(argv)
     warnings.simplefilter("ignore")
-    try:
-        zoo = load(options.zoo)
-        names = zoo.chosen(options.names, options.kinds, options.limit)
-    except ZooError as error:
-        print(error, file=sys.stderr)
+    chosen = chosen_from(options)
+    if chosen is None:
         return 2
+    zoo, names = chosen
     if options.list:
         print("\n".join(f"{zoo.kind(n)}\t{n}" for n in names))
         return 0

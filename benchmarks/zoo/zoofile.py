@@ -56,6 +56,16 @@ class Zoo:
         return found[:limit]
 
 
+def chosen_from(options: argparse.Namespace) -> tuple[Zoo, list[str]] | None:
+    """The zoo and the names of its models that `add_choice` asked for. None where there are none: it is printed why."""
+    try:
+        zoo = load(options.zoo)
+        return zoo, zoo.chosen(options.names, options.kinds, options.limit)
+    except ZooError as error:
+        print(error, file=sys.stderr)
+        return None
+
+
 def _fits(name: str, wanted: str) -> bool:
     return name.startswith(wanted[:-1]) if wanted.endswith("*") else name == wanted
 
@@ -79,7 +89,7 @@ def load(path: Path) -> Zoo:
 
 
 def add_choice(parser: argparse.ArgumentParser) -> None:
-    """The options that pick models: `load(options.zoo).chosen(options.names, options.kinds, options.limit)`."""
+    """The options that pick models: see `chosen_from`."""
     parser.add_argument("--zoo", type=Path, default=OWN, metavar="FILE", help="a zoo (benchmarks/zoo/zoofile.py)")
     parser.add_argument("--names", nargs="+", default=[], metavar="NAME", help="only these; NAME*: all that begin so")
     parser.add_argument("--kinds", nargs="+", default=[], metavar="KIND", help="only models of these kinds")

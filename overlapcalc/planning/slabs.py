@@ -71,21 +71,29 @@ def _stream_axis(cutters: Mapping[str, Cutter], wanted: str | None) -> str:
 def calls(
     net: Propagation, strips: Mapping[str, Strip], along: str | None
 ) -> Iterator[tuple[Mapping[str, Region], int]]:
-    """The regions that are computed together, and how many times regions of these sizes occur."""
-    groups: list[list[tuple[str, Extents, int]]] = []
+    """The regions that are computed together, and how many times regions of these sizes occur.
+
+    along: of a stream; what does not have this axis is computed with the first band of a column, and held.
+    """
+    held = frozenset(node.name for node in net.graph if along is not None and net.size(node.name, along) is None)
+    groups: list[list[tuple[str, Extents, frozenset[str], int]]] = []
     for axis, strip in strips.items():
         front, grid = StreamFront(net, axis) if axis == along else None, Grid(net, axis)
-        kinds: dict[PartKind, Extents] = {}
-        counted: Counter[PartKind] = Counter()
-        for slot in strip.slots:
+        kinds: dict[tuple[frozenset[str], PartKind], Extents] = {}
+        counted: Counter[tuple[frozenset[str], PartKind]] = Counter()
+        for i, slot in enumerate(strip.slots):
             extents = extents_for(net, axis, slot.outputs) if front is None else front.gains(slot.outputs)
-            kind = part_kind_of(grid, extents)
+            kind = held if axis == along and i else frozenset(), part_kind_of(grid, extents)
             kinds.setdefault(kind, extents)
             counted[kind] += 1
-        groups.append([(axis, kinds[kind], times) for kind, times in counted.items()])
+        groups.append([(axis, kinds[kind], kind[0], times) for kind, times in counted.items()])
     for chosen in product(*groups):
-        regions = joint_regions(net, {axis: extents for axis, extents, _ in chosen})
-        yield regions, prod(times for _, _, times in chosen)
+        regions = joint_regions(net, {axis: extents for axis, extents, _, _ in chosen})
+        there = frozenset[str]().union(*(names for _, _, names, _ in chosen))
+        yield (
+            {name: region for name, region in regions.items() if name not in there},
+            prod(times for _, _, _, times in chosen),
+        )
 
 
 PartKind = tuple[tuple[str, int, int], ...]

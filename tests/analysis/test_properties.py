@@ -27,7 +27,7 @@ def test_seeded_nets(first):
     assert explained > 0
 
 
-@settings(max_examples=5, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=20, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_nets_of_hypothesis(data):
     net = Net(lambda low, high: data.draw(st.integers(low, high)))

@@ -75,3 +75,25 @@ class Skip(nn.Module):
 
 def test_a_skip_is_held_until_it_is_joined():
     assert of(Skip(), (1, 1, 16, 16), 8, "trim") == Fullest("add", (("a", 384), ("add", 384), ("c", 64)))
+
+
+class Gained(nn.Module):
+    """An image whose channels are weighed by what a layer makes of three numbers: that has no axis."""
+
+    def __init__(self):
+        super().__init__()
+        self.mix, self.gain = nn.Conv2d(2, 4, 1), nn.Linear(3, 4)
+
+    def forward(self, x, v):
+        return self.mix(x) * self.gain(v)[:, :, None, None]
+
+
+@pytest.mark.parametrize(("block", "columns"), [(8, 1), ({"H": 8, "W": 12}, 2)])
+def test_what_lacks_the_axis_of_a_stream_counts_once_in_each_column(block, columns):
+    made = oc.plan(Gained(), [(1, 2, 40, 24), (1, 3)], schedule="stream", stream_axis="H", block=block)
+    image, gain = 2 * 4 * 40 * 24, 3 * 4
+    assert made.full.macs == image + gain
+    assert made.work.macs == image + columns * gain
+    assert made.largest.macs == image // 5 // columns + gain  # the first of five bands
+    layers = {one.layer: one.blocks for one in spent(oc.analyze(Gained(), [(1, 2, 40, 24), (1, 3)]).variants.net, made)}
+    assert layers == {"mix": image, "gain": columns * gain}
