@@ -60,8 +60,9 @@ def _windows(node: Node, known: Mapping[str, Node]) -> Windows | None:
 
 
 def _gives_positions(node: Node) -> bool:
-    """Whether it is the second result of a pooling: the positions of the maxima."""
-    return node.result == 1 and kind_of(node) is Kind.POOLING
+    """Whether it is the second result of a pooling of torch: the positions of the maxima. What the second result of
+    somebody's own pooling is, nobody said."""
+    return node.result == 1 and kind_of(node) is Kind.POOLING and node.op.startswith("aten::")
 
 
 def _ints(node: Node, name: str, default: int) -> tuple[int, ...]:

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -353,3 +354,12 @@ def test_facts_are_said_all_or_none():
         with pytest.raises(oc.RuleError, match="already has a word"):
             describe("mylib::told", kind="pooling", word="again")
         assert registry.known_of("mylib::told").kind is None
+
+
+def test_the_second_result_of_somebodys_own_pooling_is_no_position():
+    from overlapcalc.trace.unpool import _gives_positions
+
+    with registry.kept():
+        describe("mylib::pool", kind="pooling")
+        assert not _gives_positions(replace(node("mylib::pool"), result=1))
+    assert _gives_positions(replace(node("aten::max_pool2d_with_indices"), result=1))
