@@ -13,7 +13,7 @@ from examples.lic.bitstream import digest
 from examples.lic.codec import Codec, Group
 from examples.lic.coding import Coding, Pass, walk
 from examples.lic.densities import factorized_tables, gaussian_tables, scale_table
-from examples.lic.exact import ACTIVATIONS, FINEST, SQUARES, OnlyExact, exact
+from examples.lic.exact import ACTIVATIONS, EDITION, FINEST, SQUARES, OnlyExact, exact
 from examples.lic.tables import Tables
 from overlapcalc import InputError
 
@@ -129,7 +129,7 @@ def tables_of(codec: Codec) -> dict[str, Tables]:
 
 def fingerprint(name: str, codec: Codec, tables: dict[str, Tables], floating: bool) -> bytes:
     """8 bytes of all that decides what a bitstream means."""
-    parts = [name.encode(), b"floating" if floating else str((ACTIVATIONS, SQUARES, FINEST)).encode()]
+    parts = [name.encode(), b"floating" if floating else str((EDITION, ACTIVATIONS, SQUARES, FINEST)).encode()]
     for key, value in sorted(codec.state_dict().items()):
         parts += [key.encode(), str(value.dtype).encode(), str(tuple(value.shape)).encode(), _bytes(value)]
     for key, table in sorted(tables.items()):

@@ -11,7 +11,8 @@ The law: let a convolution read multiples of 2^-f of at most 2^r, and let its we
 
 then every product, every partial sum in whatever order and every fused multiply-add of it is an integer below 2^53 in
 those units, hence exact. All between two convolutions is made of operations that IEEE 754 rounds correctly, each a
-kernel of its own; `OnlyExact` holds a net to that while it runs.
+kernel of its own; `OnlyExact` holds a net to that while it runs. torch's square root is not one of them: on CPUs it is
+MKL's, which is off in the last bit now and then where CUDA's is not. So roots are found on a grid (`exact_root`).
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ from .checkerboard import CheckerboardConv2d
 from .gdn import GDN, NonNegative
 
 MANTISSA = 53
+EDITION = 2
+"""Raised whenever an exact form gives other numbers, since older bitstreams then mean something else."""
 FINEST, COARSEST = 24, 8
 """Weights are multiples of 2^-24 where the law allows it, and of no less than 2^-8."""
 
@@ -53,34 +56,51 @@ SQUARES = Grid(16, 20)
 
 
 class ExactConv(nn.Module):
-    """A convolution that rounds what it reads to its grid. Its sums obey the law of this file."""
+    """A convolution that rounds what it reads to its grid. Its sums obey the law of this file.
+
+    fraction: its results are multiples of 2^-fraction.
+    """
 
     weight: Tensor
     bias: Tensor
 
     def __init__(
-        self, weight: Tensor, bias: Tensor, options: Mapping[str, Any], grid: Grid, *, transposed: bool
+        self, weight: Tensor, bias: Tensor, options: Mapping[str, Any], grid: Grid, fraction: int, *, transposed: bool
     ) -> None:
         super().__init__()
         self.register_buffer("weight", weight)
         self.register_buffer("bias", bias)
-        self.options, self.grid, self.transposed = dict(options), grid, transposed
+        self.options, self.grid, self.fraction, self.transposed = dict(options), grid, fraction, transposed
 
     def forward(self, x: Tensor) -> Tensor:
         apply = F.conv_transpose2d if self.transposed else F.conv2d
         return apply(self.grid.units(x), self.weight, self.bias, **self.options)
 
 
+SPARE = MANTISSA - 48
+"""Binary places of a sum that its root leaves out."""
+
+
 class ExactGDN(nn.Module):
-    """x / sqrt(beta + gamma * x^2), or the product for the inverse; division and root are rounded correctly."""
+    """x / sqrt(beta + gamma * x^2), or the product for the inverse, with the root of `exact_root`."""
 
     def __init__(self, norm: ExactConv, *, inverse: bool) -> None:
         super().__init__()
         self.norm, self.inverse = norm, inverse
 
     def forward(self, x: Tensor) -> Tensor:
-        root = torch.sqrt(self.norm(x * x))
+        root = exact_root(self.norm(x * x), (self.norm.fraction - SPARE) // 2)
         return x * root if self.inverse else x / root
+
+
+def exact_root(x: Tensor, places: int) -> Tensor:
+    """The largest multiple of 2^-places whose square is at most x, but at least one step. x: below 2^(48 - 2 places).
+
+    For an integer n below 2^48, the root of n + 1/2 is at least 2^-26 from every integer. A machine's root, right to
+    eight units in the last place, is on the same side.
+    """
+    squared = torch.floor(x * 4.0**places) + 0.5
+    return torch.clamp_min(torch.floor(torch.sqrt(squared)), 1.0) * 2.0**-places
 
 
 class ExactSigmoid(nn.Module):
@@ -171,7 +191,9 @@ def exact_conv(
         reached = most_units(taps, constant, grid, groups=groups, transposed=transposed)
         if reached < 2**MANTISSA:
             unit = 2.0 ** -(fraction + grid.fraction)
-            return ExactConv(taps * unit, constant * unit, options, grid, transposed=transposed)
+            return ExactConv(
+                taps * unit, constant * unit, options, grid, fraction + grid.fraction, transposed=transposed
+            )
     raise InputError(
         f"{path}: its sums may reach {reached / 2**MANTISSA:.3g} times 2^{MANTISSA}, so they are not exact: weights "
         f"in steps of 2^-{COARSEST}, inputs of up to 2^{grid.range} in steps of 2^-{grid.fraction}; give it a coarser "
@@ -191,16 +213,26 @@ def most_units(taps: Tensor, constant: Tensor, grid: Grid, *, groups: int, trans
 
 
 class OnlyExact(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """While it is on, an operator whose result IEEE 754 does not fix is refused by name, with InputError."""
+    """While it is on, an operator whose result IEEE 754 does not fix is refused by name, with InputError.
+
+    A root is let through where `exact_root` takes it: of half-integers, and rounded down by the next operation.
+    """
 
     def __init__(self, called: str) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.called = called
+        self.called, self._rooted = called, False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func.overloadpacket.__name__
-        if name not in FIXED:
-            raise InputError(f"{self.called}: {name} is not fixed to the last bit by IEEE 754; give it an exact form")
+        if self._rooted and name not in MOVES:
+            self._rooted = False
+            if name != "floor":
+                self._refuse("sqrt")
+        if name == "sqrt":
+            x = args[0].double()
+            self._rooted = bool(((x - x.floor() == 0.5) & (x < 2.0**48)).all())
+        if name not in FIXED and not self._rooted:
+            self._refuse(name)
         if abs((kwargs or {}).get("alpha", 1)) != 1:
             raise InputError(f"{self.called}: {name} with alpha may be fused; multiply first")
         result = func(*args, **(kwargs or {}))
@@ -208,10 +240,18 @@ class OnlyExact(TorchDispatchMode):  # type: ignore[no-untyped-call]
             raise InputError(f"{self.called}: {name} gives {result.dtype}; expected torch.float64 throughout")
         return result
 
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        super().__exit__(kind, error, trace)  # type: ignore[no-untyped-call]
+        if self._rooted and kind is None:
+            self._refuse("sqrt")
+
+    def _refuse(self, name: str) -> None:
+        raise InputError(f"{self.called}: {name} is not fixed to the last bit by IEEE 754; give it an exact form")
+
 
 CORRECTLY_ROUNDED = {
-    "abs", "add", "add_", "clamp", "clamp_min", "convolution", "div", "eq", "ge", "gt", "le", "leaky_relu", "lt",
-    "maximum", "minimum", "mul", "mul_", "neg", "relu", "round", "sqrt", "sub", "where",
+    "abs", "add", "add_", "clamp", "clamp_min", "convolution", "div", "eq", "floor", "ge", "gt", "le", "leaky_relu",
+    "lt", "maximum", "minimum", "mul", "mul_", "neg", "relu", "round", "sub", "where",
 }  # fmt: skip
 MOVES = {
     "_to_copy", "_unsafe_view", "alias", "as_strided", "cat", "clone", "constant_pad_nd", "copy_", "detach", "empty",

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..engine.block import within
-from ..ops import known_of
+from ..ops import Kind, known_of
 from ..ops.facts import may_stop_nan
 from ..ops.graph import Constant, Graph, constants_in
 from ..propagate.regions import Region
@@ -25,13 +25,15 @@ SCALES = dict(zip((*FINITE, *MORE), (10.0, 1.0, 30.0, -30.0, 3.0, -3.0), strict=
 
 class Fillings:
     """Which fillings a net needs. stops_nan: it may turn NaN into a number. zero_taps: it may multiply by zero what
-    the analysis says it does not read."""
+    the analysis says it does not read. resizes: an operator that computes such weights from positions; "" for none."""
 
     def __init__(self, graph: Graph) -> None:
         nodes = list(graph)
         self.stops_nan = any(node.truth or may_stop_nan(node.op) for node in nodes)
         masks = (c for node in nodes for c in constants_in(node.args.values()))
-        self.zero_taps = any(map(_masks, masks)) or any(known_of(node.op).zero_weights for node in nodes)
+        weighed = [known for known in (known_of(node.op) for node in nodes) if known.zero_weights]
+        self.zero_taps = any(map(_masks, masks)) or bool(weighed)
+        self.resizes = next((node.op for node in nodes if _resizes(node.op)), "")
 
     def used(self, *, control: bool = False) -> Iterator[str]:
         """Fillings none of which may change anything; for a control, fillings one of which must."""
@@ -42,6 +44,11 @@ class Fillings:
             yield from MORE if control else ()
 
 
+def _resizes(op: str) -> bool:
+    known = known_of(op)
+    return known.kind is Kind.RESIZE and bool(known.zero_weights)
+
+
 def _masks(constant: Constant) -> bool:
     return constant.taps is not None or bool(constant.alive) or constant.pattern is not None
 
@@ -50,12 +57,12 @@ def only(x: Tensor, labels: tuple[str, ...], region: Region | None, filling: str
     """`x` inside the region, the filling everywhere else. None: keep nothing."""
     generator = torch.Generator().manual_seed(list(SCALES).index(filling) if filling in SCALES else 0)
     if not x.is_floating_point() or filling == SHUFFLED:
-        places = torch.randint(x.numel(), x.shape, generator=generator)
+        places = torch.randint(x.numel(), x.shape, generator=generator, device="cpu")
         made = x.flatten()[places.to(x.device)]
     elif filling == NAN:
         made = torch.full_like(x, torch.nan)
     else:
-        drawn = torch.randn(x.shape, generator=generator, dtype=torch.float64)
+        drawn = torch.randn(x.shape, generator=generator, dtype=torch.float64, device="cpu")
         made = (SCALES[filling] * (drawn.abs() if filling in MORE else drawn)).to(x)
     if region is not None:
         here = within(labels, region)

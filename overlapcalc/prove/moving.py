@@ -147,6 +147,8 @@ def settled(call: AskedCall, draw: random.Random) -> Change | None:
         samples = _sorted(call.values[reference]) if reference else None
         return None if samples is None else Change("turn", offset=_between(samples, draw.uniform(0.4, 0.6)))
     if asks.kind == FIRST:
+        if x.numel() == x.shape[asks.dim]:
+            return None  # one position: moved by its own samples, all would be equal
         rows = x.detach().movedim(asks.dim, 0).flatten(1).to(torch.float64)
         means = rows.nan_to_num().mean(1)
         return Change("level", each=tuple(means.tolist())) if rows.shape[0] <= MOST else None

@@ -166,7 +166,7 @@ def _first(op: str, values: Values, data: Set[str]) -> Question | None:
     x, dim = values["self"], values.get("dim", 0 if op == "msort" else None)
     if isinstance(dim, (list, tuple)):
         dim = dim[0] if len(dim) == 1 else None
-    if dim is None or not _floating(x) or not x.dim() or x.shape[dim] < 2 or x.numel() == x.shape[dim]:
+    if dim is None or not _floating(x) or not x.dim() or x.shape[dim] < 2:
         return None
     return Question(FIRST, "self", dim=dim, least=op in ("amin", "argmin", "min", "cummin"))
 

@@ -24,7 +24,7 @@ from ..planning.options import CUT_OPTIONS, Blocking, CutOptions, Tile, per_axis
 from ..planning.plan import Plan
 from .against_whole import exact_twin, values, whole
 from .borders import poisoned_borders
-from .dependency import ProofSubject, dependency, lively, minimality
+from .dependency import SLACK, ProofSubject, dependency, lively, minimality
 from .fillings import Fillings
 from .kernel_settings import exact_kernels
 from .nets import Nets, measured
@@ -154,6 +154,9 @@ def device_of(device: torch.device | str) -> torch.device:
         raise InputError(Argument("device", str(device)), ": nets run on cpu and cuda")
     if found.type == "cuda" and not torch.cuda.is_available():
         raise InputError(Argument("device", str(device)), ": torch finds no CUDA device here")
+    if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
+        here = ", ".join(f"cuda:{i}" for i in range(torch.cuda.device_count()))
+        raise InputError(Argument("device", str(device)), f": torch finds {here} here")
     return found
 
 
@@ -165,7 +168,7 @@ def _tensors(given: Any, plan: Plan, kinds: Sequence[torch.dtype], where: torch.
         x = listed[i] if i < len(listed) else None
         if not isinstance(x, Tensor):
             noise = torch.Generator().manual_seed(i)
-            x = torch.randn(shape, generator=noise, dtype=torch.float64)
+            x = torch.randn(shape, generator=noise, dtype=torch.float64, device="cpu")
         found[name] = x.to(device=where, dtype=kinds[i] if x.is_floating_point() else x.dtype)
     return found
 
@@ -176,8 +179,9 @@ def _claims(nets: Nets, analysis: Analysis, single: Mapping[str, Tensor], spread
     moved = [partial(nets.run, spread=s) for s in spread[1:]]
     fillings = Fillings(nets.variants.net.graph)
     subject = ProofSubject(
-        analysis, nets.variants.net, nets.plan, single, nets.run, partial(nets.run, model=random), moved, fillings
-    )
+        analysis, nets.variants.net, nets.plan, single, nets.run, partial(nets.run, model=random), moved, fillings,
+        slack=SLACK if fillings.resizes and nets.device.type == "cuda" else 0.0,
+    )  # fmt: skip
     return [dependency(subject), minimality(subject)]
 
 

@@ -81,14 +81,16 @@ def parameter(shape: tuple[int, ...], dtype: torch.dtype, name: str, filling: in
     """Made-up values: all different, different for every name, reproducible. Real numbers are never zero; by filling
     they are positive, negative, then of both signs."""
     generator = torch.Generator().manual_seed(zlib.crc32(f"{filling}{name}".encode()))
-    values = torch.rand(shape, generator=generator, dtype=torch.float64)
+    values = torch.rand(shape, generator=generator, dtype=torch.float64, device="cpu")
     if not (dtype.is_floating_point or dtype.is_complex):
         return _whole(values, dtype, filling, most)
     values.add_(0.5)
     if filling == 1:
         values.neg_()
     elif filling > 1:
-        values.mul_(torch.rand(shape, generator=generator, dtype=torch.float64).sub_(0.5).sign_()).mul_(filling - 1)
+        values.mul_(torch.rand(shape, generator=generator, dtype=torch.float64, device="cpu").sub_(0.5).sign_()).mul_(
+            filling - 1
+        )
     return values.to(dtype)
 
 
@@ -108,7 +110,9 @@ def made_up(target: Any, given: Sequence[Any], result: Tensor, filling: int, mos
     else:
         for operand in operands:
             seed = zlib.crc32(digest_of(operand, (None,) * operand.dim()).encode(), seed)
-        share = torch.rand(result.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        share = torch.rand(
+            result.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64, device="cpu"
+        )
     if not (result.is_floating_point() or result.is_complex()):
         return _whole(share, result.dtype, filling, most)
     return ((1 + share) * (-1 if filling == 1 else 1)).to(result.dtype)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 
 import pytest
@@ -19,6 +20,7 @@ from examples.lic.exact import (
     OnlyExact,
     exact,
     exact_conv,
+    exact_root,
     most_units,
 )
 from examples.lic.gdn import GDN
@@ -58,7 +60,7 @@ def test_every_order_of_taps_gives_the_same_bits_and_finer_weights_do_not():
     torch.manual_seed(2)
     weight = torch.randn(2, 64, 5, 5)
     own = exact_conv(weight, None, {}, ACTIVATIONS, "net")
-    too_fine = ExactConv(weight.double() * 2.0**-13, torch.zeros(2).double(), {}, Grid(30, 13), transposed=False)
+    too_fine = ExactConv(weight.double() * 2.0**-13, torch.zeros(2).double(), {}, Grid(30, 13), 43, transposed=False)
     inputs = 8 * torch.rand(50, 64, 5, 5).double() - 4
     orders = [torch.randperm(64) for _ in range(5)]
 
@@ -161,6 +163,54 @@ def test_layers_without_an_exact_form_are_refused_by_name(layer):
         exact(nn.Conv2d(3, 3, 3, padding=1, padding_mode="reflect"))
 
 
+@pytest.mark.parametrize("last_bit", [0, -1, 1])
+def test_roots_do_not_depend_on_the_last_bit_of_the_machine(last_bit, monkeypatch):
+    """Against the integer roots of Python, beside squares as well, whatever torch's root does to its last bit."""
+    places, root = 17, torch.sqrt
+    toward = torch.tensor(last_bit * torch.inf, dtype=torch.float64)
+    monkeypatch.setattr(torch, "sqrt", lambda x: torch.nextafter(root(x), toward) if last_bit else root(x))
+    torch.manual_seed(4)
+    bases = torch.cat([torch.randint(1, 2**24, (300,)), torch.tensor([1, 2, 3, 2**13, 2**24 - 1])])
+    squared = torch.cat([bases * bases + more for more in (-1, 0, 1)] + [torch.randint(1, 2**48, (500,))])
+    squared = squared[squared > 0]
+    expected = [math.isqrt(n) for n in squared.tolist()]
+    found = exact_root(squared.double() * 4.0**-places, places) * 2.0**places
+    assert found.tolist() == expected
+    assert exact_root(torch.tensor([2.0**-40], dtype=torch.float64), places).item() == 2.0**-places
+
+
+def test_an_exact_gdn_is_that_of_fractions():
+    torch.manual_seed(5)
+    norm = GDN(3)
+    with torch.no_grad():
+        for p in norm.parameters():
+            p += torch.rand_like(p)
+    own = exact(norm)
+    x = torch.randn(1, 3, 1, 1, dtype=torch.float64)
+    with torch.no_grad():
+        found = own(x).flatten().tolist()
+    (conv,) = (m for m in own.modules() if isinstance(m, ExactConv))
+    read = [round(Fraction(v * v) * 2**16) for v in x.flatten().tolist()]
+    for o, y in enumerate(found):
+        taps = [Fraction(w) for w in conv.weight[o].flatten().tolist()]
+        total = sum((w * v for w, v in zip(taps, read, strict=True)), Fraction(conv.bias[o].item()))
+        assert (total * 2**conv.fraction).denominator == 1
+        places = (conv.fraction - 5) // 2
+        root = Fraction(math.isqrt(int(total * 4**places)), 2**places)
+        assert y == x.flatten()[o].item() / float(root)
+
+
+class Root(nn.Module):
+    """shift: what makes of integers what the root may be taken of; then: what comes after it."""
+
+    def __init__(self, shift: float, then: nn.Module) -> None:
+        super().__init__()
+        self.shift, self.then = shift, then
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.then(torch.sqrt(torch.floor(x * x) + self.shift))
+
+
 class Exp(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return torch.exp(x)
@@ -177,7 +227,16 @@ class Single(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("layer", "said"), [(Exp(), "exp"), (Fused(), "alpha"), (Single(), "float32"), (nn.Softplus(), "softplus")]
+    ("layer", "said"),
+    [
+        (Exp(), "exp"),
+        (Root(0.5, nn.Identity()), "sqrt"),
+        (Root(0.5, nn.ReLU()), "sqrt"),
+        (Root(0.0, nn.Identity()), "sqrt"),
+        (Fused(), "alpha"),
+        (Single(), "float32"),
+        (nn.Softplus(), "softplus"),
+    ],
 )
 def test_operators_that_ieee_754_does_not_fix_are_refused_by_name(layer, said):
     net = exact(nn.Sequential(nn.Conv2d(3, 3, 1), layer), called="g_a")

@@ -125,8 +125,10 @@ class Reader:
     def _mirrored(self, x: Tensor, d: int, has: Span, places: list[int]) -> Tensor:
         """The samples of the image that mirror positions beyond its end, one by one."""
         inside = [i in has for i in places]
-        index = torch.tensor([i - has.start if here else 0 for i, here in zip(places, inside, strict=True)])
-        y = x.index_select(d, index.to(x.device))
+        index = torch.tensor(
+            [i - has.start if here else 0 for i, here in zip(places, inside, strict=True)], device=x.device
+        )
+        y = x.index_select(d, index)
         for i, here in enumerate(inside):
             if not here:
                 y.narrow(d, i, 1).fill_(self._missing(x, Span(places[i], places[i] + 1), places[i]))

@@ -16,7 +16,7 @@ def gathering(taps: Callable[[int], Mapping[int, float]], span: Span, begins: in
     for t in range(max(map(len, found))):
         # an output with fewer taps repeats its first one with weight 0: finite where the others are
         chosen = [f[t] if t < len(f) else (f[0][0], 0.0) for f in found]
-        index = torch.tensor([i - begins for i, _ in chosen])
+        index = torch.tensor([i - begins for i, _ in chosen], device="cpu")
         plain = all(weight == 1 for _, weight in chosen)
-        out.append((index, None if plain else torch.tensor([w for _, w in chosen], dtype=torch.float64)))
+        out.append((index, None if plain else torch.tensor([w for _, w in chosen], dtype=torch.float64, device="cpu")))
     return out

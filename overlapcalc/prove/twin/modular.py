@@ -34,7 +34,7 @@ def residues(shape: Sequence[int], seed: int, device: torch.device | str = "cpu"
     """Pseudo-random residues in [1, PRIME), float64. Drawn on the CPU, so that every device gets the same."""
     with _disable_current_modes():
         generator = torch.Generator().manual_seed(seed)
-        return torch.randint(1, PRIME, tuple(shape), generator=generator).to(device, torch.float64)
+        return torch.randint(1, PRIME, tuple(shape), generator=generator, device="cpu").to(device, torch.float64)
 
 
 def of_number(v: float) -> float:
