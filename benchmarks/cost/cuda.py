@@ -1,14 +1,15 @@
-"""On CUDA: proofs, then memory and time of a codec, whole, by blocks and as a stream.
+"""On CUDA: proofs and what goes with them, then memory and time of a codec, whole, by blocks and as a stream.
 
     python -m benchmarks.cost.cuda [--channels 128] [--images 4K 8K] [--device cuda] [--out FILE]
 
 `make cuda` writes the page docs/results/cuda.md with it. Without CUDA it says "skipped: no CUDA" and does nothing else.
-Quick parts come first, and the page is written anew after each of them: whatever a time limit cuts off, the page holds
-what was measured until then and says that it is not finished. Needs torch and networkx alone. Exit code 1: a proof that
-does not hold, an error above 1e-4, or a part that failed.
+The page is written anew after each row: whatever a time limit cuts off, it holds what was measured until then and says
+that it is not finished. Needs torch, networkx and numpy; the exact codecs safetensors and constriction as well. Exit
+code 1: a proof that does not hold, an error above 1e-4, a bitstream that differs, or a part that failed.
 
-The codec is that of examples/codec.py. Peak memory is what CUDA's allocator says beyond weights and input; time is the
-best of three. `--device cpu` is for trying the command itself; memory is not measured there.
+The codec is that of examples/codec.py. Peak memory is what CUDA's allocator says beyond weights and input, beside what
+the plan predicted; time is the best of three. `--device cpu` is for trying the command itself; memory is not measured
+there.
 """
 
 from __future__ import annotations
@@ -26,29 +27,40 @@ from torch import Tensor, nn
 
 import overlapcalc as oc
 from examples.codec import Codec
-from examples.superres import SuperResolver
-from examples.unet import UNet
 
 from ..highwater import MIB
 from ..page import origin, page, processor, table, write
+from .cuda_checks import Row, agreement, failed, hazards, mixing, proofs
 
 IMAGES = {"4K": (2160, 3840), "8K": (4320, 7680), "tiny": (576, 640)}
 LATENTS, FINER = 192, 16
-SCHEDULES = ("crop", "trim", "stream")
 BLOCKS = {"crop": 512, "trim": 512, "stream": 64}
 TIMES = 3
 MOST_ERROR = 1e-4
 """Of float32, where kernels of other shapes sum in another order; what is wrong by a seam is wrong by more."""
+FIGURES = [
+    "net",
+    "way",
+    "block",
+    "MACs",
+    "predicted, MiB",
+    "peak memory, MiB",
+    "of whole",
+    "seconds",
+    "of whole",
+    "error",
+]
 PROOFS = ["net", "schedule", "proofs", "float32 error", "bit-identical"]
-FIGURES = ["net", "way", "block", "MACs", "peak memory, MiB", "of whole", "seconds", "of whole", "error"]
-Row = tuple[list[str], bool]
-"""Cells, and whether all is well."""
+HAZARD_NETS = ["kind", "nets", "the same by blocks", "refused by name", "do not run whole", "differ"]
+EXACT = ["codec", "runs", "same bytes as on the CPU", "same picture"]
+MIXING = ["kernel", "channels", "type", "outputs that NaN beyond their reach changes", "columns"]
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="benchmarks.cost.cuda", description=__doc__)
     parser.add_argument("--channels", type=int, default=128, help="of the codec's transforms (128)")
     parser.add_argument("--images", nargs="+", choices=IMAGES, default=["4K", "8K"])
+    parser.add_argument("--nets", type=int, default=15, help="random nets of each kind (15)")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the page, in markdown")
     options = parser.parse_args(argv)
@@ -56,7 +68,12 @@ def main(argv: list[str] | None = None) -> int:
         print("skipped: no CUDA")
         return 0
     source = origin("benchmarks.cost.cuda", argv, machine=_machine(options.device))
-    parts: list[tuple[str, list[str], Iterator[Row]]] = [("Proofs", PROOFS, _proofs(options.device))]
+    parts: list[tuple[str, list[str], Iterator[Row]]] = [
+        ("Proofs", PROOFS, proofs(options.device)),
+        (f"Random nets with hazards, {options.nets} of each kind", HAZARD_NETS, hazards(options.device, options.nets)),
+        ("Exact codecs, coded on this device whole and by blocks", EXACT, agreement(options.device)),
+        ("Kernels that mix neighbours: one convolution, as torch runs it", MIXING, mixing(options.device)),
+    ]
     for name in options.images:
         height, width = IMAGES[name]
         title = f"{name} ({width}x{height}), float32 without TF32"
@@ -86,32 +103,6 @@ def _machine(device: str) -> str:
     return f"{torch.cuda.get_device_name()}, CUDA {torch.version.cuda}"
 
 
-def _failed(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:200]
-
-
-# ---- proofs -------------------------------------------------------------------------------------------------
-
-
-def _proofs(device: str) -> Iterator[Row]:
-    codec = Codec(8, 12)
-    nets = {"codec.g_a": codec.g_a, "codec.g_s": codec.g_s, "U-Net": UNet(), "super-resolver": SuperResolver()}
-    for name, net in nets.items():
-        for schedule in SCHEDULES:
-            try:
-                result = oc.verify(net, device=device, schedule=schedule)
-            except Exception as error:  # the other rows are wanted all the same
-                yield [name, schedule, _failed(error), "", ""], False
-                continue
-            own = result.figures[-1]
-            yield [name, schedule, _states(result), f"{own.error:.1e}", f"{own.identical:.1%}"], result.proved
-
-
-def _states(result: oc.Verification) -> str:
-    others = [p for p in result.proofs if p.status != "proved"]
-    return ", ".join(f"{p.name}: {p.status} ({'; '.join(p.failures) or p.reason})" for p in others) or "all proved"
-
-
 # ---- memory and time ----------------------------------------------------------------------------------------
 
 
@@ -132,20 +123,21 @@ def _figures(height: int, width: int, channels: int, device: str) -> Iterator[Ro
     for name, net, shape in (("encoder", codec.g_a, (1, 3, height, width)), ("decoder", codec.g_s, latents)):
         x = torch.rand(shape, device=device)
         whole = _cost(partial(_plain, net, x), device)
-        yield [name, "whole", "", "1.000", *_cells(whole, None), ""], not isinstance(whole, str)
+        yield [name, "whole", "", "1.000", "", *_cells(whole, None), ""], not isinstance(whole, str)
         for schedule, block in BLOCKS.items():
             try:
                 tiled = oc.tiled(net, shape, schedule=schedule, block=block)
                 plan = tiled.plan(shape)
             except Exception as error:
-                yield [name, schedule, str(block), _failed(error), "", "", "", "", ""], False
+                yield [name, schedule, str(block), failed(error), "", "", "", "", "", ""], False
                 continue
             cost = _cost(partial(tiled, x), device)
             differs = _difference(cost, whole)
             macs = f"{plan.work.macs / plan.full.macs:.3f}"
             right = not isinstance(cost, str) and (differs is None or differs <= MOST_ERROR)
             shown = "" if differs is None else f"{differs:.1e}"
-            yield [name, schedule, str(block), macs, *_cells(cost, whole), shown], right
+            predicted = "" if plan.memory is None else f"{plan.memory.activations / MIB:.0f}"
+            yield [name, schedule, str(block), macs, predicted, *_cells(cost, whole), shown], right
             del cost
         del x, whole
 
@@ -165,7 +157,7 @@ def _cost(work: Callable[[], Tensor], device: str) -> Cost | str | None:
         torch.cuda.empty_cache()
         return None
     except Exception as error:
-        return _failed(error)
+        return failed(error)
 
 
 def _on_cuda(work: Callable[[], Tensor]) -> Cost:

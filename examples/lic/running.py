@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -26,18 +28,23 @@ class Runs(Protocol):
 
 @dataclass(frozen=True)
 class Running:
-    """block: in samples of the picture; whole nets where it is None. schedule: crop, trim or stream."""
+    """block: in samples of the picture; whole nets where it is None. schedule: crop, trim or stream. device: where nets
+    run, copies of them if they are elsewhere; what they read and give stays where the inputs are."""
 
     block: int | None = None
     schedule: str = "crop"
-    _tiled: dict[int, oc.Tiled] = field(default_factory=dict, repr=False, compare=False)
+    device: str = "cpu"
+    _placed: dict[int, tuple[nn.Module, Callable[..., Tensor]]] = field(default_factory=dict, repr=False, compare=False)
 
     def __call__(self, net: nn.Module, *inputs: Tensor, scale: int = 1) -> Tensor:
+        if id(net) not in self._placed:  # it holds the net, so no other one gets its id
+            self._placed[id(net)] = net, self._runner(net, scale)
         with torch.no_grad():
-            if self.block is None:
-                whole: Tensor = net(*inputs)
-                return whole
-            if id(net) not in self._tiled:  # it holds the net, so no other one gets its id
-                self._tiled[id(net)] = oc.tiled(net, block=max(1, self.block // scale), schedule=self.schedule)
-            made: Tensor = self._tiled[id(net)](*inputs)
-            return made
+            made = self._placed[id(net)][1](*(x.to(self.device) for x in inputs))
+            return made.to(inputs[0].device)
+
+    def _runner(self, net: nn.Module, scale: int) -> Callable[..., Tensor]:
+        here = net if self.device == "cpu" else copy.deepcopy(net).to(self.device)
+        if self.block is None:
+            return here
+        return oc.tiled(here, block=max(1, self.block // scale), schedule=self.schedule)
