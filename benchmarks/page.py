@@ -91,10 +91,12 @@ def _last_two(path: str) -> str:
 
 
 def commit() -> str:
-    """Short hash, "+ changes" where the code differs from it; outside of git what COMMIT says, or "unknown"."""
+    """What COMMIT says; else the short hash, "+ changes" where the code differs from it; outside of git "unknown"."""
+    if os.environ.get("COMMIT"):
+        return os.environ["COMMIT"]
     top = _git("rev-parse", "--show-prefix")
     if top is None or top:  # no git, or a repository around this folder that is not ours
-        return os.environ.get("COMMIT", "unknown")
+        return "unknown"
     changes = " + changes" if _git("status", "--short", "--", *CODE) else ""
     return (_git("rev-parse", "--short", "HEAD") or "unknown") + changes
 

@@ -18,7 +18,7 @@ from examples.superres import SuperResolver
 from examples.unet import UNet
 from overlapcalc.testing import HAZARDS, hazard_net
 
-from ..zoo import nets
+from ..zoo.zoofile import OWN, load
 
 Row = tuple[list[str], bool]
 """Cells, and whether all is well."""
@@ -39,8 +39,9 @@ def proofs(device: str) -> Iterator[Row]:
     for name, net in own.items():
         for schedule in SCHEDULES:
             yield _proof(name, net, None, device, schedule)
-    for i, name in enumerate(nets.names()):
-        net, inputs = nets.build(name)
+    zoo = load(OWN)
+    for i, name in enumerate(zoo.names):
+        net, inputs = zoo.build(name)
         yield _proof(name, net, inputs, device, SCHEDULES[i % len(SCHEDULES)])
 
 

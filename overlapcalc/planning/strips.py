@@ -79,7 +79,8 @@ def fed_ratio(net: Propagation, strips: Mapping[str, Strip], along: str | None =
 
 
 class Cutter:
-    """Cuts one axis of a net at one size. Raises InputError where the axis has no joint grid."""
+    """Cuts one axis of a net at one size. Raises InputError where the axis has no joint grid, or an output no samples
+    along it."""
 
     def __init__(self, net: Propagation, axis: str) -> None:
         self.net, self.axis, self.grid = net, axis, Grid(net, axis)
@@ -90,6 +91,10 @@ class Cutter:
                 f"no output has the axis {axis}; leave it whole, and name the axes to cut with ", Argument("axes")
             )
         self.like = next(iter(self.outputs.values()))
+        for shown, node in self.outputs.items():
+            if not self._size(node):
+                images = ", ".join("x".join(map(str, net.graph[name].shape)) for name in net.graph.inputs)
+                raise InputError(f"on {images} {shown} is empty along {axis}; give a larger image")
         for name in (*self.outputs.values(), *self.inputs):
             if not self.grid.same(name, self.like):
                 raise InputError(

@@ -22,7 +22,7 @@ from torch import nn
 import overlapcalc as oc
 from benchmarks import page as pages
 from benchmarks import subjects
-from benchmarks.cost import cuda, guarding, kernels, looking, speed, streaming
+from benchmarks.cost import cuda, cuda_checks, guarding, kernels, looking, speed, streaming
 from benchmarks.cost.chains import CHAINS, growth
 from benchmarks.zoo import nets, running, survey
 from benchmarks.zoo.answers import Claim, Report, check
@@ -35,6 +35,8 @@ from benchmarks.zoo.refusals import Refused, confirm
 from benchmarks.zoo.results import Results
 from benchmarks.zoo.runs import Net
 from benchmarks.zoo.zoofile import ZooError, load
+from examples.kim2026.checkpoint import load_coding, path_of
+from examples.lic.running import Running
 from overlapcalc.cli import main as shell
 
 ORIGIN = pages.Origin("command", "abc1234", "2026-11-26", ("torch 0",), "")
@@ -461,19 +463,23 @@ def test_the_cuda_page_is_written_row_by_row(monkeypatch, tmp_path):
     out = tmp_path / "cuda.md"
     seen = []
 
-    def verify(net, **how):
+    def verify(net, *shapes, **how):
         seen.append(out.read_text() if out.exists() else "")
         raise RuntimeError("no kernel\nimage")
 
     monkeypatch.setattr(oc, "verify", verify)
+    monkeypatch.setattr(cuda_checks, "load", lambda path: replace(load(path), names=("superres/espcn",)))
+    monkeypatch.setattr(cuda, "agreement", lambda device: iter([(["mean-scale", "4", "4", "4"], True)]))
+    monkeypatch.setattr(cuda, "mixing", lambda device: iter([(["none of those tried", "", "", "", ""], True)]))
     monkeypatch.setattr(cuda, "BLOCKS", {"trim": 64})
     monkeypatch.setitem(cuda.IMAGES, "tiny", (96, 128))
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", torch.backends.cudnn.allow_tf32)
-    arguments = ["--device", "cpu", "--images", "tiny", "--channels", "4", "--out", str(out)]
+    arguments = ["--device", "cpu", "--images", "tiny", "--channels", "4", "--nets", "1", "--out", str(out)]
     assert cuda.main(arguments) == 1
     assert seen[0] == ""
     assert "Not finished." in seen[2]
     assert "| codec.g_a | trim | RuntimeError: no kernel image |  |  |" in seen[2]
+    assert len(seen) == 4 * 3 + 1
     text = out.read_text()
     assert "Not finished." not in text
     assert text.count("| not measured |") == 4
@@ -481,6 +487,45 @@ def test_the_cuda_page_is_written_row_by_row(monkeypatch, tmp_path):
         line.split(" | ") for line in text.splitlines() if line.startswith(("| encoder | trim", "| decoder | trim"))
     ]
     assert [float(row[-1].strip(" |")) <= cuda.MOST_ERROR for row in rows] == [True, True]
+
+
+def test_a_random_net_that_differs_by_blocks_fails_the_cuda_page(monkeypatch):
+    monkeypatch.setattr(cuda_checks, "HAZARDS", ("aliases",))
+    [(row, good)] = cuda_checks.hazards("cpu", 3)
+    assert row[:2] == ["aliases", "3"]
+    assert sum(map(int, row[2:])) == 3
+    assert int(row[2]) > 0
+    assert good
+    monkeypatch.setattr(oc, "tiled", lambda net, *shape, **how: lambda x: net(x) * 1.001)
+    [(wrong, good)] = cuda_checks.hazards("cpu", 3)
+    assert int(wrong[-1]) > 0
+    assert not good
+
+
+def test_codecs_are_judged_by_bytes_and_pictures(monkeypatch):
+    """With other numbers by blocks neither is the same."""
+    pytest.importorskip("constriction")
+    coding = load_coding(path_of("mean-scale"))
+    other = Running.__call__
+    monkeypatch.setattr(cuda_checks, "PICTURE", (64, 64))
+    monkeypatch.setattr(cuda_checks, "RUNS", ((None, "crop"), (48, "trim")))
+    monkeypatch.setattr("examples.kim2026.coding.CODECS", {"mean-scale": coding})
+    assert list(cuda_checks.agreement("cpu")) == [(["mean-scale", "2", "2", "2"], True)]
+    monkeypatch.setattr(
+        Running, "__call__", lambda self, *x, scale=1: other(self, *x, scale=scale) * (1.5 if self.block else 1)
+    )
+    [(row, good)] = cuda_checks.agreement("cpu")
+    assert row == ["mean-scale", "2", "1", "1"]
+    assert not good
+
+
+def test_kernels_that_mix_neighbours_are_rows(monkeypatch):
+    monkeypatch.setattr(cuda_checks, "SIZE", (12, 24))
+    assert [row[0] for row, _ in cuda_checks.mixing("cpu")] == ["none of those tried"]
+    plain = cuda_checks._plain
+    monkeypatch.setattr(cuda_checks, "_plain", lambda net, x: plain(net, x) + x[..., -1:].mean())
+    rows = [row for row, _ in cuda_checks.mixing("cpu")]
+    assert rows[0] == ["3x3", "3", "float64", "100%", "11 of 11"]
 
 
 def test_a_stream_is_measured_beside_the_whole(monkeypatch, capsys):

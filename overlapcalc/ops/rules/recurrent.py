@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ...algebra.index_map import IndexMap
+from ...errors import RuleError
 from ..call import Call
 from ..law import DimRead, Law, Link, drawn, whole
 from ..registry import rule
@@ -14,6 +15,11 @@ def recurrent(call: Call) -> Law:
     time, batch = (1, 0) if call["batch_first"] else (0, 1)
     along = "runs along the whole axis, step by step"
     states = call.node.result > 0
+    if states and len(call.shape) != 3:  # torch 2.11 gives those of an LSTM one dimension too many when it traces
+        traced = "x".join(map(str, call.shape))
+        raise RuleError(
+            f"{call.node.layer}: this torch traces final states as {traced}, which they are not; use another"
+        )
     last = 1 if states else batch
     links = []
     for k, shape in enumerate(call.shapes):
