@@ -319,3 +319,13 @@ def test_the_plan_in_the_readme_is_what_the_command_prints():
     figures = [line for line in shown if line.strip() and line != "..." and not line.startswith("peak memory")]
     assert len(figures) >= 10
     assert [line for line in figures if line not in printed] == []  # memory depends on the machine's kernels
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--image", "²x5"], ["--tile", "²"], ["--input", "1x3x²x8"]], ids=["image", "tile", "input"]
+)
+def test_digits_that_are_no_numbers(arguments):
+    layer = ["verify", "torch.nn:Conv2d", "--kwargs", '{"in_channels": 3, "out_channels": 3, "kernel_size": 3}']
+    done = run(*layer, *arguments)
+    assert done.returncode == 2
+    assert "expected" in done.stderr

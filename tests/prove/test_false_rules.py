@@ -15,6 +15,7 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
+from shared.blockwise import Fn
 from torch import nn
 
 import overlapcalc as oc
@@ -184,3 +185,25 @@ def test_a_false_rule_is_refuted_and_the_true_one_proved(name):
 
 def test_the_rules_are_true_again_afterwards():
     assert oc.verify(CASES["conv2d"][1], axes="H").proved
+
+
+def test_an_operator_on_a_coarser_grid_than_its_rule_says_is_refuted():
+    """Means over aligned 8x8 tiles, called local: right on every block that starts on a multiple of 8."""
+
+    @torch.library.custom_op("overlapcalc_attacks::means", mutates_args=())
+    def means(x: torch.Tensor) -> torch.Tensor:
+        h, w = x.shape[2:]
+        y = F.pad(x, (0, -w % 8, 0, -h % 8), mode="replicate")
+        return x + F.interpolate(F.avg_pool2d(y, 8), scale_factor=8)[..., :h, :w]
+
+    means.register_fake(torch.empty_like)
+    oc.rule("overlapcalc_attacks::means")(lambda call: call.identity())
+    try:
+        for shape in (None, (1, 1, 64, 64)):
+            model = Fn(
+                lambda s, x: torch.ops.overlapcalc_attacks.means(s.c(x)), c=nn.Conv2d(1, 1, 3, padding=1)
+            ).double()
+            v = oc.verify(model, shape)
+            assert v["dependency"].status == v["values"].status == "refuted"
+    finally:
+        oc.unregister("overlapcalc_attacks::means")

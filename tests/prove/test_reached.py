@@ -11,6 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from rich.console import Console
+from shared.blockwise import Fn
 from torch import Tensor, nn
 
 import overlapcalc as oc
@@ -19,17 +20,6 @@ from overlapcalc.ops.law import Law, Link, keep
 from overlapcalc.ops.registry import find, kept
 from overlapcalc.prove import spread
 from overlapcalc.report.verification import render_verification, verification_json, verification_junit
-
-
-class Does(nn.Module):
-    def __init__(self, function, **parts):
-        super().__init__()
-        self.function = function
-        for name, part in parts.items():
-            setattr(self, name, part)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.function(self, x)
 
 
 def conv(kernel: int) -> nn.Module:
@@ -89,9 +79,9 @@ BY_ROW = {
 def test_a_constant_by_row_that_no_sample_meets_is_refuted(name, monkeypatch):
     ops, function = BY_ROW[name]
     with blind(*ops):
-        v = oc.verify(Does(function), (1, 3, 20, 6), axes="H")
+        v = oc.verify(Fn(function), (1, 3, 20, 6), axes="H")
         monkeypatch.setattr(spread, "SEEDS", ())  # as it would be without moving operands
-        unmoved = oc.verify(Does(function), (1, 3, 20, 6), axes="H")
+        unmoved = oc.verify(Fn(function), (1, 3, 20, 6), axes="H")
     assert v["values"].status == "refuted"
     assert v["exact twin"].status == "refuted"
     assert unmoved["values"].status == "proved"
@@ -110,7 +100,7 @@ far_if_large.register_fake(torch.empty_like)
 def test_a_branch_inside_an_operator_of_ones_own(schedule):
     with kept():
         oc.rule("overlapcalc_tests::far_if_large")(lambda call: call.identity())
-        net = Does(lambda net, x: torch.ops.overlapcalc_tests.far_if_large(net.a(x)), a=conv(3))
+        net = Fn(lambda net, x: torch.ops.overlapcalc_tests.far_if_large(net.a(x)), a=conv(3))
         v = oc.verify(net, (1, 3, 20, 24), axes="H", schedule=schedule)
     assert v["dependency"].status == v["values"].status == "refuted"
 
@@ -133,7 +123,7 @@ UNENTERED = [
 )
 def test_branches_that_no_plain_input_enters_are_entered(function, schedule):
     """The 5 x 5 window stands in a branch that is never taken: it is read all the same, and none less would do."""
-    v = oc.verify(Does(function, a=conv(3), b=conv(5)), (1, 3, 20, 24), axes="H", schedule=schedule)
+    v = oc.verify(Fn(function, a=conv(3), b=conv(5)), (1, 3, 20, 24), axes="H", schedule=schedule)
     assert v.proved, [(p.name, p.failures) for p in v.proofs]
     assert not v.not_reached
     assert v["minimality"].status == v["exact twin"].status == "proved"
@@ -166,7 +156,7 @@ def test_tables_that_data_look_up(index):
 
 def test_one_sample_short_in_a_branch_that_is_not_entered():
     """Of tiles of the user's own: nothing of the window shows in plain values."""
-    net = Does(lambda net, x: torch.where(x > 100, net.b(x), x), b=conv(5))
+    net = Fn(lambda net, x: torch.where(x > 100, net.b(x), x), b=conv(5))
     assert oc.verify(net, (1, 3, 40, 12), axes="H", block=8, tile=2).proved
     v = oc.verify(net, (1, 3, 40, 12), axes="H", block=8, tile=1)
     assert v["values"].status == v["exact twin"].status == v["poisoned borders"].status == "refuted"
@@ -174,7 +164,7 @@ def test_one_sample_short_in_a_branch_that_is_not_entered():
 
 
 def test_what_was_not_reached_is_said():
-    net = Does(lambda net, x: torch.where(torch.sigmoid(x) * 0 > 1, net.a(x), x), a=conv(3))
+    net = Fn(lambda net, x: torch.where(torch.sigmoid(x) * 0 > 1, net.a(x), x), a=conv(3))
     v = oc.verify(net, (1, 3, 20, 24), axes="H")
     (place,) = v.not_reached
     assert (place.op, place.missing) == ("aten::gt", "true")
@@ -201,13 +191,13 @@ def test_an_ordinary_net_is_not_moved(monkeypatch):
 
 
 def test_an_operand_that_overflows_is_left_alone():
-    v = oc.verify(Does(lambda net, x: net.a(x).clamp(max=1e30) ** 12, a=conv(3)), (1, 3, 20, 24), axes="H")
+    v = oc.verify(Fn(lambda net, x: net.a(x).clamp(max=1e30) ** 12, a=conv(3)), (1, 3, 20, 24), axes="H")
     assert v.proved
     assert [place.missing for place in v.not_reached] == ["above its bound"]
 
 
 def test_a_threshold_that_float32_cannot_hold():
-    v = oc.verify(Does(lambda net, x: torch.where(x > 1e300, x, net.a(x)), a=conv(3)), (1, 3, 20, 24), axes="H")
+    v = oc.verify(Fn(lambda net, x: torch.where(x > 1e300, x, net.a(x)), a=conv(3)), (1, 3, 20, 24), axes="H")
     assert v.proved
     assert not v.not_reached
 
@@ -255,7 +245,7 @@ HIDDEN_BEHIND = {
 
 @pytest.mark.parametrize("name", HIDDEN_BEHIND)
 def test_choices_come_out_both_ways(name):
-    net = Does(HIDDEN_BEHIND[name]).double().eval()
+    net = Fn(HIDDEN_BEHIND[name]).double().eval()
     right = oc.verify(net, (1, 3, 18, 20), block=9)
     assert right.proved
     assert not right.not_reached
