@@ -16,12 +16,14 @@ from .version import __version__
 if TYPE_CHECKING:
     from .algebra.index_map import IndexMap
     from .algebra.spans import Span
-    from .analysis.analysis import Analysis, AxisGrid, Pair
+    from .analysis.analysis import Analysis, AxisGrid
     from .analysis.analyze import analyze
     from .analysis.axis import AxisAnalysis
+    from .analysis.cone import Cone
     from .analysis.explain import Contribution, Explanation
     from .analysis.local import LocalAxis
     from .analysis.measures import Sides
+    from .analysis.pair import Pair
     from .engine import Block
     from .engine.plan import plan
     from .engine.run import Tiled, blocks, run, tiled
@@ -48,7 +50,9 @@ if TYPE_CHECKING:
 _HOMES = {
     ".algebra.index_map": ("IndexMap",),
     ".algebra.spans": ("Span",),
-    ".analysis.analysis": ("Analysis", "AxisGrid", "Pair"),
+    ".analysis.analysis": ("Analysis", "AxisGrid"),
+    ".analysis.cone": ("Cone",),
+    ".analysis.pair": ("Pair",),
     ".analysis.analyze": ("analyze",),
     ".analysis.axis": ("AxisAnalysis",),
     ".analysis.explain": ("Contribution", "Explanation"),
@@ -87,6 +91,7 @@ __all__ = [
     "Block",
     "Check",
     "Checked",
+    "Cone",
     "Contribution",
     "Explanation",
     "Figures",

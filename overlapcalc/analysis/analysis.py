@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from ..errors import InputError, ObstacleError
+from ..errors import InputError
 from ..ops.graph import Shapes
 from ..propagate.grid import Grid
 from ..propagate.values import Obstacle, Propagation, reads_between
-from .axis import AxisAnalysis, axis_analysis, no_way
-from .explain import Explanation, explain_axis, explain_obstacles
+from .axis import AxisAnalysis
+from .cone import Cone
+from .explain import Explanation
 from .features import frontier
 from .gc_pause import gc_paused
 from .layers import LayerRow, layer_rows
-from .local import Local, LocalPair, local_axis
+from .local import Local
 from .named import Named, choose
+from .pair import Pair
 from .shapes import as_shape
 from .variants import Variants
 
@@ -34,57 +36,6 @@ class AxisGrid:
 
     step: Named[int]
     out_step: Named[int]
-
-
-@dataclass(frozen=True)
-class Pair:
-    """One output against one input: `pair["W"]` is an AxisAnalysis, or raises ObstacleError.
-
-    >>> oc.analyze(nn.Conv1d(3, 8, 5, padding=2), (1, 3, 32)).between(output=0, input="input")["L"].context
-    Sides(before=2, after=2)
-    """
-
-    output: str
-    input: str
-    axes: tuple[str, ...]
-    _of: Analysis = field(repr=False, compare=False)
-
-    def __getitem__(self, axis: str) -> AxisAnalysis:
-        obstacles = self.obstacles(axis)
-        if obstacles:
-            raise ObstacleError(no_way(self.output, self.input, axis, obstacles))
-        with gc_paused():
-            return axis_analysis(self._of.variants, self.output, self.input, axis)
-
-    def obstacles(self, axis: str) -> tuple[Obstacle, ...]:
-        """The obstacles on this axis, in order of execution."""
-        if axis not in self.axes:
-            raise InputError(
-                f"input {self.input!r} has no axis {axis!r}; analysed axes: {', '.join(self.axes) or 'none'}"
-            )
-        return self._of._obstacles(self.output, self.input, axis)
-
-    def explain(self, axis: str) -> Explanation:
-        """Why the answer is what it is: what each layer adds, what sets the step and the tile; or each obstacle.
-
-        >>> oc.analyze(nn.Conv1d(3, 8, 5, padding=2), (1, 3, 32)).between().explain("L").before.total
-        2
-        """
-        obstacles = self.obstacles(axis)
-        net, node = self._of._net, self._of.variants.output_node(self.output)
-        if obstacles:
-            return explain_obstacles(net, self.output, self.input, axis, obstacles)
-        return explain_axis(net, node, self[axis])
-
-    @cached_property
-    def local(self) -> LocalPair:
-        """What remains beside the obstacles: `pair.local["W"]` is a LocalAxis, or None where nothing does."""
-        net, node = self._of._net, self._of.variants.output_node(self.output)
-        found = {axis: local_axis(net, node, self.input, axis, self.output) for axis in self.axes}
-        return LocalPair(self.output, self.input, found)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.axes)
 
 
 @dataclass(frozen=True)
@@ -120,6 +71,12 @@ class Analysis:
     def explain(self, axis: str) -> Explanation:
         """Why the answer for the only output against the only input is what it is."""
         return self.between().explain(axis)
+
+    def cone(
+        self, output: int | str | None = None, input: int | str | None = None, *, phase: Sequence[int] | None = None
+    ) -> Cone:
+        """What a cell of an output reads of an input, over all axes at once; see Pair.cone."""
+        return self.between(output, input).cone(phase)
 
     def at(self, *shapes: Sequence[int]) -> Analysis:
         """The same net for other input shapes, one per input; sizes that were traced before are not traced again.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -49,7 +49,7 @@ class Variants:
             return self.net
         if not isinstance(size, int) or size < 1:
             raise InputError(f"size={size!r}: expected a number of input samples along {axis}, at least 1")
-        return self.retrace(shapes_at(self.net, input, axis, size), verified)
+        return self.retrace(shapes_at(self.net, input, {axis: size}), verified)
 
 
 def output_of(net: Propagation, shown: str) -> str:
@@ -61,16 +61,17 @@ def output_of(net: Propagation, shown: str) -> str:
     return found
 
 
-def shapes_at(net: Propagation, input: str, axis: str, size: int) -> Shapes:
-    """All input shapes, given that one input gets another length along an axis."""
-    now = net.size(input, axis)
-    assert now is not None
-    grid = Grid(net, axis)
-    shapes = []
-    for name in net.graph.inputs:
-        shape = list(net.graph[name].shape)
-        d = net.values[name].part_of(axis)
-        if d is not None and (name == input or grid.same(name, input)):
+def shapes_at(net: Propagation, input: str, sizes: Mapping[str, int]) -> Shapes:
+    """All input shapes, given that one input gets other lengths along some axes. Raises InputError."""
+    shapes = {name: list(net.graph[name].shape) for name in net.graph.inputs}
+    for axis, size in sizes.items():
+        now = net.size(input, axis)
+        assert now is not None
+        grid = Grid(net, axis)
+        for name, shape in shapes.items():
+            d = net.values[name].part_of(axis)
+            if d is None or not (name == input or grid.same(name, input)):
+                continue
             more = Fraction((size - now) * grid.per_step(name), grid.per_step(input))
             if more.denominator != 1 or shape[d] + more < 1:
                 raise InputError(
@@ -78,5 +79,4 @@ def shapes_at(net: Propagation, input: str, axis: str, size: int) -> Shapes:
                     "at the shapes in question instead"
                 )
             shape[d] += int(more)
-        shapes.append(tuple(shape))
-    return tuple(shapes)
+    return tuple(map(tuple, shapes.values()))

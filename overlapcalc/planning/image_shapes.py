@@ -31,7 +31,7 @@ def shapes_for_image(analysis: Analysis, image: Sequence[int]) -> Shapes:
     shapes = [list(net.graph[name].shape) for name in net.graph.inputs]
     for axis, size in zip(axes, image, strict=True):
         at, length = _input_length(analysis, axis, size)
-        for shape, there, name in zip(shapes, shapes_at(net, at, axis, length), net.graph.inputs, strict=True):
+        for shape, there, name in zip(shapes, shapes_at(net, at, {axis: length}), net.graph.inputs, strict=True):
             d = net.values[name].part_of(axis)
             if d is not None:
                 shape[d] = there[d]

@@ -1,0 +1,82 @@
+"""One output against one input."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from ..errors import InputError, ObstacleError
+from ..propagate.values import Obstacle
+from .axis import AxisAnalysis, axis_analysis, no_way
+from .cone import Cone, cone_of
+from .explain import Explanation, explain_axis, explain_obstacles
+from .gc_pause import gc_paused
+from .local import LocalPair, local_axis
+
+if TYPE_CHECKING:
+    from .analysis import Analysis
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One output against one input: `pair["W"]` is an AxisAnalysis, or raises ObstacleError.
+
+    >>> oc.analyze(nn.Conv1d(3, 8, 5, padding=2), (1, 3, 32)).between(output=0, input="input")["L"].context
+    Sides(before=2, after=2)
+    """
+
+    output: str
+    input: str
+    axes: tuple[str, ...]
+    _of: Analysis = field(repr=False, compare=False)
+
+    def __getitem__(self, axis: str) -> AxisAnalysis:
+        obstacles = self.obstacles(axis)
+        if obstacles:
+            raise ObstacleError(no_way(self.output, self.input, axis, obstacles))
+        with gc_paused():
+            return axis_analysis(self._of.variants, self.output, self.input, axis)
+
+    def obstacles(self, axis: str) -> tuple[Obstacle, ...]:
+        """The obstacles on this axis, in order of execution."""
+        if axis not in self.axes:
+            raise InputError(
+                f"input {self.input!r} has no axis {axis!r}; analysed axes: {', '.join(self.axes) or 'none'}"
+            )
+        return self._of._obstacles(self.output, self.input, axis)
+
+    def explain(self, axis: str) -> Explanation:
+        """Why the answer is what it is: what each layer adds, what sets the step and the tile; or each obstacle.
+
+        >>> oc.analyze(nn.Conv1d(3, 8, 5, padding=2), (1, 3, 32)).between().explain("L").before.total
+        2
+        """
+        obstacles = self.obstacles(axis)
+        net, node = self._of._net, self._of.variants.output_node(self.output)
+        if obstacles:
+            return explain_obstacles(net, self.output, self.input, axis, obstacles)
+        return explain_axis(net, node, self[axis])
+
+    def cone(self, phase: Sequence[int] | None = None) -> Cone:
+        """What a cell of the output reads of the input, over all axes at once. phase: of one sample of the cell only.
+
+        Raises ObstacleError where an axis has an obstacle, InputError where the two do not move together.
+        """
+        for axis in self.axes:
+            obstacles = self.obstacles(axis)
+            if obstacles:
+                raise ObstacleError(no_way(self.output, self.input, axis, obstacles))
+        with gc_paused():
+            return cone_of(self._of.variants, self.output, self.input, self.axes, phase)
+
+    @cached_property
+    def local(self) -> LocalPair:
+        """What remains beside the obstacles: `pair.local["W"]` is a LocalAxis, or None where nothing does."""
+        net, node = self._of._net, self._of.variants.output_node(self.output)
+        found = {axis: local_axis(net, node, self.input, axis, self.output) for axis in self.axes}
+        return LocalPair(self.output, self.input, found)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.axes)
