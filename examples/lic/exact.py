@@ -30,6 +30,7 @@ from overlapcalc import InputError
 
 from .checkerboard import CheckerboardConv2d
 from .gdn import GDN, NonNegative
+from .masked import MaskedConv2d
 
 MANTISSA = 53
 EDITION = 2
@@ -139,7 +140,7 @@ def exact_form(layer: nn.Module, path: str, activations: Grid) -> nn.Module | No
 
     By exact type: a subclass may do something else.
     """
-    if type(layer) in (nn.Conv2d, nn.ConvTranspose2d, CheckerboardConv2d):
+    if type(layer) in (nn.Conv2d, nn.ConvTranspose2d, MaskedConv2d, CheckerboardConv2d):
         return _convolution(layer, path, activations)
     if type(layer) is GDN:
         gamma = _non_negative(layer.gamma_reparam, layer.gamma)[:, :, None, None]
@@ -163,7 +164,7 @@ def _convolution(layer: Any, path: str, activations: Grid) -> ExactConv:
     if transposed:
         options["output_padding"] = layer.output_padding
     weight, bias = layer.weight.detach(), None if layer.bias is None else layer.bias.detach()
-    if isinstance(layer, CheckerboardConv2d):
+    if isinstance(layer, MaskedConv2d):
         weight = weight * layer.mask
     return exact_conv(weight, bias, options, activations, path, transposed=transposed)
 

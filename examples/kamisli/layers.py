@@ -1,0 +1,40 @@
+"""Blocks as positions: their samples become channels, and masked convolutions read the blocks that come earlier."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from examples.lic.masked import MaskedConv2d
+
+
+def blocks_to_channels(x: Tensor, block: int) -> Tensor:
+    """(batch, 3, height, width) to (batch, 3 block^2, height / block, width / block).
+
+    Sample (v, h) of colour c becomes channel (v * block + h) * 3 + c: by position first, where `PixelUnshuffle` goes by
+    colour first.
+
+    >>> blocks_to_channels(torch.arange(12.0).reshape(1, 3, 2, 2), 2).flatten().tolist()
+    [0.0, 4.0, 8.0, 1.0, 5.0, 9.0, 2.0, 6.0, 10.0, 3.0, 7.0, 11.0]
+    """
+    by_colour = F.pixel_unshuffle(x, block).unflatten(1, (3, block**2))
+    return by_colour.transpose(1, 2).flatten(1, 2)
+
+
+def channels_to_blocks(y: Tensor, block: int) -> Tensor:
+    """The inverse of `blocks_to_channels`."""
+    by_position = y.unflatten(1, (block**2, 3))
+    return F.pixel_shuffle(by_position.transpose(1, 2).flatten(1, 2), block)
+
+
+def causal(inputs: int, outputs: int, kernel: int, *, own: bool) -> MaskedConv2d:
+    """A convolution that reads rows above, and of its own row what is to the left.
+
+    own: its own place, too. The literature calls a mask without it type A, one with it type B.
+    """
+    centre = kernel // 2
+    taps = torch.zeros(kernel, kernel, dtype=torch.bool)
+    taps[:centre] = True
+    taps[centre, : centre + own] = True
+    return MaskedConv2d(inputs, outputs, taps, f"a causal mask of type {'B' if own else 'A'}")
