@@ -18,14 +18,16 @@ def blocks_to_channels(x: Tensor, block: int) -> Tensor:
     >>> blocks_to_channels(torch.arange(12.0).reshape(1, 3, 2, 2), 2).flatten().tolist()
     [0.0, 4.0, 8.0, 1.0, 5.0, 9.0, 2.0, 6.0, 10.0, 3.0, 7.0, 11.0]
     """
-    by_colour = F.pixel_unshuffle(x, block).unflatten(1, (3, block**2))
-    return by_colour.transpose(1, 2).flatten(1, 2)
+    by_colour = F.pixel_unshuffle(x, block)
+    batch, _, rows, columns = by_colour.shape
+    return by_colour.reshape(batch, 3, block**2, rows, columns).transpose(1, 2).flatten(1, 2)
 
 
 def channels_to_blocks(y: Tensor, block: int) -> Tensor:
     """The inverse of `blocks_to_channels`."""
-    by_position = y.unflatten(1, (block**2, 3))
-    return F.pixel_shuffle(by_position.transpose(1, 2).flatten(1, 2), block)
+    batch, _, rows, columns = y.shape
+    by_colour = y.reshape(batch, block**2, 3, rows, columns).transpose(1, 2).flatten(1, 2)
+    return F.pixel_shuffle(by_colour, block)
 
 
 def causal(inputs: int, outputs: int, kernel: int, *, own: bool) -> MaskedConv2d:

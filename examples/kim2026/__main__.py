@@ -6,18 +6,18 @@ import argparse
 import sys
 from pathlib import Path
 
-from examples.lic.bitstream import MAGIC, unpacked
+from examples.lic.bitstream import unpacked
 from examples.lic.coding import decode, encode
-from examples.lic.pictures import PNG, Picture, psnr, read_picture, write_picture
+from examples.lic.commands import BITSTREAM, compared, read_bytes, summary
+from examples.lic.pictures import PNG, psnr, read_picture, write_picture
 from examples.lic.running import SCHEDULES, Running
 from overlapcalc import InputError, OverlapcalcError
-from overlapcalc.io.atomic import Door, begins, complete, free_place
+from overlapcalc.io.atomic import Door, complete, free_place
 
 from .checkpoint import load_coding, path_of
 from .coding import CODECS
 
 BAD_INPUT = 2
-BITSTREAM = begins("a coded picture", MAGIC)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -60,14 +60,11 @@ def _encode(given: argparse.Namespace) -> str:
     data = encode(coding, picture, running)
     decoded = None if given.no_check else decode(coding, data, running)
     complete(given.target, lambda file: file.write(data), BITSTREAM, _door(given))
-    return _summary(data, picture.shape[:2], None if decoded is None else psnr(picture, decoded))
+    return summary(data, picture.shape[:2], None if decoded is None else psnr(picture, decoded))
 
 
 def _decode(given: argparse.Namespace) -> str:
-    try:
-        data = given.source.read_bytes()
-    except OSError as error:
-        raise InputError(f"{given.source}: {error.strerror or error}") from error
+    data = read_bytes(given.source)
     reference = None if given.reference is None else read_picture(given.reference)
     try:
         coded = unpacked(data)
@@ -77,22 +74,9 @@ def _decode(given: argparse.Namespace) -> str:
         picture = decode(coding, data, Running(given.block, given.schedule))
     except InputError as error:
         raise InputError(f"{given.source}: {error}") from error
-    compared = None if reference is None else _compared(reference, picture)
+    decibels = None if reference is None else compared(reference, picture)
     write_picture(given.target, picture, _door(given))
-    return _summary(data, picture.shape[:2], compared)
-
-
-def _compared(reference: Picture, picture: Picture) -> float:
-    if reference.shape != picture.shape:
-        sizes = " and ".join(f"{p.shape[1]}x{p.shape[0]}" for p in (reference, picture))
-        raise InputError(f"--reference: the pictures are of {sizes}; give the one that was coded")
-    return psnr(reference, picture)
-
-
-def _summary(data: bytes, size: tuple[int, ...], decibels: float | None) -> str:
-    bits = 8 * len(data) / (size[0] * size[1])
-    found = f"{size[1]}x{size[0]}, {len(data)} bytes, {bits:.3f} bits per pixel"
-    return found if decibels is None else f"{found}, PSNR {decibels:.2f} dB"
+    return summary(data, picture.shape[:2], decibels)
 
 
 def _block(text: str) -> int:

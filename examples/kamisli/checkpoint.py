@@ -1,0 +1,85 @@
+"""Checkpoints: weights and integer tables in one safetensors file, with the shape of the nets and what made them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from examples.lic.extra import extra
+from examples.lic.tables import Tables
+from overlapcalc import InputError
+from overlapcalc.io.atomic import REWRITTEN, FileKind, complete
+
+from .coding import NAME, Coding, coding, open_taps, weights
+from .nets import Nets, Shape, nets
+
+SHIPPED = Path(__file__).parent / "checkpoints" / "lambda-435.safetensors"
+CHECKPOINT = FileKind("a safetensors file", lambda path: path.open("rb").read(9)[8:] == b"{")
+"""Rewritten by design, by the command that trains it."""
+_FLAT = ("counts", "lengths", "offsets")
+
+
+def save(path: Path, shape: Shape, own: Nets, tables: Tables, made: str) -> None:
+    """made: the command, or what else made it. Weights are rounded to 16 bits, so the codec becomes slightly another:
+    load it to code."""
+    state = {
+        f"{called}.{key}": value.half().contiguous()
+        for called, net in zip(Nets._fields, own, strict=True)
+        for key, value in weights(net).items()
+    }
+    for key, numbers in zip(_FLAT, tables.flat(), strict=True):
+        state[f"tables.{key}"] = torch.from_numpy(numbers.astype(np.int32))
+    about = {"codec": NAME, "shape": json.dumps(dataclasses.asdict(shape)), "made by": made}
+    data = extra("safetensors.torch").save(state, metadata=about)
+    complete(path, lambda file: file.write(data), CHECKPOINT, REWRITTEN)
+
+
+def load(path: Path) -> tuple[Shape, Nets, Tables]:
+    """Raises InputError."""
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such checkpoint; python -m examples.kamisli train makes one")
+    try:
+        with extra("safetensors").safe_open(path, "pt") as file:
+            about = file.metadata() or {}
+            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - it is no mapping
+    except InputError:
+        raise
+    except Exception as error:  # safetensors has an error of its own per kind
+        raise InputError(f"{path}: it is no safetensors file ({error})") from error
+    if about.get("codec") != NAME:
+        raise InputError(f"{path}: a checkpoint of {about.get('codec', 'something unnamed')!r}; expected {NAME!r}")
+    try:
+        shape = Shape(**json.loads(about["shape"]))
+        tables = Tables.of_flat(*(state.pop(f"tables.{key}").numpy().astype(np.int64) for key in _FLAT))
+        own = nets(shape)
+        _fill(own, state)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"{path}: it holds no {NAME} codec with its tables ({error})") from error
+    return shape, own, tables
+
+
+@torch.no_grad()
+def _fill(own: Nets, state: dict[str, Tensor]) -> None:
+    """Sets all weights. Raises ValueError where one is missing, unknown or of another shape."""
+    places = {f"{called}.{key}": (net, key) for called, net in zip(Nets._fields, own, strict=True)
+              for key, _ in net.named_parameters()}  # fmt: skip
+    if places.keys() != state.keys():
+        raise ValueError(f"missing or unknown: {', '.join(sorted(places.keys() ^ state.keys()))[:200]}")
+    for name, (net, key) in places.items():
+        parameter, value = net.get_parameter(key), state[name].float()
+        mask = getattr(net.get_submodule(key.rpartition(".")[0]), "mask", None) if key.endswith("weight") else None
+        parameter.zero_()
+        part = parameter if mask is None else parameter.flatten(2)[:, :, : open_taps(mask)]
+        if part.shape != value.shape:
+            raise ValueError(f"{name} has shape {tuple(value.shape)}; expected {tuple(part.shape)}")
+        part.copy_(value)
+
+
+def load_coding(path: Path = SHIPPED) -> Coding:
+    """What codes pictures by a checkpoint. Raises InputError."""
+    return coding(*load(path))

@@ -1,0 +1,177 @@
+"""Asymptotic closed loop training: as fast as open-loop training, for nets that will run in a closed loop.
+
+Each iteration trains on reconstructions that an earlier closed loop left (the originals at first), all blocks at once,
+then runs the closed loop and keeps its reconstructions for the next one. Iteration by iteration what the nets read in
+training comes closer to what they will read, and the gap between both costs closes. In the last iterations the nets run
+twice, on the stored reconstruction and on what came of that, and half of each cost counts (the paper's equation 18).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from examples.lic.pictures import Picture
+
+from .coding import channels
+from .nets import Nets
+from .rows import Blocks, Closed, Estimate, closed, estimate, read, with_nothing
+from .start import start_linear
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """What a training run is. The same values on the same machine give the same weights."""
+
+    rate: float = 435.6675
+    """Of the cost, bits per pixel + rate * mean squared error of samples from 0 to 1."""
+    seed: int = 1
+    steps: tuple[int, ...] = (900, 250, 250)
+    """Of each iteration."""
+    chained: tuple[int, ...] = (180, 180)
+    """Of each iteration by equation 18, after those."""
+    crops: int = 400
+    crop: int = 128
+    batch: int = 4
+    """Crops of a step."""
+    learning: float = 2e-3
+    """Of Adam, for the entropy net; the transforms learn at a quarter of it."""
+
+
+class Cost(NamedTuple):
+    """Means over pictures. cost: bits per pixel + rate * error."""
+
+    cost: float
+    bits: float
+    error: float
+
+
+class Iteration(NamedTuple):
+    """What held-out pictures cost after one iteration: with stored reconstructions around each block, and coded."""
+
+    number: int
+    open: Cost
+    closed: Cost
+
+
+def train(
+    nets: Nets,
+    block: int,
+    pictures: Sequence[Picture],
+    held_out: Sequence[Picture],
+    schedule: Schedule,
+    *,
+    say: Callable[[Iteration], object] = print,
+) -> list[Iteration]:
+    """Trains in place. pictures: to train on, of at least a crop's size."""
+    torch.manual_seed(schedule.seed)
+    random = np.random.default_rng(schedule.seed)
+    blocks = Blocks.of([channels(crop, block)[0].float() for crop in _crops(pictures, schedule, random)])
+    tests = Blocks.of([channels(picture, block)[0].float() for picture in held_out])
+    start_linear(nets, blocks)
+    stored, stored_tests, found = blocks.samples, tests.samples, []
+    plan = [(steps, False) for steps in schedule.steps] + [(steps, True) for steps in schedule.chained]
+    for number, (steps, chained) in enumerate(plan):
+        peak = schedule.learning * (1.0 if number == 0 else 0.4)
+        _train_open(nets, blocks, stored, schedule, random, steps, peak, chained=chained)
+        with torch.no_grad():
+            opened = estimate(nets, tests.samples, read(with_nothing(stored_tests), tests.neighbours))
+        coded = closed(nets, tests)
+        own = Iteration(number, cost(opened, tests, schedule.rate), cost(coded, tests, schedule.rate))
+        say(own)
+        found.append(own)
+        if number + 1 < len(plan):
+            stored, stored_tests = closed(nets, blocks).reconstruction, coded.reconstruction
+    return found
+
+
+def _train_open(
+    nets: Nets,
+    blocks: Blocks,
+    stored: Tensor,
+    schedule: Schedule,
+    random: np.random.Generator,
+    steps: int,
+    peak: float,
+    *,
+    chained: bool,
+) -> None:
+    transforms = [p for net in (nets.analysis, nets.synthesis) for p in net.parameters()]
+    entropy = list(nets.entropy.parameters())
+    adam = torch.optim.Adam([{"params": entropy, "part": 1.0}, {"params": transforms, "part": 0.25}], lr=peak)
+    around_all = with_nothing(stored)
+    for step, chosen in zip(range(steps), _batches(blocks, schedule, random), strict=False):
+        for group in adam.param_groups:
+            group["lr"] = group["part"] * peak * _slope(step / steps)
+        x = blocks.samples[chosen]
+        first = estimate(nets, x, read(around_all, blocks.neighbours[chosen]), training=True)
+        loss = _loss(first, x, schedule.rate)
+        if chained:
+            near = _within(blocks.neighbours[chosen], chosen, len(blocks.samples))
+            second = estimate(nets, x, read(with_nothing(first.reconstruction), near), training=True)
+            loss = 0.5 * loss + 0.5 * _loss(second, x, schedule.rate)
+        adam.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_([*entropy, *transforms], 1.0)
+        adam.step()
+
+
+def _slope(done: float) -> float:
+    """Of the learning rate: level for half of the steps, then down to a tenth by a cosine."""
+    return 1.0 if done < 0.5 else 0.1 + 0.45 * (1 + math.cos(2 * math.pi * (done - 0.5)))
+
+
+def _loss(found: Estimate, x: Tensor, rate: float) -> Tensor:
+    pixels = x.numel() / 3
+    return found.bits.sum() / pixels + rate * (found.reconstruction - x).square().mean()
+
+
+def _batches(blocks: Blocks, schedule: Schedule, random: np.random.Generator) -> Iterator[Tensor]:
+    """Numbers of the blocks of some crops, for ever."""
+    crops = int(blocks.pictures[-1]) + 1
+    own = torch.arange(len(blocks.samples)).reshape(crops, -1)
+    while True:
+        yield own[torch.from_numpy(random.choice(crops, schedule.batch, replace=False))].flatten()
+
+
+def _within(neighbours: Tensor, chosen: Tensor, beyond: int) -> Tensor:
+    """Neighbours as places in `chosen`, which holds them all."""
+    places = torch.full((beyond + 1,), len(chosen))
+    places[chosen] = torch.arange(len(chosen))
+    return places[neighbours]
+
+
+def cost(found: Estimate | Closed, blocks: Blocks, rate: float) -> Cost:
+    """The mean of the pictures, each of which counts alike."""
+    number = torch.bincount(blocks.pictures).double()
+    error = (found.reconstruction.clamp(-0.5, 0.5) - blocks.samples).square().mean(1).double()
+    bits = found.bits.double() / (blocks.samples.shape[1] / 3)
+    per_picture = [torch.zeros_like(number).index_add_(0, blocks.pictures, of) / number for of in (bits, error)]
+    mean_bits, mean_error = (float(of.mean()) for of in per_picture)
+    return Cost(mean_bits + rate * mean_error, mean_bits, mean_error)
+
+
+def _crops(pictures: Sequence[Picture], schedule: Schedule, random: np.random.Generator) -> Iterator[Picture]:
+    """As many of every picture, turned and mirrored, every second one in other colours."""
+    side = schedule.crop
+    for i in range(schedule.crops):
+        picture = pictures[i % len(pictures)]
+        top, left = (int(random.integers(n - side + 1)) for n in picture.shape[:2])
+        part = np.rot90(picture[top : top + side, left : left + side], int(random.integers(4)))
+        part = part[:, ::-1] if random.random() < 0.5 else part
+        yield np.ascontiguousarray(part if random.random() < 0.5 else _coloured(part, random))
+
+
+def _coloured(part: Picture, random: np.random.Generator) -> Picture:
+    """Each channel in a contrast and a brightness of its own. Many of the free pictures are grey: a codec that saw no
+    other would leave colours out."""
+    contrast, brighter = np.exp(random.normal(0, 0.3, 3)), random.normal(0, 25, 3)
+    mean = part.mean((0, 1))
+    changed = mean + contrast * (part - mean) + brighter
+    return np.clip(np.rint(changed), 0, 255).astype(np.uint8)

@@ -1,0 +1,36 @@
+"""What the commands of several codecs share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from overlapcalc import InputError
+from overlapcalc.io.atomic import begins
+
+from .bitstream import MAGIC
+from .pictures import Picture, psnr
+
+BITSTREAM = begins("a coded picture", MAGIC)
+
+
+def read_bytes(path: Path) -> bytes:
+    """Raises InputError."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}") from error
+
+
+def compared(reference: Picture, picture: Picture) -> float:
+    """PSNR in dB. Raises InputError for pictures of different sizes."""
+    if reference.shape != picture.shape:
+        sizes = " and ".join(f"{p.shape[1]}x{p.shape[0]}" for p in (reference, picture))
+        raise InputError(f"--reference: the pictures are of {sizes}; give the one that was coded")
+    return psnr(reference, picture)
+
+
+def summary(data: bytes, size: tuple[int, ...], decibels: float | None) -> str:
+    """size: height and width."""
+    bits = 8 * len(data) / (size[0] * size[1])
+    found = f"{size[1]}x{size[0]}, {len(data)} bytes, {bits:.3f} bits per pixel"
+    return found if decibels is None else f"{found}, PSNR {decibels:.2f} dB"

@@ -1,0 +1,233 @@
+"""The bitstream of examples/kamisli: decoder = encoder, damage, checkpoints, and the command."""
+
+from __future__ import annotations
+
+import collections
+import functools
+import random
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("constriction")
+pytest.importorskip("PIL")
+pytest.importorskip("safetensors")
+
+from examples.kamisli import closed_loop
+from examples.kamisli.__main__ import main
+from examples.kamisli.checkpoint import load, save
+from examples.kamisli.closed_loop import open_loop
+from examples.kamisli.coding import Coding, channels, coding, decode, encode, picture_of, tables_of_scales
+from examples.kamisli.nets import Nets, Shape, nets
+from examples.lic.bitstream import BitstreamError, packed, unpacked
+from examples.lic.pictures import Picture, dead_leaves, psnr, read_picture, waves, write_picture
+from overlapcalc import InputError
+
+SHAPES = {"3111": Shape(4, 8, 6, "3111"), "3311": Shape(4, 8, 6, "3311")}
+
+
+@functools.cache
+def made(kernels: str) -> Nets:
+    """Random weights, and scales that spread over many tables."""
+    torch.manual_seed(4)
+    own = nets(SHAPES[kernels])
+    with torch.no_grad():
+        own.analysis.rest[-1].weight *= 20
+        own.synthesis.own.weight *= 0.2
+        own.entropy[-1].weight *= 30
+        own.entropy[-1].bias[: SHAPES[kernels].m] += torch.linspace(0, 5, SHAPES[kernels].m)
+    return own
+
+
+@functools.cache
+def small(kernels: str) -> Coding:
+    return coding(SHAPES[kernels], made(kernels), tables_of_scales())
+
+
+@functools.cache
+def coded(kernels: str) -> tuple[Picture, bytes, Picture]:
+    """A picture whose sizes divide by nothing, its bytes, and what they are decoded to."""
+    picture = dead_leaves(27, 38, seed=9)
+    data = encode(small(kernels), picture)
+    return picture, data, decode(small(kernels), data)
+
+
+@pytest.mark.parametrize("kernels", SHAPES)
+def test_the_decoder_ends_with_the_reconstruction_of_the_encoder(kernels, monkeypatch):
+    kept = []
+    clamped = closed_loop.clamped
+    monkeypatch.setattr(closed_loop, "clamped", lambda x: kept.append(clamped(x)) or kept[-1])
+    picture, data, decoded = coded(kernels)
+    kept.clear()
+    assert encode(small(kernels), picture) == data
+    encoder = torch.cat(kept, 2)
+    kept.clear()
+    assert np.array_equal(decode(small(kernels), data), decoded)
+    assert torch.equal(torch.cat(kept, 2), encoder)
+    whole = encoder.reshape(1, -1, 7, 10)
+    assert torch.equal(open_loop(small(kernels).nets, channels(picture, 4), whole).reconstruction, whole)
+    assert np.array_equal(picture_of(whole, 4)[:27, :38], decoded)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (4, 4), (5, 3), (3, 17)])
+def test_any_size(size):
+    picture = waves(*size, seed=2)
+    assert decode(small("3111"), encode(small("3111"), picture)).shape == picture.shape
+
+
+def test_threads_change_no_byte():
+    picture, before, found = waves(12, 16, seed=1), torch.get_num_threads(), []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            found.append(encode(small("3311"), picture))
+    finally:
+        torch.set_num_threads(before)
+    assert found[0] == found[1]
+
+
+def damaged(data: bytes, random_: random.Random) -> bytes:
+    kind, place = random_.randrange(4), random_.randrange(len(data))
+    if kind == 0:
+        return data[:place]
+    if kind == 1:
+        return data + random_.randbytes(random_.randrange(1, 9))
+    if kind == 2:
+        return data[:place] + data[place + random_.randrange(1, 9) :]
+    return data[:place] + bytes([data[place] ^ (1 << random_.randrange(8))]) + data[place + 1 :]
+
+
+def test_damaged_bytes_are_refused_with_one_error():
+    _, data, _ = coded("3111")
+    random_ = random.Random(6)
+    for _ in range(1000):
+        with pytest.raises(BitstreamError):
+            decode(small("3111"), damaged(data, random_))
+
+
+def test_forged_symbols_never_crash_nor_pass():
+    """With a right checksum it is the digest of the symbols that tells."""
+    _, data, decoded = coded("3111")
+    own, random_, said = unpacked(data), random.Random(7), collections.Counter()
+    for i in range(40):
+        symbols = random_.randbytes(4 * random_.randrange(60)) if i % 2 else damaged(own.payload[5:], random_)
+        forged = packed(own._replace(payload=struct.pack("<BI", 0, len(symbols)) + symbols))
+        try:
+            assert np.array_equal(decode(small("3111"), forged), decoded)  # the last bits mean nothing
+        except BitstreamError as error:
+            said[str(error)[:15]] += 1
+    assert len(said) >= 2
+    assert sum(said.values()) > 30
+
+
+def test_what_belongs_to_something_else_is_refused():
+    own = unpacked(coded("3111")[1])
+    for change, said in [
+        ({"codec": "elic"}, "coded by 'elic'"),
+        ({"fingerprint": b"12345678"}, "other weights"),
+        ({"symbols": b"12345678"}, "other probabilities"),
+        ({"height": 2**20, "width": 2**10}, "too few for a picture of 1024x1048576"),
+        ({"payload": b"\1" + own.payload[1:]}, "order 1 of blocks; this program knows raster"),
+        ({"payload": own.payload + b"1234"}, "the header says"),
+        ({"payload": b"\0\0"}, "a payload of 2 bytes"),
+    ]:
+        with pytest.raises(BitstreamError, match=said):
+            decode(small("3111"), packed(own._replace(**change)))
+    with pytest.raises(BitstreamError, match="other weights"):
+        decode(small("3311"), coded("3111")[1])
+
+
+def test_other_weights_have_another_fingerprint_and_closed_taps_do_not_count():
+    again = nets(SHAPES["3111"])
+    for net, right in zip(again, made("3111"), strict=True):
+        net.load_state_dict(right.state_dict())
+    tables, first = tables_of_scales(), small("3111").fingerprint
+    with torch.no_grad():
+        again.entropy[0].weight[0, 0, 2, 2] += 1
+        assert coding(SHAPES["3111"], again, tables).fingerprint == first
+        again.entropy[0].weight[0, 0, 0, 0] += 1e-3
+        assert coding(SHAPES["3111"], again, tables).fingerprint != first
+
+
+@pytest.mark.parametrize("picture", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((0, 4, 3), np.uint8)])
+def test_what_is_no_picture_is_refused(picture):
+    with pytest.raises(InputError, match="a picture of shape"):
+        encode(small("3111"), picture)
+
+
+# ---- checkpoints and the command ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    save(tmp_path / "small.safetensors", SHAPES["3111"], made("3111"), tables_of_scales(), "a test")
+    write_picture(tmp_path / "in.png", dead_leaves(17, 22, seed=3))
+    return tmp_path
+
+
+def run(*arguments: object) -> int:
+    return main([str(argument) for argument in arguments])
+
+
+def test_what_was_saved_is_loaded(files):
+    shape, own, tables = load(files / "small.safetensors")
+    assert shape == SHAPES["3111"]
+    assert tables.offsets == tables_of_scales().offsets
+    x = torch.rand(1, shape.samples, 3, 4)
+    halved = nets(shape)
+    for net, right in zip(halved, made("3111"), strict=True):
+        net.load_state_dict({k: v if "reparam" in k else v.half().float() for k, v in right.state_dict().items()})
+    assert torch.equal(own.entropy(x), halved.entropy(x))
+    assert torch.equal(own.analysis(x, x), halved.analysis(x, x))
+    assert torch.equal(own.synthesis(x[:, :6], x), halved.synthesis(x[:, :6], x))
+
+
+def test_checkpoints_that_are_none_are_refused(files, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    state, path = load_file(files / "small.safetensors"), files / "bad.safetensors"
+    shape = '{"block": 4, "n": 8, "m": 6, "kernels": "3111"}'
+    for change, about, said in [
+        ({"stray": torch.zeros(1)}, {"codec": "kamisli", "shape": shape}, "missing or unknown: stray"),
+        ({}, {"codec": "kamisli", "shape": shape.replace("6", "7")}, "has shape"),
+        ({}, {"codec": "kamisli", "shape": shape.replace("3111", "1")}, "expected kernels"),
+        ({"tables.counts": state["tables.counts"] + 1}, {"codec": "kamisli", "shape": shape}, "table 0"),
+        ({}, {"codec": "elic"}, "a checkpoint of 'elic'"),
+    ]:
+        save_file({**state, **change}, path, metadata=about)
+        with pytest.raises(InputError, match=said):
+            load(path)
+
+
+def test_encode_and_decode(files, capsys):
+    own = ("--checkpoint", files / "small.safetensors")
+    assert run("encode", files / "in.png", files / "a.bin", *own, "--order", "raster") == 0
+    size, said = len((files / "a.bin").read_bytes()), capsys.readouterr().out
+    assert f"22x17, {size} bytes, {8 * size / 374:.3f} bits per pixel, PSNR" in said
+    assert run("decode", files / "a.bin", files / "out.png", *own, "--reference", files / "in.png") == 0
+    found = psnr(read_picture(files / "in.png"), read_picture(files / "out.png"))
+    assert f"PSNR {found:.2f} dB" in capsys.readouterr().out
+    assert f"PSNR {found:.2f} dB" in said
+
+
+def test_bad_input_is_one_line_and_leaves_no_file(files, capsys):
+    own = ("--checkpoint", files / "small.safetensors")
+    run("encode", files / "in.png", files / "a.bin", *own, "--no-check")
+    (files / "cut.bin").write_bytes((files / "a.bin").read_bytes()[:-3])
+    capsys.readouterr()
+    for arguments, said in [
+        (("decode", files / "cut.bin", files / "out", *own), "cut.bin: the checksum"),
+        (("decode", files / "no.bin", files / "out", *own), "no.bin: No such file"),
+        (("decode", files / "in.png", files / "out", *own), "begins with"),
+        (("decode", files / "a.bin", files / "out", "--checkpoint", files / "no"), "no such checkpoint"),
+        (("encode", files / "no.png", files / "out", *own), "No such file"),
+        (("encode", files / "in.png", files / "in.png", *own), "in.png"),
+    ]:
+        assert run(*arguments) == 2
+        error = capsys.readouterr().err
+        assert said in error
+        assert error.count("\n") == 1
+        assert not (files / "out").exists()

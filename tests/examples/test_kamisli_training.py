@@ -1,0 +1,144 @@
+"""Training of examples/kamisli: rows against nets, the closed loop in floats, the linear start, and a small run."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from examples.kamisli.closed_loop import raster
+from examples.kamisli.coding import channels
+from examples.kamisli.nets import SMALL, Nets, Shape, nets
+from examples.kamisli.rows import SKEW, Blocks, closed, estimate, on_rows, read, with_nothing
+from examples.kamisli.start import start_linear
+from examples.kamisli.training import Schedule, _within, cost, train
+from examples.lic.pictures import dead_leaves, waves
+from examples.lic.priors import GaussianConditional
+
+TINY = Shape(4, 16, 6)
+
+
+def made() -> Nets:
+    torch.manual_seed(2)
+    return nets(TINY)
+
+
+def pictures() -> list[torch.Tensor]:
+    """Two of different sizes, as channels."""
+    return [channels(dead_leaves(16, 24, seed=1), 4)[0].float(), channels(waves(8, 12, seed=1), 4)[0].float()]
+
+
+def test_rows_give_what_the_nets_give():
+    own, both = made(), pictures()
+    blocks = Blocks.of(both)
+    other = torch.rand_like(blocks.samples) - 0.5
+    around, start = read(with_nothing(other), blocks.neighbours), 0
+    found = estimate(own, blocks.samples, around)
+    for x in both:
+        number = x.shape[1] * x.shape[2]
+        part = slice(start, start + number)
+        reconstruction = other[part].T.reshape(1, *x.shape)
+        with torch.no_grad():
+            scales, means = own.entropy(reconstruction).chunk(2, 1)
+            y = torch.round(own.analysis(x[None], reconstruction) - means) + means
+            right = own.synthesis(y, reconstruction)[0].flatten(1).T
+            bits = -GaussianConditional().likelihood(y, scales, means).log2().sum((0, 1)).flatten()
+        assert torch.allclose(found.reconstruction[part], right, atol=1e-5)
+        assert torch.allclose(found.bits[part], bits, rtol=1e-4)
+        start += number
+
+
+def test_blocks_of_a_step_read_earlier_steps_only():
+    """With one row of steps merged into the next they do not."""
+    blocks = Blocks.of(pictures())
+
+    def sound(steps: tuple[torch.Tensor, ...]) -> bool:
+        when = torch.empty(len(blocks.samples) + 1, dtype=torch.long)
+        for time, step in enumerate(steps):
+            when[step] = time
+        when[-1] = -1
+        return bool((when[blocks.neighbours] < when[:-1, None]).all())
+
+    assert sorted(torch.cat(blocks.steps).tolist()) == list(range(len(blocks.samples)))
+    assert len(blocks.steps) == SKEW * (4 - 1) + 6
+    assert sound(blocks.steps)
+    assert not sound((torch.cat(blocks.steps[:2]), *blocks.steps[2:]))
+
+
+def test_the_closed_loop_of_training_is_that_of_coding():
+    """In floats, so nearly; the one that codes runs in double precision."""
+    own, both = made(), pictures()
+    found, start = closed(own, Blocks.of(both)), 0
+    doubled = Nets(*(net.double() for net in own))
+    for x in both:
+        rows, columns = x.shape[1:]
+        right = raster(doubled, TINY, (rows, columns), x[None].double(), lambda distances, scales: distances.round())
+        part = found.reconstruction[start : start + rows * columns].T.reshape(x.shape)
+        assert torch.allclose(part.double(), right[0], atol=1e-4)
+        start += rows * columns
+
+
+def test_neighbours_within_some_blocks():
+    blocks = Blocks.of([torch.rand(3, 2, 2)] * 3)
+    chosen = torch.cat([torch.arange(8, 12), torch.arange(4)])
+    found = _within(blocks.neighbours[chosen], chosen, 12)
+    numbers = torch.cat([chosen, torch.tensor([12])])
+    assert torch.equal(numbers[found], blocks.neighbours[chosen])
+
+
+def test_the_start_is_a_codec_that_predicts():
+    """It predicts better than the mean of all blocks, and codes the residual."""
+    own = nets(SMALL)
+    blocks = Blocks.of([channels(dead_leaves(96, 128, seed=seed), 8)[0].float() for seed in range(3)])
+    start_linear(own, blocks)
+    x, around = blocks.samples, read(with_nothing(blocks.samples), blocks.neighbours)
+    with torch.no_grad():
+        found = cost(estimate(own, x, around), blocks, 435.0)
+        nothing = own.synthesis.rest
+        predicted = on_rows(nothing, own.synthesis.own.bias + on_rows(own.synthesis.context, around))
+    assert (predicted - x).square().mean() < 0.4 * x.var(0).mean()
+    assert found.error < 0.25 * (predicted - x).square().mean()
+
+
+def test_a_small_run_lowers_the_cost_and_is_the_same_again():
+    schedule = Schedule(rate=300.0, steps=(12, 6), chained=(4,), crops=6, crop=32, batch=2)
+    training = [dead_leaves(48, 64, seed=seed) for seed in range(3)]
+    shape = Shape(4, 16, 6)
+
+    def ran(own: Nets, schedule: Schedule = schedule) -> list[float]:
+        torch.manual_seed(1)
+        found = train(own, shape.block, training, [dead_leaves(32, 40, seed=9)], schedule, say=lambda _: None)
+        assert [done.number for done in found] == list(range(len(schedule.steps + schedule.chained)))
+        assert found[0].open != found[0].closed
+        return [done.closed.cost for done in found]
+
+    torch.manual_seed(3)
+    first, again = nets(shape), nets(shape)
+    for net, other in zip(first, again, strict=True):
+        other.load_state_dict(net.state_dict())
+    untrained = ran(nets(shape), dataclasses.replace(schedule, steps=(0,), chained=()))
+    costs = ran(first)
+    assert costs == ran(again)
+    assert costs[-1] < untrained[0]
+
+
+def test_costs_are_means_of_pictures():
+    blocks = Blocks.of([torch.zeros(48, 2, 2), torch.zeros(48, 1, 1)])
+    found = closed(made(), blocks)._replace(
+        reconstruction=torch.full((5, 48), 0.1), bits=torch.tensor([16.0, 16, 16, 16, 48])
+    )
+    own = cost(found, blocks, 100.0)
+    assert own.bits == pytest.approx((1 + 3) / 2)
+    assert own.error == pytest.approx(0.01)
+    assert own.cost == pytest.approx(2 + 1)
+
+
+def test_pictures_to_test_on_are_none_to_train_on():
+    from examples.kamisli.photographs import HELD_OUT, TRAINING, halved
+
+    assert not {p.name for p in HELD_OUT} & {p.name for p in TRAINING}
+    assert all(p.halved for p in (*HELD_OUT, *TRAINING) if p.path.endswith("jpg"))
+    picture = np.arange(5 * 4 * 3, dtype=np.uint8).reshape(5, 4, 3)
+    assert halved(picture)[1, 1].tolist() == np.rint(picture[2:4, 2:4].mean((0, 1))).tolist()
