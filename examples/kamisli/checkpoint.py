@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from overlapcalc.io.atomic import REWRITTEN, FileKind, complete
 
 from .coding import NAME, Coding, coding, open_taps, weights
 from .nets import Nets, Shape, nets
+from .training import Cost, Iteration
 
 SHIPPED = Path(__file__).parent / "checkpoints" / "lambda-435.safetensors"
 CHECKPOINT = FileKind("a safetensors file", lambda path: path.open("rb").read(9)[8:] == b"{")
@@ -24,9 +26,11 @@ CHECKPOINT = FileKind("a safetensors file", lambda path: path.open("rb").read(9)
 _FLAT = ("counts", "lengths", "offsets")
 
 
-def save(path: Path, shape: Shape, own: Nets, tables: Tables, made: str) -> None:
-    """made: the command, or what else made it. Weights are rounded to 16 bits, so the codec becomes slightly another:
-    load it to code."""
+def save(path: Path, shape: Shape, own: Nets, tables: Tables, made: str, measured: Sequence[Iteration] = ()) -> None:
+    """made: the command, or what else made it. measured: in training, of pictures held out.
+
+    Weights are rounded to 16 bits, so the codec becomes slightly another: load it to code.
+    """
     state = {
         f"{called}.{key}": value.half().contiguous()
         for called, net in zip(Nets._fields, own, strict=True)
@@ -35,12 +39,36 @@ def save(path: Path, shape: Shape, own: Nets, tables: Tables, made: str) -> None
     for key, numbers in zip(_FLAT, tables.flat(), strict=True):
         state[f"tables.{key}"] = torch.from_numpy(numbers.astype(np.int32))
     about = {"codec": NAME, "shape": json.dumps(dataclasses.asdict(shape)), "made by": made}
+    about["iterations"] = json.dumps(measured)
     data = extra("safetensors.torch").save(state, metadata=about)
     complete(path, lambda file: file.write(data), CHECKPOINT, REWRITTEN)
 
 
 def load(path: Path) -> tuple[Shape, Nets, Tables]:
     """Raises InputError."""
+    about, state = _read(path)
+    try:
+        shape = Shape(**json.loads(about["shape"]))
+        tables = Tables.of_flat(*(state.pop(f"tables.{key}").numpy().astype(np.int64) for key in _FLAT))
+        own = nets(shape)
+        _fill(own, state)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"{path}: it holds no {NAME} codec with its tables ({error})") from error
+    return shape, own, tables
+
+
+def iterations(path: Path) -> list[Iteration]:
+    """What training measured. Raises InputError."""
+    about, _ = _read(path)
+    try:
+        return [
+            Iteration(number, Cost(*open_), Cost(*closed)) for number, open_, closed in json.loads(about["iterations"])
+        ]
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: it does not say what was measured in training ({error})") from error
+
+
+def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     if not path.is_file():
         raise InputError(f"{path}: there is no such checkpoint; python -m examples.kamisli train makes one")
     try:
@@ -53,14 +81,7 @@ def load(path: Path) -> tuple[Shape, Nets, Tables]:
         raise InputError(f"{path}: it is no safetensors file ({error})") from error
     if about.get("codec") != NAME:
         raise InputError(f"{path}: a checkpoint of {about.get('codec', 'something unnamed')!r}; expected {NAME!r}")
-    try:
-        shape = Shape(**json.loads(about["shape"]))
-        tables = Tables.of_flat(*(state.pop(f"tables.{key}").numpy().astype(np.int64) for key in _FLAT))
-        own = nets(shape)
-        _fill(own, state)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise InputError(f"{path}: it holds no {NAME} codec with its tables ({error})") from error
-    return shape, own, tables
+    return about, state
 
 
 @torch.no_grad()

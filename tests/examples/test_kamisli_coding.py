@@ -18,10 +18,12 @@ pytest.importorskip("safetensors")
 
 from examples.kamisli import closed_loop
 from examples.kamisli.__main__ import main
-from examples.kamisli.checkpoint import load, save
+from examples.kamisli.checkpoint import iterations, load, save
 from examples.kamisli.closed_loop import open_loop
 from examples.kamisli.coding import Coding, channels, coding, decode, encode, picture_of, tables_of_scales
 from examples.kamisli.nets import Nets, Shape, nets
+from examples.kamisli.tables import OTHERS, Point, at_size, curve
+from examples.kamisli.training import Cost, Iteration
 from examples.lic.bitstream import BitstreamError, packed, unpacked
 from examples.lic.pictures import Picture, dead_leaves, psnr, read_picture, waves, write_picture
 from overlapcalc import InputError
@@ -200,6 +202,33 @@ def test_checkpoints_that_are_none_are_refused(files, tmp_path):
         save_file({**state, **change}, path, metadata=about)
         with pytest.raises(InputError, match=said):
             load(path)
+
+
+def test_what_training_measured_is_kept(files, capsys):
+    measured = [
+        Iteration(0, Cost(1.0, 0.5, 1e-3), Cost(1.25, 0.6, 2e-3)),
+        Iteration(1, Cost(1.1, 0.5, 1e-3), Cost(1.1, 0.5, 1e-3)),
+    ]
+    save(files / "more.safetensors", SHAPES["3111"], made("3111"), tables_of_scales(), "a test", measured)
+    assert iterations(files / "more.safetensors") == measured
+    assert iterations(files / "small.safetensors") == []
+    assert run("tables", "acl", "--checkpoint", files / "more.safetensors") == 0
+    assert "| 0 | 1.0000 | 1.2500 | +0.2500 | 0.600 | 26.99 |" in capsys.readouterr().out
+
+
+def test_what_others_reach_in_as_many_bytes():
+    points = [Point(400, 34.0), Point(100, 30.0), Point(200, 32.0)]
+    assert at_size(points, 100) == 30.0
+    assert at_size(points, 282) == pytest.approx(33.0, abs=0.01)
+    for size in (99, 401):
+        with pytest.raises(InputError, match="reaches 100 to 400"):
+            at_size(points, size)
+
+
+def test_curves_of_pillow_rise():
+    own = curve(dead_leaves(32, 40, seed=1), OTHERS["JPEG 4:4:4"])
+    assert own[0].size < own[-1].size
+    assert own[0].decibels < own[-1].decibels
 
 
 def test_encode_and_decode(files, capsys):

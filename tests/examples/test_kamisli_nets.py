@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import overlapcalc as oc
 from examples.kamisli.layers import blocks_to_channels, causal, channels_to_blocks
 from examples.kamisli.nets import PUBLISHED, SMALL, Analysis, Entropy, Nets, Shape, Synthesis, nets
 from examples.lic.exact import exact
@@ -67,6 +68,18 @@ def test_a_block_reads_the_blocks_of_the_published_cones(shape, cone):
     for net, own in ((analysis, x), (synthesis, y)):
         assert reads(net, [own, reconstruction], 1) == FOUR
         assert reads(net, [own, reconstruction], 0) == {(0, 0)}
+
+
+@pytest.mark.parametrize(("shape", "cone"), [(TINY, FOUR), (TINY_WIDE, ELEVEN)], ids=["3111", "3311"])
+def test_cones_of_the_library_are_those_of_brute_force(shape, cone):
+    found = oc.analyze(Entropy(shape).eval(), (1, shape.samples, 12, 12)).cone()
+    assert set(found.taps) == cone
+    assert found.exact
+    assert set(found.blind) == ({(-1, 2)} if cone == ELEVEN else set())
+    analysis, size = Analysis(shape).eval(), (1, shape.samples, 12, 12)
+    pairs = oc.analyze(analysis, (size, size))
+    assert set(pairs.cone(input="reconstruction").taps) == FOUR
+    assert set(pairs.cone(input="block").taps) == {(0, 0)}
 
 
 def test_masks_of_both_types():
