@@ -170,7 +170,7 @@ class _Reading:
 
 def _indexes(coding: Coding, scales: Tensor) -> Integers:
     """The table of each latent: of the smallest scale that is not below its own."""
-    found: Integers = torch.bucketize(scales.flatten(), coding.scales[:-1]).numpy()
+    found: Integers = torch.bucketize(scales.flatten().contiguous(), coding.scales[:-1]).numpy()
     return found
 
 

@@ -32,16 +32,24 @@ class Schedule:
     rate: float = 435.6675
     """Of the cost, bits per pixel + rate * mean squared error of samples from 0 to 1."""
     seed: int = 1
-    steps: tuple[int, ...] = (900, 250, 250)
+    steps: tuple[int, ...] = (1400, 900, 900)
     """Of each iteration."""
-    chained: tuple[int, ...] = (180, 180)
+    chained: tuple[int, ...] = (500, 500)
     """Of each iteration by equation 18, after those."""
-    crops: int = 400
+    crops: int = 700
     crop: int = 128
-    batch: int = 4
-    """Crops of a step."""
-    learning: float = 2e-3
-    """Of Adam, for the entropy net; the transforms learn at a quarter of it."""
+    batch: int = 512
+    """Blocks of a step."""
+    learning: float = 3e-3
+    """Of Adam, for the entropy net, in the first half of an iteration; then it falls to a tenth."""
+    chained_learning: float = 1e-3
+    """The same of the iterations by equation 18."""
+
+
+TRANSFORMS = 0.5
+"""Of the entropy net's learning rate, the part at which the transforms learn."""
+PATCH = 4
+"""Blocks, each way, that lie together where the second run reads what the first one made."""
 
 
 class Cost(NamedTuple):
@@ -78,8 +86,7 @@ def train(
     stored, stored_tests, found = blocks.samples, tests.samples, []
     plan = [(steps, False) for steps in schedule.steps] + [(steps, True) for steps in schedule.chained]
     for number, (steps, chained) in enumerate(plan):
-        peak = schedule.learning * (1.0 if number == 0 else 0.4)
-        _train_open(nets, blocks, stored, schedule, random, steps, peak, chained=chained)
+        _train_open(nets, blocks, stored, schedule, random, steps, chained=chained)
         with torch.no_grad():
             opened = estimate(nets, tests.samples, read(with_nothing(stored_tests), tests.neighbours))
         coded = closed(nets, tests)
@@ -98,24 +105,23 @@ def _train_open(
     schedule: Schedule,
     random: np.random.Generator,
     steps: int,
-    peak: float,
     *,
     chained: bool,
 ) -> None:
     transforms = [p for net in (nets.analysis, nets.synthesis) for p in net.parameters()]
     entropy = list(nets.entropy.parameters())
-    adam = torch.optim.Adam([{"params": entropy, "part": 1.0}, {"params": transforms, "part": 0.25}], lr=peak)
-    around_all = with_nothing(stored)
-    for step, chosen in zip(range(steps), _batches(blocks, schedule, random), strict=False):
+    adam = torch.optim.Adam([{"params": entropy, "part": 1.0}, {"params": transforms, "part": TRANSFORMS}])
+    around_all, peak = with_nothing(stored), schedule.chained_learning if chained else schedule.learning
+    for step, chosen in zip(range(steps), _batches(blocks, schedule, random, chained=chained), strict=False):
         for group in adam.param_groups:
             group["lr"] = group["part"] * peak * _slope(step / steps)
-        x = blocks.samples[chosen]
-        first = estimate(nets, x, read(around_all, blocks.neighbours[chosen]), training=True)
+        x, neighbours = blocks.samples[chosen], blocks.neighbours[chosen]
+        around = read(around_all, neighbours)
+        first = estimate(nets, x, around, training=True)
         loss = _loss(first, x, schedule.rate)
         if chained:
-            near = _within(blocks.neighbours[chosen], chosen, len(blocks.samples))
-            second = estimate(nets, x, read(with_nothing(first.reconstruction), near), training=True)
-            loss = 0.5 * loss + 0.5 * _loss(second, x, schedule.rate)
+            again = estimate(nets, x, _chained(first.reconstruction, around, neighbours, chosen), training=True)
+            loss = 0.5 * loss + 0.5 * _loss(again, x, schedule.rate)
         adam.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_([*entropy, *transforms], 1.0)
@@ -132,19 +138,31 @@ def _loss(found: Estimate, x: Tensor, rate: float) -> Tensor:
     return found.bits.sum() / pixels + rate * (found.reconstruction - x).square().mean()
 
 
-def _batches(blocks: Blocks, schedule: Schedule, random: np.random.Generator) -> Iterator[Tensor]:
-    """Numbers of the blocks of some crops, for ever."""
-    crops = int(blocks.pictures[-1]) + 1
-    own = torch.arange(len(blocks.samples)).reshape(crops, -1)
+def _batches(blocks: Blocks, schedule: Schedule, random: np.random.Generator, *, chained: bool) -> Iterator[Tensor]:
+    """Numbers of blocks from anywhere, for ever: one by one, or patches of blocks where they are chained."""
+    number, crops = len(blocks.samples), int(blocks.pictures[-1]) + 1
+    side = math.isqrt(number // crops)
+    patch = min(PATCH, side) if chained else 1
+    grid = torch.arange(number).reshape(crops, side, side)
+    down, right = torch.arange(patch).reshape(-1, 1), torch.arange(patch)
+    size = (max(1, schedule.batch // patch**2), 1, 1)
     while True:
-        yield own[torch.from_numpy(random.choice(crops, schedule.batch, replace=False))].flatten()
+        crop, top, left = (torch.from_numpy(random.integers(n, size=size)) for n in (crops, *2 * (side - patch + 1,)))
+        yield grid[crop, top + down, left + right].flatten()
 
 
-def _within(neighbours: Tensor, chosen: Tensor, beyond: int) -> Tensor:
-    """Neighbours as places in `chosen`, which holds them all."""
-    places = torch.full((beyond + 1,), len(chosen))
+def _chained(first: Tensor, around: Tensor, neighbours: Tensor, chosen: Tensor) -> Tensor:
+    """What stands in the neighbours of the chosen blocks after the first run: what it made of those that are chosen,
+    too, and of the others what is stored.
+
+    first: the reconstructions of the chosen blocks. around: what was stored in their neighbours, by `read`.
+    """
+    places = torch.full((int(max(neighbours.max(), chosen.max())) + 1,), -1)
     places[chosen] = torch.arange(len(chosen))
-    return places[neighbours]
+    place = places[neighbours]
+    stored = len(chosen) + torch.arange(place.numel()).reshape(place.shape)
+    values = torch.cat([first, around.reshape(-1, first.shape[1])])
+    return read(values, torch.where(place >= 0, place, stored))
 
 
 def cost(found: Estimate | Closed, blocks: Blocks, rate: float) -> Cost:

@@ -13,7 +13,7 @@ from examples.kamisli.coding import channels
 from examples.kamisli.nets import SMALL, Nets, Shape, nets
 from examples.kamisli.rows import SKEW, Blocks, closed, estimate, on_rows, read, with_nothing
 from examples.kamisli.start import start_linear
-from examples.kamisli.training import Schedule, _within, cost, train
+from examples.kamisli.training import Schedule, _batches, _chained, cost, train
 from examples.lic.pictures import dead_leaves, waves
 from examples.lic.priors import GaussianConditional
 
@@ -80,12 +80,32 @@ def test_the_closed_loop_of_training_is_that_of_coding():
         start += rows * columns
 
 
-def test_neighbours_within_some_blocks():
-    blocks = Blocks.of([torch.rand(3, 2, 2)] * 3)
-    chosen = torch.cat([torch.arange(8, 12), torch.arange(4)])
-    found = _within(blocks.neighbours[chosen], chosen, 12)
-    numbers = torch.cat([chosen, torch.tensor([12])])
-    assert torch.equal(numbers[found], blocks.neighbours[chosen])
+def test_the_second_run_reads_what_the_first_one_made():
+    """Of blocks that were chosen, too; of others what was stored, and nothing beyond the border."""
+    blocks = Blocks.of([torch.zeros(1, 3, 3)] * 2)
+    stored, chosen = 100 + torch.arange(18.0)[:, None], torch.tensor([13, 14, 16, 17])
+    neighbours = blocks.neighbours[chosen]
+    found = _chained(chosen[:, None].float(), read(with_nothing(stored), neighbours), neighbours, chosen)
+    assert found.tolist() == [
+        [109, 110, 111, 112],
+        [110, 111, 0, 13],
+        [112, 13, 14, 115],
+        [13, 14, 0, 16],
+    ]
+
+
+def test_batches():
+    blocks, schedule = Blocks.of([torch.zeros(1, 8, 8)] * 3), Schedule(batch=64)
+    random_ = np.random.default_rng(1)
+    alone = next(_batches(blocks, schedule, random_, chained=False))
+    assert len(alone) == 64
+    patches = next(_batches(blocks, schedule, random_, chained=True)).reshape(4, 4, 4)
+    seen = torch.cat([next(_batches(blocks, schedule, random_, chained=True)) for _ in range(100)])
+    assert len(seen.unique()) == 192
+    for patch in patches:
+        first = int(patch[0, 0])
+        assert first % 8 <= 4
+        assert torch.equal(patch, first + 8 * torch.arange(4)[:, None] + torch.arange(4))
 
 
 def test_the_start_is_a_codec_that_predicts():
@@ -103,7 +123,7 @@ def test_the_start_is_a_codec_that_predicts():
 
 
 def test_a_small_run_lowers_the_cost_and_is_the_same_again():
-    schedule = Schedule(rate=300.0, steps=(12, 6), chained=(4,), crops=6, crop=32, batch=2)
+    schedule = Schedule(rate=300.0, steps=(12, 6), chained=(4,), crops=6, crop=32, batch=128)
     training = [dead_leaves(48, 64, seed=seed) for seed in range(3)]
     shape = Shape(4, 16, 6)
 
