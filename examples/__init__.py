@@ -1,1 +1,1 @@
-"""Nets to try overlapcalc on, and papers that it makes work: kim2026, cps, jpegai."""
+"""Nets to try overlapcalc on, and papers that it makes work: kim2026, kamisli, cps, jpegai."""

@@ -18,10 +18,10 @@ pytest.importorskip("safetensors")
 
 from examples.kamisli import closed_loop
 from examples.kamisli.__main__ import main
-from examples.kamisli.checkpoint import iterations, load, save
+from examples.kamisli.checkpoint import SHIPPED, iterations, load, load_coding, save
 from examples.kamisli.closed_loop import open_loop
 from examples.kamisli.coding import Coding, channels, coding, decode, encode, picture_of, tables_of_scales
-from examples.kamisli.nets import Nets, Shape, nets
+from examples.kamisli.nets import SMALL, Nets, Shape, nets
 from examples.kamisli.tables import OTHERS, Point, at_size, curve
 from examples.kamisli.training import Cost, Iteration
 from examples.lic.bitstream import BitstreamError, packed, unpacked
@@ -229,6 +229,26 @@ def test_curves_of_pillow_rise():
     own = curve(dead_leaves(32, 40, seed=1), OTHERS["JPEG 4:4:4"])
     assert own[0].size < own[-1].size
     assert own[0].decibels < own[-1].decibels
+
+
+def test_the_checkpoint_that_comes_with_the_example():
+    """It codes a picture far below 24 bits per pixel, and its fixed point holds."""
+    own = load_coding()
+    picture = dead_leaves(64, 80, seed=123)
+    data = encode(own, picture)
+    assert own.shape == SMALL
+    assert 8 * len(data) / (64 * 80) < 1.5
+    decoded = decode(own, data)
+    assert psnr(picture, decoded) > 24
+    assert SHIPPED.stat().st_size < 1024**2
+
+
+def test_what_training_of_that_checkpoint_measured():
+    """Open-loop training alone leaves a gap; iterations close it."""
+    gaps = [done.closed.cost - done.open.cost for done in iterations(SHIPPED)]
+    assert len(gaps) >= 4
+    assert gaps[0] >= 0.05
+    assert all(abs(gap) <= 0.02 for gap in gaps[2:])
 
 
 def test_encode_and_decode(files, capsys):

@@ -11,11 +11,14 @@ import torch
 from examples.kamisli.closed_loop import raster
 from examples.kamisli.coding import channels
 from examples.kamisli.nets import SMALL, Nets, Shape, nets
+from examples.kamisli.photographs import HELD_OUT, TRAINING, halved
+from examples.kamisli.photographs import read as read_photograph
 from examples.kamisli.rows import SKEW, Blocks, closed, estimate, on_rows, read, with_nothing
 from examples.kamisli.start import start_linear
 from examples.kamisli.training import Schedule, _batches, _chained, cost, train
 from examples.lic.pictures import dead_leaves, waves
 from examples.lic.priors import GaussianConditional
+from overlapcalc import InputError
 
 TINY = Shape(4, 16, 6)
 
@@ -156,9 +159,20 @@ def test_costs_are_means_of_pictures():
 
 
 def test_pictures_to_test_on_are_none_to_train_on():
-    from examples.kamisli.photographs import HELD_OUT, TRAINING, halved
-
     assert not {p.name for p in HELD_OUT} & {p.name for p in TRAINING}
     assert all(p.halved for p in (*HELD_OUT, *TRAINING) if p.path.endswith("jpg"))
     picture = np.arange(5 * 4 * 3, dtype=np.uint8).reshape(5, 4, 3)
     assert halved(picture)[1, 1].tolist() == np.rint(picture[2:4, 2:4].mean((0, 1))).tolist()
+
+
+def test_photographs_are_there_where_their_packages_are():
+    pytest.importorskip("skimage")
+    pytest.importorskip("sklearn")
+    sizes = {photograph.name: read_photograph(photograph).shape for photograph in HELD_OUT}
+    assert sizes == {"chelsea": (300, 451, 3), "coffee": (400, 600, 3), "china": (213, 320, 3), "flower": (213, 320, 3)}
+
+
+def test_a_package_that_is_missing_is_named(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"this needs skimage: pip install overlapcalc\[pictures\]"):
+        read_photograph(HELD_OUT[0])
