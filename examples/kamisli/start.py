@@ -5,6 +5,7 @@ A ridge regression predicts a block from its four neighbours; the residual goes 
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -15,8 +16,6 @@ from examples.lic.gdn import GDN
 from .nets import Nets
 from .rows import NEIGHBOURS, Blocks, read, with_nothing
 
-SCALE = 4.0
-"""Latents are coefficients times this: a quantiser's step of 1/4, of samples from -0.5 to 0.5."""
 RIDGE = 1e-3
 """Added to the variances of what the regression reads, which are about 0.05."""
 GAMMA = 1e-5
@@ -25,9 +24,22 @@ FAINT = 0.1
 """Of the weights that torch draws: what they are scaled by where the linear codec has none."""
 
 
+def step(rate: float) -> float:
+    """The step of a quantiser, of samples from -0.5 to 0.5, at which bits per pixel + rate * error is least.
+
+    For a fine quantiser, whose error is step^2 / 12, and which takes one bit more a sample for half the step: with
+    three samples a pixel it is sqrt(18 / (rate * ln 2)).
+
+    >>> round(step(435.6675), 3)
+    0.244
+    """
+    return math.sqrt(18 / (rate * math.log(2)))
+
+
 @torch.no_grad()
-def start_linear(nets: Nets, blocks: Blocks) -> None:
-    """Sets the weights in place. blocks: originals."""
+def start_linear(nets: Nets, blocks: Blocks, rate: float) -> None:
+    """Sets the weights in place. blocks: originals. rate: see `step`."""
+    scale = 1 / step(rate)
     analysis, synthesis, entropy = (_faint(net) for net in nets)
     x = blocks.samples
     around = read(with_nothing(x), blocks.neighbours)
@@ -38,17 +50,17 @@ def start_linear(nets: Nets, blocks: Blocks) -> None:
     others = _principal(predicted - predicted @ own @ own.T, kept - m)
     basis = torch.cat([own, others], 1)
 
-    _set(analysis.own, SCALE * own.T, -SCALE * own.T @ constant)
-    _set(analysis.context, -SCALE * own.T @ weight)
-    _set(synthesis.own, torch.eye(kept, m), SCALE * basis.T @ constant)
-    _set(synthesis.context, SCALE * basis.T @ weight)
+    _set(analysis.own, scale * own.T, -scale * own.T @ constant)
+    _set(analysis.context, -scale * own.T @ weight)
+    _set(synthesis.own, torch.eye(kept, m), scale * basis.T @ constant)
+    _set(synthesis.context, scale * basis.T @ weight)
     for transform, passed in ((analysis, m), (synthesis, kept)):
         for layer in transform.rest[:-1]:
             if isinstance(layer, nn.Conv2d):
                 _set(layer, torch.eye(passed, layer.in_channels))
     _set(analysis.rest[-1], torch.eye(m, kept))
-    _set(synthesis.rest[-1], basis / SCALE, x.mean(0) - x.mean(0) @ basis @ basis.T)
-    entropy[-1].bias[:m] = SCALE * ((x - predicted) @ own).std(0)
+    _set(synthesis.rest[-1], basis / scale, x.mean(0) - x.mean(0) @ basis @ basis.T)
+    entropy[-1].bias[:m] = scale * ((x - predicted) @ own).std(0)
 
 
 def _faint(net: Any) -> Any:

@@ -82,7 +82,7 @@ def train(
     random = np.random.default_rng(schedule.seed)
     blocks = Blocks.of([channels(crop, block)[0].float() for crop in _crops(pictures, schedule, random)])
     tests = Blocks.of([channels(picture, block)[0].float() for picture in held_out])
-    start_linear(nets, blocks)
+    start_linear(nets, blocks, schedule.rate)
     stored, stored_tests, found = blocks.samples, tests.samples, []
     plan = [(steps, False) for steps in schedule.steps] + [(steps, True) for steps in schedule.chained]
     for number, (steps, chained) in enumerate(plan):

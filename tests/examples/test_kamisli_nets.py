@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import doctest
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 import overlapcalc as oc
+from examples.kamisli import layers, start
 from examples.kamisli.layers import blocks_to_channels, causal, channels_to_blocks
 from examples.kamisli.nets import PUBLISHED, SMALL, Analysis, Entropy, Nets, Shape, Synthesis, nets
 from examples.lic.exact import exact
@@ -39,6 +42,13 @@ def test_by_hand():
     red = torch.tensor([[1, 2], [3, 4]])
     found = blocks_to_channels(torch.stack([red, 10 * red, 100 * red])[None], 2)
     assert found.flatten().tolist() == [1, 10, 100, 2, 20, 200, 3, 30, 300, 4, 40, 400]
+
+
+@pytest.mark.parametrize("module", [layers, start])
+def test_examples_in_docstrings(module):
+    found = doctest.testmod(module)
+    assert found.attempted
+    assert not found.failed
 
 
 def reads(net: nn.Module, inputs: list[Tensor], which: int) -> set[tuple[int, int]]:

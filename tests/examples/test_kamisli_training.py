@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from examples.kamisli.nets import SMALL, Nets, Shape, nets
 from examples.kamisli.photographs import HELD_OUT, TRAINING, halved
 from examples.kamisli.photographs import read as read_photograph
 from examples.kamisli.rows import SKEW, Blocks, closed, estimate, on_rows, read, with_nothing
-from examples.kamisli.start import start_linear
+from examples.kamisli.start import start_linear, step
 from examples.kamisli.training import Schedule, _batches, _chained, cost, train
 from examples.lic.pictures import dead_leaves, waves
 from examples.lic.priors import GaussianConditional
@@ -59,8 +60,8 @@ def test_blocks_of_a_step_read_earlier_steps_only():
 
     def sound(steps: tuple[torch.Tensor, ...]) -> bool:
         when = torch.empty(len(blocks.samples) + 1, dtype=torch.long)
-        for time, step in enumerate(steps):
-            when[step] = time
+        for time, together in enumerate(steps):
+            when[together] = time
         when[-1] = -1
         return bool((when[blocks.neighbours] < when[:-1, None]).all())
 
@@ -97,6 +98,16 @@ def test_the_second_run_reads_what_the_first_one_made():
     ]
 
 
+def test_the_step_of_the_start_is_the_best():
+    """Of bits and errors of a fine quantiser, by trial."""
+
+    def cost_of(step_: float) -> float:
+        return -3 * math.log2(step_) + 435.6675 * step_**2 / 12
+
+    steps = np.linspace(0.1, 0.5, 4001)
+    assert steps[np.argmin([cost_of(s) for s in steps])] == pytest.approx(step(435.6675), abs=1e-4)
+
+
 def test_batches():
     blocks, schedule = Blocks.of([torch.zeros(1, 8, 8)] * 3), Schedule(batch=64)
     random_ = np.random.default_rng(1)
@@ -115,7 +126,7 @@ def test_the_start_is_a_codec_that_predicts():
     """It predicts better than the mean of all blocks, and codes the residual."""
     own = nets(SMALL)
     blocks = Blocks.of([channels(dead_leaves(96, 128, seed=seed), 8)[0].float() for seed in range(3)])
-    start_linear(own, blocks)
+    start_linear(own, blocks, 435.0)
     x, around = blocks.samples, read(with_nothing(blocks.samples), blocks.neighbours)
     with torch.no_grad():
         found = cost(estimate(own, x, around), blocks, 435.0)
