@@ -16,12 +16,13 @@ from .version import __version__
 if TYPE_CHECKING:
     from .algebra.index_map import IndexMap
     from .algebra.spans import Span
-    from .analysis.analysis import Analysis, AxisGrid, Pair
+    from .analysis.analysis import Analysis, AxisGrid
     from .analysis.analyze import analyze
     from .analysis.axis import AxisAnalysis
     from .analysis.explain import Contribution, Explanation
     from .analysis.local import LocalAxis
     from .analysis.measures import Sides
+    from .analysis.pair import Pair
     from .engine import Block
     from .engine.plan import plan
     from .engine.run import Tiled, blocks, run, tiled
@@ -48,12 +49,13 @@ if TYPE_CHECKING:
 _HOMES = {
     ".algebra.index_map": ("IndexMap",),
     ".algebra.spans": ("Span",),
-    ".analysis.analysis": ("Analysis", "AxisGrid", "Pair"),
+    ".analysis.analysis": ("Analysis", "AxisGrid"),
     ".analysis.analyze": ("analyze",),
     ".analysis.axis": ("AxisAnalysis",),
     ".analysis.explain": ("Contribution", "Explanation"),
     ".analysis.local": ("LocalAxis",),
     ".analysis.measures": ("Sides",),
+    ".analysis.pair": ("Pair",),
     ".engine": ("Block",),
     ".engine.plan": ("plan",),
     ".engine.run": ("Tiled", "blocks", "run", "tiled"),

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from ..errors import InputError, ObstacleError
+from ..errors import InputError
 from ..ops.graph import Shapes
 from ..propagate.grid import Grid
-from ..propagate.values import Obstacle, Propagation, reads_between
-from .axis import AxisAnalysis, axis_analysis, no_way
-from .explain import Explanation, explain_axis, explain_obstacles
+from ..propagate.values import Obstacle, Propagation
+from .axis import AxisAnalysis
+from .explain import Explanation
 from .features import frontier
 from .gc_pause import gc_paused
 from .layers import LayerRow, layer_rows
-from .local import Local, LocalPair, local_axis
+from .local import Local
 from .named import Named, choose
+from .pair import Pair
 from .shapes import as_shape
 from .variants import Variants
 
@@ -34,57 +35,6 @@ class AxisGrid:
 
     step: Named[int]
     out_step: Named[int]
-
-
-@dataclass(frozen=True)
-class Pair:
-    """One output against one input: `pair["W"]` is an AxisAnalysis, or raises ObstacleError.
-
-    >>> oc.analyze(nn.Conv1d(3, 8, 5, padding=2), (1, 3, 32)).between(output=0, input="input")["L"].context
-    Sides(before=2, after=2)
-    """
-
-    output: str
-    input: str
-    axes: tuple[str, ...]
-    _of: Analysis = field(repr=False, compare=False)
-
-    def __getitem__(self, axis: str) -> AxisAnalysis:
-        obstacles = self.obstacles(axis)
-        if obstacles:
-            raise ObstacleError(no_way(self.output, self.input, axis, obstacles))
-        with gc_paused():
-            return axis_analysis(self._of.variants, self.output, self.input, axis)
-
-    def obstacles(self, axis: str) -> tuple[Obstacle, ...]:
-        """The obstacles on this axis, in order of execution."""
-        if axis not in self.axes:
-            raise InputError(
-                f"input {self.input!r} has no axis {axis!r}; analysed axes: {', '.join(self.axes) or 'none'}"
-            )
-        return self._of._obstacles(self.output, self.input, axis)
-
-    def explain(self, axis: str) -> Explanation:
-        """Why the answer is what it is: what each layer adds, what sets the step and the tile; or each obstacle.
-
-        >>> oc.analyze(nn.Conv1d(3, 8, 5, padding=2), (1, 3, 32)).between().explain("L").before.total
-        2
-        """
-        obstacles = self.obstacles(axis)
-        net, node = self._of._net, self._of.variants.output_node(self.output)
-        if obstacles:
-            return explain_obstacles(net, self.output, self.input, axis, obstacles)
-        return explain_axis(net, node, self[axis])
-
-    @cached_property
-    def local(self) -> LocalPair:
-        """What remains beside the obstacles: `pair.local["W"]` is a LocalAxis, or None where nothing does."""
-        net, node = self._of._net, self._of.variants.output_node(self.output)
-        found = {axis: local_axis(net, node, self.input, axis, self.output) for axis in self.axes}
-        return LocalPair(self.output, self.input, found)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.axes)
 
 
 @dataclass(frozen=True)
@@ -114,17 +64,33 @@ class Analysis:
         return self.between()[axis]
 
     def between(self, output: int | str | None = None, input: int | str | None = None) -> Pair:
-        """One output against one input, each by index or name; None means the only one."""
+        """One output against one input, each by index or name; None means the only one.
+
+        Raises AmbiguousPair for None where there are several, InputError for one that does not exist.
+
+        >>> a = oc.analyze(nn.MaxPool1d(3, stride=1, padding=1, return_indices=True), (1, 3, 32))  # returns two tensors
+        >>> a.between(output=0)["L"].context, a.between("output1").input
+        (Sides(before=1, after=1), 'input')
+        """
         return self._pair(choose(self.outputs, output, "output"), choose(self.inputs, input, "input"))
 
     def explain(self, axis: str) -> Explanation:
-        """Why the answer for the only output against the only input is what it is."""
+        """Why the answer for the only output against the only input is what it is.
+
+        >>> a = oc.analyze(nn.Sequential(nn.Conv1d(3, 8, 5, padding=2), nn.Conv1d(8, 8, 3, padding=1)), (1, 3, 32))
+        >>> [(c.layer, int(c.adds)) for c in a.explain("L").before.contributions]  # together the 3 that it needs before
+        [('output', 0), ('1', 1), ('0', 2)]
+        """
         return self.between().explain(axis)
 
     def at(self, *shapes: Sequence[int]) -> Analysis:
         """The same net for other input shapes, one per input; sizes that were traced before are not traced again.
 
         Raises what `analyze` raises.
+
+        >>> a = oc.analyze(nn.Conv1d(3, 8, 5, stride=2, padding=2), (1, 3, 32))
+        >>> a.outputs, a.at((1, 3, 64)).outputs
+        ({'output': (1, 8, 16)}, {'output': (1, 8, 32)})
         """
         wanted = tuple(map(as_shape, shapes))
         own = tuple(self.inputs.values())
@@ -137,7 +103,12 @@ class Analysis:
 
     @staticmethod
     def of(variants: Variants, axes: tuple[str, ...], verified_at: Shapes | None) -> Analysis:
-        """The answers for a net."""
+        """The answers for a net along these axes.
+
+        >>> a = oc.analyze(nn.Conv2d(3, 8, 5, padding=2), (1, 3, 32, 32))
+        >>> list(Analysis.of(a.variants, ("W",), a.verified_at).grid)
+        ['W']
+        """
         graph = variants.net.graph
         return Analysis(
             inputs=Named({name: graph[name].shape for name in graph.inputs}),
@@ -180,7 +151,12 @@ class Analysis:
 
     @cached_property
     def pairs(self) -> tuple[Pair, ...]:
-        """Every output against every input; inputs vary fastest."""
+        """Every output against every input; inputs vary fastest.
+
+        >>> a = oc.analyze(nn.MaxPool1d(3, return_indices=True), (1, 3, 32))  # returns two tensors
+        >>> [(pair.output, pair.input) for pair in a.pairs]
+        [('output0', 'input'), ('output1', 'input')]
+        """
         return tuple(self._pair(o, i) for o in self.outputs for i in self.inputs)
 
     @cached_property
@@ -197,7 +173,7 @@ class Analysis:
         """All obstacles between any output and any input on the requested axes, in order of execution.
 
         >>> [(o.layer, o.cause) for o in oc.analyze(nn.AdaptiveAvgPool1d(1), (1, 3, 32)).obstacles]
-        [('adaptive_avg_pool1d', 'adaptive-pooling')]
+        [('adaptive_avg_pool1d', 'global')]
         """
         found = {o for pair in self.pairs for axis in pair.axes for o in pair.obstacles(axis)}
         return tuple(o for o in self._net.obstacles if o in found)
@@ -223,7 +199,11 @@ class Analysis:
 
     @cached_property
     def grid(self) -> Mapping[str, AxisGrid]:
-        """Per axis, the joint grid of all inputs and outputs that have it."""
+        """Per axis, the joint grid of all inputs and outputs that have it.
+
+        >>> oc.analyze(nn.Upsample(scale_factor=2), (1, 3, 32)).grid["L"]  # one sample of the input makes two
+        AxisGrid(step={'input': 1}, out_step={'output': 2})
+        """
         out = {}
         for axis in self.axes:
             grid = Grid(self._net, axis)
@@ -237,7 +217,12 @@ class Analysis:
         return out
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON; fractions as "1/16"."""
+        """Plain data for JSON; fractions as "1/16".
+
+        >>> a = oc.analyze(nn.Conv1d(3, 8, 5, padding=2), (1, 3, 32))
+        >>> a.to_dict()["pairs"][0]["axes"]["L"]["context"]
+        {'before': 2, 'after': 2, 'total': 4}
+        """
         return {
             "schema_version": SCHEMA_VERSION,
             "inputs": {name: list(shape) for name, shape in self.inputs.items()},
@@ -287,12 +272,8 @@ class Analysis:
 
     def _pair(self, output: str, input: str) -> Pair:
         axes = tuple(a for a in self.axes if self._net.size(input, a) is not None)
-        return Pair(output, input, axes, self)
+        return Pair(output, input, axes, self.variants)
 
     @property
     def _net(self) -> Propagation:
         return self.variants.net
-
-    def _obstacles(self, output: str, input: str, axis: str) -> tuple[Obstacle, ...]:
-        via = reads_between(self._net, self.variants.output_node(output), input, axis).via
-        return tuple(o for o in self._net.obstacles if o in via)

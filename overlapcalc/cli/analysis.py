@@ -11,7 +11,8 @@ from .common import EPILOG, OBSTACLE, OK, analysis_of, parsed_depth, subject_arg
 from .wording import shell
 
 if TYPE_CHECKING:
-    from ..analysis.analysis import Analysis, Pair
+    from ..analysis.analysis import Analysis
+    from ..analysis.pair import Pair
 
 
 def add(commands: Any) -> None:

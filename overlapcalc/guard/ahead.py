@@ -15,9 +15,9 @@ from fractions import Fraction
 
 from ..algebra.index_map import IndexMap
 from ..algebra.spans import Span, Spans
-from ..analysis.analysis import Pair
 from ..analysis.axis import AxisAnalysis
 from ..analysis.explain import Contribution
+from ..analysis.pair import Pair
 from ..analysis.variants import output_of
 from ..errors import InputError, TraceError
 from ..ops import Kind, kind_of

@@ -7,9 +7,10 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from ..analysis.analysis import Analysis, Pair
+from ..analysis.analysis import Analysis
 from ..analysis.attributes import plain
 from ..analysis.layers import LayerRow
+from ..analysis.pair import Pair
 from ..ops import plain_name, short_name
 from ..ops.graph import Node
 from ..ops.layout import DEFAULTS

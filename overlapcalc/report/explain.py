@@ -14,8 +14,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from ..analysis.analysis import SCHEMA_VERSION, Analysis, Pair
+from ..analysis.analysis import SCHEMA_VERSION, Analysis
 from ..analysis.explain import BLOCK, Contribution, Explanation, SideExplanation
+from ..analysis.pair import Pair
 from ..analysis.reasons import Blame, StepReason, TileReason
 from .op_text import call_words
 

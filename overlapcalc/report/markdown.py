@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from ..analysis.analysis import Analysis, Pair
+from ..analysis.analysis import Analysis
 from ..analysis.layers import RowAxis
+from ..analysis.pair import Pair
 from ..errors import Spelling, python
 from .fold import Line, folding, lines
 from .op_text import inputs_text, outputs_text

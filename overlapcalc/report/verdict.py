@@ -10,9 +10,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from ..analysis.analysis import Analysis, Pair
+from ..analysis.analysis import Analysis
 from ..analysis.axis import AxisAnalysis
 from ..analysis.measures import Sides
+from ..analysis.pair import Pair
 from ..propagate.values import Obstacle
 from .obstacles import beside
 

@@ -12,8 +12,9 @@ from ...planning.options import Blocking
 from ..judgement import Failure, Judgement
 
 if TYPE_CHECKING:  # a check that finds nothing changed reads claims, and judges none
-    from ...analysis.analysis import Analysis, Pair
+    from ...analysis.analysis import Analysis
     from ...analysis.explain import Contribution
+    from ...analysis.pair import Pair
     from ...planning.plan import Plan
     from ...propagate.values import Obstacle
 

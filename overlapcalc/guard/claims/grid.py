@@ -12,7 +12,7 @@ from .claim import Claim, Subject, WrongValue, claim, in_the_way
 from .limits import PerAxis, in_words, per_axis, whole
 
 if TYPE_CHECKING:
-    from ...analysis.analysis import Pair
+    from ...analysis.pair import Pair
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from .claim import Claim, Subject, adding, claim, in_the_way, steps_of
 from .limits import SIDES, PerAxis, SideLimits, in_words, per_axis, side_limits, whole
 
 if TYPE_CHECKING:
-    from ...analysis.analysis import Pair
     from ...analysis.axis import AxisAnalysis
     from ...analysis.explain import SideExplanation
+    from ...analysis.pair import Pair
 
 A_NUMBER_OR_SIDES = (
     "a whole number for every side and axis, or a table such as {before = 32, after = 16}, {W = 32} or "

@@ -1,0 +1,77 @@
+"""One output against one input."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from ..errors import InputError, ObstacleError
+from ..propagate.values import Obstacle, reads_between
+from .axis import AxisAnalysis, axis_analysis, no_way
+from .explain import Explanation, explain_axis, explain_obstacles
+from .gc_pause import gc_paused
+from .local import LocalPair, local_axis
+from .variants import Variants
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One output against one input: `pair["W"]` is an AxisAnalysis, or raises ObstacleError.
+
+    >>> oc.analyze(nn.Conv1d(3, 8, 5, padding=2), (1, 3, 32)).between(output=0, input="input")["L"].context
+    Sides(before=2, after=2)
+    """
+
+    output: str
+    input: str
+    axes: tuple[str, ...]
+    _variants: Variants = field(repr=False, compare=False)
+
+    def __getitem__(self, axis: str) -> AxisAnalysis:
+        obstacles = self.obstacles(axis)
+        if obstacles:
+            raise ObstacleError(no_way(self.output, self.input, axis, obstacles))
+        with gc_paused():
+            return axis_analysis(self._variants, self.output, self.input, axis)
+
+    def obstacles(self, axis: str) -> tuple[Obstacle, ...]:
+        """The obstacles on this axis, in order of execution. Raises InputError where the input has no such axis.
+
+        >>> pair = oc.analyze(nn.Softmax(dim=3), (1, 3, 32, 32)).between()
+        >>> {axis: len(pair.obstacles(axis)) for axis in pair.axes}  # softmax sums over each whole row
+        {'H': 0, 'W': 1}
+        """
+        if axis not in self.axes:
+            raise InputError(
+                f"input {self.input!r} has no axis {axis!r}; analysed axes: {', '.join(self.axes) or 'none'}"
+            )
+        via = reads_between(self._variants.net, self._variants.output_node(self.output), self.input, axis).via
+        return tuple(o for o in self._variants.net.obstacles if o in via)
+
+    def explain(self, axis: str) -> Explanation:
+        """Why the answer is what it is: what each layer adds, what sets the step and the tile; or each obstacle.
+
+        >>> oc.analyze(nn.Conv1d(3, 8, 5, padding=2), (1, 3, 32)).between().explain("L").before.total
+        2
+        """
+        obstacles = self.obstacles(axis)
+        net, node = self._variants.net, self._variants.output_node(self.output)
+        if obstacles:
+            return explain_obstacles(net, self.output, self.input, axis, obstacles)
+        return explain_axis(net, node, self[axis])
+
+    @cached_property
+    def local(self) -> LocalPair:
+        """What remains beside the obstacles: `pair.local["W"]` is a LocalAxis, or None where nothing does.
+
+        >>> net = nn.Sequential(nn.Conv1d(3, 8, 3, padding=1), nn.GroupNorm(2, 8))
+        >>> oc.analyze(net, (1, 3, 32)).between().local["L"].receptive_field
+        (3, 3)
+        """
+        net, node = self._variants.net, self._variants.output_node(self.output)
+        found = {axis: local_axis(net, node, self.input, axis, self.output) for axis in self.axes}
+        return LocalPair(self.output, self.input, found)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.axes)
