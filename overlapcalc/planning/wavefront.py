@@ -47,6 +47,11 @@ class Wavefront:
 
     axes: the first is the slowest in raster order. taps: the offsets of the cells that must be there before. cones: of
     what reads made cells; within: of what may read its own cell as well.
+
+    >>> left = nn.ZeroPad2d((1, -1, 0, 0))  # every column is the one before
+    >>> front = oc.wavefront(oc.analyze(left, (1, 1, 8, 8)).cone())
+    >>> front.steps((4, 6)), front.at(0, (4, 6))
+    (6, ((0, 0), (1, 0), (2, 0), (3, 0)))
     """
 
     axes: tuple[str, ...]
