@@ -17,6 +17,7 @@ from ..propagate.joint import joint
 from ..propagate.values import Propagation
 from .variants import Variants, output_of, shapes_at
 
+READ, UNREAD, OWN = "#", ".", "@"
 Point = tuple[int, ...]
 """One index per axis: a cell, or the offset from one cell to another."""
 
@@ -68,6 +69,33 @@ class Cone:
         own = (0,) * len(self.axes)
         every = product(*(range(*span) for span in self.hull))
         return tuple(at for at in every if at < own and at not in self.area)
+
+    @property
+    def drawing(self) -> list[str]:
+        """The taps as lines of characters: `#` is read, `.` is not, `@` is the own place, read or not.
+
+        Of three axes, a headed grid per offset along the first; of one axis, one line.
+
+        >>> above = nn.Sequential(nn.ZeroPad2d((1, 1, 1, 0)), nn.Conv2d(1, 1, (1, 3)), nn.ZeroPad2d((0, 0, 0, -1)))
+        >>> oc.analyze(above, (1, 1, 8, 8)).cone().drawing
+        ['###', '.@.']
+        """
+        if self.hull is None:
+            return []
+        *outer, rows, columns = [
+            *[range(1)] * (2 - len(self.axes)),
+            *(range(min(span.start, 0), max(span.stop, 1)) for span in self.hull),
+        ]
+        lines: list[str] = []
+        for first in product(*outer):
+            if outer:
+                lines.append(f"{self.axes[0]} {first[0]:+d}")
+            lines += ["".join(self._character((*first, i, j)) for j in columns) for i in rows]
+        return lines
+
+    def _character(self, at: Point) -> str:
+        tap = at[len(at) - len(self.axes) :]
+        return OWN if not any(tap) else READ if tap in self.area else UNREAD
 
     @property
     def smaller(self) -> bool:

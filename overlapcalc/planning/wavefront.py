@@ -7,7 +7,7 @@ needs what; for the masks of codecs it is a slanted front that moves over the im
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
@@ -68,7 +68,7 @@ class Wavefront:
         """
         if len(self.axes) != 2:
             return None
-        return max(0, *(column // -row + 1 for row, column in self.taps if row), 0)
+        return skew_of(self.taps)
 
     def steps(self, cells: Sequence[int]) -> int:
         """How many steps the shortest order takes for an image of so many cells along each axis. Raises InputError."""
@@ -155,6 +155,15 @@ def wavefront(*cones: Cone, within: Sequence[Cone] = ()) -> Wavefront:
             )
     taps = sorted({tap for cone in every for tap in cone.taps} - {own})
     return Wavefront(axes, tuple(taps), tuple(cones), tuple(within))
+
+
+def skew_of(taps: Iterable[Point]) -> int:
+    """The smallest s with `s * row + column < 0` for every tap (row, column) of a row above.
+
+    >>> skew_of([(-1, 1), (-2, 3), (0, -1)])
+    2
+    """
+    return max(0, *(column // -row + 1 for row, column in taps if row), 0)
 
 
 def text_of(cells: Sequence[int]) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import product
 from math import prod
 
 from rich.console import Console, Group, RenderableType
@@ -13,40 +12,11 @@ from rich.padding import Padding
 from rich.text import Text
 
 from ..analysis.analysis import SCHEMA_VERSION
-from ..analysis.cone import Cone, Point
+from ..analysis.cone import OWN, READ, UNREAD, Cone
 from ..planning.wavefront import Order, Wavefront
 
 MOST_COLUMNS = 60
 """A wider cone is told by its boxes."""
-READ, UNREAD, OWN = "#", ".", "@"
-
-
-def grid_of(cone: Cone) -> list[str]:
-    """The taps as a grid of characters: `#` is read, `.` is not, `@` is the own place, read or not.
-
-    Of three axes, one grid per offset along the first; of one axis, one row.
-
-    >>> above = nn.Sequential(nn.ZeroPad2d((1, 1, 1, 0)), nn.Conv2d(1, 1, (1, 3)), nn.ZeroPad2d((0, 0, 0, -1)))
-    >>> print("\\n".join(grid_of(oc.analyze(above, (1, 1, 8, 8)).cone())))
-    ###
-    .@.
-    """
-    hull = cone.hull
-    if hull is None:
-        return []
-    axes = [range(min(span.start, 0), max(span.stop, 1)) for span in hull]
-    *outer, rows, columns = [range(0, 1)] * (2 - len(axes)) + axes
-    lines: list[str] = []
-    for first in product(*outer):
-        if outer:
-            lines += [*([""] if lines else []), f"{cone.axes[0]} {first[0]:+d}"]
-        lines += ["".join(_character(cone, (*first, i, j)) for j in columns) for i in rows]
-    return lines
-
-
-def _character(cone: Cone, at: Point) -> str:
-    tap = at[len(at) - len(cone.axes) :]
-    return OWN if not any(tap) else READ if tap in cone.area else UNREAD
 
 
 def cones_json(cones: Sequence[Cone]) -> str:
@@ -77,7 +47,7 @@ def _cone(cone: Cone) -> Iterator[RenderableType]:
         boxes = (" x ".join(map(str, box)) for box in cone.boxes)
         yield Padding(Text("\n".join(boxes)), (0, 0, 0, 2))
     else:
-        yield Padding(Text("\n".join(grid_of(cone))), (1, 0, 1, 2))
+        yield Padding(Text("\n".join(cone.drawing)), (1, 0, 1, 2))
         yield Text(f"{READ} read, {UNREAD} not read, {OWN} own place, {'read too' if own else 'not read'}")
     if cone.blind:
         shown = ", ".join(map(str, cone.blind[:8])) + (" and more" if len(cone.blind) > 8 else "")
