@@ -10,11 +10,12 @@ from typing import Any
 
 from ..algebra.boxes import NOWHERE, Boxes
 from ..algebra.spans import Span, Spans
-from ..errors import Argument, InputError
+from ..errors import Argument, InputError, ObstacleError
 from ..propagate.backward import interior
 from ..propagate.grid import Grid
 from ..propagate.joint import joint
-from ..propagate.values import Propagation
+from ..propagate.values import Propagation, reads_between
+from .axis import no_way
 from .variants import Variants, output_of, shapes_at
 
 READ, UNREAD, OWN = "#", ".", "@"
@@ -166,11 +167,17 @@ class SizedCone:
 
     @staticmethod
     def of(cone: Cone, net: Propagation) -> SizedCone:
+        """Raises ObstacleError for an obstacle that only this size has, InputError where cells are others there."""
         node, cells, inner = output_of(net, cone.output), [], []
-        for axis, out in zip(cone.axes, cone.out_step, strict=True):
-            length = net.size(node, axis)
-            assert length is not None
-            grid = Grid(net, axis)
+        for axis, step, out in zip(cone.axes, cone.step, cone.out_step, strict=True):
+            length, grid = net.size(node, axis), Grid(net, axis)
+            obstacles = reads_between(net, node, cone.input, axis).via
+            if obstacles:
+                raise ObstacleError(no_way(cone.output, cone.input, axis, obstacles))
+            if length is None or (grid.per_step(cone.input), grid.per_step(node)) != (step, out):
+                raise InputError(
+                    f"at this size the cells of {cone.output} along {axis} are others; analyze the net there"
+                )
             before, end = grid.interior(interior(net, node, axis, Spans.span(0, out)), node)
             cells.append(-(-length // out))
             inner.append(range(before, max(before, end)))
