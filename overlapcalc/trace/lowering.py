@@ -67,7 +67,7 @@ def _examples(shapes: Shapes, dtypes: Sequence[torch.dtype]) -> tuple[torch.Tens
         mode = FakeTensorMode(allow_non_fake_inputs=True, shape_env=ShapeEnv())
     with mode:
         try:
-            return tuple(torch.empty(s, dtype=d) for s, d in zip(shapes, dtypes, strict=True))
+            return tuple(torch.empty(s, dtype=d, device="cpu") for s, d in zip(shapes, dtypes, strict=True))
         except RuntimeError as error:
             text = ", ".join("x".join(map(str, shape)) for shape in shapes)
             raise TraceError(f"inputs of {text} are more than torch can hold: {error}") from error
