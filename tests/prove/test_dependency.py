@@ -100,10 +100,15 @@ def test_operands_of_a_slab_of_one_position_are_moved_as_those_of_the_whole(sche
     assert "operands of its comparisons moved" in found["values"].reason
 
 
+class Largest(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.maximum(x, torch.ones_like(x) * 0.1)
+
+
 def test_a_default_device_of_the_user_is_left_alone():
     mirrored = nn.Conv2d(1, 2, 3, padding=1, padding_mode="reflect")
     net, x = nn.Sequential(mirrored, nn.BatchNorm2d(2), nn.ReLU(), nn.Upsample(scale_factor=2, mode="bilinear")), X
-    net = net.double().eval()
+    net = nn.Sequential(*net, Largest()).double().eval()
     with torch.no_grad():
         whole = net(x)
     torch.set_default_device("meta")  # of which every number that is put there by mistake is lost
