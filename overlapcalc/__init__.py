@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from .ops import rule, unregister
     from .planning.costs import Work
     from .planning.plan import Memory, Plan
+    from .planning.wavefront import Wavefront, wavefront
     from .propagate.values import Obstacle
     from .prove import Figures, Proof, Verification
     from .prove.verify import verify
@@ -52,12 +53,12 @@ _HOMES = {
     ".algebra.spans": ("Span",),
     ".analysis.analysis": ("Analysis", "AxisGrid"),
     ".analysis.cone": ("Cone",),
-    ".analysis.pair": ("Pair",),
     ".analysis.analyze": ("analyze",),
     ".analysis.axis": ("AxisAnalysis",),
     ".analysis.explain": ("Contribution", "Explanation"),
     ".analysis.local": ("LocalAxis",),
     ".analysis.measures": ("Sides",),
+    ".analysis.pair": ("Pair",),
     ".engine": ("Block",),
     ".engine.plan": ("plan",),
     ".engine.run": ("Tiled", "blocks", "run", "tiled"),
@@ -77,6 +78,7 @@ _HOMES = {
     ".ops": ("rule", "unregister"),
     ".planning.costs": ("Work",),
     ".planning.plan": ("Memory", "Plan"),
+    ".planning.wavefront": ("Wavefront", "wavefront"),
     ".propagate.values": ("Obstacle",),
     ".prove": ("Figures", "Proof", "Verification"),
     ".prove.verify": ("verify",),
@@ -114,6 +116,7 @@ __all__ = [
     "UnforeseenError",
     "UnknownOperatorError",
     "Verification",
+    "Wavefront",
     "Work",
     "WrongTileError",
     "__version__",
@@ -127,6 +130,7 @@ __all__ = [
     "tiled",
     "unregister",
     "verify",
+    "wavefront",
 ]
 
 __getattr__ = names_from(__name__, _HOMES)

@@ -84,6 +84,9 @@ class OverlapcalcError(Exception):
 
     An error outlives what it is about and travels between processes, so of arguments it keeps plain values alone;
     others, a tensor say, are spelled at once.
+
+    >>> print(OverlapcalcError("try ", Argument("block", 64), " instead"))
+    try block=64 instead
     """
 
     def __init__(self, *message: object) -> None:
@@ -98,7 +101,13 @@ class OverlapcalcError(Exception):
 
 
 class InputError(OverlapcalcError):
-    """The caller's input cannot be used: a bad SPEC, a shape that the net does not accept, a span off the grid."""
+    """The caller's input cannot be used: a bad SPEC, a shape without a spatial axis, a span off the grid.
+
+    >>> oc.plan(nn.Conv1d(1, 1, 3), (1, 1, 32), block=0)
+    Traceback (most recent call last):
+        ...
+    overlapcalc.errors.InputError: block=0 along L: expected a number of samples, at least 1
+    """
 
 
 class ModelCodeError(InputError):
@@ -110,15 +119,33 @@ class DamagedLockError(InputError):
 
 
 class AmbiguousPair(OverlapcalcError):  # noqa: N818 - the name is part of the contract
-    """The net has several inputs or outputs, and the question does not say which pair it is about."""
+    """The net has several inputs or outputs, and the question does not say which pair it is about.
+
+    >>> oc.analyze(nn.MaxPool1d(2, return_indices=True), (1, 3, 32))["L"]  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    overlapcalc.errors.AmbiguousPair: the net has 2 outputs: output0, output1; choose one with between(output=NAME)...
+    """
 
 
 class ObstacleError(OverlapcalcError):
-    """The question has no answer on this axis: an obstacle lies between the input and the output."""
+    """The question has no answer on this axis: an obstacle lies between the input and the output.
+
+    >>> oc.analyze(nn.AdaptiveAvgPool1d(1), (1, 3, 32))["L"]  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    overlapcalc.errors.ObstacleError: output cannot be computed by blocks of input along L: ...pools over the whole...
+    """
 
 
 class TraceError(OverlapcalcError):
-    """The model could not be turned into a graph of operators."""
+    """The model could not be turned into a graph of operators; the message has torch's own reason, if it gave one.
+
+    >>> oc.analyze(nn.Conv1d(3, 8, 5), (1, 4, 32))  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    overlapcalc.errors.TraceError: at input 1x4x32: ...channel...
+    """
 
 
 class SharedMemoryError(TraceError):
@@ -126,11 +153,23 @@ class SharedMemoryError(TraceError):
 
 
 class UnknownOperatorError(OverlapcalcError):
-    """The net uses operators for which there is no rule. All of them are listed at once."""
+    """The net uses operators for which there is no rule. All of them are listed at once.
+
+    >>> oc.analyze(nn.Bilinear(4, 4, 2), [(1, 3, 4), (1, 3, 4)])  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    overlapcalc.errors.UnknownOperatorError: no rule for 1 operator call of this net:...linear...
+    """
 
 
 class RuleError(OverlapcalcError):
-    """A rule is registered twice, or returns a law that does not fit its operator's shapes."""
+    """A rule is registered twice, or returns a law that does not fit its operator's shapes.
+
+    >>> oc.rule("aten::conv1d")(lambda call: call.local({}))
+    Traceback (most recent call last):
+        ...
+    overlapcalc.errors.RuleError: aten::conv1d: already has a rule (overlapcalc.ops.rules.conv); unregister it first
+    """
 
 
 class UnforeseenError(OverlapcalcError):

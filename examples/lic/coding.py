@@ -124,9 +124,10 @@ def decode(coding: Coding, data: bytes, running: Runs | None = None) -> Picture:
 
 
 def walk(coding: Coding) -> None:
-    """Runs every net once, on the smallest picture; for what must be looked at while they run."""
+    """Runs every net once, on the smallest picture, of noise; for what must be looked at while they run."""
+    noise = np.random.default_rng(0).random((1, 3, coding.multiple, coding.multiple))
     with torch.no_grad():
-        y = coding.g_a(torch.zeros(1, 3, coding.multiple, coding.multiple, dtype=coding.dtype))
+        y = coding.g_a(torch.from_numpy(noise).to(coding.dtype))
         hyper = coding.h_s(coding.h_a(y))
         for step in coding.passes:
             if step.net is not None:

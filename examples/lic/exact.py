@@ -18,6 +18,7 @@ MKL's, which is off in the last bit now and then where CUDA's is not. So roots a
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -25,6 +26,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from overlapcalc import InputError
 
@@ -216,38 +218,56 @@ def most_units(taps: Tensor, constant: Tensor, grid: Grid, *, groups: int, trans
 class OnlyExact(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """While it is on, an operator whose result IEEE 754 does not fix is refused by name, with InputError.
 
-    A root is let through where `exact_root` takes it: of half-integers, and rounded down by the next operation.
+    A root is let through where `exact_root` takes it: of half-integers, and used in nothing but rounding down.
     """
 
     def __init__(self, called: str) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.called, self._rooted = called, False
+        self.called = called
+        self._roots: list[tuple[Tensor, list[bool]]] = []
+        """Each root, or view of one, with whether it was rounded down."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func.overloadpacket.__name__
-        if self._rooted and name not in MOVES:
-            self._rooted = False
-            if name != "floor":
-                self._refuse("sqrt")
-        if name == "sqrt":
-            x = args[0].double()
-            self._rooted = bool(((x - x.floor() == 0.5) & (x < 2.0**48)).all())
-        if name not in FIXED and not self._rooted:
+        given = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
+        roots = [used for root, used in self._roots if any(x is root for x in given)]
+        if roots and name == "floor":
+            roots[0][0] = True
+        elif roots and name not in MOVES:
+            self._refuse("sqrt")
+        if name == "sqrt" and bool(((given[0] - given[0].floor() == 0.5) & (given[0] < 2.0**48)).all()):
+            roots = [[False]]
+        elif name not in FIXED:
             self._refuse(name)
+        if name == "div" and not _by_tensor_or_power(args, kwargs or {}):
+            raise InputError(f"{self.called}: div by a number may be a multiplication; multiply, or divide by a tensor")
         if abs((kwargs or {}).get("alpha", 1)) != 1:
             raise InputError(f"{self.called}: {name} with alpha may be fused; multiply first")
         result = func(*args, **(kwargs or {}))
         if isinstance(result, Tensor) and result.is_floating_point() and result.dtype != torch.float64:
             raise InputError(f"{self.called}: {name} gives {result.dtype}; expected torch.float64 throughout")
+        if roots and name != "floor":
+            self._roots += [(x, roots[0]) for x in tree_leaves(result) if isinstance(x, Tensor)]
         return result
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         super().__exit__(kind, error, trace)  # type: ignore[no-untyped-call]
-        if self._rooted and kind is None:
+        roots, self._roots = self._roots, []
+        if kind is None and not all(used[0] for _, used in roots):
             self._refuse("sqrt")
 
     def _refuse(self, name: str) -> None:
         raise InputError(f"{self.called}: {name} is not fixed to the last bit by IEEE 754; give it an exact form")
+
+
+def _by_tensor_or_power(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+    """Whether a division is rounded once: CUDA multiplies by the inverse of a number."""
+    if kwargs.get("rounding_mode") is not None or len(args) < 2:
+        return False
+    by = args[1]
+    if isinstance(by, Tensor) and by.dim():
+        return True
+    return math.frexp(float(by))[0] in (0.5, -0.5)
 
 
 CORRECTLY_ROUNDED = {

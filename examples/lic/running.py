@@ -28,23 +28,23 @@ class Runs(Protocol):
 
 @dataclass(frozen=True)
 class Running:
-    """block: in samples of the picture; whole nets where it is None. schedule: crop, trim or stream. device: where nets
-    run, copies of them if they are elsewhere; what they read and give stays where the inputs are."""
+    """block: in samples of the picture; whole nets where it is None. schedule: crop, trim or stream. device: where
+    copies of the nets run, and not the nets where they are; what they read and give stays where it is."""
 
     block: int | None = None
     schedule: str = "crop"
-    device: str = "cpu"
+    device: str | None = None
     _placed: dict[int, tuple[nn.Module, Callable[..., Tensor]]] = field(default_factory=dict, repr=False, compare=False)
 
     def __call__(self, net: nn.Module, *inputs: Tensor, scale: int = 1) -> Tensor:
         if id(net) not in self._placed:  # it holds the net, so no other one gets its id
             self._placed[id(net)] = net, self._runner(net, scale)
         with torch.no_grad():
-            made = self._placed[id(net)][1](*(x.to(self.device) for x in inputs))
+            made = self._placed[id(net)][1](*(x if self.device is None else x.to(self.device) for x in inputs))
             return made.to(inputs[0].device)
 
     def _runner(self, net: nn.Module, scale: int) -> Callable[..., Tensor]:
-        here = net if self.device == "cpu" else copy.deepcopy(net).to(self.device)
+        here = net if self.device is None else copy.deepcopy(net).to(self.device)
         if self.block is None:
             return here
         return oc.tiled(here, block=max(1, self.block // scale), schedule=self.schedule)

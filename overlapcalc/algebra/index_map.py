@@ -1,8 +1,7 @@
 """Periodic index maps, the central value of overlapcalc.
 
-Along one axis, an operator is a map from an output index to the set of input indices that it reads.
-Such maps are periodic: shifting the output by `period` samples shifts what it reads by `advance` samples.
-Everything else in overlapcalc is composition (`outer @ inner`) and union (`a | b`) of these maps.
+Along one axis, an operator maps an output index to the set of input indices that it reads, periodically: `period`
+outputs later, it reads `advance` inputs later. All else is composition (`outer @ inner`) and union (`a | b`) of maps.
 """
 
 from __future__ import annotations
@@ -23,13 +22,10 @@ class IndexMap:
     `phases[o]` is the exact set read by output `o` for `0 <= o < period`. A 3-tap, stride-2 convolution padded
     by 1 is `IndexMap(1, 2, (Spans(((-1, 2),)),))`: output `o` reads `[2o - 1, 2o + 2)`.
 
-    Closed under composition and union, immutable, integers only. Two maps are equal when they read the same at
-    every index; the period in which they are written does not matter. Raises ValueError for a period or an
-    advance below 1, and where there is not one set per phase.
+    Closed under composition and union, immutable, integers only. Maps that read the same are equal, in whatever
+    period they are written. Raises ValueError unless period and advance are 1 or more, with one set per phase.
 
     >>> conv = IndexMap.window(5, stride=2, padding=2)
-    >>> conv.reads(0, 4)  # outputs 0 to 3 together
-    Span(start=-2, stop=9)
     >>> (conv @ conv).reads(0, 1)  # two of them, one after the other
     Span(start=-6, stop=7)
     """
@@ -63,7 +59,11 @@ class IndexMap:
 
     @staticmethod
     def taps(offsets: Iterable[int], stride: int = 1) -> IndexMap:
-        """Output `o` reads `{stride*o + t for t in offsets}`."""
+        """Output `o` reads `{stride*o + t for t in offsets}`.
+
+        >>> IndexMap.taps([0, 3], stride=2)[5]  # samples 10 and 13
+        Spans(parts=((10, 11), (13, 14)))
+        """
         return IndexMap(1, stride, (Spans.points(offsets),))
 
     @staticmethod
@@ -81,7 +81,6 @@ class IndexMap:
     def transposed(taps: Iterable[int], stride: int = 1, padding: int = 0, dilation: int = 1) -> IndexMap:
         """Transposed convolution: output `o` reads every `j` with `o = stride*j - padding + dilation*t`.
 
-        Forwards, kernel tap `t` of input `j` is scattered to output `stride*j - padding + dilation*t`.
         A phase that no tap reaches reads nothing: those samples hold the bias alone.
 
         >>> IndexMap.transposed(range(5), stride=2, padding=2).reads(0, 2)  # the last of four such layers in a decoder
@@ -148,8 +147,8 @@ class IndexMap:
     def over(self, outputs: Spans) -> Spans:
         """The exact set read by a set of outputs.
 
-        Per phase and part, the outputs of one span form a progression; where a part is as wide as the advance
-        its shifted copies touch, and a span of outputs of any length costs one step.
+        >>> IndexMap.taps([0, 3]).over(Spans.span(0, 2))  # outputs 0 and 1 read 0, 3 and 1, 4
+        Spans(parts=((0, 2), (3, 5)))
         """
         found: list[Pair] = []
         for a, b in outputs.parts:
@@ -159,7 +158,7 @@ class IndexMap:
                 if last < first:
                     continue
                 for lo, hi in reads.parts:
-                    if hi - lo >= self.advance:
+                    if hi - lo >= self.advance:  # its copies touch: one step, however many outputs
                         found.append((lo + first * self.advance, hi + last * self.advance))
                     else:
                         found.extend((lo + i * self.advance, hi + i * self.advance) for i in range(first, last + 1))
@@ -168,7 +167,8 @@ class IndexMap:
     def reads(self, start: int, stop: int) -> Span | None:
         """The hull of what outputs `[start, stop)` read; None where they read nothing.
 
-        Only the first and the last period matter: every later one is the earlier one, moved up.
+        >>> IndexMap.window(5, stride=2, padding=2).reads(0, 4)  # from 0 - 2 to 2*3 + 2
+        Span(start=-2, stop=9)
         """
         low, high = self._extremes
         p, adv = self.period, self.advance
@@ -176,7 +176,7 @@ class IndexMap:
         best_high: int | None = None
         if self._monotone:
             return Span(low[start % p] + (start // p) * adv, high[(stop - 1) % p] + ((stop - 1) // p) * adv)
-        for o in range(start, min(stop, start + p)):
+        for o in range(start, min(stop, start + p)):  # the first period is enough: later ones lie higher
             at = low[o % p]
             if at is not None and (best_low is None or at + (o // p) * adv < best_low):
                 best_low = at + (o // p) * adv
@@ -261,12 +261,12 @@ class IndexMap:
         )
 
     def hulls(self) -> IndexMap:
-        """The map that reads the hull of each output's reads: of `taps([0, 3])`, `window(4)`."""
+        """The map that reads the hull of each output's reads.
 
-        def filled(reads: Spans) -> Spans:
-            return Spans(((reads.parts[0][0], reads.parts[-1][1]),)) if reads.parts else EMPTY
-
-        return IndexMap(self.period, self.advance, tuple(filled(s) for s in self.phases))
+        >>> IndexMap.taps([0, 3]).hulls() == IndexMap.window(4)
+        True
+        """
+        return IndexMap(self.period, self.advance, tuple(s.filled() for s in self.phases))
 
     def reduced(self) -> IndexMap:
         """The same map written in its smallest period."""

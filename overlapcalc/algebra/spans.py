@@ -135,6 +135,14 @@ class Spans:
         cut = ((max(a, start), min(b, stop)) for a, b in self.parts)
         return Spans(tuple(p for p in cut if p[0] < p[1]))
 
+    def filled(self) -> Spans:
+        """The set with the gaps between its parts filled.
+
+        >>> Spans.points([0, 3]).filled()
+        Spans(parts=((0, 4),))
+        """
+        return Spans(((self.parts[0][0], self.parts[-1][1]),)) if self.parts else self
+
     @property
     def hull(self) -> Span | None:
         return Span(self.parts[0][0], self.parts[-1][1]) if self.parts else None

@@ -10,7 +10,7 @@ from typing import Any
 from ..errors import InputError
 from ..ops.graph import Shapes
 from ..propagate.grid import Grid
-from ..propagate.values import Obstacle, Propagation, reads_between
+from ..propagate.values import Obstacle, Propagation
 from .axis import AxisAnalysis
 from .cone import Cone
 from .explain import Explanation
@@ -65,11 +65,23 @@ class Analysis:
         return self.between()[axis]
 
     def between(self, output: int | str | None = None, input: int | str | None = None) -> Pair:
-        """One output against one input, each by index or name; None means the only one."""
+        """One output against one input, each by index or name; None means the only one.
+
+        Raises AmbiguousPair for None where there are several, InputError for one that does not exist.
+
+        >>> a = oc.analyze(nn.MaxPool1d(3, stride=1, padding=1, return_indices=True), (1, 3, 32))  # returns two tensors
+        >>> a.between(output=0)["L"].context, a.between("output1").input
+        (Sides(before=1, after=1), 'input')
+        """
         return self._pair(choose(self.outputs, output, "output"), choose(self.inputs, input, "input"))
 
     def explain(self, axis: str) -> Explanation:
-        """Why the answer for the only output against the only input is what it is."""
+        """Why the answer for the only output against the only input is what it is.
+
+        >>> a = oc.analyze(nn.Sequential(nn.Conv1d(3, 8, 5, padding=2), nn.Conv1d(8, 8, 3, padding=1)), (1, 3, 32))
+        >>> [(c.layer, int(c.adds)) for c in a.explain("L").before.contributions]  # together the 3 that it needs before
+        [('output', 0), ('1', 1), ('0', 2)]
+        """
         return self.between().explain(axis)
 
     def cone(
@@ -82,6 +94,10 @@ class Analysis:
         """The same net for other input shapes, one per input; sizes that were traced before are not traced again.
 
         Raises what `analyze` raises.
+
+        >>> a = oc.analyze(nn.Conv1d(3, 8, 5, stride=2, padding=2), (1, 3, 32))
+        >>> a.outputs, a.at((1, 3, 64)).outputs
+        ({'output': (1, 8, 16)}, {'output': (1, 8, 32)})
         """
         wanted = tuple(map(as_shape, shapes))
         own = tuple(self.inputs.values())
@@ -94,7 +110,12 @@ class Analysis:
 
     @staticmethod
     def of(variants: Variants, axes: tuple[str, ...], verified_at: Shapes | None) -> Analysis:
-        """The answers for a net."""
+        """The answers for a net along these axes.
+
+        >>> a = oc.analyze(nn.Conv2d(3, 8, 5, padding=2), (1, 3, 32, 32))
+        >>> list(Analysis.of(a.variants, ("W",), a.verified_at).grid)
+        ['W']
+        """
         graph = variants.net.graph
         return Analysis(
             inputs=Named({name: graph[name].shape for name in graph.inputs}),
@@ -137,7 +158,12 @@ class Analysis:
 
     @cached_property
     def pairs(self) -> tuple[Pair, ...]:
-        """Every output against every input; inputs vary fastest."""
+        """Every output against every input; inputs vary fastest.
+
+        >>> a = oc.analyze(nn.MaxPool1d(3, return_indices=True), (1, 3, 32))  # returns two tensors
+        >>> [(pair.output, pair.input) for pair in a.pairs]
+        [('output0', 'input'), ('output1', 'input')]
+        """
         return tuple(self._pair(o, i) for o in self.outputs for i in self.inputs)
 
     @cached_property
@@ -154,7 +180,7 @@ class Analysis:
         """All obstacles between any output and any input on the requested axes, in order of execution.
 
         >>> [(o.layer, o.cause) for o in oc.analyze(nn.AdaptiveAvgPool1d(1), (1, 3, 32)).obstacles]
-        [('adaptive_avg_pool1d', 'adaptive-pooling')]
+        [('adaptive_avg_pool1d', 'global')]
         """
         found = {o for pair in self.pairs for axis in pair.axes for o in pair.obstacles(axis)}
         return tuple(o for o in self._net.obstacles if o in found)
@@ -180,7 +206,11 @@ class Analysis:
 
     @cached_property
     def grid(self) -> Mapping[str, AxisGrid]:
-        """Per axis, the joint grid of all inputs and outputs that have it."""
+        """Per axis, the joint grid of all inputs and outputs that have it.
+
+        >>> oc.analyze(nn.Upsample(scale_factor=2), (1, 3, 32)).grid["L"]  # one sample of the input makes two
+        AxisGrid(step={'input': 1}, out_step={'output': 2})
+        """
         out = {}
         for axis in self.axes:
             grid = Grid(self._net, axis)
@@ -194,7 +224,12 @@ class Analysis:
         return out
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON; fractions as "1/16"."""
+        """Plain data for JSON; fractions as "1/16".
+
+        >>> a = oc.analyze(nn.Conv1d(3, 8, 5, padding=2), (1, 3, 32))
+        >>> a.to_dict()["pairs"][0]["axes"]["L"]["context"]
+        {'before': 2, 'after': 2, 'total': 4}
+        """
         return {
             "schema_version": SCHEMA_VERSION,
             "inputs": {name: list(shape) for name, shape in self.inputs.items()},
@@ -244,12 +279,8 @@ class Analysis:
 
     def _pair(self, output: str, input: str) -> Pair:
         axes = tuple(a for a in self.axes if self._net.size(input, a) is not None)
-        return Pair(output, input, axes, self)
+        return Pair(output, input, axes, self.variants)
 
     @property
     def _net(self) -> Propagation:
         return self.variants.net
-
-    def _obstacles(self, output: str, input: str, axis: str) -> tuple[Obstacle, ...]:
-        via = reads_between(self._net, self.variants.output_node(output), input, axis).via
-        return tuple(o for o in self._net.obstacles if o in via)

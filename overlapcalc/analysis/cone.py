@@ -10,13 +10,15 @@ from typing import Any
 
 from ..algebra.boxes import NOWHERE, Boxes
 from ..algebra.spans import Span, Spans
-from ..errors import Argument, InputError
+from ..errors import Argument, InputError, ObstacleError
 from ..propagate.backward import interior
 from ..propagate.grid import Grid
 from ..propagate.joint import joint
-from ..propagate.values import Propagation
+from ..propagate.values import Propagation, reads_between
+from .axis import no_way
 from .variants import Variants, output_of, shapes_at
 
+READ, UNREAD, OWN = "#", ".", "@"
 Point = tuple[int, ...]
 """One index per axis: a cell, or the offset from one cell to another."""
 
@@ -68,6 +70,33 @@ class Cone:
         own = (0,) * len(self.axes)
         every = product(*(range(*span) for span in self.hull))
         return tuple(at for at in every if at < own and at not in self.area)
+
+    @property
+    def drawing(self) -> list[str]:
+        """The taps as lines of characters: `#` is read, `.` is not, `@` is the own place, read or not.
+
+        Of three axes, a headed grid per offset along the first; of one axis, one line.
+
+        >>> above = nn.Sequential(nn.ZeroPad2d((1, 1, 1, 0)), nn.Conv2d(1, 1, (1, 3)), nn.ZeroPad2d((0, 0, 0, -1)))
+        >>> oc.analyze(above, (1, 1, 8, 8)).cone().drawing
+        ['###', '.@.']
+        """
+        if self.hull is None:
+            return []
+        *outer, rows, columns = [
+            *[range(1)] * (2 - len(self.axes)),
+            *(range(min(span.start, 0), max(span.stop, 1)) for span in self.hull),
+        ]
+        lines: list[str] = []
+        for first in product(*outer):
+            if outer:
+                lines.append(f"{self.axes[0]} {first[0]:+d}")
+            lines += ["".join(self._character((*first, i, j)) for j in columns) for i in rows]
+        return lines
+
+    def _character(self, at: Point) -> str:
+        tap = at[len(at) - len(self.axes) :]
+        return OWN if not any(tap) else READ if tap in self.area else UNREAD
 
     @property
     def smaller(self) -> bool:
@@ -138,11 +167,17 @@ class SizedCone:
 
     @staticmethod
     def of(cone: Cone, net: Propagation) -> SizedCone:
+        """Raises ObstacleError for an obstacle that only this size has, InputError where cells are others there."""
         node, cells, inner = output_of(net, cone.output), [], []
-        for axis, out in zip(cone.axes, cone.out_step, strict=True):
-            length = net.size(node, axis)
-            assert length is not None
-            grid = Grid(net, axis)
+        for axis, step, out in zip(cone.axes, cone.step, cone.out_step, strict=True):
+            length, grid = net.size(node, axis), Grid(net, axis)
+            obstacles = reads_between(net, node, cone.input, axis).via
+            if obstacles:
+                raise ObstacleError(no_way(cone.output, cone.input, axis, obstacles))
+            if length is None or (grid.per_step(cone.input), grid.per_step(node)) != (step, out):
+                raise InputError(
+                    f"at this size the cells of {cone.output} along {axis} are others; analyze the net there"
+                )
             before, end = grid.interior(interior(net, node, axis, Spans.span(0, out)), node)
             cells.append(-(-length // out))
             inner.append(range(before, max(before, end)))

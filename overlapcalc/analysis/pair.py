@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 from ..errors import InputError, ObstacleError
-from ..propagate.values import Obstacle
+from ..propagate.values import Obstacle, reads_between
 from .axis import AxisAnalysis, axis_analysis, no_way
 from .cone import Cone, cone_of
 from .explain import Explanation, explain_axis, explain_obstacles
 from .gc_pause import gc_paused
 from .local import LocalPair, local_axis
-
-if TYPE_CHECKING:
-    from .analysis import Analysis
+from .variants import Variants
 
 
 @dataclass(frozen=True)
@@ -30,22 +27,28 @@ class Pair:
     output: str
     input: str
     axes: tuple[str, ...]
-    _of: Analysis = field(repr=False, compare=False)
+    _variants: Variants = field(repr=False, compare=False)
 
     def __getitem__(self, axis: str) -> AxisAnalysis:
         obstacles = self.obstacles(axis)
         if obstacles:
             raise ObstacleError(no_way(self.output, self.input, axis, obstacles))
         with gc_paused():
-            return axis_analysis(self._of.variants, self.output, self.input, axis)
+            return axis_analysis(self._variants, self.output, self.input, axis)
 
     def obstacles(self, axis: str) -> tuple[Obstacle, ...]:
-        """The obstacles on this axis, in order of execution."""
+        """The obstacles on this axis, in order of execution. Raises InputError where the input has no such axis.
+
+        >>> pair = oc.analyze(nn.Softmax(dim=3), (1, 3, 32, 32)).between()
+        >>> {axis: len(pair.obstacles(axis)) for axis in pair.axes}  # softmax sums over each whole row
+        {'H': 0, 'W': 1}
+        """
         if axis not in self.axes:
             raise InputError(
                 f"input {self.input!r} has no axis {axis!r}; analysed axes: {', '.join(self.axes) or 'none'}"
             )
-        return self._of._obstacles(self.output, self.input, axis)
+        via = reads_between(self._variants.net, self._variants.output_node(self.output), self.input, axis).via
+        return tuple(o for o in self._variants.net.obstacles if o in via)
 
     def explain(self, axis: str) -> Explanation:
         """Why the answer is what it is: what each layer adds, what sets the step and the tile; or each obstacle.
@@ -54,7 +57,7 @@ class Pair:
         2
         """
         obstacles = self.obstacles(axis)
-        net, node = self._of._net, self._of.variants.output_node(self.output)
+        net, node = self._variants.net, self._variants.output_node(self.output)
         if obstacles:
             return explain_obstacles(net, self.output, self.input, axis, obstacles)
         return explain_axis(net, node, self[axis])
@@ -69,12 +72,17 @@ class Pair:
             if obstacles:
                 raise ObstacleError(no_way(self.output, self.input, axis, obstacles))
         with gc_paused():
-            return cone_of(self._of.variants, self.output, self.input, self.axes, phase)
+            return cone_of(self._variants, self.output, self.input, self.axes, phase)
 
     @cached_property
     def local(self) -> LocalPair:
-        """What remains beside the obstacles: `pair.local["W"]` is a LocalAxis, or None where nothing does."""
-        net, node = self._of._net, self._of.variants.output_node(self.output)
+        """What remains beside the obstacles: `pair.local["W"]` is a LocalAxis, or None where nothing does.
+
+        >>> net = nn.Sequential(nn.Conv1d(3, 8, 3, padding=1), nn.GroupNorm(2, 8))
+        >>> oc.analyze(net, (1, 3, 32)).between().local["L"].receptive_field
+        (3, 3)
+        """
+        net, node = self._variants.net, self._variants.output_node(self.output)
         found = {axis: local_axis(net, node, self.input, axis, self.output) for axis in self.axes}
         return LocalPair(self.output, self.input, found)
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from ..errors import ModelCodeError, ObstacleError, OverlapcalcError
-from . import analysis, blocks, guard, run
+from . import analysis, blocks, guard, order, run
 from .common import BAD_INPUT, INTERRUPTED, OBSTACLE, OK
 from .wording import Parser, shell
 
@@ -59,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"overlapcalc {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     analysis.add(commands)
+    order.add(commands)
     blocks.add(commands)
     run.add(commands)
     guard.add(commands)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from .common import EPILOG, OBSTACLE, OK, analysis_of, parsed_depth, subject_arguments, write
+from .common import EPILOG, OBSTACLE, OK, analysis_of, pairs_of, parsed_depth, subject_arguments, write
 from .wording import shell
 
 if TYPE_CHECKING:
     from ..analysis.analysis import Analysis
-    from ..analysis.pair import Pair
 
 
 def add(commands: Any) -> None:
@@ -62,19 +61,7 @@ def _explain(arguments: argparse.Namespace) -> int:
     from ..report import Explained, explained_json, render_explained
 
     analysis, note = analysis_of(arguments)
-    pairs = [pair for text in arguments.pair for pair in _pairs(analysis, text)] or analysis.pairs
+    pairs = [pair for text in arguments.pair for pair in pairs_of(analysis, text)] or analysis.pairs
     explained = Explained(analysis, tuple(dict.fromkeys(pairs)))
     write(explained, render_explained, {"json": explained_json}, arguments, note)
     return OK if explained.blocking_free else OBSTACLE
-
-
-def _pairs(analysis: Analysis, text: str) -> list[Pair]:
-    """The pairs that `OUTPUT:INPUT` names."""
-    output, _, input = text.partition(":")
-    outputs = [_named(output, analysis.outputs)] if output else list(analysis.outputs)
-    inputs = [_named(input, analysis.inputs)] if input else list(analysis.inputs)
-    return [analysis.between(o, i) for o in outputs for i in inputs]
-
-
-def _named(text: str, names: Iterable[str]) -> str | int:
-    return int(text) if text not in names and text.lstrip("-").isdigit() else text

@@ -9,7 +9,7 @@ import json
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,6 +20,7 @@ from .wording import shell
 
 if TYPE_CHECKING:  # what needs torch is imported when it is needed: --help answers at once
     from ..analysis.analysis import Analysis
+    from ..analysis.pair import Pair
 
 T = TypeVar("T")
 
@@ -145,6 +146,18 @@ def analysis_of(arguments: argparse.Namespace) -> tuple[Analysis, str]:
 
     with subject_of(arguments) as subject:
         return analyze(subject.model, subject.inputs, axes=subject.axes, layout=subject.layout), subject.note
+
+
+def pairs_of(analysis: Analysis, text: str) -> list[Pair]:
+    """The pairs that `OUTPUT:INPUT` names."""
+    output, _, input = text.partition(":")
+    outputs = [_named(output, analysis.outputs)] if output else list(analysis.outputs)
+    inputs = [_named(input, analysis.inputs)] if input else list(analysis.inputs)
+    return [analysis.between(o, i) for o in outputs for i in inputs]
+
+
+def _named(text: str, names: Iterable[str]) -> str | int:
+    return int(text) if text not in names and text.lstrip("-").isdigit() else text
 
 
 def write(

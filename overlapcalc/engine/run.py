@@ -142,6 +142,10 @@ class Tiled(nn.Module):
         """What the net returns for the whole, in the same structure; or `out`, filled with it.
 
         after: called after every block.
+
+        >>> net, out, done = oc.tiled(nn.ReLU(), block=8), torch.empty(1, 1, 32), []
+        >>> net(torch.rand(1, 1, 32), out=out, after=lambda: done.append("block")) is out, len(done)
+        (True, 4)
         """
         machine, named = self._prepared(inputs, stored=out is not None)
         made = machine.plan
@@ -158,7 +162,12 @@ class Tiled(nn.Module):
         return machine.structured(outputs) if out is None else out
 
     def blocks(self, *inputs: Image) -> Iterator[Block]:
-        """See `overlapcalc.blocks`."""
+        """See `overlapcalc.blocks`.
+
+        >>> net = oc.tiled(nn.Conv1d(1, 1, 3, padding=1), block=12)
+        >>> [block.results["output"].shape[2] for block in net.blocks(torch.rand(1, 1, 32))]
+        [12, 12, 8]
+        """
         machine, named = self._prepared(inputs)
         produced = machine.blocks(named)
         while True:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..analysis.analysis import Analysis
 from ..analysis.attributes import plain
 from ..analysis.layers import LayerRow
 from ..analysis.pair import Pair
+from ..errors import InputError
 from ..ops import plain_name, short_name
 from ..ops.graph import Node
 from ..ops.layout import DEFAULTS
@@ -34,6 +35,9 @@ def needs_of(analysis: Analysis) -> Requirements:
     layouts = tuple(analysis.layouts.values())
     if any(layout not in DEFAULTS for layout in layouts):
         net["layout"] = layouts
+    cones = tuple(_cones(analysis))
+    if cones:
+        net["cone"] = cones
     names = _names(analysis)
     places = {
         (outputs[pair.output], inputs[pair.input], axis): _figures(pair, axis, names)
@@ -42,6 +46,24 @@ def needs_of(analysis: Analysis) -> Requirements:
     }
     layers = {names[row.name]: {"op": _word(node), **_detail(row)} for row, node in _rows(analysis)}
     return Requirements(net, places, layers)
+
+
+def _cones(analysis: Analysis) -> Iterator[str]:
+    """Cones that are smaller than the product of their axes, row by row: `output against input: ### #@.`."""
+    for pair in analysis.pairs:
+        if len(pair.axes) < 2 or any(pair.obstacles(axis) for axis in pair.axes):
+            continue
+        try:
+            cone = pair.cone()
+        except InputError:  # there are no cells of both
+            continue
+        if cone.smaller:
+            drawn = " ".join(cone.drawing) if cone.area.count <= MOST_DRAWN else f"{cone.area.count} cells"
+            yield f"{pair.output} against {pair.input}: {drawn}"
+
+
+MOST_DRAWN = 200
+"""A cone of more cells is told by their number."""
 
 
 def _rows(analysis: Analysis) -> list[tuple[LayerRow, Node]]:

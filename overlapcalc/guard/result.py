@@ -38,7 +38,11 @@ class Checked:
 
     @property
     def changed(self) -> bool:
-        """The lock does not hold."""
+        """The lock does not hold.
+
+        >>> Checked("g_a", "codec.py:Codec.g_a", "codec.py", line=12, unlocked=True).changed  # it is not in the lock
+        True
+        """
         return self.unlocked or (self.comparison is not None and not self.comparison.same)
 
     @property
@@ -84,7 +88,13 @@ class Check:
 
     @property
     def code(self) -> int:
-        """2 if a model or a claim could not be judged, else 1 if a claim or the lock does not hold, else 0."""
+        """2 if a model or a claim could not be judged, else 1 if a claim or the lock does not hold, else 0.
+
+        >>> g_a = Checked("g_a", "codec.py:Codec.g_a", "codec.py", line=12)
+        >>> g_s = Checked("g_s", "codec.py:Codec.g_s", "codec.py", line=30, unlocked=True)
+        >>> Check(Path("pyproject.toml"), Path("overlapcalc.lock"), Path(), locked=True, models=(g_a, g_s)).code
+        1
+        """
         return max((model.code for model in self.models), default=HOLDS) or (BROKEN if self.gone else HOLDS)
 
     @property

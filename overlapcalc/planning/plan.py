@@ -95,7 +95,13 @@ class Plan:
 
     @property
     def memory(self) -> Memory | None:
-        """What the blocks take at their fullest moment; None where that cannot be predicted."""
+        """What the blocks take at their fullest moment; None where that cannot be predicted.
+
+        >>> net = nn.Sequential(nn.Upsample(scale_factor=4), nn.AvgPool1d(4))  # from 32 samples to 128 and back
+        >>> plan = oc.plan(net, (1, 1, 32), block=8)  # 8, 32 and 8 samples at a time, beside the whole output
+        >>> plan.memory.activations, plan.full_memory.activations  # 4 bytes for each of 8 + 32 + 8 + 32, of 128 + 32
+        (320, 640)
+        """
         return None if self._memories is None else self._memories[0]
 
     @property
@@ -106,7 +112,12 @@ class Plan:
     @property
     def saves_memory(self) -> bool | None:
         """Whether blocks take less than nine tenths of what the whole image takes, not counting weights; None where
-        that is not known. They do not where layers hold nearly all rows: the net reaches across the image."""
+        that is not known. They do not where layers hold nearly all rows: the net reaches across the image.
+
+        >>> net = nn.Sequential(nn.Upsample(scale_factor=4), nn.AvgPool1d(4))
+        >>> [oc.plan(net, (1, 1, 32), block=n).saves_memory for n in (8, 32)]  # one block of 32 is the whole
+        [True, False]
+        """
         if self.memory is None or self.full_memory is None:
             return None
         return self.memory.activations < LITTLE * self.full_memory.activations
@@ -134,11 +145,22 @@ class Plan:
         return None if ended else region
 
     def tile(self, cell: Cell, input: str) -> Region:
-        """The part of an input that the unmodified net is fed for a block: see `cells`."""
+        """The part of an input that the unmodified net is fed for a block: see `cells`.
+
+        >>> plan = oc.plan(nn.Conv1d(1, 1, 3, padding=1), (1, 1, 32), block=12)
+        >>> [str(plan.tile(cell, "input")["L"]) for cell in plan.cells()]
+        ['[0, 13)', '[11, 25)', '[23, 32)']
+        """
         return {axis: slot.tiles[input] for axis, slot in cell.items() if input in slot.tiles}
 
     def given(self, cell: Cell, output: str) -> Region:
-        """The part of an output that the unmodified net returns on the tile of a block; it contains `region`."""
+        """The part of an output that the unmodified net returns on the tile of a block; it contains `region`.
+
+        >>> plan = oc.plan(nn.Conv1d(1, 1, 3, padding=1), (1, 1, 32), block=12)
+        >>> first, second, third = plan.cells()
+        >>> print(plan.given(second, "output")["L"], plan.region(second, "output")["L"])  # the ends are cropped away
+        [11, 25) [12, 24)
+        """
         return {axis: slot.given[output] for axis, slot in cell.items() if output in slot.given}
 
     def to_dict(self) -> dict[str, Any]:

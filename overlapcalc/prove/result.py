@@ -68,7 +68,12 @@ class Proof:
         return Proof(name, REFUTED if failures else PROVED, reason, checks, tuple(failures))
 
     def with_caveat(self, not_reached: Sequence[NotReached]) -> Proof:
-        """The same proof, with these branches left open."""
+        """The same proof, with these branches left open.
+
+        >>> never = NotReached("gate", "aten::gt", "net.py:7", missing="true")
+        >>> Proof.of("values", "4 blocks against the whole", 4, []).with_caveat([never]).caveat
+        'but for one branch that no sample entered'
+        """
         if self.status != PROVED or not not_reached:
             return self
         count = "one branch" if len(not_reached) == 1 else f"{len(not_reached)} branches"

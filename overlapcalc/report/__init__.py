@@ -1,5 +1,6 @@
 """Reports: what answers look like. Nothing here computes."""
 
+from .cone import Fronts, cones_json, fronts_json, render_cones, render_fronts
 from .csv import to_csv
 from .explain import Explained, explained_json, render_explained
 from .json import to_json
@@ -10,10 +11,15 @@ from .verification import render_verification, verification_json, verification_j
 
 __all__ = [
     "Explained",
+    "Fronts",
+    "cones_json",
     "explained_json",
+    "fronts_json",
     "plan_json",
     "render",
+    "render_cones",
     "render_explained",
+    "render_fronts",
     "render_plan",
     "render_verification",
     "to_csv",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from fractions import Fraction
+from math import prod
 
 from rich.console import RenderableType
 from rich.padding import Padding
@@ -14,6 +15,7 @@ from ..analysis.analysis import Analysis
 from ..analysis.axis import AxisAnalysis
 from ..analysis.measures import Sides
 from ..analysis.pair import Pair
+from ..errors import InputError
 from ..propagate.values import Obstacle
 from .obstacles import beside
 
@@ -91,7 +93,20 @@ def _pair(analysis: Analysis, pair: Pair) -> list[RenderableType]:
         for word, text in figures(same, pair):
             grid.add_row(word, text, style="yellow" if text == BOUND else "")
         out.append(Padding(grid, (0, 0, 0, 2)))
-    return out
+    return [*out, *_cone(pair)] if len(free) == len(pair.axes) > 1 else out
+
+
+def _cone(pair: Pair) -> list[RenderableType]:
+    """That the axes together read less than their product, where they do."""
+    try:
+        cone = pair.cone()
+    except InputError:  # there are no cells of both
+        return []
+    if not cone.smaller or cone.hull is None:
+        return []
+    box = prod(span.length for span in cone.hull)
+    text = f"of the {box} cells that these axes span together {cone.area.count} are read; `overlapcalc cone` shows them"
+    return [Padding(Text(text), (0, 0, 0, 2))]
 
 
 BOUND = "An upper bound: a mask or a skipped sample may make the net read less."

@@ -26,7 +26,7 @@ ALLOWED = {
     "max-receptive-field": 'a whole number of at least 0, or one per axis as in {"W": 61}',
     "step": 'a whole number of at least 1, or one per axis as in {"W": 8}',
     "scale": 'a whole number, a Fraction or a text such as "1/16", more than 0, or one per axis as in {"W": "1/16"}',
-    "causal": 'True, False, or a list of axes such as ["L"]',
+    "causal": 'True, False, a list of axes such as ["L"], or "raster"',
 }
 """What is allowed, where Python spells it differently from a configuration."""
 AS_ABOVE = "As above."

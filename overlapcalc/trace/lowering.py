@@ -52,12 +52,20 @@ def trace(
     memory that is never read. weights: addresses of the original's parameters, which a closure in the model may still
     hold; they are not constants either. layouts: one per input, "" where none was given. Raises TraceError.
     """
-    inputs = _examples(shapes, dtypes)
-    program, copy = export(model, inputs)
-    leaves = {name: type(m).__name__ for name, m in copy.named_modules() if not list(m.children())}
-    kept = {name for name, _ in copy.named_parameters()} | set(were_parameters(copy))
-    lowering = Lowering(program, program.graph, leaves, kept, weights)
-    return lowering.graph_and_calls(layouts)
+    with _default_on_cpu():
+        inputs = _examples(shapes, dtypes)
+        program, copy = export(model, inputs)
+        leaves = {name: type(m).__name__ for name, m in copy.named_modules() if not list(m.children())}
+        kept = {name for name, _ in copy.named_parameters()} | set(were_parameters(copy))
+        lowering = Lowering(program, program.graph, leaves, kept, weights)
+        return lowering.graph_and_calls(layouts)
+
+
+def _default_on_cpu() -> contextlib.AbstractContextManager[object]:
+    """The stand-in is on the CPU, and so must be what the net makes on the way, whatever the user's default device."""
+    elsewhere = torch.get_default_device().type != "cpu"
+    found: Any = torch.device("cpu") if elsewhere else contextlib.nullcontext()
+    return found  # type: ignore[no-any-return]
 
 
 def _examples(shapes: Shapes, dtypes: Sequence[torch.dtype]) -> tuple[torch.Tensor, ...]:
@@ -67,7 +75,7 @@ def _examples(shapes: Shapes, dtypes: Sequence[torch.dtype]) -> tuple[torch.Tens
         mode = FakeTensorMode(allow_non_fake_inputs=True, shape_env=ShapeEnv())
     with mode:
         try:
-            return tuple(torch.empty(s, dtype=d) for s, d in zip(shapes, dtypes, strict=True))
+            return tuple(torch.empty(s, dtype=d, device="cpu") for s, d in zip(shapes, dtypes, strict=True))
         except RuntimeError as error:
             text = ", ".join("x".join(map(str, shape)) for shape in shapes)
             raise TraceError(f"inputs of {text} are more than torch can hold: {error}") from error

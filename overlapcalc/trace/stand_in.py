@@ -56,7 +56,7 @@ def sharing(named: Iterable[tuple[str, Any]]) -> tuple[frozenset[str], ...]:
 
 
 def _blank(p: nn.Parameter) -> nn.Parameter:
-    return nn.Parameter(torch.empty(p.shape, dtype=p.dtype), requires_grad=False)
+    return nn.Parameter(torch.empty(p.shape, dtype=p.dtype, device="cpu"), requires_grad=False)
 
 
 def _copied(t: torch.Tensor) -> torch.Tensor:

@@ -117,6 +117,24 @@ def test_an_axis_with_an_obstacle_has_no_cone():
         oc.analyze(nn.Sequential(nn.Conv2d(1, 1, 3), nn.InstanceNorm2d(1)), (1, 1, 12, 12)).cone()
 
 
+def test_what_another_size_brings_is_refused_there():
+    class Wide(nn.Module):
+        def __init__(self, then) -> None:
+            super().__init__()
+            self.conv, self.then = Causal(1, 1, 3, "A"), then
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.then(self.conv(x)) if x.shape[3] > 40 else self.conv(x)
+
+    cone = oc.analyze(Wide(lambda x: x - x.mean(3, keepdim=True)), (1, 1, 12, 24)).cone()
+    assert cone.reads((3, 3), size=(12, 40)) == cone.reads((3, 3))
+    with pytest.raises(oc.ObstacleError, match="mean"):
+        cone.reads((3, 3), size=(12, 41))
+    cone = oc.analyze(Wide(lambda x: x[..., ::2]), (1, 1, 12, 24)).cone()
+    with pytest.raises(oc.InputError, match="at this size the cells of output along W are others"):
+        cone.reads((3, 3), size=(12, 41))
+
+
 def check_against_differentiation(seed: int) -> str:
     """Every corner, edge and some other cells of a random net. Gives what was compared; raises where it differs."""
     net, shape = masked_net(seed)

@@ -211,6 +211,52 @@ class Root(nn.Module):
         return self.then(torch.sqrt(torch.floor(x * x) + self.shift))
 
 
+class Then(nn.Module):
+    """function: of x and the root of half-integers of it."""
+
+    def __init__(self, function) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.function(x, torch.sqrt(torch.floor(x * x) + 0.5))
+
+
+class Of(Then):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.function(x)
+
+
+HOLES = [
+    (Then(lambda x, r: x / r + torch.floor(r)), "sqrt"),  # rounded down, and used as it is too
+    (Then(lambda x, r: torch.floor(x) + r), "sqrt"),
+    (Then(lambda x, r: r - torch.floor(r)), "sqrt"),
+    (Of(lambda x: torch.floor(torch.sqrt(torch.floor(x * x)))), "sqrt"),  # beside squares the last bit decides
+    (Of(lambda x: torch.floor(torch.sqrt(torch.floor(x * x) * 2.0**48 + 2.0**49 + 0.5))), "sqrt"),
+    (Of(lambda x: x / 3.0), "div"),
+    (Of(lambda x: torch.div(x, x + 3, rounding_mode="floor")), "div"),
+]
+
+
+@pytest.mark.parametrize(("layer", "said"), HOLES)
+def test_what_depends_on_the_machine_is_refused(layer, said):
+    torch.manual_seed(7)
+    x = torch.rand(1, 3, 4, 4, dtype=torch.float64) * 40 + 1
+    with pytest.raises(InputError, match=rf"^g_a: {said} "), OnlyExact("g_a"):
+        layer(x)
+
+
+def test_what_does_not_is_let_through():
+    def two(x: torch.Tensor) -> torch.Tensor:
+        a, b = torch.sqrt(torch.floor(x) + 0.5), torch.sqrt(torch.floor(x * x) + 0.5)
+        return torch.floor(a) + torch.floor(b.clone())
+
+    x = torch.rand(1, 3, 4, 4, dtype=torch.float64) * 40 + 1
+    with OnlyExact("g_a"):
+        two(x)
+        x / 4.0
+
+
 class Exp(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return torch.exp(x)

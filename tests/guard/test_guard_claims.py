@@ -107,6 +107,7 @@ def test_an_obstacle_fails_every_claim_that_needs_none_and_is_named(project: Pro
     claims = [
         "blocking-free = true", "max-context = 99", "max-tile = 99", "max-receptive-field = 99", "step = 1", "scale = 1",
         "max-macs-ratio = 99.0", 'max-memory = "99GiB"', "causal = true", 'verify = "cpu"',
+        "max-cone = 99", "max-skew = 99",
     ]  # fmt: skip
     assert sorted(claim.split()[0] for claim in claims) == sorted(KINDS)
     found = judged(project, GLOBAL, "\n".join(["image = '32x32'", *claims]))

@@ -656,7 +656,7 @@ def test_a_net_of_one_size_is_not_taken_on_trust():
             {"max_receptive_field": (3, 3)},
             "max_receptive_field=(3, 3) is not allowed; expected a whole number of at least 0",
         ),
-        ({"causal": "W"}, "causal='W' is not allowed; expected True, False, or a list of axes"),
+        ({"causal": "W"}, "causal='W' is not allowed; expected True, False, a list of axes"),
         ({"causal": []}, "causal=[] is not allowed; "),
         ({"max_macs_ratio": 0.9}, "max_macs_ratio=0.9 is not allowed; expected a number of at least 1"),
         ({"max_memory": "much"}, "max_memory='much' is not allowed; expected an amount such as"),

@@ -1,4 +1,4 @@
-"""`causal`: no output reads what comes after it, not even at the borders."""
+"""`causal`: no output reads what comes after it along its axes, or in raster order, not even at the borders."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from ...errors import InputError
 from ...ops.layout import AXES
 from ..judgement import Failure, Judgement
 from .claim import Claim, Subject, WrongValue, claim, in_the_way
+from .cones import RASTER, Raster
 
 
 @dataclass(frozen=True)
@@ -32,10 +33,12 @@ class Causal(Claim):
         return Judgement(self.key, self.limit, "no" if failures else f"yes, along {', '.join(wanted)}", tuple(failures))
 
 
-@claim("causal", 'true, or a list of axes such as ["L"]; without the key nothing is claimed')
+@claim("causal", 'true, a list of axes such as ["L"], or "raster"; without the key nothing is claimed')
 def causal(key: str, value: Any) -> Claim:
     if value is True:
         return Causal(key, "true", ())
+    if value == RASTER:
+        return Raster(key, RASTER)
     if not isinstance(value, list) or not value or not all(axis in AXES for axis in value):
         raise WrongValue
     return Causal(key, ", ".join(value), tuple(dict.fromkeys(value)))
