@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from examples.lic.commands import BITSTREAM, compared, read_bytes, summary
 from examples.lic.pictures import PNG, psnr, read_picture, write_picture
-from examples.lic.sheet import markdown
+from examples.lic.sheet import Sheet, markdown
 from overlapcalc import InputError, OverlapcalcError
 from overlapcalc.io.atomic import Door, complete, free_place
 
@@ -17,7 +18,11 @@ from .checkpoint import SHIPPED, load_coding
 from .coding import ORDERS, decode, encode
 
 BAD_INPUT = 2
-TABLES = {"acl": tables.acl, "rd": tables.rd}
+TABLES: dict[str, Callable[[Path], Sheet]] = {
+    "wavefront": lambda _: tables.wavefront(),
+    "acl": tables.acl,
+    "rd": tables.rd,
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -37,7 +42,9 @@ def main(arguments: list[str] | None = None) -> int:
         command.add_argument("--checkpoint", type=Path, metavar="FILE", default=SHIPPED, help="the small one if absent")
         command.add_argument("--overwrite", action="store_true", help="replace OUT, where it is of the same kind")
     train.add_command(commands)
-    to_table = commands.add_parser("tables", help="what was measured in training, or bits beside other codecs")
+    to_table = commands.add_parser(
+        "tables", help="steps of a wavefront, what training measured, or PSNR beside other codecs"
+    )
     to_table.add_argument("table", choices=TABLES)
     to_table.add_argument("--checkpoint", type=Path, metavar="FILE", default=SHIPPED, help="the small one if absent")
     to_table.set_defaults(does=lambda given: markdown(TABLES[given.table](given.checkpoint)))

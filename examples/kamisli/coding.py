@@ -58,9 +58,9 @@ def coding(shape: Shape, nets: Nets, tables: Tables) -> Coding:
     if len(tables.counts) != len(scales):
         raise InputError(f"{len(tables.counts)} tables; expected one for each of {len(scales)} scales")
     own = Nets(*(exact(net, called=called) for called, net in zip(Nets._fields, nets, strict=True)))
-    nothing = torch.zeros(1, shape.samples, 2, 2, dtype=torch.float64)
+    noise = torch.from_numpy(np.random.default_rng(0).random((1, shape.samples, 2, 2)) - 0.5)
     with OnlyExact(NAME):
-        open_loop(own, nothing, nothing)
+        open_loop(own, noise, noise)
     return Coding(shape, own, scales, tables, _fingerprint(shape, nets, tables))
 
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+import overlapcalc as oc
 from examples.lic.extra import extra
 from examples.lic.pictures import Picture, psnr
 from examples.lic.sheet import Sheet
@@ -18,6 +19,7 @@ from overlapcalc import InputError
 
 from .checkpoint import iterations, load_coding
 from .coding import decode, encode
+from .nets import KERNELS, Entropy, Shape, Synthesis
 from .photographs import HELD_OUT, read
 
 
@@ -35,6 +37,29 @@ def acl(checkpoint: Path) -> Sheet:
         ),
         words=1,
     )  # fmt: skip
+
+
+PICTURES = ((768, 512), (3840, 2160))
+"""Width and height."""
+
+
+def wavefront() -> Sheet:
+    """Blocks that the nets read, and in how few steps all blocks of a picture can be decoded.
+
+    From the nets by `overlapcalc`; nothing is run. Cones do not depend on numbers of channels, so these are few.
+    """
+    rows = []
+    for kernels in KERNELS:
+        shape = Shape(8, 8, 1, kernels)
+        picture, latents = (1, shape.samples, 12, 12), (1, shape.m, 12, 12)
+        entropy = oc.analyze(Entropy(shape).eval(), picture).cone()
+        synthesis = oc.analyze(Synthesis(shape).eval(), (latents, picture)).cone(input="reconstruction")
+        order = oc.wavefront(entropy, synthesis)
+        sizes = [(-(-height // shape.block), -(-width // shape.block)) for width, height in PICTURES]
+        steps = [f"{order.steps(size)} of {size[0] * size[1]}" for size in sizes]
+        rows.append((kernels, str(len(synthesis.taps)), str(len(entropy.taps)), str(order.skew), *steps))
+    heads = ("kernels", "blocks that t_s reads", "that n reads", "skew", *(f"steps, {w}x{h}" for w, h in PICTURES))
+    return Sheet("wavefront", "steps of the shortest order, of as many in raster order", heads, tuple(rows), words=1)
 
 
 OTHERS: dict[str, dict[str, Any]] = {

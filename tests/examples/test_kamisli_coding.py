@@ -17,6 +17,7 @@ pytest.importorskip("PIL")
 pytest.importorskip("safetensors")
 
 from examples.kamisli import closed_loop
+from examples.kamisli import tables as kamisli_tables
 from examples.kamisli.__main__ import main
 from examples.kamisli.checkpoint import SHIPPED, iterations, load, load_coding, save
 from examples.kamisli.closed_loop import open_loop
@@ -214,6 +215,16 @@ def test_what_training_measured_is_kept(files, capsys):
     assert iterations(files / "small.safetensors") == []
     assert run("tables", "acl", "--checkpoint", files / "more.safetensors") == 0
     assert "| 0 | 1.0000 | 1.2500 | +0.2500 | 0.600 | 26.99 |" in capsys.readouterr().out
+
+
+def test_the_table_of_the_wavefront(capsys, monkeypatch):
+    """Two steps for every row after the first, and one for every column, by hand."""
+    monkeypatch.setattr(kamisli_tables, "PICTURES", ((768, 512), (61, 43)))
+    assert run("tables", "wavefront") == 0
+    said = capsys.readouterr().out
+    few, fewer = 2 * (512 // 8 - 1) + 768 // 8, 2 * (6 - 1) + 8
+    assert f"| 3111 | 4 | 4 | 2 | {few} of 6144 | {fewer} of 48 |" in said
+    assert f"| 3311 | 4 | 11 | 2 | {few} of 6144 | {fewer} of 48 |" in said
 
 
 def test_what_others_reach_in_as_many_bytes():
