@@ -62,7 +62,7 @@ def read(photograph: Photograph) -> Picture:
     found = importlib.util.find_spec(photograph.package)
     places = list(found.submodule_search_locations or ()) if found else []
     if not places:
-        raise InputError(f"{photograph.name}: this needs {photograph.package}: pip install overlapcalc[pictures]")
+        raise InputError(f"{photograph.name}: this needs {photograph.package}: pip install scikit-image scikit-learn")
     picture = read_picture(Path(places[0]) / photograph.path)
     return halved(picture) if photograph.halved else picture
 

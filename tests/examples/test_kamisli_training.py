@@ -185,5 +185,5 @@ def test_photographs_are_there_where_their_packages_are():
 
 def test_a_package_that_is_missing_is_named(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(InputError, match=r"this needs skimage: pip install overlapcalc\[pictures\]"):
+    with pytest.raises(InputError, match=r"this needs skimage: pip install scikit-image scikit-learn"):
         read_photograph(HELD_OUT[0])
