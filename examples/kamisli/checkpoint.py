@@ -12,11 +12,13 @@ import torch
 from torch import Tensor
 
 from examples.lic.extra import extra
+from examples.lic.masked import MaskedConv2d
 from examples.lic.tables import Tables
 from overlapcalc import InputError
 from overlapcalc.io.atomic import REWRITTEN, FileKind, complete
 
-from .coding import NAME, Coding, coding, open_taps, weights
+from .coding import NAME, Coding, coding, weights
+from .layers import open_taps
 from .nets import Nets, Shape, nets
 from .training import Cost, Iteration
 
@@ -93,9 +95,10 @@ def _fill(own: Nets, state: dict[str, Tensor]) -> None:
         raise ValueError(f"missing or unknown: {', '.join(sorted(places.keys() ^ state.keys()))[:200]}")
     for name, (net, key) in places.items():
         parameter, value = net.get_parameter(key), state[name].float()
-        mask = getattr(net.get_submodule(key.rpartition(".")[0]), "mask", None) if key.endswith("weight") else None
+        layer = net.get_submodule(key.rpartition(".")[0])
         parameter.zero_()
-        part = parameter if mask is None else parameter.flatten(2)[:, :, : open_taps(mask)]
+        masked = isinstance(layer, MaskedConv2d) and key.endswith("weight")
+        part = parameter.flatten(2)[:, :, : open_taps(layer)] if masked else parameter
         if part.shape != value.shape:
             raise ValueError(f"{name} has shape {tuple(value.shape)}; expected {tuple(part.shape)}")
         part.copy_(value)

@@ -20,13 +20,14 @@ from torch import Tensor, nn
 from examples.lic.bitstream import BitstreamError, Coded, digest, is_size, packed, unpacked
 from examples.lic.densities import gaussian_tables, scale_table
 from examples.lic.exact import ACTIVATIONS, EDITION, FINEST, SQUARES, OnlyExact, exact
+from examples.lic.masked import MaskedConv2d
 from examples.lic.pictures import Picture
 from examples.lic.symbols import MOST, SymbolReader, SymbolWriter, too_many
 from examples.lic.tables import Integers, Tables
 from overlapcalc import InputError
 
 from .closed_loop import Order, open_loop, raster
-from .layers import blocks_to_channels, channels_to_blocks
+from .layers import blocks_to_channels, channels_to_blocks, open_taps
 from .nets import Nets, Shape
 
 NAME = "kamisli"
@@ -77,14 +78,10 @@ def weights(net: nn.Module) -> dict[str, Tensor]:
     found = {}
     for key, value in net.named_parameters():
         layer = net.get_submodule(key.rpartition(".")[0])
-        mask = getattr(layer, "mask", None) if key.endswith("weight") else None
-        found[key] = value.detach() if mask is None else value.detach().flatten(2)[:, :, : open_taps(mask)]
+        found[key] = value.detach()
+        if isinstance(layer, MaskedConv2d) and key.endswith("weight"):
+            found[key] = found[key].flatten(2)[:, :, : open_taps(layer)]
     return found
-
-
-def open_taps(mask: Tensor) -> int:
-    """How many; in a causal mask they are the first ones."""
-    return int(mask[0, 0].sum())
 
 
 def _bytes(value: Tensor) -> bytes:

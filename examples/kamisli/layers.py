@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from examples.lic.masked import MaskedConv2d
 
@@ -40,3 +40,9 @@ def causal(inputs: int, outputs: int, kernel: int, *, own: bool) -> MaskedConv2d
     taps[:centre] = True
     taps[centre, : centre + own] = True
     return MaskedConv2d(inputs, outputs, taps, f"a causal mask of type {'B' if own else 'A'}")
+
+
+def open_taps(layer: nn.Module) -> int:
+    """How many taps of a convolution are open. In a causal mask they are the first ones, row by row."""
+    assert isinstance(layer, nn.Conv2d)
+    return int(layer.mask[0, 0].sum()) if isinstance(layer, MaskedConv2d) else layer.weight[0, 0].numel()

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from examples.lic.gdn import GDN
 from examples.lic.priors import GaussianConditional
 
+from .layers import open_taps
 from .nets import Nets
 
 NEIGHBOURS = ((-1, -1), (-1, 0), (-1, 1), (0, -1))
@@ -71,13 +72,20 @@ def read(samples: Tensor, neighbours: Tensor) -> Tensor:
 
 
 def on_rows(layer: nn.Module, x: Tensor) -> Tensor:
-    """What the layer gives for blocks as rows. Of a convolution with several taps, `x` has what each reads."""
+    """What the layer gives for blocks as rows. Of a convolution with several taps, `x` has what each reads.
+
+    Raises ValueError where it has something else: a layer that reads what hidden layers made of other blocks.
+    """
     if isinstance(layer, nn.Sequential):
         for part in layer:
             x = on_rows(part, x)
         return x
     if isinstance(layer, nn.Conv2d):
-        taps = x.shape[1] // layer.in_channels  # the open ones are the first
+        taps = open_taps(layer)
+        if x.shape[1] != taps * layer.in_channels:
+            raise ValueError(
+                f"a convolution with {taps} open taps of {layer.in_channels} channels, {x.shape[1]} values"
+            )
         weight = layer.weight.flatten(2)[:, :, :taps].transpose(1, 2).flatten(1)
         return F.linear(x, weight, layer.bias)
     if isinstance(layer, GDN):

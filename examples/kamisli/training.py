@@ -77,7 +77,7 @@ def train(
     *,
     say: Callable[[Iteration], object] = print,
 ) -> list[Iteration]:
-    """Trains in place. pictures: to train on, of at least a crop's size."""
+    """Trains nets with kernels 3111 in place. pictures: to train on, of at least a crop's size. Raises ValueError."""
     torch.manual_seed(schedule.seed)
     random = np.random.default_rng(schedule.seed)
     blocks = Blocks.of([channels(crop, block)[0].float() for crop in _crops(pictures, schedule, random)])
@@ -143,11 +143,11 @@ def _batches(blocks: Blocks, schedule: Schedule, random: np.random.Generator, *,
     number, crops = len(blocks.samples), int(blocks.pictures[-1]) + 1
     side = math.isqrt(number // crops)
     patch = min(PATCH, side) if chained else 1
-    grid = torch.arange(number).reshape(crops, side, side)
+    grid, places = torch.arange(number).reshape(crops, side, side), side - patch + 1
     down, right = torch.arange(patch).reshape(-1, 1), torch.arange(patch)
     size = (max(1, schedule.batch // patch**2), 1, 1)
     while True:
-        crop, top, left = (torch.from_numpy(random.integers(n, size=size)) for n in (crops, *2 * (side - patch + 1,)))
+        crop, top, left = (torch.from_numpy(random.integers(n, size=size)) for n in (crops, places, places))
         yield grid[crop, top + down, left + right].flatten()
 
 

@@ -54,6 +54,12 @@ def test_rows_give_what_the_nets_give():
         start += number
 
 
+def test_rows_are_refused_for_nets_that_read_hidden_neighbours():
+    blocks = Blocks.of(pictures())
+    with pytest.raises(ValueError, match="a convolution with 5 open taps of 24 channels, 24 values"):
+        estimate(nets(Shape(4, 16, 6, "3311")), blocks.samples, read(with_nothing(blocks.samples), blocks.neighbours))
+
+
 def test_blocks_of_a_step_read_earlier_steps_only():
     """With one row of steps merged into the next they do not."""
     blocks = Blocks.of(pictures())
