@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from examples.lic.commands import BITSTREAM, compared, read_bytes, summary
+from examples.lic.commands import BITSTREAM, compared, door_of, read_bytes, summary
 from examples.lic.pictures import PNG, psnr, read_picture, write_picture
 from examples.lic.sheet import Sheet, markdown
 from overlapcalc import InputError, OverlapcalcError
@@ -59,8 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _door(given: argparse.Namespace) -> Door:
     """The place of OUT, once it is known to be free. Raises InputError."""
-    reads = (given.source, given.checkpoint, getattr(given, "reference", None))
-    door = Door(str(given.target), given.overwrite, "--overwrite", tuple(path for path in reads if path is not None))
+    door = door_of(given)
     free_place(given.target, given.kind, door)
     return door
 

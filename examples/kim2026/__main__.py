@@ -8,11 +8,11 @@ from pathlib import Path
 
 from examples.lic.bitstream import unpacked
 from examples.lic.coding import decode, encode
-from examples.lic.commands import BITSTREAM, compared, read_bytes, summary
+from examples.lic.commands import BITSTREAM, compared, door_of, read_bytes, summary
 from examples.lic.pictures import PNG, psnr, read_picture, write_picture
 from examples.lic.running import SCHEDULES, Running
 from overlapcalc import InputError, OverlapcalcError
-from overlapcalc.io.atomic import Door, complete, free_place
+from overlapcalc.io.atomic import complete, free_place
 
 from .checkpoint import load_coding, path_of
 from .coding import CODECS
@@ -40,17 +40,12 @@ def main(arguments: list[str] | None = None) -> int:
         command.add_argument("--overwrite", action="store_true", help="replace OUT, where it is of the same kind")
     given = parser.parse_args(arguments)
     try:
-        free_place(given.target, given.kind, _door(given))
+        free_place(given.target, given.kind, door_of(given))
         print(given.does(given))
     except OverlapcalcError as error:
         print(f"kim2026: {error}", file=sys.stderr)
         return BAD_INPUT
     return 0
-
-
-def _door(given: argparse.Namespace) -> Door:
-    reads = (given.source, given.checkpoint, getattr(given, "reference", None))
-    return Door(str(given.target), given.overwrite, "--overwrite", tuple(path for path in reads if path is not None))
 
 
 def _encode(given: argparse.Namespace) -> str:
@@ -59,7 +54,7 @@ def _encode(given: argparse.Namespace) -> str:
     running = Running(given.block, given.schedule)
     data = encode(coding, picture, running)
     decoded = None if given.no_check else decode(coding, data, running)
-    complete(given.target, lambda file: file.write(data), BITSTREAM, _door(given))
+    complete(given.target, lambda file: file.write(data), BITSTREAM, door_of(given))
     return summary(data, picture.shape[:2], None if decoded is None else psnr(picture, decoded))
 
 
@@ -75,7 +70,7 @@ def _decode(given: argparse.Namespace) -> str:
     except InputError as error:
         raise InputError(f"{given.source}: {error}") from error
     decibels = None if reference is None else compared(reference, picture)
-    write_picture(given.target, picture, _door(given))
+    write_picture(given.target, picture, door_of(given))
     return summary(data, picture.shape[:2], decibels)
 
 

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 from overlapcalc import InputError
-from overlapcalc.io.atomic import begins
+from overlapcalc.io.atomic import Door, begins
 
 from .bitstream import MAGIC
 from .pictures import Picture, psnr
 
 BITSTREAM = begins("a coded picture", MAGIC)
+
+
+def door_of(given: argparse.Namespace) -> Door:
+    """The place of OUT, which may replace nothing that the command reads."""
+    reads = (given.source, given.checkpoint, getattr(given, "reference", None))
+    return Door(str(given.target), given.overwrite, "--overwrite", tuple(path for path in reads if path is not None))
 
 
 def read_bytes(path: Path) -> bytes:

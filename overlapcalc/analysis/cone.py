@@ -107,9 +107,10 @@ class Cone:
     def reads(self, cell: Sequence[int], *, size: Sequence[int] | None = None) -> tuple[Point, ...]:
         """The cells of the input that a cell of the output reads.
 
-        Without `size`: the law of the interior, for any cell. With `size`, the input's samples along each axis: exact
-        at the borders too; the last cell of an axis may hold fewer samples than the others. A size other than the
-        analysed one costs a trace. Raises InputError for a cell outside of the output of that size.
+        Without `size`: the law of the interior, for any cell. With `size`, the input's samples along each axis: at the
+        borders too, exactly where the cone is `exact`, else at most. The last cell of an axis may hold fewer samples
+        than the others. A size other than the analysed one costs a trace. Raises InputError for a cell outside of the
+        output of that size.
 
         >>> net = nn.Conv2d(1, 1, 3, padding=1, padding_mode="reflect")
         >>> oc.analyze(net, (1, 1, 32, 32)).cone().reads((0, 0), size=(32, 32))

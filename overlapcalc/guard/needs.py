@@ -59,7 +59,7 @@ def _cones(analysis: Analysis) -> Iterator[str]:
             continue
         if cone.smaller:
             drawn = " ".join(cone.drawing) if cone.area.count <= MOST_DRAWN else f"{cone.area.count} cells"
-            yield f"{pair.output} against {pair.input}: {drawn}"
+            yield f"{pair.output} against {pair.input}: {'' if cone.exact else 'at most '}{drawn}"
 
 
 MOST_DRAWN = 200

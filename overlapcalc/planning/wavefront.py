@@ -61,6 +61,15 @@ class Wavefront:
     _orders: dict[Point, Order] = field(default_factory=dict, repr=False, compare=False)
 
     @property
+    def exact(self) -> bool:
+        """Whether all taps are read. Otherwise they are a bound: the order is right, but perhaps not the shortest.
+
+        >>> oc.wavefront(oc.analyze(nn.ZeroPad2d((1, -1, 0, 0)), (1, 1, 8, 8)).cone()).exact
+        True
+        """
+        return all(cone.exact for cone in (*self.cones, *self.within))
+
+    @property
     def skew(self) -> int | None:
         """The smallest s for which every cell may be made at time `s * row + column`; None but for two axes.
 

@@ -72,6 +72,7 @@ def fronts_json(found: Fronts) -> str:
         "axes": list(front.axes),
         "taps": [list(tap) for tap in front.taps],
         "skew": front.skew,
+        "exact": front.exact,
         "cells": list(order.cells),
         "steps": order.steps,
         "widest": max(map(len, order.fronts)),
@@ -90,7 +91,8 @@ def render_fronts(found: Fronts, console: Console, *, note: str = "") -> None:
     if front.skew is not None:
         parts.append(Text.assemble(("Front", "bold"), f": a cell can be made at time {front.skew} * row + column."))
     cells = f"{_size(order.cells)} cells ({total})"
-    steps = f"{order.steps} steps, the fewest that there can be, of at most {widest} cells; one by one {total}."
+    fewest = "the fewest that there can be" if front.exact else "perhaps not the fewest, for what is read is a bound"
+    steps = f"{order.steps} steps, {fewest}, of at most {widest} cells; one by one {total}."
     parts.append(Text.assemble(("Image", "bold"), f": {cells} along {' and '.join(front.axes)}: {steps}"))
     console.print(Group(*parts))
 

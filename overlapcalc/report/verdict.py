@@ -104,8 +104,9 @@ def _cone(pair: Pair) -> list[RenderableType]:
         return []
     if not cone.smaller or cone.hull is None:
         return []
-    box = prod(span.length for span in cone.hull)
-    text = f"of the {box} cells that these axes span together {cone.area.count} are read; `overlapcalc cone` shows them"
+    box, count = prod(span.length for span in cone.hull), cone.area.count
+    read = f"{'' if cone.exact else 'at most '}{count} are read"
+    text = f"of the {box} cells that these axes span together {read}; `overlapcalc cone` shows them"
     return [Padding(Text(text), (0, 0, 0, 2))]
 
 

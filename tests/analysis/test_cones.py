@@ -112,6 +112,16 @@ def test_two_inputs_have_a_cone_each():
         a.cone()
 
 
+def test_a_cone_of_too_many_products_is_a_bound_and_says_so(monkeypatch):
+    """The box around it: 6 cells for the 4 that are read; the order is right, and not said to be the shortest."""
+    monkeypatch.setattr("overlapcalc.propagate.joint.MOST_PRODUCTS", 1)
+    beyond = nn.Sequential(Causal(1, 1, 3, "A"), nn.ZeroPad2d(0), nn.Conv2d(1, 1, 1))
+    cone = oc.analyze(beyond, (1, 1, 12, 12)).cone()
+    assert not cone.exact
+    assert set(cone.taps) >= {*ROW_ABOVE, (0, -1)}
+    assert len(cone.taps) == 6
+
+
 def test_an_axis_with_an_obstacle_has_no_cone():
     with pytest.raises(oc.ObstacleError, match="instance_norm"):
         oc.analyze(nn.Sequential(nn.Conv2d(1, 1, 3), nn.InstanceNorm2d(1)), (1, 1, 12, 12)).cone()

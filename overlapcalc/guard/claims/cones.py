@@ -101,10 +101,11 @@ class MaxSkew(OfCones):
             why = f"it reads the cells at {_shown(later)}, which come later"
             return "none", [Failure(where, _said(cone, "there is no front"), why=why, help="mask the kernel there")]
         skew = skew_of(cone.taps)
+        value = _said(cone, str(skew))
         if skew <= self.most:
-            return str(skew), []
+            return value, []
         steep = [tap for tap in cone.taps if self.most * tap[0] + tap[1] >= 0 and tap != own]
-        return str(skew), [Failure(where, _said(cone, str(skew)), why=f"because of the cells at {_shown(steep)}")]
+        return value, [Failure(where, value, why=f"because of the cells at {_shown(steep)}")]
 
 
 @dataclass(frozen=True)
