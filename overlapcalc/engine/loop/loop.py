@@ -1,0 +1,246 @@
+"""The public way to run a net whose outputs are fed back as its inputs, cell by cell: `Loop`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from itertools import product
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ...analysis.analysis import Analysis
+from ...analysis.analyze import analyze, evaluating
+from ...analysis.cone import Cone, SizedCone
+from ...analysis.gc_pause import gc_paused
+from ...analysis.named import Named
+from ...errors import Argument, InputError
+from ...planning.stages import ORDERS, RASTER, WAVEFRONT, Reading, StagedOrder, staged_order
+from ...planning.wavefront import text_of
+from ...propagate.grid import Grid
+from ...trace.runnable import Constants, Runnable
+from ..slab.frame import Frame
+from .demand import NEVER, sizes_of
+from .machine import LoopMachine
+from .program import Program
+from .stage import Stage
+
+
+class Loop:
+    """A net that makes some of its inputs itself: outputs go through a hook, and come back as an input, cell by cell.
+
+    Codecs decode so, with quantising or decoding as the hook; autoregressive nets sample so. `net` is analysed at
+    `inputs`, shapes or tensors, as for `analyze`; a loop runs at that size. stages: in the order in which they run
+    within a step; each makes one input. Cells that do not need one another are made at once. Every hidden sample is
+    computed once, when it is first needed, and held while it is read; beyond the border lies what the net pads with.
+
+    axes, layout: as for `analyze`. The net is left as it is; its present weights are used at each run, in eval mode.
+    Raises InputError where stages do not fit the net, or where cells wait for each other; ObstacleError where an output
+    depends on a whole image of what is made.
+
+    >>> left = nn.Sequential(nn.ZeroPad2d((1, -1, 0, 0)), nn.Conv2d(1, 1, 1, bias=False))  # each column: the one before
+    >>> _ = nn.init.ones_(left[1].weight)
+    >>> count = oc.Loop(left, [oc.Stage(("output",), lambda cells: cells["output"] + 1, feeds="input")], (1, 1, 2, 4))
+    >>> count.steps(), count.run()["input"][0, 0].tolist()
+    (4, [[1.0, 2.0, 3.0, 4.0], [1.0, 2.0, 3.0, 4.0]])
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        stages: Sequence[Stage],
+        *inputs: Any,
+        axes: Sequence[str] | str | None = None,
+        layout: str | Sequence[str | None] | None = None,
+    ) -> None:
+        self.net, self.stages = net, tuple(stages)
+        given: Any = inputs[0] if len(inputs) == 1 else list(inputs)
+        self.analysis: Analysis = analyze(net, given if inputs else None, axes=axes, layout=layout)
+        self._programs: dict[str, Program] = {}
+        self._orders: dict[str, StagedOrder] = {}
+        self._check_stages()
+        self._cones()
+
+    # ---- what it is ---------------------------------------------------------------------------------------
+
+    @property
+    def fed(self) -> tuple[str, ...]:
+        """The inputs that are made."""
+        return tuple(stage.feeds for stage in self.stages)
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        """The inputs that `run` takes."""
+        return tuple(name for name in self.analysis.inputs if name not in self.fed)
+
+    @property
+    def cells(self) -> tuple[int, ...]:
+        """How many cells there are along each axis."""
+        return self._sized[0][0]
+
+    def steps(self, order: str = WAVEFRONT) -> int:
+        """How many steps an order takes. Raises InputError where it reads what is not made yet."""
+        return self.order(order).steps
+
+    def order(self, order: str = WAVEFRONT) -> StagedOrder:
+        """When each cell of each stage is made. order: "wavefront", the fewest steps, or "raster", a cell a step."""
+        if order not in ORDERS:
+            raise InputError(Argument("order", order), f": expected {' or '.join(ORDERS)}")
+        if order not in self._orders:
+            readings = [
+                Reading(k, source, cone)
+                for (k, source), cones in self._readings.items()
+                for cone in cones
+            ]
+            with gc_paused():
+                self._orders[order] = staged_order(order, readings, self.cells, len(self.stages))
+        return self._orders[order]
+
+    # ---- running ------------------------------------------------------------------------------------------
+
+    def run(self, *inputs: Tensor, order: str = WAVEFRONT, dtype: torch.dtype | None = None) -> Named[Tensor]:
+        """All cells, in an order. inputs: those of `given`, whole. dtype: of what is made; as analysed if absent.
+
+        Returns the inputs that were made, by name. Hooks run in the order of steps, stage by stage. Raises InputError
+        for inputs that do not fit, and where a hook returns something else than its cells; NoSlabError where an
+        operator cannot run so.
+        """
+        program = self.program(order)
+        named = self._named(inputs)
+        with torch.no_grad(), evaluating(self.net):
+            state = {
+                **dict(self.net.named_parameters(remove_duplicate=False)),
+                **dict(self.net.named_buffers(remove_duplicate=False)),
+            }
+            machine = self.machine(program, state, named, dtype)
+            machine.run()
+            return Named({name: machine.fed(name) for name in self.fed})
+
+    def machine(
+        self, program: Program, state: Mapping[str, Tensor], inputs: Mapping[str, Tensor], dtype: torch.dtype | None
+    ) -> LoopMachine:
+        """What runs a program once, with these weights."""
+        types = dict(zip(self.analysis.inputs, self.calls.types, strict=True))
+        here = next((t.device for t in [*inputs.values(), *state.values()]), torch.device("cpu"))
+        first = dtype or next((x.dtype for x in inputs.values()), types[self.fed[0]])
+        like = torch.empty(0, dtype=first, device=here)
+        frame = Frame(program.net, Constants(self.calls, state, here), like, None)
+        fed = {
+            name: torch.empty(0, dtype=dtype if dtype and types[name].is_floating_point else types[name], device=here)
+            for name in self.fed
+        }
+        return LoopMachine(program, frame, self.calls, inputs, fed)
+
+    @cached_property
+    def calls(self) -> Runnable:
+        """The net call by call."""
+        found: Runnable = self.analysis.variants.runnable(tuple(self.analysis.inputs.values()))
+        return found
+
+    def program(self, order: str = WAVEFRONT) -> Program:
+        """What a run in this order does. Raises InputError."""
+        if order not in self._programs:
+            with gc_paused():
+                program = Program(
+                    self.analysis.variants.net,
+                    self._axes,
+                    self.stages,
+                    self.order(order),
+                    dict(self.analysis.variants.net.graph.outputs),
+                )
+                self._check_made(program)
+            self._programs[order] = program
+        return self._programs[order]
+
+    # ---- checks -------------------------------------------------------------------------------------------
+
+    def _check_stages(self) -> None:
+        inputs, outputs = self.analysis.inputs, self.analysis.outputs
+        if not self.stages:
+            raise InputError("no stages: say which output is fed back as which input")
+        for stage in self.stages:
+            if isinstance(stage.outputs, str) or not stage.outputs:
+                raise InputError(f"stage of {stage.feeds}: outputs is {stage.outputs!r}; expected names, in a tuple")
+            for name in stage.outputs:
+                if name not in outputs:
+                    raise InputError(f"stage of {stage.feeds}: no output {name!r}; the net gives {', '.join(outputs)}")
+            if stage.feeds not in inputs:
+                raise InputError(f"a stage feeds {stage.feeds!r}; the net takes {', '.join(inputs)}")
+            if self.fed.count(stage.feeds) > 1:
+                raise InputError(f"two stages feed {stage.feeds}; give each an input of its own")
+
+    def _cones(self) -> None:
+        self._readings: dict[tuple[int, int], list[SizedCone]] = {}
+        for k, stage in enumerate(self.stages):
+            for source, name in enumerate(self.fed):
+                self._readings[k, source] = [self._cone(output, name).at(self._lengths(name)) for output in stage.outputs]
+
+    def _cone(self, output: str, name: str) -> Cone:
+        return self.analysis.cone(output, name)
+
+    def _lengths(self, name: str) -> list[int]:
+        net = self.analysis.variants.net
+        return [net.size(name, axis) or 1 for axis in self._axes]
+
+    @cached_property
+    def _axes(self) -> tuple[str, ...]:
+        return self.analysis.between(self.stages[0].outputs[0], self.fed[0]).axes
+
+    @cached_property
+    def _sized(self) -> list[tuple[tuple[int, ...], str]]:
+        """The cells of every input that is made and every output that is taken. Raises InputError where they differ."""
+        net = self.analysis.variants.net
+        nodes = {name: name for name in self.fed}
+        nodes |= {shown: self.analysis.variants.output_node(shown) for stage in self.stages for shown in stage.outputs}
+        found = []
+        for shown, node in nodes.items():
+            if len(sizes_of(net, node, self._axes)) < len(self._axes):
+                raise InputError(f"{shown} has no {', '.join(self._axes)}; cells must lie along the same axes")
+            steps = []
+            for axis in self._axes:
+                grid, size = Grid(net, axis), net.size(node, axis)
+                if not grid.same(node, self.fed[0]):
+                    raise InputError(f"{shown} and {self.fed[0]} do not move together along {axis}: no cells of both")
+                step = grid.per_step(node)
+                if size is None or size % step:
+                    raise InputError(
+                        f"{shown} has {size} samples along {axis}, which is no whole number of cells of {step}; "
+                        "pad or cut the image"
+                    )
+                steps.append(size // step)
+            found.append((tuple(steps), shown))
+        for cells, shown in found:
+            if cells != found[0][0]:
+                raise InputError(
+                    f"{shown} has {text_of(cells)} cells, {found[0][1]} has {text_of(found[0][0])}; what is fed back "
+                    "must be as large as what it is fed to"
+                )
+        return found
+
+    def _check_made(self, program: Program) -> None:
+        """Every sample of a fed input is made before it is read. Cells are; of theirs, a hidden sample may read more."""
+        for k, stage in enumerate(self.stages):
+            when = program.times(k)[:, None].expand_as(program.cell_samples[stage.feeds])
+            made = torch.zeros(len(program.demand.made[stage.feeds]), dtype=torch.int64)
+            made[program.cell_samples[stage.feeds].flatten()] = when.flatten()
+            own = stage.feeds in program.taken.keys()
+            early = (program.demand.made[stage.feeds] <= made) & (program.demand.made[stage.feeds] < NEVER)
+            if bool(early.any()) and not own:
+                raise InputError(
+                    f"{stage.feeds} is read before it is made, by hidden channels of which no output needs all; "
+                    "feed groups of channels as inputs of their own"
+                )
+
+    def _named(self, inputs: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        names = self.given
+        if len(inputs) != len(names):
+            raise InputError(f"{len(inputs)} inputs; expected {', '.join(names) if names else 'none'}")
+        for name, x in zip(names, inputs, strict=True):
+            if not isinstance(x, Tensor):
+                raise InputError(f"{name} is a {type(x).__name__}; expected a tensor")
+            if tuple(x.shape) != self.analysis.inputs[name]:
+                raise InputError(
+                    f"{name} has shape {tuple(x.shape)}; this loop is for {self.analysis.inputs[name]}: make another"
+                )
+        return dict(zip(names, inputs, strict=True))
