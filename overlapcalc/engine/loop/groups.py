@@ -108,8 +108,8 @@ class Groups:
             form = program.form(operand)
             inside = unravelled(torch.arange(prod(lengths)), lengths)
             numbers = raveled([b[:, None] + i[None, :] for b, i in zip(begins, inside, strict=True)], form.sizes)
-            slots = machine._slots_of(operand)[numbers]
-            read = machine.table(operand).index_select(0, slots.flatten().to(machine.device))
+            slots = machine.slots[operand][numbers]
+            read = machine.tables[operand].index_select(0, slots.flatten().to(machine.device))
             operands[operand] = form.tensors(read.reshape(len(chosen), -1, form.width), lengths)
         made = in_group(
             machine.frame, self.node, self.invocation, machine.axes, Group(like, regions), operands, len(chosen)

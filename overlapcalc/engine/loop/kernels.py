@@ -12,7 +12,9 @@ from torch import Tensor
 
 from ...algebra.spans import Span
 from ...errors import NoSlabError
+from ...ops.facts import kind_of
 from ...ops.graph import Constant, Data, Node
+from ...ops.kind import Kind
 from ...ops.slab import run_of
 from ...ops.registry import find
 from ...trace.runnable import Fixed, Invocation
@@ -196,7 +198,7 @@ def convolution(
 ) -> Convolution | None:
     """The convolution of a call over exactly these axes with a constant kernel; None for any other call."""
     weight = call.constant("weight")
-    if invocation is None or weight is None or len(node.operands) != 1 or call["transposed"]:
+    if kind_of(node) is not Kind.CONVOLUTION or invocation is None or weight is None or len(node.operands) != 1:
         return None
     if isinstance(node.args.get("bias"), Data):
         return None

@@ -55,6 +55,7 @@ class Loop:
         layout: str | Sequence[str | None] | None = None,
     ) -> None:
         self.net, self.stages = net, tuple(stages)
+        self.options: dict[str, Any] = {"axes": axes, "layout": layout}
         given: Any = inputs[0] if len(inputs) == 1 else list(inputs)
         self.analysis: Analysis = analyze(net, given if inputs else None, axes=axes, layout=layout)
         self._programs: dict[str, Program] = {}
@@ -73,6 +74,11 @@ class Loop:
     def given(self) -> tuple[str, ...]:
         """The inputs that `run` takes."""
         return tuple(name for name in self.analysis.inputs if name not in self.fed)
+
+    @property
+    def exact(self) -> bool:
+        """Whether cells read all that the order waits for. Otherwise it is right, but perhaps not the shortest."""
+        return all(cone.cone.exact for cones in self._readings.values() for cone in cones)
 
     @property
     def cells(self) -> tuple[int, ...]:
@@ -107,7 +113,7 @@ class Loop:
         operator cannot run so.
         """
         program = self.program(order)
-        named = self._named(inputs)
+        named = self.named(inputs)
         with torch.no_grad(), evaluating(self.net):
             state = {
                 **dict(self.net.named_parameters(remove_duplicate=False)),
@@ -127,7 +133,7 @@ class Loop:
         like = torch.empty(0, dtype=first, device=here)
         frame = Frame(program.net, Constants(self.calls, state, here), like, None)
         fed = {
-            name: torch.empty(0, dtype=dtype if dtype and types[name].is_floating_point else types[name], device=here)
+            name: dtype if dtype is not None and types[name].is_floating_point else types[name]
             for name in self.fed
         }
         return LoopMachine(program, frame, self.calls, inputs, fed)
@@ -232,7 +238,8 @@ class Loop:
                     "feed groups of channels as inputs of their own"
                 )
 
-    def _named(self, inputs: tuple[Tensor, ...]) -> dict[str, Tensor]:
+    def named(self, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
+        """The inputs of `given` by name. Raises InputError where they do not fit."""
         names = self.given
         if len(inputs) != len(names):
             raise InputError(f"{len(inputs)} inputs; expected {', '.join(names) if names else 'none'}")

@@ -28,7 +28,7 @@ Picker = Callable[[int, int], Tensor]
 
 
 class LoopMachine:
-    """Runs a program once, with given weights and inputs. fed: for each input that is made, a tensor of its type."""
+    """Runs a program once, with given weights and inputs. fed: for each input that is made, its type."""
 
     def __init__(
         self,
@@ -36,7 +36,7 @@ class LoopMachine:
         frame: Frame,
         calls: Runnable,
         inputs: Mapping[str, Tensor],
-        fed: Mapping[str, Tensor],
+        fed: Mapping[str, torch.dtype],
     ) -> None:
         self.program, self.frame, self.calls = program, frame, calls
         self.net, self.axes = program.net, program.axes
@@ -52,25 +52,22 @@ class LoopMachine:
                 self.slots[name] = torch.arange(1, len(rows) + 1)
             else:
                 self.plain[name] = x
-        for name, like in fed.items():
-            self.hold(name, like)
+        for name in program.held:
+            self._hold(name, fed[name] if name in fed else self._kind(name))
         self._runs = [(chain, ranges, self._compiled(chain, ranges)) for chain, ranges in
                       ((chain, program.ranges(chain)) for chain in program.chains)]  # fmt: skip
         self._hooks = [self._taking(k) for k in range(len(program.stages))]
 
-    def hold(self, name: str, like: Tensor) -> None:
+    def _hold(self, name: str, kind: torch.dtype) -> None:
         """Makes room for a tensor that is held."""
         held = self.program.held[name]
-        self.tables[name] = like.new_zeros(held.count, self.program.form(name).width)
+        self.tables[name] = torch.zeros(held.count, self.program.form(name).width, dtype=kind, device=self.device)
         self.slots[name] = held.slots
 
-    def table(self, name: str) -> Tensor:
-        """The rows of a tensor that is held; before any of them is made, the row of zeros alone."""
-        if name in self.tables:
-            return self.tables[name]
-        invocation, like = self.calls.calls.get(name), self.frame.like
-        kind = like.dtype if invocation is None or invocation.dtype in self.calls.types else invocation.dtype
-        return torch.zeros(1, self.program.form(name).width, dtype=kind, device=self.device)
+    def _kind(self, name: str) -> torch.dtype:
+        """The type in which an operator's result is held: a net may run in another one than it was traced in."""
+        invocation, own = self.calls.calls.get(name), self.frame.like.dtype
+        return own if invocation is None or invocation.dtype in self.calls.types else invocation.dtype
 
     def run(self) -> None:
         """All steps. Raises InputError where a hook returns something else than cells."""
@@ -84,8 +81,6 @@ class LoopMachine:
                     start, stop = ranges.at[time]
                     for name, rows in compute(start, stop).items():
                         if chain.stage is None:
-                            if name not in self.tables:
-                                self.hold(name, rows)
                             at = self.slots[name][ranges.samples[start:stop]].to(self.device)
                             self.tables[name].index_copy_(0, at, rows)
                         else:
@@ -169,15 +164,12 @@ class LoopMachine:
         if operand in self.plain:
             return lambda start, stop: self.plain[operand]
         form, ones = self.program.form(operand), (1,) * (len(self.axes) - 1)
-        slots = self._slots_of(operand)[ranges.samples].to(self.device)
+        slots = self.slots[operand][ranges.samples].to(self.device)
 
         def pick(start: int, stop: int) -> Tensor:
-            return form.tensor(self.table(operand).index_select(0, slots[start:stop]), (stop - start, *ones))
+            return form.tensor(self.tables[operand].index_select(0, slots[start:stop]), (stop - start, *ones))
 
         return pick
-
-    def _slots_of(self, operand: str) -> Tensor:
-        return self.slots[operand] if operand in self.slots else self.program.held[operand].slots
 
     def _convolved(
         self, name: str, product_of: Convolution, chain: Chain, ranges: Ranges
@@ -202,11 +194,11 @@ class LoopMachine:
                 at.append(torch.where((moved >= 0) & (moved < size), moved, OUTSIDE))
             columns.append(raveled(at, source.sizes))
         numbers = torch.stack(columns, 1)
-        slots = torch.where(numbers == OUTSIDE, BEYOND, self._slots_of(operand)[numbers]).to(self.device)
+        slots = torch.where(numbers == OUTSIDE, BEYOND, self.slots[operand][numbers]).to(self.device)
         taps = slots.shape[1]
 
         def around(values: dict[str, Tensor], start: int, stop: int) -> None:
-            read = self.table(operand).index_select(0, slots[start:stop].flatten())
+            read = self.tables[operand].index_select(0, slots[start:stop].flatten())
             read = read.reshape(stop - start, taps, source.width)
             values[name] = form.tensor(product_of(read), (stop - start, *ones))
 
@@ -243,12 +235,12 @@ class LoopMachine:
                     rows, begins = ended[node]
                     picked = rows[(placed[node][numbers] - begins).to(self.device)]
                 else:
-                    slots = self._slots_of(node)[program.cell_samples[node][numbers]]
-                    picked = self.table(node)[slots.to(self.device)]
+                    slots = self.slots[node][program.cell_samples[node][numbers]]
+                    picked = self.tables[node][slots.to(self.device)]
                 given[shown] = form.tensors(picked, lengths)
             result = said.hook(Cells(fronts[step], given, step))
             table = self.tables[said.feeds]
-            expected = (len(numbers), *self._cell_shape(said.feeds, steps))
+            expected = (len(numbers), *program.cell_shape(said.feeds))
             if not isinstance(result, Tensor) or tuple(result.shape) != expected:
                 what = tuple(result.shape) if isinstance(result, Tensor) else type(result).__name__
                 raise InputError(
@@ -259,9 +251,3 @@ class LoopMachine:
             table.index_copy_(0, slots.flatten().to(self.device), rows.flatten(0, 1))
 
         return take
-
-    def _cell_shape(self, node: str, steps: Sequence[int]) -> tuple[int, ...]:
-        layout = self.net.values[node].layout
-        length = dict(zip(self.axes, steps, strict=True))
-        sizes = [length.get(label, size) for label, size in zip(layout.labels, layout.sizes, strict=True)]
-        return tuple(prod(sizes[i] for i in layout.places(d)) for d in range(len(layout.widths)))

@@ -103,6 +103,13 @@ class Program:
             self._cells[node] = tuple(Grid(self.net, axis).per_step(node) for axis in self.axes)
         return self._cells[node]
 
+    def cell_shape(self, node: str) -> tuple[int, ...]:
+        """The shape of a cell of a tensor."""
+        layout = self.net.values[node].layout
+        length = dict(zip(self.axes, self.cell_of(node), strict=True))
+        sizes = [length.get(label, size) for label, size in zip(layout.labels, layout.sizes, strict=True)]
+        return tuple(prod(sizes[i] for i in layout.places(d)) for d in range(len(layout.widths)))
+
     _cells: dict[str, tuple[int, ...]] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
