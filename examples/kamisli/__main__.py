@@ -15,7 +15,7 @@ from overlapcalc.io.atomic import Door, complete, free_place
 
 from . import tables, train
 from .checkpoint import SHIPPED, load_coding
-from .coding import ORDERS, decode, encode
+from .coding import ORDERS, WAVEFRONT, decode, encode
 
 BAD_INPUT = 2
 TABLES: dict[str, Callable[[Path], Sheet]] = {
@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m examples.kamisli", description=__doc__)
     commands = parser.add_subparsers(required=True)
     to_bytes = commands.add_parser("encode", help="a picture to a bitstream")
-    to_bytes.add_argument("--order", choices=ORDERS, default="raster", help="of the blocks; the bitstream says it")
+    to_bytes.add_argument("--order", choices=ORDERS, default=WAVEFRONT, help="of the blocks; the bitstream says it")
     to_bytes.add_argument("--no-check", action="store_true", help="do not decode what was written: no PSNR")
     to_bytes.set_defaults(does=_encode, kind=BITSTREAM)
     to_picture = commands.add_parser("decode", help="a bitstream to a PNG")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from examples.kamisli.closed_loop import raster
+from examples.kamisli.closed_loop import ClosedLoop
 from examples.kamisli.coding import channels
 from examples.kamisli.nets import SMALL, Nets, Shape, nets
 from examples.kamisli.photographs import HELD_OUT, TRAINING, halved
@@ -84,7 +84,9 @@ def test_the_closed_loop_of_training_is_that_of_coding():
     doubled = Nets(*(net.double() for net in own))
     for x in both:
         rows, columns = x.shape[1:]
-        right = raster(doubled, TINY, (rows, columns), x[None].double(), lambda distances, scales: distances.round())
+        right = ClosedLoop(doubled, TINY, (rows, columns), encodes=True)(
+            x[None].double(), lambda distances, scales: distances.round(), "raster"
+        )
         part = found.reconstruction[start : start + rows * columns].T.reshape(x.shape)
         assert torch.allclose(part.double(), right[0], atol=1e-4)
         start += rows * columns

@@ -167,6 +167,12 @@ class Program:
         for chain in self.chains:
             for end in chain.ends if chain.stage is None else ():
                 found[end] = allotted(self.demand.made[end], self.demand.read[end])
+        inside = {name for chain in self.chains for name in chain.nodes}
+        for name in inside:
+            for path in self.net.values[name].paths:
+                operand = path.operand
+                if operand in self.nodes and operand not in inside and operand not in found:  # none of it is read
+                    found[operand] = Held(torch.zeros_like(self.demand.made[operand]), BEYOND + 1)
         return found
 
     @cached_property
