@@ -21,7 +21,7 @@ from examples.lic.pictures import Picture
 
 from .coding import channels
 from .nets import Nets
-from .rows import Blocks, Closed, Estimate, closed, estimate, read, with_nothing
+from .rows import Around, Blocks, Closed, Estimate, closed, estimate, places_of, read, with_nothing
 from .start import start_linear
 
 
@@ -77,11 +77,12 @@ def train(
     *,
     say: Callable[[Iteration], object] = print,
 ) -> list[Iteration]:
-    """Trains nets with kernels 3111 in place. pictures: to train on, of at least a crop's size. Raises ValueError."""
+    """Trains nets in place. pictures: to train on, of at least a crop's size. Raises ValueError."""
     torch.manual_seed(schedule.seed)
     random = np.random.default_rng(schedule.seed)
-    blocks = Blocks.of([channels(crop, block)[0].float() for crop in _crops(pictures, schedule, random)])
-    tests = Blocks.of([channels(picture, block)[0].float() for picture in held_out])
+    places = places_of(nets)
+    blocks = Blocks.of([channels(crop, block)[0].float() for crop in _crops(pictures, schedule, random)], places)
+    tests = Blocks.of([channels(picture, block)[0].float() for picture in held_out], places)
     start_linear(nets, blocks, schedule.rate)
     stored, stored_tests, found = blocks.samples, tests.samples, []
     plan = [(steps, False) for steps in schedule.steps] + [(steps, True) for steps in schedule.chained]
@@ -151,18 +152,18 @@ def _batches(blocks: Blocks, schedule: Schedule, random: np.random.Generator, *,
         yield grid[crop, top + down, left + right].flatten()
 
 
-def _chained(first: Tensor, around: Tensor, neighbours: Tensor, chosen: Tensor) -> Tensor:
-    """What stands in the neighbours of the chosen blocks after the first run: what it made of those that are chosen,
+def _chained(first: Tensor, around: Around, neighbours: Tensor, chosen: Tensor) -> Around:
+    """What stands around the chosen blocks after the first run: what it made of those that are chosen,
     too, and of the others what is stored.
 
-    first: the reconstructions of the chosen blocks. around: what was stored in their neighbours, by `read`.
+    first: the reconstructions of the chosen blocks. around: what was stored around them.
     """
     places = torch.full((int(max(neighbours.max(), chosen.max())) + 1,), -1)
     places[chosen] = torch.arange(len(chosen))
     place = places[neighbours]
     stored = len(chosen) + torch.arange(place.numel()).reshape(place.shape)
-    values = torch.cat([first, around.reshape(-1, first.shape[1])])
-    return read(values, torch.where(place >= 0, place, stored))
+    values = torch.cat([first, around.samples.flatten(0, 1)])
+    return Around(values[torch.where(place >= 0, place, stored)], around.there)
 
 
 def cost(found: Estimate | Closed, blocks: Blocks, rate: float) -> Cost:
