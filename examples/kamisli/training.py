@@ -9,7 +9,7 @@ twice, on the stored reconstruction and on what came of that, and half of each c
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -21,7 +21,7 @@ from examples.lic.pictures import Picture
 
 from .coding import channels
 from .nets import Nets
-from .rows import Around, Blocks, Closed, Estimate, closed, estimate, places_of, read, with_nothing
+from .rows import Around, Blocks, Closed, Estimate, Place, closed, estimate, places_of, read, with_nothing
 from .start import start_linear
 
 
@@ -60,42 +60,60 @@ class Cost(NamedTuple):
     error: float
 
 
-class Iteration(NamedTuple):
-    """What held-out pictures cost after one iteration: with stored reconstructions around each block, and coded."""
+class Costs(NamedTuple):
+    """Of the same pictures: with stored reconstructions around each block, and coded."""
 
-    number: int
     open: Cost
     closed: Cost
+
+
+class Iteration(NamedTuple):
+    """What sets of pictures that are not trained on cost after one iteration."""
+
+    number: int
+    sets: dict[str, Costs]
+
+
+class _Test:
+    """A set of pictures that is not trained on. stored: what the last closed loop left of it."""
+
+    def __init__(self, pictures: Sequence[Picture], block: int, places: Sequence[Place]) -> None:
+        self.blocks = Blocks.of([channels(picture, block)[0].float() for picture in pictures], places)
+        self.stored = self.blocks.samples
+
+    @torch.no_grad()
+    def costs(self, nets: Nets, rate: float) -> Costs:
+        opened = estimate(nets, self.blocks.samples, read(with_nothing(self.stored), self.blocks.neighbours))
+        coded = closed(nets, self.blocks)
+        self.stored = coded.reconstruction
+        return Costs(cost(opened, self.blocks, rate), cost(coded, self.blocks, rate))
 
 
 def train(
     nets: Nets,
     block: int,
     pictures: Sequence[Picture],
-    held_out: Sequence[Picture],
+    sets: Mapping[str, Sequence[Picture]],
     schedule: Schedule,
     *,
     say: Callable[[Iteration], object] = print,
 ) -> list[Iteration]:
-    """Trains nets in place. pictures: to train on, of at least a crop's size. Raises ValueError."""
+    """Trains nets in place. pictures: to train on, of at least a crop's size. sets: others, which are measured and
+    decide nothing. Raises ValueError."""
     torch.manual_seed(schedule.seed)
     random = np.random.default_rng(schedule.seed)
     places = places_of(nets)
     blocks = Blocks.of([channels(crop, block)[0].float() for crop in _crops(pictures, schedule, random)], places)
-    tests = Blocks.of([channels(picture, block)[0].float() for picture in held_out], places)
+    tests = {name: _Test(of, block, places) for name, of in sets.items()}
     start_linear(nets, blocks, schedule.rate)
-    stored, stored_tests, found = blocks.samples, tests.samples, []
+    stored, found = blocks.samples, list[Iteration]()
     plan = [(steps, False) for steps in schedule.steps] + [(steps, True) for steps in schedule.chained]
     for number, (steps, chained) in enumerate(plan):
         _train_open(nets, blocks, stored, schedule, random, steps, chained=chained)
-        with torch.no_grad():
-            opened = estimate(nets, tests.samples, read(with_nothing(stored_tests), tests.neighbours))
-        coded = closed(nets, tests)
-        own = Iteration(number, cost(opened, tests, schedule.rate), cost(coded, tests, schedule.rate))
-        say(own)
-        found.append(own)
+        found.append(Iteration(number, {name: test.costs(nets, schedule.rate) for name, test in tests.items()}))
+        say(found[-1])
         if number + 1 < len(plan):
-            stored, stored_tests = closed(nets, blocks).reconstruction, coded.reconstruction
+            stored = closed(nets, blocks).reconstruction
     return found
 
 
