@@ -25,6 +25,7 @@ from examples.kamisli.checkpoint import RATES, SHIPPED, USUAL, Trained, load, lo
 from examples.kamisli.closed_loop import open_loop
 from examples.kamisli.coding import Coding, channels, coding, decode, encode, picture_of, tables_of_scales
 from examples.kamisli.nets import KERNELS, SMALL, Nets, Shape, nets
+from examples.kamisli.photographs import Photograph
 from examples.kamisli.tables import OTHERS, Point, at_size, curve
 from examples.kamisli.training import Cost, Costs, Iteration, Schedule
 from examples.lic.bitstream import BitstreamError, packed, unpacked
@@ -300,6 +301,40 @@ def test_what_others_reach_in_as_many_bytes():
     for size in (99, 401):
         with pytest.raises(InputError, match="reaches 100 to 400"):
             at_size(points, size)
+
+
+def test_the_table_beside_others(files, capsys, monkeypatch):
+    """Gains are over the better JPEG of each picture, whatever WebP reaches, and means are of a set."""
+    save(files / "more.safetensors", SHAPES["3111"], made("3111"), tables_of_scales(), "a test", MEASURED)
+    sets = {"validation": [Photograph("p", "one.png", ""), Photograph("p", "two.png", "")],
+            "held out": [Photograph("p", "three.png", "")]}  # fmt: skip
+    pictures = {"one": dead_leaves(8, 12, seed=1), "two": waves(8, 8, seed=1), "three": waves(8, 4, seed=2)}
+    reached = {2: (20.0, 10.0, 50.0), 0: (19.0, 12.0, 50.0), None: (60.0, 60.0, 60.0)}  # by how Pillow subsamples
+
+    def flat(picture: Picture, options: dict) -> list[Point]:
+        decibels = reached[options.get("subsampling")][(96, 64, 32).index(picture.shape[0] * picture.shape[1])]
+        return [Point(1, decibels), Point(10**6, decibels)]
+
+    monkeypatch.setattr(kamisli_tables, "SETS", sets)
+    monkeypatch.setattr(kamisli_tables, "read", lambda photograph: pictures[photograph.name])
+    monkeypatch.setattr(kamisli_tables, "curve", flat)
+    assert run("tables", "rd", "--checkpoint", files / "more.safetensors") == 0
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in capsys.readouterr().out.splitlines()[2:]]
+    assert [row[1] for row in rows] == ["one", "two", "**mean, validation**", "three", "**mean, held out**"]
+    own = load_coding(files / "more.safetensors")
+    right = {name: psnr(picture, decode(own, encode(own, picture))) for name, picture in pictures.items()}
+    for row in rows[0], rows[1], rows[3]:
+        size = len(encode(own, pictures[row[1]])) * 8
+        assert row[2:4] == [
+            {"one": "12x8", "two": "8x8", "three": "4x8"}[row[1]],
+            f"{size / pictures[row[1]][..., 0].size:.3f}",
+        ]
+        assert row[4] == f"{right[row[1]]:.2f}"
+    gains = right["one"] - 20, right["two"] - 12, right["three"] - 50
+    assert [row[-1] for row in rows] == [
+        f"{gain:+.2f}" for gain in (*gains[:2], sum(gains[:2]) / 2, gains[2], gains[2])
+    ]
+    assert rows[2][5:8] == ["15.00", "15.50", "60.00"]
 
 
 def test_curves_of_pillow_rise():
