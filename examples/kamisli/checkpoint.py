@@ -22,7 +22,7 @@ from .layers import open_taps
 from .nets import KERNELS, Nets, Shape, nets
 from .training import Cost, Costs, Iteration
 
-RATES = (435.6675,)
+RATES = (117.045, 435.6675, 845.325)
 """Of the checkpoints that come with the example: three of those that are published."""
 
 
