@@ -105,6 +105,7 @@ __all__ = [
     "IndexMap",
     "InputError",
     "LocalAxis",
+    "Loop",
     "Memory",
     "NoSlabError",
     "Obstacle",

@@ -29,7 +29,8 @@ from .borders import poisoned_borders
 from .dependency import SLACK, ProofSubject, dependency, lively, minimality
 from .fillings import Fillings
 from .kernel_settings import exact_kernels
-from .loop import LoopVerification, verify_loop
+from .loops.result import LoopVerification
+from .loops.verify import verify_loop
 from .nets import Nets, measured
 from .proof_image import proof_block, proof_shapes
 from .result import Proof, Verification

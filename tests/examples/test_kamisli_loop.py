@@ -57,7 +57,10 @@ def one_by_one(own: Nets, kernels: str, x: Tensor, reach: int | None = None) -> 
         for row in range(rows):
             for column in range(columns):
                 top, left, right = max(0, row - reach), max(0, column - reach), min(columns, column + reach + 1)
-                around, here = found[:, :, top : row + 1, left:right], (..., slice(-1, None), slice(column - left, column - left + 1))
+                around, here = (
+                    found[:, :, top : row + 1, left:right],
+                    (..., slice(-1, None), slice(column - left, column - left + 1)),
+                )
                 _, mean = own.entropy(around)[here].chunk(2, 1)
                 y = own.analysis(x[:, :, top : row + 1, left:right], around)[here]
                 y = torch.round(y - mean) + mean

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from ...algebra.index_map import IndexMap
+from ...ops.graph import Constant
 from ...ops.law import Border
 from ...propagate.values import Propagation
 from .demand import Demand, sizes_of
@@ -85,8 +87,8 @@ def is_pointwise(net: Propagation, axes: Sequence[str], node: str) -> bool:
 def _has_constants_along(net: Propagation, axes: Sequence[str], node: str) -> bool:
     value, call = net.values[node], net.graph[node]
     for place in value.law.places:
-        argument = call.args.get(place.argument)
-        constant = argument if place.item is None else argument[place.item]
+        argument: Any = call.args.get(place.argument)
+        constant: Constant = argument if place.item is None else argument[place.item]
         for s, d in place.targets:
             along = [axis for axis in value.layout.axes_of(d) if axis in axes]
             if along and constant.shape[s] != 1:

@@ -61,9 +61,7 @@ def sizes_of(net: Propagation, node: str, axes: Sequence[str]) -> tuple[int, ...
     return tuple(n for n in found if n is not None)
 
 
-def samples_read(
-    net: Propagation, path: Path, axes: Sequence[str], node: str, outs: Tensor
-) -> Iterator[Tensor]:
+def samples_read(net: Propagation, path: Path, axes: Sequence[str], node: str, outs: Tensor) -> Iterator[Tensor]:
     """For each thing that a path reads at a time: the operand's sample for each of these outputs, or OUTSIDE."""
     places = unravelled(outs, sizes_of(net, node, axes))
     sizes = sizes_of(net, path.operand, axes)
@@ -97,6 +95,3 @@ def reads_table(along: AxisRead, outs: int, size: int) -> Tensor:
     rows = [list(along.border.fold(along.reads.over(Spans.span(o, o + 1)), size)[0].indices()) for o in range(outs)]
     most = max(map(len, rows), default=0)
     return torch.tensor([row + [OUTSIDE] * (most - len(row)) for row in rows], dtype=torch.int64).reshape(outs, most)
-
-
-

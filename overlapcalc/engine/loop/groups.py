@@ -7,7 +7,6 @@ place of a period, differ only in where they read; those at a border are told ap
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import product
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -18,9 +17,8 @@ from ...algebra.spans import Span, Spans
 from ...errors import NoSlabError
 from ...ops.graph import Node
 from ...propagate.grid import Grid
-from ...propagate.values import Path
 from ...trace.runnable import Invocation
-from .demand import raveled, sizes_of, unravelled
+from .demand import raveled, unravelled
 from .kernels import Group, in_group
 from .rows import fits
 

@@ -15,8 +15,8 @@ from ...errors import NoSlabError
 from ...ops.facts import kind_of
 from ...ops.graph import Constant, Data, Node
 from ...ops.kind import Kind
-from ...ops.slab import run_of
 from ...ops.registry import find
+from ...ops.slab import run_of
 from ...trace.runnable import Fixed, Invocation
 from ..slab.call import SlabCall
 from ..slab.frame import Frame, SlabTensor
@@ -143,9 +143,7 @@ def in_group(
     names = list(operands)
 
     def one(*parts: Tensor) -> Tensor:
-        held = {
-            name: SlabTensor(part, group.regions[name]) for name, part in zip(names, parts, strict=True)
-        }
+        held = {name: SlabTensor(part, group.regions[name]) for name, part in zip(names, parts, strict=True)}
         return SlabCall(frame, node, invocation, region, held).result()
 
     if not operands:  # padding, or constants
@@ -223,7 +221,9 @@ def convolution(
     bias = _constant(frame, node, invocation, "bias")
     assert value is not None
     groups = int(call["groups"] or 1)
-    picked = torch.stack([value[(slice(None), slice(None), *tap)] for tap in taps], -1)  # (outputs, inputs / groups, taps)
+    every = slice(None)
+    at = [(every, every, *tap) for tap in taps]
+    picked = torch.stack([value[place] for place in at], -1)
     outputs, inputs = picked.shape[:2]
     by_group = picked.reshape(groups, outputs // groups, inputs, len(taps)).permute(0, 3, 2, 1)
     matrix = by_group.reshape(groups, len(taps) * inputs, outputs // groups).contiguous()

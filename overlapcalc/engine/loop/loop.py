@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from itertools import product
 from typing import Any
 
 import torch
@@ -12,11 +11,11 @@ from torch import Tensor, nn
 
 from ...analysis.analysis import Analysis
 from ...analysis.analyze import analyze, evaluating
-from ...analysis.cone import Cone, SizedCone
+from ...analysis.cone import SizedCone
 from ...analysis.gc_pause import gc_paused
 from ...analysis.named import Named
 from ...errors import Argument, InputError
-from ...planning.stages import ORDERS, RASTER, WAVEFRONT, Reading, StagedOrder, staged_order
+from ...planning.stages import ORDERS, WAVEFRONT, Reading, StagedOrder, staged_order
 from ...planning.wavefront import text_of
 from ...propagate.grid import Grid
 from ...trace.runnable import Constants, Runnable
@@ -94,11 +93,7 @@ class Loop:
         if order not in ORDERS:
             raise InputError(Argument("order", order), f": expected {' or '.join(ORDERS)}")
         if order not in self._orders:
-            readings = [
-                Reading(k, source, cone)
-                for (k, source), cones in self._readings.items()
-                for cone in cones
-            ]
+            readings = [Reading(k, source, cone) for (k, source), cones in self._readings.items() for cone in cones]
             with gc_paused():
                 self._orders[order] = staged_order(order, readings, self.cells, len(self.stages))
         return self._orders[order]
@@ -132,10 +127,7 @@ class Loop:
         first = dtype or next((x.dtype for x in inputs.values()), types[self.fed[0]])
         like = torch.empty(0, dtype=first, device=here)
         frame = Frame(program.net, Constants(self.calls, state, here), like, None)
-        fed = {
-            name: dtype if dtype is not None and types[name].is_floating_point else types[name]
-            for name in self.fed
-        }
+        fed = {name: dtype if dtype is not None and types[name].is_floating_point else types[name] for name in self.fed}
         return LoopMachine(program, frame, self.calls, inputs, fed)
 
     @cached_property
@@ -180,10 +172,8 @@ class Loop:
         self._readings: dict[tuple[int, int], list[SizedCone]] = {}
         for k, stage in enumerate(self.stages):
             for source, name in enumerate(self.fed):
-                self._readings[k, source] = [self._cone(output, name).at(self._lengths(name)) for output in stage.outputs]
-
-    def _cone(self, output: str, name: str) -> Cone:
-        return self.analysis.cone(output, name)
+                cones = [self.analysis.cone(output, name) for output in stage.outputs]
+                self._readings[k, source] = [cone.at(self._lengths(name)) for cone in cones]
 
     def _lengths(self, name: str) -> list[int]:
         net = self.analysis.variants.net
@@ -225,12 +215,12 @@ class Loop:
         return found
 
     def _check_made(self, program: Program) -> None:
-        """Every sample of a fed input is made before it is read. Cells are; of theirs, a hidden sample may read more."""
+        """Refuse what reads a sample of a fed input too early: a hidden one may read more than any cell of outputs."""
         for k, stage in enumerate(self.stages):
             when = program.times(k)[:, None].expand_as(program.cell_samples[stage.feeds])
             made = torch.zeros(len(program.demand.made[stage.feeds]), dtype=torch.int64)
             made[program.cell_samples[stage.feeds].flatten()] = when.flatten()
-            own = stage.feeds in program.taken.keys()
+            own = stage.feeds in program.taken
             early = (program.demand.made[stage.feeds] <= made) & (program.demand.made[stage.feeds] < NEVER)
             if bool(early.any()) and not own:
                 raise InputError(

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from math import prod
 
 import torch
 from torch import Tensor
 
-from ...algebra.spans import Span
-from ...errors import InputError, NoSlabError
+from ...errors import InputError
 from ...ops.call import Call
 from ...propagate.regions import whole_region
 from ...trace.runnable import Runnable
 from ..slab.call import SlabCall
 from ..slab.frame import Frame, SlabTensor, dims_of
 from .chains import Chain, is_pointwise
-from .demand import OUTSIDE, raveled, sizes_of, unravelled
+from .demand import OUTSIDE, raveled, unravelled
 from .groups import Groups
-from .kernels import Convolution, Operand, Values, convolution, in_group, on_samples, prepared
+from .kernels import Convolution, convolution, on_samples, prepared
 from .program import BEYOND, Program, Ranges
 from .rows import fits
 from .stage import Cells
@@ -72,8 +71,7 @@ class LoopMachine:
     def run(self) -> None:
         """All steps. Raises InputError where a hook returns something else than cells."""
         program, n = self.program, len(self.program.stages)
-        times = sorted({time for _, ranges, _ in self._runs for time in ranges.at}
-                       | {int(t) for k in range(n) for t in program.times(k).unique()})  # fmt: skip
+        times = sorted({time for _, ranges, _ in self._runs for time in ranges.at} | set(program.all_times))
         for time in times:
             ended: dict[str, tuple[Tensor, int]] = {}
             for chain, ranges, compute in self._runs:
@@ -143,8 +141,8 @@ class LoopMachine:
                 values[name] = form.tensor(grouped(start, stop), (stop - start, *ones))
 
             return by_groups
-        pickers = [(operand, self._picker(operand, ranges)) for operand in dict.fromkeys(node.operands)
-                   if operand not in chain.nodes and any(p.operand == operand for p in self.net.values[name].paths)]  # fmt: skip
+        read = [path.operand for path in self.net.values[name].paths if path.operand not in chain.nodes]
+        pickers = [(operand, self._picker(operand, ranges)) for operand in dict.fromkeys(read)]
         quick = prepared(self.frame, node, invocation)
         slow = on_samples(self.frame, node, invocation, self.axes)
 
@@ -211,7 +209,7 @@ class LoopMachine:
         program = self.program
         said, order = program.stages[stage], program.order.stages[stage]
         outputs = [(shown, program.outputs[shown]) for shown in said.outputs]
-        fronts, cells = order.fronts, order.cells
+        fronts = order.fronts
         made = Ranges.of(torch.tensor(order.times))
         feeds = program.form(said.feeds)
         steps = program.cell_of(said.feeds)

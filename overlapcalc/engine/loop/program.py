@@ -1,24 +1,22 @@
-"""What a loop does, worked out before it runs: which samples are made when, in which chains, and where they are held."""
+"""What a loop does, worked out before it runs: which samples are made when, by which chains, and where they stay."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from heapq import heappop, heappush
-from itertools import product
 from math import prod
 
 import torch
 from torch import Tensor
 
-from ...algebra.spans import Span
 from ...planning.stages import StagedOrder
 from ...propagate.grid import Grid
-from ...propagate.values import Path, Propagation
-from .chains import Chain, chains, is_pointwise
-from .demand import NEVER, OUTSIDE, Demand, demand, raveled, sizes_of, unravelled
-from .rows import RowForm, fits
+from ...propagate.values import Propagation
+from .chains import Chain, chains
+from .demand import NEVER, Demand, demand, raveled, sizes_of, unravelled
+from .rows import RowForm
 from .stage import Stage
 
 BEYOND = 0
@@ -129,6 +127,11 @@ class Program:
     def times(self, stage: int) -> Tensor:
         """When the stage makes each cell."""
         return torch.tensor(self.order.stages[stage].times) * len(self.stages) + stage
+
+    @cached_property
+    def all_times(self) -> tuple[int, ...]:
+        """The times at which stages make cells, in order."""
+        return tuple(sorted({time for k in range(len(self.stages)) for time in self.times(k).tolist()}))
 
     @cached_property
     def demand(self) -> Demand:

@@ -76,7 +76,9 @@ class RowForm:
         if self.layout.simple:
             return parts
         sizes = [along.get(i, size) for i, size in enumerate(self.layout.sizes)]
-        return parts.reshape(*lead, *(prod(sizes[i] for i in self.layout.places(d)) for d in range(len(self.layout.widths))))
+        return parts.reshape(
+            *lead, *(prod(sizes[i] for i in self.layout.places(d)) for d in range(len(self.layout.widths)))
+        )
 
 
 def fits(layout: Factoring, axes: Sequence[str]) -> bool:

@@ -14,8 +14,8 @@ from ...analysis.cone import Point
 class Cells:
     """The cells that a stage makes in one step.
 
-    places: of each cell along each axis, in row-major order. outputs: by name, (cells, ...): the output's own dimensions
-    with the length of a cell along each axis. step: counted from 0.
+    places: of each cell along each axis, in row-major order. outputs: by name, (cells, ...): the output's own
+    dimensions with the length of a cell along each axis. step: counted from 0.
 
     >>> cells = oc.Cells(((0, 1),), {"logits": torch.zeros(1, 1, 256, 1, 1)}, step=1)
     >>> cells["logits"].shape, len(cells)
