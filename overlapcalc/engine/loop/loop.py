@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -11,17 +12,19 @@ from torch import Tensor, nn
 
 from ...analysis.analysis import Analysis
 from ...analysis.analyze import analyze, evaluating
-from ...analysis.cone import SizedCone
+from ...analysis.axis import no_way
+from ...analysis.cone import Cone, SizedCone, cone_of
 from ...analysis.gc_pause import gc_paused
 from ...analysis.named import Named
-from ...errors import Argument, InputError
+from ...errors import Argument, InputError, ObstacleError
 from ...planning.stages import ORDERS, WAVEFRONT, Reading, StagedOrder, staged_order
-from ...planning.wavefront import text_of
-from ...propagate.grid import Grid
+from ...propagate.values import Propagation, reads_between
 from ...trace.runnable import Constants, Runnable
 from ..slab.frame import Frame
-from .demand import NEVER, sizes_of
+from .cell_grid import CellGrid, cell_grid
+from .demand import NEVER
 from .machine import LoopMachine
+from .part import loop_part
 from .program import Program
 from .stage import Stage
 
@@ -60,7 +63,7 @@ class Loop:
         self._programs: dict[str, Program] = {}
         self._orders: dict[str, StagedOrder] = {}
         self._check_stages()
-        self._cones()
+        self._readings = self._cones()
 
     # ---- what it is ---------------------------------------------------------------------------------------
 
@@ -82,7 +85,7 @@ class Loop:
     @property
     def cells(self) -> tuple[int, ...]:
         """How many cells there are along each axis."""
-        return self._sized[0][0]
+        return self.grid.cells
 
     def steps(self, order: str = WAVEFRONT) -> int:
         """How many steps an order takes. Raises InputError where it reads what is not made yet."""
@@ -141,11 +144,12 @@ class Loop:
         if order not in self._programs:
             with gc_paused():
                 program = Program(
+                    self.part,
                     self.analysis.variants.net,
-                    self._axes,
+                    self.grid,
                     self.stages,
                     self.order(order),
-                    dict(self.analysis.variants.net.graph.outputs),
+                    dict(self.part.graph.outputs),
                 )
                 self._check_made(program)
             self._programs[order] = program
@@ -168,51 +172,43 @@ class Loop:
             if self.fed.count(stage.feeds) > 1:
                 raise InputError(f"two stages feed {stage.feeds}; give each an input of its own")
 
-    def _cones(self) -> None:
-        self._readings: dict[tuple[int, int], list[SizedCone]] = {}
+    def _cones(self) -> dict[tuple[int, int], list[SizedCone]]:
+        """For a stage and the stage that makes what it reads: the cones of the outputs that read it."""
+        found: dict[tuple[int, int], list[SizedCone]] = {}
         for k, stage in enumerate(self.stages):
             for source, name in enumerate(self.fed):
-                cones = [self.analysis.cone(output, name) for output in stage.outputs]
-                self._readings[k, source] = [cone.at(self._lengths(name)) for cone in cones]
-
-    def _lengths(self, name: str) -> list[int]:
-        net = self.analysis.variants.net
-        return [net.size(name, axis) or 1 for axis in self._axes]
-
-    @cached_property
-    def _axes(self) -> tuple[str, ...]:
-        return self.analysis.between(self.stages[0].outputs[0], self.fed[0]).axes
-
-    @cached_property
-    def _sized(self) -> list[tuple[tuple[int, ...], str]]:
-        """The cells of every input that is made and every output that is taken. Raises InputError where they differ."""
-        net = self.analysis.variants.net
-        nodes = {name: name for name in self.fed}
-        nodes |= {shown: self.analysis.variants.output_node(shown) for stage in self.stages for shown in stage.outputs}
-        found = []
-        for shown, node in nodes.items():
-            if len(sizes_of(net, node, self._axes)) < len(self._axes):
-                raise InputError(f"{shown} has no {', '.join(self._axes)}; cells must lie along the same axes")
-            steps = []
-            for axis in self._axes:
-                grid, size = Grid(net, axis), net.size(node, axis)
-                if not grid.same(node, self.fed[0]):
-                    raise InputError(f"{shown} and {self.fed[0]} do not move together along {axis}: no cells of both")
-                step = grid.per_step(node)
-                if size is None or size % step:
-                    raise InputError(
-                        f"{shown} has {size} samples along {axis}, which is no whole number of cells of {step}; "
-                        "pad or cut the image"
-                    )
-                steps.append(size // step)
-            found.append((tuple(steps), shown))
-        for cells, shown in found:
-            if cells != found[0][0]:
-                raise InputError(
-                    f"{shown} has {text_of(cells)} cells, {found[0][1]} has {text_of(found[0][0])}; what is fed back "
-                    "must be as large as what it is fed to"
-                )
+                lengths = [self.part.size(name, axis) or 1 for axis in self.grid.axes]
+                reading = [output for output in stage.outputs if self._reads(output, name)]
+                found[k, source] = [self._cone(output, name).at(lengths) for output in reading]
         return found
+
+    def _reads(self, output: str, name: str) -> bool:
+        return name in self.part.graph.inputs_of(self.analysis.variants.output_node(output))
+
+    def _cone(self, output: str, name: str) -> Cone:
+        """What a cell of an output reads of an input that is made. Raises ObstacleError."""
+        variants = replace(self.analysis.variants, net=self.part)
+        for axis in self.grid.axes:
+            obstacles = reads_between(self.part, variants.output_node(output), name, axis).via
+            if obstacles:
+                raise ObstacleError(no_way(output, name, axis, sorted(obstacles)))
+        return cone_of(variants, output, name, self.grid.axes)
+
+    @cached_property
+    def part(self) -> Propagation:
+        """The part of the net that the loop goes through (see part.py)."""
+        shown = dict.fromkeys(output for stage in self.stages for output in stage.outputs)
+        variants = self.analysis.variants
+        with gc_paused():
+            return loop_part(variants.net, self.fed, [(name, variants.output_node(name)) for name in shown])
+
+    @cached_property
+    def grid(self) -> CellGrid:
+        """The cells."""
+        outputs = dict(self.part.graph.outputs)
+        read = [name for name in self.fed if any(self._reads(output, name) for output in outputs)]
+        axes = self.analysis.between(next(iter(outputs)), self.fed[0]).axes
+        return cell_grid(self.part, axes, self.fed, outputs, read)
 
     def _check_made(self, program: Program) -> None:
         """Refuse what reads a sample of a fed input too early: a hidden one may read more than any cell of outputs."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from math import prod
 
 import torch
@@ -94,19 +95,19 @@ class LoopMachine:
 
     def _whole(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """All that depends on nothing that is made, whole. Raises NoSlabError."""
-        wanted = set(self.program.given)
-        needed = set(wanted)
-        for name in reversed(self.net.graph.order):
+        net, wanted = self.program.whole, set(self.program.given)
+        frame, needed = replace(self.frame, net=net), set(wanted)
+        for name in reversed(net.graph.order):
             if name in needed:
-                needed |= {path.operand for path in self.net.values[name].paths}
+                needed |= {path.operand for path in net.values[name].paths}
         found: dict[str, SlabTensor] = {}
-        for name in self.net.graph.order:
+        for name in net.graph.order:
             if name in needed:
-                node, region = self.net.graph[name], whole_region(self.net, name)
+                node, region = net.graph[name], whole_region(net, name)
                 if node.op == "input":
                     found[name] = SlabTensor(inputs[name], region)
                 else:
-                    call = SlabCall(self.frame, node, self.calls.calls.get(name), region, found)
+                    call = SlabCall(frame, node, self.calls.calls.get(name), region, found)
                     found[name] = SlabTensor(call.result(), region)
         return {name: found[name].tensor for name in wanted}
 

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from ...planning.stages import StagedOrder
-from ...propagate.grid import Grid
 from ...propagate.values import Propagation
+from .cell_grid import CellGrid
 from .chains import Chain, chains
 from .demand import NEVER, Demand, demand, raveled, sizes_of, unravelled
 from .rows import RowForm
@@ -52,17 +52,19 @@ class Ranges:
 
 @dataclass(frozen=True)
 class Program:
-    """The work of a loop on images of one size in one order. axes: in the order in which samples are counted.
+    """The work of a loop on images of one size in one order.
+
+    net: the part that the loop goes through; whole: all of it. outputs: by their names, the nodes.
 
     A time is a step times the number of stages, plus the stage.
     """
 
     net: Propagation
-    axes: tuple[str, ...]
+    whole: Propagation
+    grid: CellGrid
     stages: tuple[Stage, ...]
     order: StagedOrder
     outputs: Mapping[str, str]
-    """By the names of outputs, their nodes."""
 
     @cached_property
     def nodes(self) -> tuple[str, ...]:
@@ -95,11 +97,14 @@ class Program:
 
     _forms: dict[str, RowForm] = field(default_factory=dict, repr=False, compare=False)
 
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """In the order in which samples are counted."""
+        return self.grid.axes
+
     def cell_of(self, node: str) -> tuple[int, ...]:
-        """How many samples of a tensor a cell has, along each axis."""
-        if node not in self._cells:
-            self._cells[node] = tuple(Grid(self.net, axis).per_step(node) for axis in self.axes)
-        return self._cells[node]
+        """How many samples of an input that is made, or of an output, a cell has along each axis."""
+        return self.grid.samples[node]
 
     def cell_shape(self, node: str) -> tuple[int, ...]:
         """The shape of a cell of a tensor."""
@@ -107,8 +112,6 @@ class Program:
         length = dict(zip(self.axes, self.cell_of(node), strict=True))
         sizes = [length.get(label, size) for label, size in zip(layout.labels, layout.sizes, strict=True)]
         return tuple(prod(sizes[i] for i in layout.places(d)) for d in range(len(layout.widths)))
-
-    _cells: dict[str, tuple[int, ...]] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
     def cell_samples(self) -> dict[str, Tensor]:

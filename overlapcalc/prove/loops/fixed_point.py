@@ -81,7 +81,8 @@ def _made_again(
     subject: LoopSubject, program: Program, frame: Frame, inputs: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
     """What the hooks make of a whole run, call by call: for each input that is made, (cells, ...)."""
-    net = program.net
+    net = program.whole
+    frame = replace(frame, net=net)
     regions = {node.name: whole_region(net, node.name) for node in net.graph}
     held = {name: SlabTensor(x, regions[name]) for name, x in inputs.items()}
     outputs = run_regions(frame, subject.loop.calls, regions, held)
