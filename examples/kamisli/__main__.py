@@ -13,13 +13,15 @@ from examples.lic.sheet import Sheet, markdown, put_into
 from overlapcalc import InputError, OverlapcalcError
 from overlapcalc.io.atomic import REWRITTEN, Door, complete, free_place, write_complete
 
-from . import draw, tables, train
+from . import draw, speed, tables, train
 from .checkpoint import SHIPPED, USUAL, load_coding
 from .coding import ORDERS, WAVEFRONT, decode, encode
 
 BAD_INPUT = 2
 TABLES: dict[str, Callable[[Sequence[Path]], Sheet]] = {
+    "cone": lambda _: tables.cone(),
     "wavefront": lambda _: tables.wavefront(),
+    "speed": speed.speed,
     "training": tables.training,
     "acl": tables.acl,
     "rd": tables.rd,
@@ -44,7 +46,8 @@ def main(arguments: list[str] | None = None) -> int:
         command.add_argument("--overwrite", action="store_true", help="replace OUT, where it is of the same kind")
     train.add_command(commands)
     to_table = commands.add_parser(
-        "tables", help="steps of a wavefront, what training measured, or PSNR beside other codecs"
+        "tables",
+        help="blocks that are read, steps and seconds, what training measured, PSNR beside others",
     )
     to_table.add_argument("table", choices=TABLES)
     to_table.add_argument("--checkpoint", type=Path, metavar="FILE", help="all that are shipped if absent")

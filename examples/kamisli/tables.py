@@ -51,6 +51,24 @@ def acl(checkpoints: Sequence[Path]) -> Sheet:
     return Sheet("acl", title, heads, tuple(rows))
 
 
+def cone() -> Sheet:
+    """Blocks that the nets read around their own (@), row by row: read (#) or not (.)."""
+    rows = []
+    for kernels in KERNELS:
+        for called, found in zip(("t_s", "n"), reversed(_cones(kernels)), strict=True):
+            drawn = " / ".join(f"`{line}`" for line in found.drawing)
+            rows.append((kernels, called, str(len(found.taps)), drawn, ", ".join(map(str, found.blind)) or "none"))
+    return Sheet("cone", "blocks that are read", ("kernels", "net", "blocks", "rows", "blind"), tuple(rows), words=5)
+
+
+def _cones(kernels: str) -> tuple[oc.Cone, oc.Cone]:
+    """Of n and of t_s. Cones do not depend on numbers of channels, so these are few."""
+    shape = Shape(8, 8, 1, kernels)
+    picture, latents = (1, shape.samples, 12, 12), (1, shape.m, 12, 12)
+    entropy = oc.analyze(Entropy(shape).eval(), picture).cone()
+    return entropy, oc.analyze(Synthesis(shape).eval(), (latents, picture)).cone(input="reconstruction")
+
+
 PICTURES = ((768, 512), (3840, 2160))
 """Width and height."""
 
@@ -58,16 +76,13 @@ PICTURES = ((768, 512), (3840, 2160))
 def wavefront() -> Sheet:
     """Blocks that the nets read, and in how few steps all blocks of a picture can be decoded.
 
-    From the nets by `overlapcalc`; nothing is run. Cones do not depend on numbers of channels, so these are few.
+    From the nets by `overlapcalc`; nothing is run.
     """
     rows = []
     for kernels in KERNELS:
-        shape = Shape(8, 8, 1, kernels)
-        picture, latents = (1, shape.samples, 12, 12), (1, shape.m, 12, 12)
-        entropy = oc.analyze(Entropy(shape).eval(), picture).cone()
-        synthesis = oc.analyze(Synthesis(shape).eval(), (latents, picture)).cone(input="reconstruction")
+        entropy, synthesis = _cones(kernels)
         order = oc.wavefront(entropy, synthesis)
-        sizes = [(-(-height // shape.block), -(-width // shape.block)) for width, height in PICTURES]
+        sizes = [(-(-height // 8), -(-width // 8)) for width, height in PICTURES]
         steps = [f"{order.steps(size)} of {size[0] * size[1]}" for size in sizes]
         rows.append((kernels, str(len(synthesis.taps)), str(len(entropy.taps)), str(order.skew), *steps))
     heads = ("kernels", "blocks that t_s reads", "that n reads", "skew", *(f"steps, {w}x{h}" for w, h in PICTURES))

@@ -80,7 +80,7 @@ def test_the_decoder_ends_with_the_reconstruction_of_the_encoder(kernels, monkey
     assert np.array_equal(picture_of(whole, 4)[:27, :38], decoded)
 
 
-@pytest.mark.parametrize("size", [(1, 1), (4, 4), (5, 3), (3, 17)])
+@pytest.mark.parametrize("size", [(1, 1), (3, 17)])
 def test_any_size(size):
     picture = waves(*size, seed=2)
     assert decode(small("3111"), encode(small("3111"), picture)).shape == picture.shape

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 from typing import Any
 
@@ -41,17 +42,22 @@ class Prepared:
     kwargs: Mapping[str, Any]
     result: int | None
 
+    @cached_property
+    def _open(self) -> tuple[tuple[int, Any], ...]:
+        """The arguments that hold operands, with their places."""
+        return tuple((i, a) for i, a in enumerate(self.args) if isinstance(a, (Operand, list)))
+
     def __call__(self, values: Values) -> Tensor:
-        args = [values[a.node] if isinstance(a, Operand) else _filled(a, values) for a in self.args]
+        args = list(self.args)
+        for i, own in self._open:
+            args[i] = values[own.node] if isinstance(own, Operand) else _filled(own, values)
         found: Any = self.target(*args, **self.kwargs)
         result: Tensor = found if self.result is None else found[self.result]
         return result
 
 
-def _filled(argument: Any, values: Values) -> Any:
-    if isinstance(argument, list):
-        return [values[a.node] if isinstance(a, Operand) else a for a in argument]
-    return argument
+def _filled(items: Sequence[Any], values: Values) -> list[Any]:
+    return [values[a.node] if isinstance(a, Operand) else a for a in items]
 
 
 def prepared(frame: Frame, node: Node, invocation: Invocation | None) -> Prepared | None:

@@ -41,6 +41,10 @@ class RowForm:
         return tuple(i for i in range(len(self.layout.parts)) if i not in self._along)
 
     @cached_property
+    def _rest(self) -> tuple[int, ...]:
+        return tuple(self.layout.sizes[i] for i in self._across)
+
+    @cached_property
     def _order(self) -> tuple[int, ...]:
         """The parts, axes first."""
         return (*self._along, *self._across)
@@ -51,9 +55,10 @@ class RowForm:
 
     def rows(self, x: Tensor, lengths: Sequence[int]) -> Tensor:
         """A part of the tensor, of these lengths along the axes, as (samples, width)."""
-        along = dict(zip(self._along, lengths, strict=True))
-        parts = x.reshape([along.get(i, n) for i, n in enumerate(self.layout.sizes)])
-        return parts.permute(self._order).reshape(prod(lengths), self.width)
+        if not self.layout.simple:
+            along = dict(zip(self._along, lengths, strict=True))
+            x = x.reshape([along.get(i, n) for i, n in enumerate(self.layout.sizes)])
+        return x.permute(self._order).reshape(-1, self.width)
 
     def tensor(self, rows: Tensor, lengths: Sequence[int]) -> Tensor:
         """The inverse of `rows`."""
@@ -70,11 +75,12 @@ class RowForm:
         return parts.permute(0, *(i + 1 for i in self._order)).reshape(len(x), prod(lengths), self.width)
 
     def _joined(self, rows: Tensor, lead: tuple[int, ...], lengths: Sequence[int]) -> Tensor:
-        n, along = len(lead), dict(zip(self._along, lengths, strict=True))
-        parts = rows.reshape(*lead, *lengths, *(self.layout.sizes[i] for i in self._across))
-        parts = parts.permute(*range(n), *(n + i for i in self._back))
+        n = len(lead)
+        back = tuple(n + i for i in self._back) if n else self._back
+        parts = rows.reshape(*lead, *lengths, *self._rest).permute(*range(n), *back)
         if self.layout.simple:
             return parts
+        along = dict(zip(self._along, lengths, strict=True))
         sizes = [along.get(i, size) for i, size in enumerate(self.layout.sizes)]
         return parts.reshape(
             *lead, *(prod(sizes[i] for i in self.layout.places(d)) for d in range(len(self.layout.widths)))
