@@ -6,9 +6,10 @@ SHARD ?= 1/1
 NETS ?= 3000
 ZOO ?= benchmarks/zoo/nets.py
 BENCH ?= $(RUN)
+KAMISLI := OMP_NUM_THREADS=1 PYTHONPATH=$(VENV)/pictures $(RUN) -m examples.kamisli
 RESULTS ?= docs/results/$(basename $(notdir $(ZOO)))
 
-.PHONY: demo test lint fuzz cuda clean papers bench-disk bench-guard bench-interior bench-looking bench-memory \
+.PHONY: demo test lint fuzz cuda clean papers pictures kamisli bench-disk bench-guard bench-interior bench-looking bench-memory \
 	bench-speed bench-streaming bench-tiling bench-zoo
 
 $(VENV)/installed: pyproject.toml constraints.txt
@@ -31,6 +32,21 @@ lint: $(VENV)/installed
 # All tables of the papers, into docs/papers.md; minutes.
 papers: $(VENV)/installed
 	OMP_NUM_THREADS=1 $(RUN) -m examples.papers --write docs/papers.md
+
+# Photographs with a free licence, out of packages that are only read: their Python is another.
+pictures: $(VENV)/pictures
+
+$(VENV)/pictures: $(VENV)/installed
+	rm -rf $@ $@.part
+	$(RUN) -m pip install --quiet --no-deps --only-binary :all: --python-version 3.11 --target $@.part \
+		scikit-image scikit-learn matplotlib "scipy==1.11.4"
+	mv $@.part $@
+
+# Kamisli's codec: trains its three checkpoints, then docs/kamisli.md; half an hour on two cores.
+kamisli: $(VENV)/pictures
+	for rate in 117.045 435.6675 845.325; do $(KAMISLI) train --rate $$rate || exit 1; done
+	for table in training rd acl wavefront; do $(KAMISLI) tables $$table --write docs/kamisli.md || exit 1; done
+	$(KAMISLI) draw docs/results/kamisli-acl.svg --overwrite
 
 # Random nets against brute force, all families: about 2 s a net. FAMILY=constants, SEED=12 for one of them.
 fuzz: $(VENV)/installed

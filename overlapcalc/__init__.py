@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from .analysis.measures import Sides
     from .analysis.pair import Pair
     from .engine import Block
+    from .engine.loop.loop import Loop
+    from .engine.loop.stage import Cells, Stage
     from .engine.plan import plan
     from .engine.run import Tiled, blocks, run, tiled
     from .errors import (
@@ -60,6 +62,8 @@ _HOMES = {
     ".analysis.measures": ("Sides",),
     ".analysis.pair": ("Pair",),
     ".engine": ("Block",),
+    ".engine.loop.loop": ("Loop",),
+    ".engine.loop.stage": ("Cells", "Stage"),
     ".engine.plan": ("plan",),
     ".engine.run": ("Tiled", "blocks", "run", "tiled"),
     ".errors": (
@@ -91,6 +95,7 @@ __all__ = [
     "AxisAnalysis",
     "AxisGrid",
     "Block",
+    "Cells",
     "Check",
     "Checked",
     "Cone",
@@ -100,6 +105,7 @@ __all__ = [
     "IndexMap",
     "InputError",
     "LocalAxis",
+    "Loop",
     "Memory",
     "NoSlabError",
     "Obstacle",
@@ -111,6 +117,7 @@ __all__ = [
     "RuleError",
     "Sides",
     "Span",
+    "Stage",
     "Tiled",
     "TraceError",
     "UnforeseenError",

@@ -1,25 +1,28 @@
-"""`python -m examples.kamisli encode IN.png OUT.bin`, `decode OUT.bin BACK.png`, `train`, `tables`."""
+"""`python -m examples.kamisli encode IN.png OUT.bin`, `decode OUT.bin BACK.png`, `train`, `tables`, `draw`."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from examples.lic.commands import BITSTREAM, compared, door_of, read_bytes, summary
 from examples.lic.pictures import PNG, psnr, read_picture, write_picture
-from examples.lic.sheet import Sheet, markdown
+from examples.lic.sheet import Sheet, markdown, put_into
 from overlapcalc import InputError, OverlapcalcError
-from overlapcalc.io.atomic import Door, complete, free_place
+from overlapcalc.io.atomic import REWRITTEN, Door, complete, free_place, write_complete
 
-from . import tables, train
-from .checkpoint import SHIPPED, load_coding
-from .coding import ORDERS, decode, encode
+from . import draw, speed, tables, train
+from .checkpoint import SHIPPED, USUAL, load_coding
+from .coding import ORDERS, WAVEFRONT, decode, encode
 
 BAD_INPUT = 2
-TABLES: dict[str, Callable[[Path], Sheet]] = {
+TABLES: dict[str, Callable[[Sequence[Path]], Sheet]] = {
+    "cone": lambda _: tables.cone(),
     "wavefront": lambda _: tables.wavefront(),
+    "speed": speed.speed,
+    "training": tables.training,
     "acl": tables.acl,
     "rd": tables.rd,
 }
@@ -30,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m examples.kamisli", description=__doc__)
     commands = parser.add_subparsers(required=True)
     to_bytes = commands.add_parser("encode", help="a picture to a bitstream")
-    to_bytes.add_argument("--order", choices=ORDERS, default="raster", help="of the blocks; the bitstream says it")
+    to_bytes.add_argument("--order", choices=ORDERS, default=WAVEFRONT, help="of the blocks; the bitstream says it")
     to_bytes.add_argument("--no-check", action="store_true", help="do not decode what was written: no PSNR")
     to_bytes.set_defaults(does=_encode, kind=BITSTREAM)
     to_picture = commands.add_parser("decode", help="a bitstream to a PNG")
@@ -39,15 +42,18 @@ def main(arguments: list[str] | None = None) -> int:
     for command in (to_bytes, to_picture):
         command.add_argument("source", type=Path, metavar="IN")
         command.add_argument("target", type=Path, metavar="OUT")
-        command.add_argument("--checkpoint", type=Path, metavar="FILE", default=SHIPPED, help="the small one if absent")
+        command.add_argument("--checkpoint", type=Path, metavar="FILE", default=USUAL, help="lambda 435.67 if absent")
         command.add_argument("--overwrite", action="store_true", help="replace OUT, where it is of the same kind")
     train.add_command(commands)
     to_table = commands.add_parser(
-        "tables", help="steps of a wavefront, what training measured, or PSNR beside other codecs"
+        "tables",
+        help="blocks that are read, steps and seconds, what training measured, PSNR beside others",
     )
     to_table.add_argument("table", choices=TABLES)
-    to_table.add_argument("--checkpoint", type=Path, metavar="FILE", default=SHIPPED, help="the small one if absent")
-    to_table.set_defaults(does=lambda given: markdown(TABLES[given.table](given.checkpoint)))
+    to_table.add_argument("--checkpoint", type=Path, metavar="FILE", help="all that are shipped if absent")
+    to_table.add_argument("--write", type=Path, metavar="PAGE", help="put it into this page, too, between its marks")
+    to_table.set_defaults(does=_table)
+    draw.add_command(commands)
     given = parser.parse_args(arguments)
     try:
         print(given.does(given))
@@ -85,6 +91,24 @@ def _decode(given: argparse.Namespace) -> str:
     decibels = None if reference is None else compared(reference, picture)
     write_picture(given.target, picture, door)
     return summary(data, picture.shape[:2], decibels)
+
+
+def _table(given: argparse.Namespace) -> str:
+    page = "" if given.write is None else _page(given.write, given.table)
+    sheet = TABLES[given.table](SHIPPED if given.checkpoint is None else [given.checkpoint])
+    if given.write is not None:
+        write_complete(given.write, put_into(page, sheet), REWRITTEN)
+    return markdown(sheet)
+
+
+def _page(path: Path, table: str) -> str:
+    """A page that has a place for the table, which may take minutes. Raises InputError."""
+    try:
+        page = read_bytes(path).decode()
+        put_into(page, Sheet(table, "", (), ()))
+    except ValueError as error:
+        raise InputError(f"{path}: {error}") from error
+    return page
 
 
 if __name__ == "__main__":

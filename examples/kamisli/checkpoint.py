@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,17 +19,37 @@ from overlapcalc.io.atomic import REWRITTEN, FileKind, complete
 
 from .coding import NAME, Coding, coding, weights
 from .layers import open_taps
-from .nets import Nets, Shape, nets
-from .training import Cost, Iteration
+from .nets import KERNELS, Nets, Shape, nets
+from .training import Cost, Costs, Iteration
 
-SHIPPED = Path(__file__).parent / "checkpoints" / "lambda-435.safetensors"
+RATES = (117.045, 435.6675, 845.325)
+"""Of the checkpoints that come with the example: three of those that are published."""
+
+
+def place_of(rate: float, kernels: str = KERNELS[0]) -> Path:
+    """Where the example keeps a checkpoint."""
+    other = "" if kernels == KERNELS[0] else f"-{kernels}"
+    return Path(__file__).parent / "checkpoints" / f"lambda-{int(rate)}{other}.safetensors"
+
+
+SHIPPED = tuple(place_of(rate) for rate in RATES)
+USUAL = place_of(435.6675)
 CHECKPOINT = FileKind("a safetensors file", lambda path: path.open("rb").read(9)[8:] == b"{")
 """Rewritten by design, by the command that trains it."""
 _FLAT = ("counts", "lengths", "offsets")
 
 
-def save(path: Path, shape: Shape, own: Nets, tables: Tables, made: str, measured: Sequence[Iteration] = ()) -> None:
-    """made: the command, or what else made it. measured: in training, of pictures held out.
+class Trained(NamedTuple):
+    """How a checkpoint was trained. seconds: of the processor. iterations: what was measured, of pictures that were not
+    trained on."""
+
+    rate: float
+    seconds: float
+    iterations: list[Iteration]
+
+
+def save(path: Path, shape: Shape, own: Nets, tables: Tables, made: str, trained: Trained | None = None) -> None:
+    """made: the command, or what else made it.
 
     Weights are rounded to 16 bits, so the codec becomes slightly another: load it to code.
     """
@@ -41,7 +61,8 @@ def save(path: Path, shape: Shape, own: Nets, tables: Tables, made: str, measure
     for key, numbers in zip(_FLAT, tables.flat(), strict=True):
         state[f"tables.{key}"] = torch.from_numpy(numbers.astype(np.int32))
     about = {"codec": NAME, "shape": json.dumps(dataclasses.asdict(shape)), "made by": made}
-    about["iterations"] = json.dumps(measured)
+    if trained is not None:
+        about["trained"] = json.dumps(trained)
     data = extra("safetensors.torch").save(state, metadata=about)
     complete(path, lambda file: file.write(data), CHECKPOINT, REWRITTEN)
 
@@ -59,15 +80,18 @@ def load(path: Path) -> tuple[Shape, Nets, Tables]:
     return shape, own, tables
 
 
-def iterations(path: Path) -> list[Iteration]:
-    """What training measured. Raises InputError."""
+def trained(path: Path) -> Trained:
+    """Raises InputError."""
     about, _ = _read(path)
     try:
-        return [
-            Iteration(number, Cost(*open_), Cost(*closed)) for number, open_, closed in json.loads(about["iterations"])
-        ]
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: it does not say what was measured in training ({error})") from error
+        rate, seconds, iterations = json.loads(about["trained"])
+        return Trained(rate, seconds, [_iteration(number, sets) for number, sets in iterations])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"{path}: it does not say how it was trained ({error})") from error
+
+
+def _iteration(number: int, sets: dict[str, list[list[float]]]) -> Iteration:
+    return Iteration(number, {name: Costs(*(Cost(*cost) for cost in costs)) for name, costs in sets.items()})
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
@@ -104,6 +128,6 @@ def _fill(own: Nets, state: dict[str, Tensor]) -> None:
         part.copy_(value)
 
 
-def load_coding(path: Path = SHIPPED) -> Coding:
+def load_coding(path: Path = USUAL) -> Coding:
     """What codes pictures by a checkpoint. Raises InputError."""
     return coding(*load(path))

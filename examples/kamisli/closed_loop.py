@@ -7,6 +7,10 @@
 Both sides run this loop. What differs is where symbols come from: the encoder rounds and writes them, the decoder reads
 them. All three nets read earlier blocks only (nets.py), so whole nets on the finished reconstruction (`open_loop`) give
 it again, and every symbol: a fixed point, bit for bit where the nets are exact ones.
+
+`overlapcalc.Loop` finds out which blocks do not need one another, and runs the nets on all of these at once. At the
+border every layer reads zeros, as in the whole net. The published inference code pads the picture once instead, so its
+results differ in the first row and in the first and last columns for kernels 3311.
 """
 
 from __future__ import annotations
@@ -14,79 +18,83 @@ from __future__ import annotations
 from typing import NamedTuple, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+import overlapcalc as oc
 
 from .nets import Nets, Shape
+
+SCALES, MEANS, BLOCKS, LATENTS = "output0", "output1", "output2", "output3"
 
 
 class Symbols(Protocol):
     """Codes the symbols of some blocks."""
 
     def __call__(self, distances: Tensor | None, scales: Tensor) -> Tensor:
-        """The symbols that both sides take, as whole numbers of the shape of `scales`, (blocks, m, 1, 1).
+        """The symbols that both sides take, as whole numbers of the shape of `scales`, blocks first.
 
         distances: of the latents from their means; None in the decoder.
         """
         ...
 
 
-class Order(Protocol):
-    """A way through the blocks of a picture."""
+class Decoder(nn.Module):
+    """What the decoder runs: n and t_s."""
 
-    def __call__(self, nets: Nets, shape: Shape, size: tuple[int, int], x: Tensor | None, symbols: Symbols) -> Tensor:
-        """The reconstruction, of shape (1, samples, *size).
+    def __init__(self, nets: Nets) -> None:
+        super().__init__()
+        self.entropy, self.synthesis = nets.entropy, nets.synthesis
 
-        size: rows and columns of blocks. x: the picture as channels, of the same shape; None in the decoder.
-        """
-        ...
+    def forward(self, reconstruction: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        scales, means = self.entropy(reconstruction).chunk(2, 1)
+        return scales, means, self.synthesis(y, reconstruction)
 
 
-def raster(nets: Nets, shape: Shape, size: tuple[int, int], x: Tensor | None, symbols: Symbols) -> Tensor:
-    """Row by row, each from left to right, a block at a time.
+class Encoder(nn.Module):
+    """What the encoder runs: t_a beside that, on the picture."""
 
-    Nets run on what lies around the block, cut at the border of the picture: beyond it every layer reads zeros, as in
-    the whole net. The published inference code pads the picture once instead, so its results differ in the first row
-    and in the first and last columns for kernels 3311.
+    def __init__(self, nets: Nets) -> None:
+        super().__init__()
+        self.decoder, self.analysis = Decoder(nets), nets.analysis
+
+    def forward(self, reconstruction: Tensor, y: Tensor, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        return *self.decoder(reconstruction, y), self.analysis(x, reconstruction)
+
+
+class ClosedLoop:
+    """The loop of one side for pictures of one size. size: rows and columns of blocks.
+
+    For other pictures of the size it may run again.
     """
-    rows, columns = size
-    reconstruction = torch.zeros(1, shape.samples, rows, columns, dtype=torch.float64)
-    for row in range(rows):
-        for column in range(columns):
-            around = _Around.of(row, column, columns, shape.reach)
-            block = _block(nets, around, None if x is None else around.cut(x), around.cut(reconstruction), symbols)
-            reconstruction[:, :, row, column] = block[..., 0, 0]
-    return reconstruction
 
+    def __init__(self, nets: Nets, shape: Shape, size: tuple[int, int], *, encodes: bool) -> None:
+        self.encodes = encodes
+        made: nn.Module = Encoder(nets) if encodes else Decoder(nets)
+        picture, latents = (1, shape.samples, *size), (1, shape.m, *size)
+        shapes = [picture, latents, picture] if encodes else [picture, latents]
+        taken = (SCALES, MEANS, LATENTS) if encodes else (SCALES, MEANS)
+        stages = [
+            oc.Stage(taken, self._latents, feeds="y"),
+            oc.Stage((BLOCKS,), lambda cells: clamped(cells[BLOCKS]), feeds="reconstruction"),
+        ]
+        self.loop = oc.Loop(made.eval(), stages, *(torch.zeros(s, dtype=torch.float64) for s in shapes))
+        self._symbols: Symbols | None = None
 
-class _Around(NamedTuple):
-    """The blocks that nets may read around one: rows [top, row], columns [left, right)."""
+    def __call__(self, x: Tensor | None, symbols: Symbols, order: str) -> Tensor:
+        """The reconstruction, (1, samples, rows, columns). x: the picture as channels; None in the decoder. order:
+        "wavefront" or "raster"."""
+        assert (x is not None) == self.encodes
+        self._symbols = symbols
+        try:
+            return self.loop.run(*(() if x is None else (x,)), order=order)["reconstruction"]
+        finally:
+            self._symbols = None
 
-    row: int
-    column: int
-    top: int
-    left: int
-    right: int
-
-    @classmethod
-    def of(cls, row: int, column: int, columns: int, reach: int) -> _Around:
-        return cls(row, column, max(0, row - reach), max(0, column - reach), min(columns, column + reach + 1))
-
-    def cut(self, whole: Tensor) -> Tensor:
-        return whole[:, :, self.top : self.row + 1, self.left : self.right]
-
-    def own(self, cut: Tensor) -> Tensor:
-        """The block itself of what was cut."""
-        column = self.column - self.left
-        return cut[:, :, -1:, column : column + 1]
-
-
-def _block(nets: Nets, around: _Around, x: Tensor | None, reconstruction: Tensor, symbols: Symbols) -> Tensor:
-    with torch.no_grad():
-        scale, mean = around.own(nets.entropy(reconstruction)).chunk(2, 1)
-        distances = None if x is None else around.own(nets.analysis(x, reconstruction)) - mean
-        y = symbols(distances, scale) + mean
-        spread = y.expand(-1, -1, *reconstruction.shape[2:])  # t_s reads latents at the block alone
-        return clamped(around.own(nets.synthesis(spread, reconstruction)))
+    def _latents(self, cells: oc.Cells) -> Tensor:
+        assert self._symbols is not None
+        means = cells[MEANS]
+        distances = cells[LATENTS] - means if self.encodes else None
+        return self._symbols(distances, cells[SCALES]) + means
 
 
 def clamped(block: Tensor) -> Tensor:

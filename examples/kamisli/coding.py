@@ -11,7 +11,7 @@ Blocks are coded in the order that is named, each with its latents by their scal
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -26,14 +26,15 @@ from examples.lic.symbols import MOST, SymbolReader, SymbolWriter, too_many
 from examples.lic.tables import Integers, Tables
 from overlapcalc import InputError
 
-from .closed_loop import Order, open_loop, raster
+from .closed_loop import ClosedLoop, open_loop
 from .layers import blocks_to_channels, channels_to_blocks, open_taps
 from .nets import Nets, Shape
 
 NAME = "kamisli"
-ORDERS: dict[str, Order] = {"raster": raster}
-_CODES = {"raster": 0}
-"""In bitstreams; never to be given to another order."""
+ORDERS = {"raster": 0, "wavefront": 1}
+"""Of blocks, with their numbers in bitstreams, which are never given to another order."""
+WAVEFRONT = "wavefront"
+LOOPS_KEPT = 4
 _HEAD = struct.Struct("<BI")
 
 
@@ -46,6 +47,16 @@ class Coding:
     scales: Tensor
     tables: Tables
     fingerprint: bytes
+    _loops: dict[tuple[int, int, bool], ClosedLoop] = field(default_factory=dict, repr=False, compare=False)
+
+    def loop(self, rows: int, columns: int, *, encodes: bool) -> ClosedLoop:
+        """The closed loop of one side for pictures of so many blocks; the last few are kept."""
+        key = rows, columns, encodes
+        found = self._loops.pop(key, None) or ClosedLoop(self.nets, self.shape, (rows, columns), encodes=encodes)
+        self._loops[key] = found
+        while len(self._loops) > LOOPS_KEPT:
+            del self._loops[next(iter(self._loops))]
+        return found
 
 
 def tables_of_scales() -> Tables:
@@ -88,7 +99,7 @@ def _bytes(value: Tensor) -> bytes:
     return bytes(value.float().contiguous().numpy().astype("<f4").tobytes())
 
 
-def encode(coding: Coding, picture: Picture, order: str = "raster") -> bytes:
+def encode(coding: Coding, picture: Picture, order: str = WAVEFRONT) -> bytes:
     """The picture, (height, width, 3) bytes, as a bitstream. Raises InputError."""
     if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or 0 in picture.shape:
         raise InputError(f"a picture of shape {picture.shape} and type {picture.dtype}; expected (H, W, 3) bytes")
@@ -97,9 +108,9 @@ def encode(coding: Coding, picture: Picture, order: str = "raster") -> bytes:
         raise InputError(f"a picture of {width}x{height}; expected at most 2^30 pixels: cut it")
     x = channels(picture, coding.shape.block)
     writing = _Writing(coding)
-    ORDERS[order](coding.nets, coding.shape, (x.shape[2], x.shape[3]), x, writing)
+    coding.loop(x.shape[2], x.shape[3], encodes=True)(x, writing, order)
     symbols = writing.writer.bytes()
-    payload = _HEAD.pack(_CODES[order], len(symbols)) + symbols
+    payload = _HEAD.pack(ORDERS[order], len(symbols)) + symbols
     return packed(Coded(NAME, coding.fingerprint, height, width, digest(*writing.written), payload))
 
 
@@ -116,7 +127,7 @@ def decode(coding: Coding, data: bytes) -> Picture:
     if too_many(rows * columns * coding.shape.m * least, len(symbols)):  # before memory is taken for them
         raise BitstreamError(f"{len(symbols)} bytes are too few for a picture of {coded.width}x{coded.height}")
     reading = _Reading(coding, symbols)
-    y = ORDERS[order](coding.nets, coding.shape, (rows, columns), None, reading)
+    y = coding.loop(rows, columns, encodes=False)(None, reading, order)
     reading.reader.finish()
     if digest(*reading.read) != coded.symbols:
         raise BitstreamError("the nets gave other probabilities here than where it was coded, so it cannot be decoded")
@@ -127,7 +138,7 @@ def _order_and_symbols(payload: bytes) -> tuple[str, bytes]:
     if len(payload) < _HEAD.size:
         raise BitstreamError(f"a payload of {len(payload)} bytes; expected at least {_HEAD.size}")
     code, size = _HEAD.unpack_from(payload)
-    order = next((name for name, own in _CODES.items() if own == code), None)
+    order = next((name for name, own in ORDERS.items() if own == code), None)
     if order is None:
         raise BitstreamError(f"order {code} of blocks; this program knows {', '.join(ORDERS)}")
     symbols = payload[_HEAD.size :]

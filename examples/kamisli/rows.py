@@ -1,7 +1,9 @@
 """The nets on blocks as the rows of a matrix, each with the blocks that it reads beside it: fast training on a CPU.
 
 A masked convolution computes with zeros where its taps are closed; here it is one matrix product over the open ones.
-For kernels 3111, whose nets read four neighbours and nothing else.
+With kernels 3111 the nets read four neighbours and nothing else. With 3311 the second layer of n reads what the first
+one makes of four neighbours and of the block itself; so the first layer runs at those five places, which read eleven
+blocks.
 """
 
 from __future__ import annotations
@@ -20,8 +22,17 @@ from examples.lic.priors import GaussianConditional
 from .layers import open_taps
 from .nets import Nets
 
-NEIGHBOURS = ((-1, -1), (-1, 0), (-1, 1), (0, -1))
-"""In the order of the taps of a masked 3x3 convolution."""
+Place = tuple[int, int]
+"""Rows and columns of blocks, from a block."""
+NEIGHBOURS: tuple[Place, ...] = ((-1, -1), (-1, 0), (-1, 1), (0, -1))
+"""In the order of the taps of a masked 3x3 convolution of type A."""
+HIDDEN = (*NEIGHBOURS, (0, 0))
+"""In the order of those of type B."""
+_FARTHER = {(i + k, j + n) for i, j in NEIGHBOURS for k, n in NEIGHBOURS} - {*NEIGHBOURS}
+PLACES = (*NEIGHBOURS, *sorted(_FARTHER))
+"""Eleven, the four neighbours first: all that layers read that read the neighbours' features."""
+_FEATURES = tuple(tuple(PLACES.index((i + k, j + n)) for k, n in NEIGHBOURS) for i, j in HIDDEN)
+"""Of each hidden place the numbers of the four places that it reads."""
 SKEW = 2
 """Blocks of one `2 * row + column` read none of each other."""
 
@@ -30,8 +41,8 @@ SKEW = 2
 class Blocks:
     """Blocks of several pictures, each picture row by row.
 
-    samples: (blocks, samples). neighbours: of each block the numbers of its four, and the number of blocks where there
-    is none. steps: blocks that may be coded at once. pictures: of which picture each block is.
+    samples: (blocks, samples). neighbours: of each block the numbers of those at its places, and the number of blocks
+    where there is none. steps: blocks that may be coded at once. pictures: of which picture each block is.
     """
 
     samples: Tensor
@@ -40,15 +51,15 @@ class Blocks:
     pictures: Tensor
 
     @classmethod
-    def of(cls, pictures: Sequence[Tensor]) -> Blocks:
-        """pictures: as channels, (samples, rows, columns) each."""
+    def of(cls, pictures: Sequence[Tensor], places: Sequence[Place] = NEIGHBOURS) -> Blocks:
+        """pictures: as channels, (samples, rows, columns) each. places: see `places_of`."""
         neighbours, times, start = [], [], 0
         beyond = sum(p.shape[1] * p.shape[2] for p in pictures)
         for picture in pictures:
             rows, columns = picture.shape[1:]
-            numbers = F.pad(start + torch.arange(rows * columns).reshape(rows, columns), (1, 1, 1, 0), value=beyond)
-            near = [numbers[1 + i : 1 + i + rows, 1 + j : 1 + j + columns] for i, j in NEIGHBOURS]
-            neighbours.append(torch.stack(near, -1).reshape(-1, len(NEIGHBOURS)))
+            numbers = F.pad(start + torch.arange(rows * columns).reshape(rows, columns), (2, 2, 2, 0), value=beyond)
+            near = [numbers[2 + i : 2 + i + rows, 2 + j : 2 + j + columns] for i, j in places]
+            neighbours.append(torch.stack(near, -1).reshape(-1, len(places)))
             times.append((SKEW * torch.arange(rows)[:, None] + torch.arange(columns)).flatten())
             start += rows * columns
         time = torch.cat(times)
@@ -61,30 +72,49 @@ class Blocks:
         )
 
 
+def places_of(nets: Nets) -> tuple[Place, ...]:
+    """Where these nets read blocks."""
+    entropy: Any = nets.entropy
+    return PLACES if open_taps(entropy[2]) > 1 else NEIGHBOURS
+
+
 def with_nothing(samples: Tensor) -> Tensor:
     """With a last row of zeros, which is what lies beyond the border."""
     return torch.cat([samples, samples.new_zeros(1, samples.shape[1])])
 
 
-def read(samples: Tensor, neighbours: Tensor) -> Tensor:
-    """What stands in the neighbours, one after the other. samples: with the row of zeros."""
-    return samples[neighbours].flatten(1)
+class Around(NamedTuple):
+    """What stands around blocks, (blocks, places, samples), and which of the places the picture has, (blocks, places).
+
+    Beyond the border are zeros.
+    """
+
+    samples: Tensor
+    there: Tensor
+
+    @property
+    def near(self) -> Tensor:
+        """Of the four neighbours, one after the other: what a masked 3x3 convolution reads."""
+        return self.samples[:, : len(NEIGHBOURS)].flatten(1)
+
+
+def read(samples: Tensor, neighbours: Tensor) -> Around:
+    """samples: with the row of zeros."""
+    return Around(samples[neighbours], neighbours < len(samples) - 1)
 
 
 def on_rows(layer: nn.Module, x: Tensor) -> Tensor:
-    """What the layer gives for blocks as rows. Of a convolution with several taps, `x` has what each reads.
-
-    Raises ValueError where it has something else: a layer that reads what hidden layers made of other blocks.
-    """
+    """What the layer gives for blocks as rows. Of a convolution with several taps, the last
+    dimension of `x` has what each reads, one after the other. Raises ValueError where it has something else."""
     if isinstance(layer, nn.Sequential):
         for part in layer:
             x = on_rows(part, x)
         return x
     if isinstance(layer, nn.Conv2d):
         taps = open_taps(layer)
-        if x.shape[1] != taps * layer.in_channels:
+        if x.shape[-1] != taps * layer.in_channels:
             raise ValueError(
-                f"a convolution with {taps} open taps of {layer.in_channels} channels, {x.shape[1]} values"
+                f"a convolution with {taps} open taps of {layer.in_channels} channels, {x.shape[-1]} values"
             )
         weight = layer.weight.flatten(2)[:, :, :taps].transpose(1, 2).flatten(1)
         return F.linear(x, weight, layer.bias)
@@ -94,6 +124,27 @@ def on_rows(layer: nn.Module, x: Tensor) -> Tensor:
     return layer(x)
 
 
+def hidden(first: nn.Module, around: Around) -> Tensor:
+    """What the first layer makes at the hidden places, one after the other.
+
+    Zeros where the picture has none: a padded net has them there, not what the layer would make of nothing. Raises
+    ValueError.
+    """
+    if around.samples.shape[1] != len(PLACES):
+        raise ValueError(f"{around.samples.shape[1]} places; layers that read hidden neighbours need {len(PLACES)}")
+    four = around.samples[:, torch.tensor(_FEATURES)].flatten(2)
+    there = F.pad(around.there[:, : len(NEIGHBOURS)], (0, 1), value=True)
+    return torch.where(there[..., None], on_rows(first, four), 0.0).flatten(1)
+
+
+def distribution(entropy: Any, around: Around) -> tuple[Tensor, Tensor]:
+    """Scales and means of the latents, by n."""
+    first, rest = nn.Sequential(*list(entropy)[:2]), nn.Sequential(*list(entropy)[2:])
+    features = hidden(first, around) if open_taps(entropy[2]) > 1 else on_rows(first, around.near)
+    scales, means = on_rows(rest, features).chunk(2, -1)
+    return scales, means
+
+
 class Estimate(NamedTuple):
     """Of each block: the reconstruction, not yet clamped, and its bits."""
 
@@ -101,13 +152,13 @@ class Estimate(NamedTuple):
     bits: Tensor
 
 
-def estimate(nets: Nets, x: Tensor, around: Tensor, *, training: bool = False) -> Estimate:
-    """x: blocks as rows. around: what stands in their neighbours, by `read`.
+def estimate(nets: Nets, x: Tensor, around: Around, *, training: bool = False) -> Estimate:
+    """x: blocks as rows. around: what stands around them, by `read`.
 
     training: bits are those of latents with noise in the place of rounding, and gradients pass rounding.
     """
     analysis, synthesis, entropy = nets
-    scales, means = on_rows(entropy, around).chunk(2, 1)
+    scales, means = distribution(entropy, around)
     y = _transformed(analysis, x, around)
     rounded = torch.round(y - means) + means
     counted = y + torch.rand_like(y) - 0.5 if training else rounded
@@ -116,8 +167,8 @@ def estimate(nets: Nets, x: Tensor, around: Tensor, *, training: bool = False) -
     return Estimate(_transformed(synthesis, decoded, around), -likelihood.log2().sum(1))
 
 
-def _transformed(transform: Any, own: Tensor, around: Tensor) -> Tensor:
-    return on_rows(transform.rest, on_rows(transform.own, own) + on_rows(transform.context, around))
+def _transformed(transform: Any, own: Tensor, around: Around) -> Tensor:
+    return on_rows(transform.rest, on_rows(transform.own, own) + on_rows(transform.context, around.near))
 
 
 _DENSITY = GaussianConditional()

@@ -42,7 +42,7 @@ def start_linear(nets: Nets, blocks: Blocks, rate: float) -> None:
     scale = 1 / step(rate)
     analysis, synthesis, entropy = (_faint(net) for net in nets)
     x = blocks.samples
-    around = read(with_nothing(x), blocks.neighbours)
+    around = read(with_nothing(x), blocks.neighbours).near
     weight, constant = _ridge(around, x)
     predicted = around @ weight.T + constant
     own = _principal(x - predicted, analysis.rest[-1].out_channels)

@@ -9,7 +9,7 @@ twice, on the stored reconstruction and on what came of that, and half of each c
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -21,7 +21,7 @@ from examples.lic.pictures import Picture
 
 from .coding import channels
 from .nets import Nets
-from .rows import Blocks, Closed, Estimate, closed, estimate, read, with_nothing
+from .rows import Around, Blocks, Closed, Estimate, Place, closed, estimate, places_of, read, with_nothing
 from .start import start_linear
 
 
@@ -60,41 +60,60 @@ class Cost(NamedTuple):
     error: float
 
 
-class Iteration(NamedTuple):
-    """What held-out pictures cost after one iteration: with stored reconstructions around each block, and coded."""
+class Costs(NamedTuple):
+    """Of the same pictures: with stored reconstructions around each block, and coded."""
 
-    number: int
     open: Cost
     closed: Cost
+
+
+class Iteration(NamedTuple):
+    """What sets of pictures that are not trained on cost after one iteration."""
+
+    number: int
+    sets: dict[str, Costs]
+
+
+class _Test:
+    """A set of pictures that is not trained on. stored: what the last closed loop left of it."""
+
+    def __init__(self, pictures: Sequence[Picture], block: int, places: Sequence[Place]) -> None:
+        self.blocks = Blocks.of([channels(picture, block)[0].float() for picture in pictures], places)
+        self.stored = self.blocks.samples
+
+    @torch.no_grad()
+    def costs(self, nets: Nets, rate: float) -> Costs:
+        opened = estimate(nets, self.blocks.samples, read(with_nothing(self.stored), self.blocks.neighbours))
+        coded = closed(nets, self.blocks)
+        self.stored = coded.reconstruction
+        return Costs(cost(opened, self.blocks, rate), cost(coded, self.blocks, rate))
 
 
 def train(
     nets: Nets,
     block: int,
     pictures: Sequence[Picture],
-    held_out: Sequence[Picture],
+    sets: Mapping[str, Sequence[Picture]],
     schedule: Schedule,
     *,
     say: Callable[[Iteration], object] = print,
 ) -> list[Iteration]:
-    """Trains nets with kernels 3111 in place. pictures: to train on, of at least a crop's size. Raises ValueError."""
+    """Trains nets in place. pictures: to train on, of at least a crop's size. sets: others, which are measured and
+    decide nothing. Raises ValueError."""
     torch.manual_seed(schedule.seed)
     random = np.random.default_rng(schedule.seed)
-    blocks = Blocks.of([channels(crop, block)[0].float() for crop in _crops(pictures, schedule, random)])
-    tests = Blocks.of([channels(picture, block)[0].float() for picture in held_out])
+    places = places_of(nets)
+    blocks = Blocks.of([channels(crop, block)[0].float() for crop in _crops(pictures, schedule, random)], places)
+    tests = {name: _Test(of, block, places) for name, of in sets.items()}
     start_linear(nets, blocks, schedule.rate)
-    stored, stored_tests, found = blocks.samples, tests.samples, []
+    stored, found = blocks.samples, list[Iteration]()
     plan = [(steps, False) for steps in schedule.steps] + [(steps, True) for steps in schedule.chained]
     for number, (steps, chained) in enumerate(plan):
         _train_open(nets, blocks, stored, schedule, random, steps, chained=chained)
-        with torch.no_grad():
-            opened = estimate(nets, tests.samples, read(with_nothing(stored_tests), tests.neighbours))
-        coded = closed(nets, tests)
-        own = Iteration(number, cost(opened, tests, schedule.rate), cost(coded, tests, schedule.rate))
-        say(own)
-        found.append(own)
+        found.append(Iteration(number, {name: test.costs(nets, schedule.rate) for name, test in tests.items()}))
+        say(found[-1])
         if number + 1 < len(plan):
-            stored, stored_tests = closed(nets, blocks).reconstruction, coded.reconstruction
+            stored = closed(nets, blocks).reconstruction
     return found
 
 
@@ -151,18 +170,18 @@ def _batches(blocks: Blocks, schedule: Schedule, random: np.random.Generator, *,
         yield grid[crop, top + down, left + right].flatten()
 
 
-def _chained(first: Tensor, around: Tensor, neighbours: Tensor, chosen: Tensor) -> Tensor:
-    """What stands in the neighbours of the chosen blocks after the first run: what it made of those that are chosen,
+def _chained(first: Tensor, around: Around, neighbours: Tensor, chosen: Tensor) -> Around:
+    """What stands around the chosen blocks after the first run: what it made of those that are chosen,
     too, and of the others what is stored.
 
-    first: the reconstructions of the chosen blocks. around: what was stored in their neighbours, by `read`.
+    first: the reconstructions of the chosen blocks. around: what was stored around them.
     """
     places = torch.full((int(max(neighbours.max(), chosen.max())) + 1,), -1)
     places[chosen] = torch.arange(len(chosen))
     place = places[neighbours]
     stored = len(chosen) + torch.arange(place.numel()).reshape(place.shape)
-    values = torch.cat([first, around.reshape(-1, first.shape[1])])
-    return read(values, torch.where(place >= 0, place, stored))
+    values = torch.cat([first, around.samples.flatten(0, 1)])
+    return Around(values[torch.where(place >= 0, place, stored)], around.there)
 
 
 def cost(found: Estimate | Closed, blocks: Blocks, rate: float) -> Cost:

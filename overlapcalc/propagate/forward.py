@@ -19,7 +19,7 @@ from ..ops.law import DimRead, Law, Link, Obstruction
 from ..ops.place import linked, settled
 from .resolve import Resolver, at_this_size
 from .values import NOTHING, Propagation, Reads, TensorReads
-from .views import JOINT_OUTPUT, out_parts, spelled, spelled_law, stages
+from .views import JOINT_OUTPUT, out_parts, spelled, spelled_law, view_steps
 
 
 def propagate(
@@ -116,15 +116,15 @@ class _Run(Resolver):
         layout = self.values[node.operands[0]].layout
         known = self.views[node.name].applied(layout, node.shape) if node.name in self.views else None
         found = known or view(layout, runs, node.shape)
-        for stage in stages(node, layout, found):
-            if stage.links is None:
-                law = self._law(stage.node)
+        for step in view_steps(node, layout, found):
+            if step.links is None:
+                law = self._law(step.node)
                 assert law is not None
             else:
-                law = Law(stage.links)
-            self.names[stage.node.name] = self.names.get(node.name, node.layer or node.name)
-            value = self._connect(stage.node, law, stage.layout, stage.layout.labels)
-            self._keep(stage.node, replace(value, view=found) if stage.node.name == node.name else value)
+                law = Law(step.links)
+            self.names[step.node.name] = self.names.get(node.name, node.layer or node.name)
+            value = self._connect(step.node, law, step.layout, step.layout.labels)
+            self._keep(step.node, replace(value, view=found) if step.node.name == node.name else value)
 
     def _input(self, node: Node) -> TensorReads:
         labels = node.axes

@@ -19,7 +19,7 @@ ELSEWHERE = Obstruction(Cause.POSITION, "joins data that is not laid out along t
 
 
 @dataclass(frozen=True)
-class Stage:
+class ViewStep:
     """One step of a view: a node, its links in terms of parts (None: those of its rule), and its layout."""
 
     node: Node
@@ -27,13 +27,13 @@ class Stage:
     layout: Factoring
 
 
-def stages(node: Node, layout: Factoring, found: Reshape) -> Iterator[Stage]:
+def view_steps(node: Node, layout: Factoring, found: Reshape) -> Iterator[ViewStep]:
     """A view of a tensor of this layout, step by step; the last step is the node itself."""
     at = node.operands[0]
     parts = list(layout.parts)
     made = 0
 
-    def step(op: str, args: dict[str, Any], links: tuple[Link, ...] | None) -> Stage:
+    def step(op: str, args: dict[str, Any], links: tuple[Link, ...] | None) -> ViewStep:
         nonlocal at, made
         sizes = tuple(p.size for p in parts)
         name = f"{node.name}/{made}"
@@ -41,7 +41,7 @@ def stages(node: Node, layout: Factoring, found: Reshape) -> Iterator[Stage]:
             node, name=name, op=op, args={"self": Data(at), STEP_OF: node.op, **args}, shape=sizes, pointwise=False
         )
         at, made = name, made + 1
-        return Stage(new, links, Factoring(tuple(parts), (1,) * len(parts)))
+        return ViewStep(new, links, Factoring(tuple(parts), (1,) * len(parts)))
 
     for i, piece in found.cuts:
         parts[i : i + 1] = [replace(parts[i], size=parts[i].size // piece), Part(piece)]
@@ -57,7 +57,7 @@ def stages(node: Node, layout: Factoring, found: Reshape) -> Iterator[Stage]:
         link = Link(0, tuple(DimRead(i, i, IndexMap.identity()) for i in range(len(parts))))
     if made:
         node = replace(node, args={k: Data(at) if isinstance(v, Data) else v for k, v in node.args.items()})
-    yield Stage(node, (link,), found.after)
+    yield ViewStep(node, (link,), found.after)
 
 
 def _regroup(parts: Sequence[Part], found: Reshape) -> Link:

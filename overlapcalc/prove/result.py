@@ -83,6 +83,12 @@ class Proof:
         return {**asdict(self), "failures": list(self.failures)}
 
 
+def all_proved(proofs: Sequence[Proof]) -> bool:
+    """Everything that applies is proved, and something applies."""
+    statuses = [proof.status for proof in proofs]
+    return REFUTED not in statuses and PROVED in statuses
+
+
 @dataclass(frozen=True)
 class Figures:
     """Blocks against the whole, in one floating type. error: max |difference| / max |whole| of the worst output. ulps:
@@ -129,8 +135,7 @@ class Verification:
     @property
     def proved(self) -> bool:
         """Everything that applies is proved, and something applies. But see `not_reached`."""
-        statuses = [proof.status for proof in self.proofs]
-        return REFUTED not in statuses and PROVED in statuses
+        return all_proved(self.proofs)
 
     def __getitem__(self, name: str) -> Proof:
         return next(proof for proof in self.proofs if proof.name == name)

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import torch
 from torch import Tensor, nn
@@ -16,17 +16,21 @@ from ..analysis.analysis import Analysis
 from ..analysis.analyze import Inputs, analyze
 from ..analysis.guess import guess_inputs
 from ..analysis.variants import Variants
+from ..engine.loop.loop import Loop
 from ..engine.plan import floating_type
 from ..errors import Argument, InputError
 from ..planning.crop import make_plan
 from ..planning.obstacles import refuse_obstacles
 from ..planning.options import CUT_OPTIONS, Blocking, CutOptions, Tile, per_axis, refuse_beside_analysis, refuse_unknown
 from ..planning.plan import Plan
+from ..planning.stages import WAVEFRONT
 from .against_whole import exact_twin, values, whole
 from .borders import poisoned_borders
 from .dependency import SLACK, ProofSubject, dependency, lively, minimality
 from .fillings import Fillings
 from .kernel_settings import exact_kernels
+from .loops.result import LoopVerification
+from .loops.verify import verify_loop
 from .nets import Nets, measured
 from .proof_image import proof_block, proof_shapes
 from .result import Proof, Verification
@@ -36,6 +40,13 @@ if TYPE_CHECKING:  # it comes with torch
     from typing_extensions import Unpack
 
 
+@overload
+def verify(
+    model: Loop, inputs: Sequence[Tensor] | None = None, *, order: str = WAVEFRONT, device: torch.device | str = "cpu"
+) -> LoopVerification: ...
+
+
+@overload
 def verify(
     model: nn.Module,
     inputs: Inputs | Analysis | None = None,
@@ -48,7 +59,23 @@ def verify(
     axes: Sequence[str] | str | None = None,
     layout: str | Sequence[str | None] | None = None,
     **options: Unpack[CutOptions],
-) -> Verification:
+) -> Verification: ...
+
+
+def verify(
+    model: nn.Module | Loop,
+    inputs: Inputs | Analysis | None = None,
+    *,
+    tile: Tile | None = None,
+    plan: Plan | None = None,
+    order: str = WAVEFRONT,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype | str | None = None,
+    bit_exact: bool = False,
+    axes: Sequence[str] | str | None = None,
+    layout: str | Sequence[str | None] | None = None,
+    **options: Unpack[CutOptions],
+) -> Verification | LoopVerification:
     """Prove, by running it, that `model` gives the same by blocks as on the whole image.
 
     inputs: shapes, or tensors whose values are used for the figures, or an Analysis of this model, to save making
@@ -60,12 +87,19 @@ def verify(
     The proofs: "dependency" and "minimality" of what the analysis says that blocks read; "poisoned borders",
     "exact twin" and "values" of the schedule. The model is copied; yours is never touched.
 
+    Of a `Loop`, at its size: "order" (nothing is read before it is made), "fixed point" (the whole net, run on what the
+    loop made, makes it again, bit for bit, in integers modulo a prime) and "values" (the same in float64). Its hooks
+    are not called. inputs: what the loop is given. order: "wavefront" or "raster".
+
     Raises what `plan` raises, and InputError where the device is missing or a single block covers the whole image.
 
     >>> v = oc.verify(nn.Conv1d(1, 1, 3, padding=1), (1, 1, 32), block=8)
     >>> v.proved, [proof.name for proof in v.proofs]
     (True, ['dependency', 'minimality', 'poisoned borders', 'exact twin', 'values'])
     """
+    if isinstance(model, Loop):
+        given: Any = inputs
+        return verify_loop(model, given, order, device_of(device))
     others = ("tile", "plan", "device", "dtype", "bit_exact", "axes", "layout")
     refuse_unknown(options, *CUT_OPTIONS, *others)
     asked: dict[str, Any] = {**options, "schedule": options.get("schedule") or "crop"}

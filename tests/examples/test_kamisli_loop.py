@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from examples.kamisli.closed_loop import _Around, open_loop, raster
+import overlapcalc as oc
+from examples.kamisli.closed_loop import ClosedLoop, Symbols, clamped, open_loop
 from examples.kamisli.nets import Nets, Shape, nets
 from examples.lic.exact import OnlyExact, exact
 from examples.lic.masked import MaskedConv2d
@@ -39,8 +40,37 @@ def picture(kernels: str) -> Tensor:
     return torch.rand(1, SHAPES[kernels].samples, *SIZE).double() - 0.5
 
 
+ORDERS = ("wavefront", "raster")
+
+
+def looped(own: Nets, kernels: str, x: Tensor | None, symbols: Symbols, order: str) -> Tensor:
+    return ClosedLoop(own, SHAPES[kernels], SIZE, encodes=x is not None)(x, symbols, order)
+
+
+def one_by_one(own: Nets, kernels: str, x: Tensor, reach: int | None = None) -> Tensor:
+    """The plainest way: row by row, block by block, the nets on what lies up to `reach` blocks around, cut at the
+    border of the picture."""
+    rows, columns = SIZE
+    reach = SHAPES[kernels].reach if reach is None else reach
+    found = torch.zeros_like(x)
+    with torch.no_grad():
+        for row in range(rows):
+            for column in range(columns):
+                top, left, right = max(0, row - reach), max(0, column - reach), min(columns, column + reach + 1)
+                around, here = (
+                    found[:, :, top : row + 1, left:right],
+                    (..., slice(-1, None), slice(column - left, column - left + 1)),
+                )
+                _, mean = own.entropy(around)[here].chunk(2, 1)
+                y = own.analysis(x[:, :, top : row + 1, left:right], around)[here]
+                y = torch.round(y - mean) + mean
+                spread = y.expand(-1, -1, *around.shape[2:])  # t_s reads latents at the block alone
+                found[:, :, row : row + 1, column : column + 1] = clamped(own.synthesis(spread, around)[here])
+    return found
+
+
 class Kept:
-    """Rounds, and remembers what it gave."""
+    """Rounds, and remembers what it gave, block by block."""
 
     def __init__(self) -> None:
         self.given: list[Tensor] = []
@@ -64,25 +94,41 @@ class Known:
 
 
 @functools.cache
-def coded(kernels: str) -> tuple[Tensor, Tensor]:
-    """The reconstruction, and the symbols in the places of their blocks."""
+def coded(kernels: str, order: str = "raster") -> tuple[Tensor, list[Tensor]]:
+    """The reconstruction, and the symbols of every step."""
     symbols = Kept()
-    reconstruction = raster(made(kernels), SHAPES[kernels], SIZE, picture(kernels), symbols)
-    return reconstruction, torch.cat(symbols.given, 2).reshape(1, -1, *SIZE)
+    return looped(made(kernels), kernels, picture(kernels), symbols, order), symbols.given
+
+
+def in_places(given: list[Tensor]) -> Tensor:
+    """Symbols in raster order, as (1, m, rows, columns)."""
+    return torch.cat(given).flatten(1).T.reshape(1, -1, *SIZE)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("kernels", SHAPES)
+def test_the_decoder_gives_what_the_encoder_gave(kernels, order):
+    reconstruction, symbols = coded(kernels, order)
+    known = Known(symbols)
+    assert torch.equal(looped(made(kernels), kernels, None, known, order), reconstruction)
+    assert not known.symbols
 
 
 @pytest.mark.parametrize("kernels", SHAPES)
-def test_the_decoder_gives_what_the_encoder_gave(kernels):
-    reconstruction, symbols = coded(kernels)
-    known = Known(list(symbols.flatten(2).unsqueeze(-1).split(1, 2)))
-    assert torch.equal(raster(made(kernels), SHAPES[kernels], SIZE, None, known), reconstruction)
-    assert not known.symbols
+def test_every_order_gives_what_one_block_after_the_other_gives(kernels):
+    expected = one_by_one(made(kernels), kernels, picture(kernels))
+    for order in ORDERS:
+        assert torch.equal(coded(kernels, order)[0], expected)
+    assert len(coded(kernels, "wavefront")[1]) == 2 * (SIZE[0] - 1) + SIZE[1]
+    assert len(coded(kernels, "raster")[1]) == SIZE[0] * SIZE[1]
+    less = one_by_one(made(kernels), kernels, picture(kernels), SHAPES[kernels].reach - 1)
+    assert not torch.equal(less, expected)
 
 
 @pytest.mark.parametrize("kernels", SHAPES)
 def test_the_fixed_point(kernels):
     """It is no trivial one: symbols differ, blocks are not all clamped, and another reconstruction gives another."""
-    reconstruction, symbols = coded(kernels)
+    reconstruction, symbols = coded(kernels)[0], in_places(coded(kernels)[1])
     own, x = made(kernels), picture(kernels)
     with OnlyExact("open loop"):
         found = open_loop(own, x, reconstruction)
@@ -95,32 +141,29 @@ def test_the_fixed_point(kernels):
     assert not torch.equal(other.symbols, symbols)
 
 
-@pytest.mark.parametrize("kernels", SHAPES)
-def test_one_tap_more_and_there_is_no_fixed_point(kernels):
+def test_one_tap_more_is_refused():
     """The control: the tap to the right is opened, in the first layer of each net in turn."""
     for i in range(3):
-        own = floating(kernels)
+        own = floating("3111")
         layer = next(m for m in own[i].modules() if isinstance(m, MaskedConv2d))
         with torch.no_grad():
             layer.mask[..., 1, 2] = 1
             layer.weight[..., 1, 2] = 0.5
         opened = Nets(*(exact(net) for net in own))
-        x, symbols = picture(kernels), Kept()
-        reconstruction = raster(opened, SHAPES[kernels], SIZE, x, symbols)
-        found = open_loop(opened, x, reconstruction)
-        same = torch.equal(found.symbols, torch.cat(symbols.given, 2).reshape(found.symbols.shape))
-        assert not (same and torch.equal(found.reconstruction, reconstruction))
+        with pytest.raises(oc.InputError, match=r"cells wait for each other, .* reads reconstruction at \(0, 1\)"):
+            looped(opened, "3111", picture("3111"), Kept(), "wavefront")
 
 
 @pytest.mark.parametrize("kernels", SHAPES)
-def test_one_block_of_context_less_and_there_is_no_fixed_point(kernels, monkeypatch):
-    """The control: nets that read `reach` blocks around, given one block fewer."""
-    of = _Around.of
-    monkeypatch.setattr(_Around, "of", lambda row, column, columns, reach: of(row, column, columns, reach - 1))
-    symbols = Kept()
-    reconstruction = raster(made(kernels), SHAPES[kernels], SIZE, picture(kernels), symbols)
-    found = open_loop(made(kernels), picture(kernels), reconstruction)
-    assert not torch.equal(found.reconstruction, reconstruction)
+def test_the_loop_is_proved(kernels):
+    own = ClosedLoop(made(kernels), SHAPES[kernels], SIZE, encodes=False)
+    found = oc.verify(own.loop)
+    assert [(proof.name, proof.status) for proof in found.proofs] == [
+        ("order", "proved"),
+        ("fixed point", "proved"),
+        ("values", "proved"),
+    ]
+    assert found.steps == 2 * (SIZE[0] - 1) + SIZE[1]
 
 
 def test_padding_the_picture_once_is_another_net():

@@ -1,0 +1,1 @@
+"""Nets whose outputs are fed back as inputs, cell by cell."""

@@ -1,0 +1,239 @@
+"""The public way to run a net whose outputs are fed back as its inputs, cell by cell: `Loop`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ...analysis.analysis import Analysis
+from ...analysis.analyze import analyze, evaluating
+from ...analysis.axis import no_way
+from ...analysis.cone import Cone, SizedCone, cone_of
+from ...analysis.gc_pause import gc_paused
+from ...analysis.named import Named
+from ...errors import Argument, InputError, ObstacleError
+from ...planning.stages import ORDERS, WAVEFRONT, Reading, StagedOrder, staged_order
+from ...propagate.values import Propagation, reads_between
+from ...trace.runnable import Constants, Runnable
+from ..slab.frame import Frame
+from .cell_grid import CellGrid, cell_grid
+from .demand import NEVER
+from .machine import LoopMachine
+from .part import loop_part
+from .program import Program
+from .stage import Stage
+
+
+class Loop:
+    """A net that makes some of its inputs itself: outputs go through a hook, and come back as an input, cell by cell.
+
+    Codecs decode so, with quantising or decoding as the hook; autoregressive nets sample so. `net` is analysed at
+    `inputs`, shapes or tensors, as for `analyze`; a loop runs at that size. stages: in the order in which they run
+    within a step; each makes one input. Cells that do not need one another are made at once. Every hidden sample is
+    computed once, when it is first needed, and held while it is read; beyond the border lies what the net pads with.
+
+    axes, layout: as for `analyze`. The net is left as it is; its present weights are used at each run, in eval mode.
+    Raises InputError where stages do not fit the net, or where cells wait for each other; ObstacleError where an output
+    depends on a whole image of what is made.
+
+    >>> left = nn.Sequential(nn.ZeroPad2d((1, -1, 0, 0)), nn.Conv2d(1, 1, 1, bias=False))  # each column: the one before
+    >>> _ = nn.init.ones_(left[1].weight)
+    >>> count = oc.Loop(left, [oc.Stage(("output",), lambda cells: cells["output"] + 1, feeds="input")], (1, 1, 2, 4))
+    >>> count.steps(), count.run()["input"][0, 0].tolist()
+    (4, [[1.0, 2.0, 3.0, 4.0], [1.0, 2.0, 3.0, 4.0]])
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        stages: Sequence[Stage],
+        *inputs: Any,
+        axes: Sequence[str] | str | None = None,
+        layout: str | Sequence[str | None] | None = None,
+    ) -> None:
+        self.net, self.stages = net, tuple(stages)
+        self.options: dict[str, Any] = {"axes": axes, "layout": layout}
+        given: Any = inputs[0] if len(inputs) == 1 else list(inputs)
+        self.analysis: Analysis = analyze(net, given if inputs else None, axes=axes, layout=layout)
+        self._programs: dict[str, Program] = {}
+        self._orders: dict[str, StagedOrder] = {}
+        self._check_stages()
+        self._readings = self._cones()
+
+    # ---- what it is ---------------------------------------------------------------------------------------
+
+    @property
+    def fed(self) -> tuple[str, ...]:
+        """The inputs that are made."""
+        return tuple(stage.feeds for stage in self.stages)
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        """The inputs that `run` takes."""
+        return tuple(name for name in self.analysis.inputs if name not in self.fed)
+
+    @property
+    def exact(self) -> bool:
+        """Whether cells read all that the order waits for. Otherwise it is right, but perhaps not the shortest."""
+        return all(cone.cone.exact for cones in self._readings.values() for cone in cones)
+
+    @property
+    def cells(self) -> tuple[int, ...]:
+        """How many cells there are along each axis."""
+        return self.grid.cells
+
+    def steps(self, order: str = WAVEFRONT) -> int:
+        """How many steps an order takes. Raises InputError where it reads what is not made yet."""
+        return self.order(order).steps
+
+    def order(self, order: str = WAVEFRONT) -> StagedOrder:
+        """When each cell of each stage is made. order: "wavefront", the fewest steps, or "raster", a cell a step."""
+        if order not in ORDERS:
+            raise InputError(Argument("order", order), f": expected {' or '.join(ORDERS)}")
+        if order not in self._orders:
+            readings = [Reading(k, source, cone) for (k, source), cones in self._readings.items() for cone in cones]
+            with gc_paused():
+                self._orders[order] = staged_order(order, readings, self.cells, len(self.stages))
+        return self._orders[order]
+
+    # ---- running ------------------------------------------------------------------------------------------
+
+    def run(self, *inputs: Tensor, order: str = WAVEFRONT, dtype: torch.dtype | None = None) -> Named[Tensor]:
+        """All cells, in an order. inputs: those of `given`, whole. dtype: of what is made; as analysed if absent.
+
+        Returns the inputs that were made, by name. Hooks run in the order of steps, stage by stage. Raises InputError
+        for inputs that do not fit, and where a hook returns something else than its cells; NoSlabError where an
+        operator cannot run so.
+        """
+        program = self.program(order)
+        named = self.named(inputs)
+        with torch.no_grad(), evaluating(self.net):
+            state = {
+                **dict(self.net.named_parameters(remove_duplicate=False)),
+                **dict(self.net.named_buffers(remove_duplicate=False)),
+            }
+            machine = self.machine(program, state, named, dtype)
+            machine.run()
+            return Named({name: machine.fed(name) for name in self.fed})
+
+    def machine(
+        self, program: Program, state: Mapping[str, Tensor], inputs: Mapping[str, Tensor], dtype: torch.dtype | None
+    ) -> LoopMachine:
+        """What runs a program once, with these weights."""
+        types = dict(zip(self.analysis.inputs, self.calls.types, strict=True))
+        here = next((t.device for t in [*inputs.values(), *state.values()]), torch.device("cpu"))
+        first = dtype or next((x.dtype for x in inputs.values()), types[self.fed[0]])
+        like = torch.empty(0, dtype=first, device=here)
+        frame = Frame(program.net, Constants(self.calls, state, here), like, None)
+        fed = {name: dtype if dtype is not None and types[name].is_floating_point else types[name] for name in self.fed}
+        return LoopMachine(program, frame, self.calls, inputs, fed)
+
+    @cached_property
+    def calls(self) -> Runnable:
+        """The net call by call."""
+        found: Runnable = self.analysis.variants.runnable(tuple(self.analysis.inputs.values()))
+        return found
+
+    def program(self, order: str = WAVEFRONT) -> Program:
+        """What a run in this order does. Raises InputError."""
+        if order not in self._programs:
+            with gc_paused():
+                program = Program(
+                    self.part,
+                    self.analysis.variants.net,
+                    self.grid,
+                    self.stages,
+                    self.order(order),
+                    dict(self.part.graph.outputs),
+                )
+                self._check_made(program)
+            self._programs[order] = program
+        return self._programs[order]
+
+    # ---- checks -------------------------------------------------------------------------------------------
+
+    def _check_stages(self) -> None:
+        inputs, outputs = self.analysis.inputs, self.analysis.outputs
+        if not self.stages:
+            raise InputError("no stages: say which output is fed back as which input")
+        for stage in self.stages:
+            if isinstance(stage.outputs, str) or not stage.outputs:
+                raise InputError(f"stage of {stage.feeds}: outputs is {stage.outputs!r}; expected names, in a tuple")
+            for name in stage.outputs:
+                if name not in outputs:
+                    raise InputError(f"stage of {stage.feeds}: no output {name!r}; the net gives {', '.join(outputs)}")
+            if stage.feeds not in inputs:
+                raise InputError(f"a stage feeds {stage.feeds!r}; the net takes {', '.join(inputs)}")
+            if self.fed.count(stage.feeds) > 1:
+                raise InputError(f"two stages feed {stage.feeds}; give each an input of its own")
+
+    def _cones(self) -> dict[tuple[int, int], list[SizedCone]]:
+        """For a stage and the stage that makes what it reads: the cones of the outputs that read it."""
+        found: dict[tuple[int, int], list[SizedCone]] = {}
+        for k, stage in enumerate(self.stages):
+            for source, name in enumerate(self.fed):
+                lengths = [self.part.size(name, axis) or 1 for axis in self.grid.axes]
+                reading = [output for output in stage.outputs if self._reads(output, name)]
+                found[k, source] = [self._cone(output, name).at(lengths) for output in reading]
+        return found
+
+    def _reads(self, output: str, name: str) -> bool:
+        return name in self.part.graph.inputs_of(self.analysis.variants.output_node(output))
+
+    def _cone(self, output: str, name: str) -> Cone:
+        """What a cell of an output reads of an input that is made. Raises ObstacleError."""
+        variants = replace(self.analysis.variants, net=self.part)
+        for axis in self.grid.axes:
+            obstacles = reads_between(self.part, variants.output_node(output), name, axis).via
+            if obstacles:
+                raise ObstacleError(no_way(output, name, axis, sorted(obstacles)))
+        return cone_of(variants, output, name, self.grid.axes)
+
+    @cached_property
+    def part(self) -> Propagation:
+        """The part of the net that the loop goes through (see part.py)."""
+        shown = dict.fromkeys(output for stage in self.stages for output in stage.outputs)
+        variants = self.analysis.variants
+        with gc_paused():
+            return loop_part(variants.net, self.fed, [(name, variants.output_node(name)) for name in shown])
+
+    @cached_property
+    def grid(self) -> CellGrid:
+        """The cells."""
+        outputs = dict(self.part.graph.outputs)
+        read = [name for name in self.fed if any(self._reads(output, name) for output in outputs)]
+        axes = self.analysis.between(next(iter(outputs)), self.fed[0]).axes
+        return cell_grid(self.part, axes, self.fed, outputs, read)
+
+    def _check_made(self, program: Program) -> None:
+        """Refuse what reads a sample of a fed input too early: a hidden one may read more than any cell of outputs."""
+        for k, stage in enumerate(self.stages):
+            when = program.times(k)[:, None].expand_as(program.cell_samples[stage.feeds])
+            made = torch.zeros(len(program.demand.made[stage.feeds]), dtype=torch.int64)
+            made[program.cell_samples[stage.feeds].flatten()] = when.flatten()
+            own = stage.feeds in program.taken
+            early = (program.demand.made[stage.feeds] <= made) & (program.demand.made[stage.feeds] < NEVER)
+            if bool(early.any()) and not own:
+                raise InputError(
+                    f"{stage.feeds} is read before it is made, by hidden channels of which no output needs all; "
+                    "feed groups of channels as inputs of their own"
+                )
+
+    def named(self, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
+        """The inputs of `given` by name. Raises InputError where they do not fit."""
+        names = self.given
+        if len(inputs) != len(names):
+            raise InputError(f"{len(inputs)} inputs; expected {', '.join(names) if names else 'none'}")
+        for name, x in zip(names, inputs, strict=True):
+            if not isinstance(x, Tensor):
+                raise InputError(f"{name} is a {type(x).__name__}; expected a tensor")
+            if tuple(x.shape) != self.analysis.inputs[name]:
+                raise InputError(
+                    f"{name} has shape {tuple(x.shape)}; this loop is for {self.analysis.inputs[name]}: make another"
+                )
+        return dict(zip(names, inputs, strict=True))

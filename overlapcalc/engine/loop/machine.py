@@ -1,0 +1,252 @@
+"""A loop at work: chains of operators on the samples of one time, held between them as rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from math import prod
+
+import torch
+from torch import Tensor
+
+from ...errors import InputError
+from ...ops.call import Call
+from ...propagate.regions import whole_region
+from ...trace.runnable import Runnable
+from ..slab.call import SlabCall
+from ..slab.frame import Frame, SlabTensor, dims_of
+from .chains import Chain, is_pointwise
+from .demand import OUTSIDE, raveled, unravelled
+from .groups import Groups
+from .kernels import Convolution, convolution, on_samples, prepared
+from .program import BEYOND, Program, Ranges
+from .rows import fits
+from .stage import Cells
+
+Picker = Callable[[int, int], Tensor]
+"""From where a chain's samples begin and end: what they read of one operand."""
+
+
+class LoopMachine:
+    """Runs a program once, with given weights and inputs. fed: for each input that is made, its type."""
+
+    def __init__(
+        self,
+        program: Program,
+        frame: Frame,
+        calls: Runnable,
+        inputs: Mapping[str, Tensor],
+        fed: Mapping[str, torch.dtype],
+    ) -> None:
+        self.program, self.frame, self.calls = program, frame, calls
+        self.net, self.axes = program.net, program.axes
+        self.tables: dict[str, Tensor] = {}
+        self.slots: dict[str, Tensor] = {}
+        self.plain: dict[str, Tensor] = {}
+        self.device = frame.like.device
+        for name, x in self._whole(inputs).items():
+            if fits(self.net.values[name].layout, self.axes):
+                form = program.form(name)
+                rows = form.rows(x, form.sizes)
+                self.tables[name] = torch.cat([rows.new_zeros(1, form.width), rows])
+                self.slots[name] = torch.arange(1, len(rows) + 1)
+            else:
+                self.plain[name] = x
+        for name in program.held:
+            self._hold(name, fed[name] if name in fed else self._kind(name))
+        self._runs = [(chain, ranges, self._compiled(chain, ranges)) for chain, ranges in
+                      ((chain, program.ranges(chain)) for chain in program.chains)]  # fmt: skip
+        self._hooks = [self._taking(k) for k in range(len(program.stages))]
+
+    def _hold(self, name: str, kind: torch.dtype) -> None:
+        """Makes room for a tensor that is held."""
+        held = self.program.held[name]
+        self.tables[name] = torch.zeros(held.count, self.program.form(name).width, dtype=kind, device=self.device)
+        self.slots[name] = held.slots
+
+    def _kind(self, name: str) -> torch.dtype:
+        """The type in which an operator's result is held: a net may run in another one than it was traced in."""
+        invocation, own = self.calls.calls.get(name), self.frame.like.dtype
+        return own if invocation is None or invocation.dtype in self.calls.types else invocation.dtype
+
+    def run(self) -> None:
+        """All steps. Raises InputError where a hook returns something else than cells."""
+        program, n = self.program, len(self.program.stages)
+        times = sorted({time for _, ranges, _ in self._runs for time in ranges.at} | set(program.all_times))
+        for time in times:
+            ended: dict[str, tuple[Tensor, int]] = {}
+            for chain, ranges, compute in self._runs:
+                if time in ranges.at:
+                    start, stop = ranges.at[time]
+                    for name, rows in compute(start, stop).items():
+                        if chain.stage is None:
+                            at = self.slots[name][ranges.samples[start:stop]].to(self.device)
+                            self.tables[name].index_copy_(0, at, rows)
+                        else:
+                            ended[name] = rows, start
+            self._hooks[time % n](time // n, ended)
+
+    def fed(self, name: str) -> Tensor:
+        """An input, as far as it is made."""
+        form = self.program.form(name)
+        return form.tensor(self.tables[name][1:], form.sizes).contiguous()
+
+    # ---- what is given ------------------------------------------------------------------------------------
+
+    def _whole(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """All that depends on nothing that is made, whole. Raises NoSlabError."""
+        net, wanted = self.program.whole, set(self.program.given)
+        frame, needed = replace(self.frame, net=net), set(wanted)
+        for name in reversed(net.graph.order):
+            if name in needed:
+                needed |= {path.operand for path in net.values[name].paths}
+        found: dict[str, SlabTensor] = {}
+        for name in net.graph.order:
+            if name in needed:
+                node, region = net.graph[name], whole_region(net, name)
+                if node.op == "input":
+                    found[name] = SlabTensor(inputs[name], region)
+                else:
+                    call = SlabCall(frame, node, self.calls.calls.get(name), region, found)
+                    found[name] = SlabTensor(call.result(), region)
+        return {name: found[name].tensor for name in wanted}
+
+    # ---- chains -------------------------------------------------------------------------------------------
+
+    def _compiled(self, chain: Chain, ranges: Ranges) -> Callable[[int, int], dict[str, Tensor]]:
+        """From where samples begin and end: the chain's ends there, as rows."""
+        steps = [self._step(name, chain, ranges) for name in chain.nodes]
+        forms = {name: self.program.form(name) for name in chain.ends}
+        ones = (1,) * (len(self.axes) - 1)
+
+        def compute(start: int, stop: int) -> dict[str, Tensor]:
+            values: dict[str, Tensor] = {}
+            for step in steps:
+                step(values, start, stop)
+            lengths = (stop - start, *ones)
+            return {name: form.rows(values[name], lengths) for name, form in forms.items()}
+
+        return compute
+
+    def _step(self, name: str, chain: Chain, ranges: Ranges) -> Callable[[dict[str, Tensor], int, int], None]:
+        node, invocation = self.net.graph[name], self.calls.calls.get(name)
+        form, ones = self.program.form(name), (1,) * (len(self.axes) - 1)
+        call = Call(node, tuple(dims_of(self.net.values[operand].layout) for operand in node.operands))
+        product_of = convolution(self.frame, node, invocation, self.axes, call)
+        if product_of is not None and self._reads_rows(product_of.operand):
+            return self._convolved(name, product_of, chain, ranges)
+        if not is_pointwise(self.net, self.axes, name):
+            grouped = Groups(self, node, invocation, ranges)
+
+            def by_groups(values: dict[str, Tensor], start: int, stop: int) -> None:
+                values[name] = form.tensor(grouped(start, stop), (stop - start, *ones))
+
+            return by_groups
+        read = [path.operand for path in self.net.values[name].paths if path.operand not in chain.nodes]
+        pickers = [(operand, self._picker(operand, ranges)) for operand in dict.fromkeys(read)]
+        quick = prepared(self.frame, node, invocation)
+        slow = on_samples(self.frame, node, invocation, self.axes)
+
+        def pointwise(values: dict[str, Tensor], start: int, stop: int) -> None:
+            seen = values
+            if pickers:
+                seen = {**values, **{operand: pick(start, stop) for operand, pick in pickers}}
+            values[name] = slow(seen, stop - start) if quick is None else quick(seen)
+
+        return pointwise
+
+    def _reads_rows(self, operand: str) -> bool:
+        return operand not in self.plain
+
+    def _picker(self, operand: str, ranges: Ranges) -> Picker:
+        """The same samples of an operand."""
+        if operand in self.plain:
+            return lambda start, stop: self.plain[operand]
+        form, ones = self.program.form(operand), (1,) * (len(self.axes) - 1)
+        slots = self.slots[operand][ranges.samples].to(self.device)
+
+        def pick(start: int, stop: int) -> Tensor:
+            return form.tensor(self.tables[operand].index_select(0, slots[start:stop]), (stop - start, *ones))
+
+        return pick
+
+    def _convolved(
+        self, name: str, product_of: Convolution, chain: Chain, ranges: Ranges
+    ) -> Callable[[dict[str, Tensor], int, int], None]:
+        form, ones = self.program.form(name), (1,) * (len(self.axes) - 1)
+        operand = product_of.operand
+        source = self.program.form(operand)
+        if operand in chain.nodes:
+
+            def after(values: dict[str, Tensor], start: int, stop: int) -> None:
+                lengths = (stop - start, *ones)
+                read = source.rows(values[operand], lengths).unsqueeze(1)
+                values[name] = form.tensor(product_of(read), lengths)
+
+            return after
+        places = unravelled(ranges.samples, form.sizes)
+        columns = []
+        for offsets in product_of.offsets:
+            at = []
+            for place, stride, offset, size in zip(places, product_of.strides, offsets, source.sizes, strict=True):
+                moved = place * stride + offset
+                at.append(torch.where((moved >= 0) & (moved < size), moved, OUTSIDE))
+            columns.append(raveled(at, source.sizes))
+        numbers = torch.stack(columns, 1)
+        slots = torch.where(numbers == OUTSIDE, BEYOND, self.slots[operand][numbers]).to(self.device)
+        taps = slots.shape[1]
+
+        def around(values: dict[str, Tensor], start: int, stop: int) -> None:
+            read = self.tables[operand].index_select(0, slots[start:stop].flatten())
+            read = read.reshape(stop - start, taps, source.width)
+            values[name] = form.tensor(product_of(read), (stop - start, *ones))
+
+        return around
+
+    # ---- stages -------------------------------------------------------------------------------------------
+
+    def _taking(self, stage: int) -> Callable[[int, Mapping[str, tuple[Tensor, int]]], None]:
+        """Hands a stage's outputs to its hook, cell by cell, and takes the cells that it makes."""
+        program = self.program
+        said, order = program.stages[stage], program.order.stages[stage]
+        outputs = [(shown, program.outputs[shown]) for shown in said.outputs]
+        fronts = order.fronts
+        made = Ranges.of(torch.tensor(order.times))
+        feeds = program.form(said.feeds)
+        steps = program.cell_of(said.feeds)
+        placed: dict[str, Tensor] = {}
+        for chain, ranges, _ in self._runs:
+            for end in chain.ends if chain.stage == stage else ():
+                place = torch.zeros(prod(program.form(end).sizes), dtype=torch.int64)
+                place[ranges.samples] = torch.arange(len(ranges.samples))
+                placed[end] = place[program.cell_samples[end]]
+
+        def take(step: int, ended: Mapping[str, tuple[Tensor, int]]) -> None:
+            if step not in made.at:
+                return
+            start, stop = made.at[step]
+            numbers = made.samples[start:stop]
+            given = {}
+            for shown, node in outputs:
+                form = program.form(node)
+                lengths = program.cell_of(node)
+                if node in placed:
+                    rows, begins = ended[node]
+                    picked = rows[(placed[node][numbers] - begins).to(self.device)]
+                else:
+                    slots = self.slots[node][program.cell_samples[node][numbers]]
+                    picked = self.tables[node][slots.to(self.device)]
+                given[shown] = form.tensors(picked, lengths)
+            result = said.hook(Cells(fronts[step], given, step))
+            table = self.tables[said.feeds]
+            expected = (len(numbers), *program.cell_shape(said.feeds))
+            if not isinstance(result, Tensor) or tuple(result.shape) != expected:
+                what = tuple(result.shape) if isinstance(result, Tensor) else type(result).__name__
+                raise InputError(
+                    f"the hook of {said.feeds} returned {what} at step {step}; expected a tensor of shape {expected}"
+                )
+            rows = feeds.rows_of_each(result.to(table.dtype), steps)
+            slots = self.slots[said.feeds][program.cell_samples[said.feeds][numbers]]
+            table.index_copy_(0, slots.flatten().to(self.device), rows.flatten(0, 1))
+
+        return take

@@ -1,0 +1,51 @@
+"""What a caller says about a loop: which outputs become which input, and how; and what its hook is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from ...analysis.cone import Point
+
+
+@dataclass(frozen=True)
+class Cells:
+    """The cells that a stage makes in one step.
+
+    places: of each cell along each axis, in row-major order. outputs: by name, (cells, ...): the output's own
+    dimensions with the length of a cell along each axis. step: counted from 0.
+
+    >>> cells = oc.Cells(((0, 1),), {"logits": torch.zeros(1, 1, 256, 1, 1)}, step=1)
+    >>> cells["logits"].shape, len(cells)
+    (torch.Size([1, 1, 256, 1, 1]), 1)
+    """
+
+    places: tuple[Point, ...]
+    outputs: Mapping[str, Tensor] = field(repr=False)
+    step: int = 0
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self.outputs[name]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+
+Hook = Callable[[Cells], Tensor]
+"""What makes cells of an input out of cells of outputs: quantises, codes, samples. It returns (cells, ...): the input's
+own dimensions with the length of a cell along each axis."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One input that is made cell by cell. outputs: names of what the hook is given. feeds: the input.
+
+    >>> oc.Stage(("output",), lambda cells: cells["output"].clamp(0, 1), feeds="x").feeds
+    'x'
+    """
+
+    outputs: tuple[str, ...]
+    hook: Hook = field(repr=False, compare=False)
+    feeds: str
