@@ -1,0 +1,112 @@
+"""Tables of the nets: what they read, and what the small ones give back of pictures that were coded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+import overlapcalc as oc
+from examples.kamisli.photographs import HELD_OUT, read
+from examples.lic.extra import extra
+from examples.lic.pictures import Picture, psnr
+from examples.lic.sheet import Sheet
+
+from .checkpoint import FOLDER, load, path_of, trained
+from .colour import picture, planes
+from .jpeg import FULL, GREY
+from .nets import BLOCK, DRAWN, WINDOW, BlockCNN, Windows
+from .remover import Remover, Shape
+from .training import jpeg
+
+# ---- overlaps -------------------------------------------------------------------------------------------------------
+
+FEW = 2
+"""Channels: what a net reads does not depend on their number."""
+SIZE = (1, 3, 96, 96)
+
+
+def overlaps() -> Sheet:
+    """From the nets by `overlapcalc`; nothing is run."""
+    nets: dict[str, nn.Module] = {
+        "published, whole": BlockCNN(FEW),
+        "24x24 to 8x8, whole": BlockCNN(FEW, DRAWN),
+        "24x24 to 8x8, windows": Windows(BlockCNN(FEW, DRAWN), WINDOW, BLOCK),
+        "remover 4:4:4": Remover(Shape(k=FEW)),
+        "remover 4:2:0": Remover(Shape(halved=True, k=FEW)),
+    }
+    rows = [row for name, net in nets.items() for row in _axes(name, oc.analyze(net.eval(), SIZE))]
+    heads = ("net", "axis", "field", "context", "grid", "tile")
+    return Sheet("blockcnn-overlaps", "samples before and after a block, on the grid", heads, tuple(rows))
+
+
+def _axes(name: str, analysis: oc.Analysis) -> Iterator[tuple[str, ...]]:
+    """Raises ValueError where what is found is a bound."""
+    for axis in "HW":
+        own = analysis[axis]
+        if own.context is None or own.tile is None or own.receptive_field is None or not own.exact:
+            raise ValueError(f"{name}: along {axis} there is no exact answer to list")
+        low, high = own.receptive_field
+        field = str(low) if low == high else f"{low}-{high}"
+        yield name, axis, field, ", ".join(map(str, own.context)), str(own.step), ", ".join(map(str, own.tile))
+
+
+# ---- removal --------------------------------------------------------------------------------------------------------
+
+
+class Quality(NamedTuple):
+    """PSNR of all samples in dB, and SSIM by Wang et al.'s settings, the mean of channels."""
+
+    decibels: float
+    similarity: float
+
+
+def measure(original: Picture, other: Picture) -> Quality:
+    structural = extra("skimage.metrics").structural_similarity
+    last = None if original.ndim == 2 else 2
+    options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 255}
+    return Quality(psnr(original, other), float(structural(original, other, channel_axis=last, **options)))
+
+
+SAMPLINGS = (FULL, "4:2:0", GREY)
+Measure = Callable[[Picture, Picture], Quality]
+
+
+def removal(
+    checkpoints: Path = FOLDER, pictures: Sequence[tuple[str, Picture]] | None = None, measured: Measure = measure
+) -> Sheet:
+    """Of the pictures held out: coded by Pillow, and cleaned by the net of that quality."""
+    if pictures is None:
+        pictures = [(photograph.name, read(photograph)) for photograph in HELD_OUT]
+    rows: list[tuple[str, ...]] = []
+    for quality in trained(checkpoints):
+        for sampling in SAMPLINGS:
+            halved = sampling == "4:2:0"
+            net = load(path_of(quality, halved=halved, folder=checkpoints))
+            pairs = []
+            for name, own in pictures:
+                original = grey_of(own) if sampling == GREY else own
+                decoded = jpeg(original, quality, halved=halved)
+                with torch.no_grad():
+                    cleaned = picture(net(planes(decoded)), grey=sampling == GREY)
+                pairs.append((measured(original, decoded), measured(original, cleaned)))
+                rows.append((str(quality), sampling, name, *_numbers(*pairs[-1])))
+            means = (Quality(*(fmean(side) for side in zip(*of, strict=True))) for of in zip(*pairs, strict=True))
+            rows.append((str(quality), sampling, "mean", *_numbers(*means)))
+    heads = ("quality", "sampling", "picture", "JPEG, dB", "cleaned, dB", "gain", "JPEG, SSIM", "cleaned, SSIM", "gain")
+    title = "PSNR and SSIM of pictures held out, coded and cleaned"
+    return Sheet("blockcnn-removal", title, heads, tuple(rows), words=3)
+
+
+def grey_of(own: Picture) -> Picture:
+    """Y, rounded."""
+    return picture(planes(own, torch.float64), grey=True)
+
+
+def _numbers(before: Quality, after: Quality) -> Iterator[str]:
+    yield from (f"{before.decibels:.2f}", f"{after.decibels:.2f}", f"{after.decibels - before.decibels:+.2f}")
+    yield from (f"{before.similarity:.4f}", f"{after.similarity:.4f}", f"{after.similarity - before.similarity:+.4f}")
