@@ -22,6 +22,7 @@ BAD_INPUT = 2
 TABLES: dict[str, Callable[[Path], Sheet]] = {
     "removal": tables.removal,
     "overlaps": lambda _: tables.overlaps(),
+    "agreement": lambda _: tables.agreement(),
 }
 DECODERS = ("pillow", "pyvips")
 
@@ -42,7 +43,9 @@ def main(arguments: list[str] | None = None) -> int:
     to_picture.add_argument("--overwrite", action="store_true", help="replace OUT.png, where it is a PNG file")
     to_picture.set_defaults(does=_deblock)
     train.add_command(commands)
-    to_table = commands.add_parser("tables", help="gains by quality and picture, or what the nets read")
+    to_table = commands.add_parser(
+        "tables", help="gains by quality and picture, or what the nets read, or blocks against the whole"
+    )
     to_table.add_argument("table", choices=TABLES)
     to_table.add_argument("--checkpoints", type=Path, metavar="FOLDER", default=FOLDER, help="ours if absent")
     to_table.set_defaults(does=lambda given: markdown(TABLES[given.table](given.checkpoints)))

@@ -68,7 +68,7 @@ class Filters(nn.Module):
         The filters read what the plane was before it was enlarged, nearly: the means of 2x2 samples.
         """
         if self.halved:
-            plane = F.avg_pool2d(plane, 2)
+            plane = means(plane)
         return F.pixel_shuffle(self.positions(plane), 2 * JPEG if self.halved else JPEG)
 
 
@@ -111,6 +111,16 @@ class Remover(nn.Module):
     def linear(self, padded: Tensor) -> Tensor:
         """The corrections by filters, 8 samples fewer on every side."""
         return torch.cat([self.luma(padded[:, :1]), self.chroma(padded[:, 1:2]), self.chroma(padded[:, 2:])], 1)
+
+
+def means(plane: Tensor) -> Tensor:
+    """Of 2x2 samples, summed in a fixed order: a pooling may sum in another one in each kernel.
+
+    >>> means(torch.arange(8.0).reshape(1, 1, 2, 4)).tolist()
+    [[[[2.5, 4.5]]]]
+    """
+    rows = plane[:, :, ::2] + plane[:, :, 1::2]
+    return (rows[..., ::2] + rows[..., 1::2]) * 0.25
 
 
 def _within(x: Tensor, less: int) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import product
 from pathlib import Path
 from statistics import fmean
 from typing import NamedTuple
@@ -12,14 +13,16 @@ from torch import nn
 
 import overlapcalc as oc
 from examples.kamisli.photographs import HELD_OUT, read
+from examples.lic.exact import exact
 from examples.lic.extra import extra
 from examples.lic.pictures import Picture, psnr
+from examples.lic.running import SCHEDULES
 from examples.lic.sheet import Sheet
 
 from .checkpoint import FOLDER, load, path_of, trained
 from .colour import picture, planes
 from .jpeg import FULL, GREY
-from .nets import BLOCK, DRAWN, WINDOW, BlockCNN, Windows
+from .nets import BLOCK, DRAWN, WINDOW, BlockCNN, Windows, folded
 from .remover import Remover, Shape
 from .training import jpeg
 
@@ -30,16 +33,19 @@ FEW = 2
 SIZE = (1, 3, 96, 96)
 
 
-def overlaps() -> Sheet:
-    """From the nets by `overlapcalc`; nothing is run."""
-    nets: dict[str, nn.Module] = {
+def nets() -> dict[str, nn.Module]:
+    return {
         "published, whole": BlockCNN(FEW),
         "24x24 to 8x8, whole": BlockCNN(FEW, DRAWN),
         "24x24 to 8x8, windows": Windows(BlockCNN(FEW, DRAWN), WINDOW, BLOCK),
         "remover 4:4:4": Remover(Shape(k=FEW)),
         "remover 4:2:0": Remover(Shape(halved=True, k=FEW)),
     }
-    rows = [row for name, net in nets.items() for row in _axes(name, oc.analyze(net.eval(), SIZE))]
+
+
+def overlaps() -> Sheet:
+    """From the nets by `overlapcalc`; nothing is run."""
+    rows = [row for name, net in nets().items() for row in _axes(name, oc.analyze(net.eval(), SIZE))]
     heads = ("net", "axis", "field", "context", "grid", "tile")
     return Sheet("blockcnn-overlaps", "samples before and after a block, on the grid", heads, tuple(rows))
 
@@ -53,6 +59,35 @@ def _axes(name: str, analysis: oc.Analysis) -> Iterator[tuple[str, ...]]:
         low, high = own.receptive_field
         field = str(low) if low == high else f"{low}-{high}"
         yield name, axis, field, ", ".join(map(str, own.context)), str(own.step), ", ".join(map(str, own.tile))
+
+
+# ---- agreement ------------------------------------------------------------------------------------------------------
+
+SIZES = ((61, 83), (47, 101))
+"""Primes, so no block divides them."""
+BLOCKS = (24, 40)
+
+
+def agreement() -> Sheet:
+    """In exact sums, which have one value whatever the kernel: every size by every block and schedule, against the
+    whole."""
+    torch.manual_seed(1)
+    own = {name: exact(folded(net), called=name) for name, net in nets().items() if "published" not in name}
+    rows = tuple((name, *map(str, _agreeing(net))) for name, net in own.items())
+    return Sheet("blockcnn-agreement", "by blocks and whole", ("net", "runs", "the same bits"), rows, words=1)
+
+
+def _agreeing(net: nn.Module) -> tuple[int, int]:
+    runs = same = 0
+    for height, width in SIZES:
+        generator = torch.Generator().manual_seed(height)
+        x = torch.randint(-128, 128, (1, 3, height, width), generator=generator).double()
+        with torch.no_grad():
+            whole = net(x)
+        for block, schedule in product(BLOCKS, SCHEDULES):
+            runs += 1
+            same += torch.equal(oc.run(net, x, block=block, schedule=schedule), whole)
+    return runs, same
 
 
 # ---- removal --------------------------------------------------------------------------------------------------------

@@ -10,13 +10,14 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from examples.lic.extra import extra
 from examples.lic.pictures import Picture
 
 from .colour import colours, planes
-from .remover import JPEG, SLOPE, Filters, Remover
+from .remover import JPEG, SLOPE, Filters, Remover, means
 
 
 @dataclass(frozen=True)
@@ -111,9 +112,9 @@ class _Regression:
         layer = self.filters.positions
         (kernel, _), side = layer.kernel_size, math.isqrt(layer.out_channels)
         if self.filters.halved:
-            around = torch.nn.functional.avg_pool2d(around, 2)
-        windows = torch.nn.functional.unfold(around, kernel, stride=JPEG)[0].T
-        wanted = torch.nn.functional.unfold(wrong, side, stride=side)[0].T
+            around = means(around)
+        windows = F.unfold(around, kernel, stride=JPEG)[0].T
+        wanted = F.unfold(wrong, side, stride=side)[0].T
         chosen = torch.from_numpy(random.permutation(len(windows))[:most])
         inputs = torch.cat([windows[chosen], torch.ones(len(chosen), 1)], 1)
         self.gram += (inputs.T @ inputs).double()
@@ -140,12 +141,12 @@ def train_body(
     say: Callable[[int, float], object],
 ) -> None:
     """The convolutions, which begin with no change; the filters stay as they are."""
-    convolutions = [layer for layer in net.body if isinstance(layer, torch.nn.Conv2d)]
+    convolutions = [layer for layer in net.body if isinstance(layer, nn.Conv2d)]
     for layer in convolutions:
-        torch.nn.init.kaiming_normal_(layer.weight, SLOPE)  # torch's own start loses two fifths of a signal each time
+        nn.init.kaiming_normal_(layer.weight, SLOPE)  # torch's own start loses two fifths of a signal each time
         assert layer.bias is not None
-        torch.nn.init.zeros_(layer.bias)
-    torch.nn.init.zeros_(convolutions[-1].weight)
+        nn.init.zeros_(layer.bias)
+    nn.init.zeros_(convolutions[-1].weight)
     net.body.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # twice as fast
     own = list(net.body.parameters())
     net.luma.requires_grad_(False)
@@ -180,5 +181,5 @@ def _crop(net: Remover, pair: Pair, side: int, random: np.random.Generator) -> t
     x = planes(pair.decoded[high, wide])
     lacks = (max(0, margin - left), max(0, left + side + margin - width),
              max(0, margin - top), max(0, top + side + margin - height))  # fmt: skip
-    around = torch.nn.functional.pad(x, lacks, "replicate")
+    around = F.pad(x, lacks, "replicate")
     return around, planes(pair.original[top : top + side, left : left + side])
