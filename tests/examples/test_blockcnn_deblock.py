@@ -235,7 +235,8 @@ def bad_files(folder: Path) -> dict[str, tuple[Path, str]]:
     Image.fromarray(PICTURE).convert("CMYK").save(cmyk, "JPEG")
     made["png"] = (png, "it cannot be read as a JPEG file")
     made["CMYK"] = (cmyk, "a JPEG file of mode CMYK")
-    made["folder"] = (folder, "it cannot be read as a JPEG file (Is a directory)")
+    (folder / "inner").mkdir()
+    made["folder"] = (folder / "inner", "it cannot be read as a JPEG file (Is a directory)")
     made["absent"] = (folder / "no.jpg", "it cannot be read as a JPEG file (No such file")
     return made
 
