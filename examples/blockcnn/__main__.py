@@ -7,6 +7,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from rich.console import Console
+from rich.progress import Progress
+
 from examples.lic.pictures import PNG
 from examples.lic.running import SCHEDULES
 from examples.lic.sheet import Sheet, markdown
@@ -67,7 +70,17 @@ def _deblock(given: argparse.Namespace) -> str:
     door = Door(str(given.target), given.overwrite, "--overwrite", (given.source,))
     free_place(given.target, PNG, door)
     how = How(given.block, given.schedule, given.exact, by_rows, given.quality, given.checkpoints)
-    return _words(deblock(given.source, given.target, door, how))
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("cleaning")
+        done = deblock(
+            given.source,
+            given.target,
+            door,
+            how,
+            told=lambda rows, height: progress.update(task, completed=rows, total=height),
+        )
+    return _words(done)
 
 
 def _words(done: Deblocked) -> str:

@@ -46,7 +46,11 @@ class Deblocked(NamedTuple):
     highest: int
 
 
-def deblock(source: Path, target: Path, door: Door, how: How) -> Deblocked:
+Told = Callable[[int, int], object]
+"""Is told how many rows are done, and of how many, now and then."""
+
+
+def deblock(source: Path, target: Path, door: Door, how: How, *, told: Told = lambda *_: None) -> Deblocked:
     """Nothing is at `target` before all of it is. Raises InputError."""
     qualities = trained(how.checkpoints)
     with opened(source) as file:
@@ -57,7 +61,7 @@ def deblock(source: Path, target: Path, door: Door, how: How) -> Deblocked:
             if net is None:
                 _unchanged(own, header.size[0])
             else:
-                clean(own, header, net, how)
+                clean(own, header, net, how, told=told)
     return Deblocked(header, quality, qualities[-1])
 
 
@@ -69,8 +73,8 @@ def nearest(quality: Quality, qualities: tuple[int, ...]) -> int | None:
     return min(reversed(qualities), key=lambda own: abs(own - quality.value))
 
 
-def clean(own: Canvas, header: Header, net: nn.Module, how: How, *, after: Callable[[], object] = lambda: None) -> None:
-    """Runs a net over a canvas by blocks. after: called after each."""
+def clean(own: Canvas, header: Header, net: nn.Module, how: How, *, told: Told = lambda *_: None) -> None:
+    """Runs a net over a canvas by blocks."""
     runs = exact(net, called="the remover") if how.exact else net
     reads = Planes(own, header.size, torch.float64 if how.exact else torch.float32)
     strip = Strip(own, header)
@@ -80,7 +84,7 @@ def clean(own: Canvas, header: Header, net: nn.Module, how: How, *, after: Calla
     for made in oc.blocks(runs, reads, **options):
         region = made.regions["output"]
         strip.put(region["H"], region["W"], made.results["output"])
-        after()
+        told(region["H"].stop, header.size[0])
 
 
 def _unchanged(own: Canvas, height: int) -> None:

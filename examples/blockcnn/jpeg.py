@@ -84,12 +84,13 @@ class Header:
 
     @property
     def halved(self) -> bool:
-        """Whether the nets for halved chroma are nearest."""
-        return self.sampling not in (GREY, FULL)
+        """Whether chroma has half as many rows and columns, which has nets of its own. Of 4:2:2 and others, those for
+        4:4:4 restore more."""
+        return self.sampling == HALVED
 
 
-GREY, FULL = "grey", "4:4:4"
-SAMPLINGS = {(1, 1): FULL, (2, 1): "4:2:2", (2, 2): "4:2:0", (1, 2): "4:4:0", (4, 1): "4:1:1", (4, 2): "4:1:0"}
+GREY, FULL, HALVED = "grey", "4:4:4", "4:2:0"
+SAMPLINGS = {(1, 1): FULL, (2, 1): "4:2:2", (2, 2): HALVED, (1, 2): "4:4:0", (4, 1): "4:1:1", (4, 2): "4:1:0"}
 """How many columns and rows of luma there are for one of chroma."""
 
 
@@ -100,7 +101,8 @@ def opened(path: Path) -> Any:
     try:
         file = image.open(path, formats=("JPEG",))
     except Exception as error:  # Pillow raises many unrelated types for a bad file
-        reason = getattr(error, "strerror", None) or "its header is none of such a file"
+        unknown = isinstance(error, extra("PIL").UnidentifiedImageError)
+        reason = "its header is none of such a file" if unknown else getattr(error, "strerror", None) or error
         raise InputError(f"{path}: it cannot be read as a JPEG file ({reason})") from error
     if file.mode not in ("L", "RGB"):
         mode = file.mode

@@ -21,7 +21,7 @@ from examples.lic.sheet import Sheet
 
 from .checkpoint import FOLDER, load, path_of, trained
 from .colour import picture, planes
-from .jpeg import FULL, GREY
+from .jpeg import FULL, GREY, HALVED
 from .nets import BLOCK, DRAWN, WINDOW, BlockCNN, Windows, folded
 from .remover import Remover, Shape
 from .training import jpeg
@@ -107,7 +107,7 @@ def measure(original: Picture, other: Picture) -> Quality:
     return Quality(psnr(original, other), float(structural(original, other, channel_axis=last, **options)))
 
 
-SAMPLINGS = (FULL, "4:2:0", GREY)
+SAMPLINGS = (FULL, HALVED, GREY)
 Measure = Callable[[Picture, Picture], Quality]
 
 
@@ -120,7 +120,7 @@ def removal(
     rows: list[tuple[str, ...]] = []
     for quality in trained(checkpoints):
         for sampling in SAMPLINGS:
-            halved = sampling == "4:2:0"
+            halved = sampling == HALVED
             net = load(path_of(quality, halved=halved, folder=checkpoints))
             pairs = []
             for name, own in pictures:
