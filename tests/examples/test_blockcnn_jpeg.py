@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import io
 from pathlib import Path
 
@@ -13,6 +14,7 @@ pytest.importorskip("PIL")
 
 from PIL import Image
 
+from examples.blockcnn import colour, jpeg, remover
 from examples.blockcnn.colour import colours, picture, planes
 from examples.blockcnn.deblock import nearest
 from examples.blockcnn.jpeg import LUMA, QUALITIES, Quality, header_of, opened, quality_of, table_of
@@ -199,3 +201,10 @@ def test_strips_are_put_when_they_are_whole(tmp_path):
     strip.put(Span(8, 12), Span(0, 16), torch.zeros(1, 3, 4, 16))
     with pytest.raises(ValueError, match="a block of 5 rows beside blocks of 4"):
         strip.put(Span(8, 13), Span(16, 30), torch.zeros(1, 3, 5, 14))
+
+
+@pytest.mark.parametrize("module", [colour, jpeg, remover], ids=lambda module: module.__name__)
+def test_examples_in_docstrings(module):
+    found = doctest.testmod(module)
+    assert found.attempted > 0
+    assert found.failed == 0

@@ -13,6 +13,7 @@ import torch
 pytest.importorskip("PIL")
 pytest.importorskip("safetensors")
 
+import overlapcalc as oc
 from examples.blockcnn import tables
 from examples.blockcnn import train as training_command
 from examples.blockcnn.__main__ import main
@@ -166,6 +167,18 @@ def test_the_checkpoints_that_come_with_the_example():
             assert path.stat().st_size < 256 * 1024
             found = gain(load(path), own, quality)
             assert found.after > found.base + 0.2, path.name
+
+
+@pytest.mark.parametrize("halved", [False, True])
+def test_floats_by_blocks_are_within_a_thousandth_of_a_level(halved):
+    """As the README says; what a sample less of the context does is shown with exact sums."""
+    net = load(path_of(10, halved=halved))
+    x = planes(jpeg(dead_leaves(61, 43, seed=5), 10, halved=halved))
+    with torch.no_grad():
+        whole = net(x)
+    found = oc.run(net, x, block={"H": 24}, schedule="stream")
+    assert float((found - whole).abs().max()) < 1e-3
+    assert float((found - x).abs().max()) > 1
 
 
 def test_what_they_give_back_of_photographs():
