@@ -93,22 +93,22 @@ def _agreeing(net: nn.Module) -> tuple[int, int]:
 # ---- removal --------------------------------------------------------------------------------------------------------
 
 
-class Quality(NamedTuple):
+class Likeness(NamedTuple):
     """PSNR of all samples in dB, and SSIM by Wang et al.'s settings, the mean of channels."""
 
     decibels: float
     similarity: float
 
 
-def measure(original: Picture, other: Picture) -> Quality:
+def measure(original: Picture, other: Picture) -> Likeness:
     structural = extra("skimage.metrics").structural_similarity
     last = None if original.ndim == 2 else 2
     options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 255}
-    return Quality(psnr(original, other), float(structural(original, other, channel_axis=last, **options)))
+    return Likeness(psnr(original, other), float(structural(original, other, channel_axis=last, **options)))
 
 
 SAMPLINGS = (FULL, HALVED, GREY)
-Measure = Callable[[Picture, Picture], Quality]
+Measure = Callable[[Picture, Picture], Likeness]
 
 
 def removal(
@@ -130,7 +130,7 @@ def removal(
                     cleaned = picture(net(planes(decoded)), grey=sampling == GREY)
                 pairs.append((measured(original, decoded), measured(original, cleaned)))
                 rows.append((str(quality), sampling, name, *_numbers(*pairs[-1])))
-            means = (Quality(*(fmean(side) for side in zip(*of, strict=True))) for of in zip(*pairs, strict=True))
+            means = (Likeness(*(fmean(side) for side in zip(*of, strict=True))) for of in zip(*pairs, strict=True))
             rows.append((str(quality), sampling, "mean", *_numbers(*means)))
     heads = ("quality", "sampling", "picture", "JPEG, dB", "cleaned, dB", "gain", "JPEG, SSIM", "cleaned, SSIM", "gain")
     title = "PSNR and SSIM of pictures held out, coded and cleaned"
@@ -142,6 +142,6 @@ def grey_of(own: Picture) -> Picture:
     return picture(planes(own, torch.float64), grey=True)
 
 
-def _numbers(before: Quality, after: Quality) -> Iterator[str]:
+def _numbers(before: Likeness, after: Likeness) -> Iterator[str]:
     yield from (f"{before.decibels:.2f}", f"{after.decibels:.2f}", f"{after.decibels - before.decibels:+.2f}")
     yield from (f"{before.similarity:.4f}", f"{after.similarity:.4f}", f"{after.similarity - before.similarity:+.4f}")

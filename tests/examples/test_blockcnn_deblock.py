@@ -94,6 +94,15 @@ def test_it_is_what_the_net_makes_of_the_whole_picture(kind, tmp_path, nets):
     assert np.abs(found.astype(int) - other).mean() > 2
 
 
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (17, 1), (7, 9)])
+def test_any_size(size, tmp_path, nets):
+    source = jpeg_file(tmp_path, dead_leaves(*size, seed=1), subsampling=2)
+    found = cleaned(source, tmp_path, nets, "--decoder", "pillow", "--block", 16)
+    right = whole(source, load(path_of(10, halved=True, folder=nets)))
+    assert found.shape == (*size, 3)
+    assert np.abs(found.astype(int) - right).max() <= 1
+
+
 def test_grey(tmp_path, nets):
     source = jpeg_file(tmp_path, PICTURE[..., 1])
     found = cleaned(source, tmp_path, nets, "--decoder", "pillow")

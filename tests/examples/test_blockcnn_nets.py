@@ -222,6 +222,15 @@ def test_filters_of_halved_planes_read_what_was_coded():
     assert torch.equal(means(plane)[0, 0, 8:24, 0:16], window)
 
 
+@pytest.mark.parametrize(("halved", "number"), [(False, 89_091), (True, 117_955)])
+def test_the_number_of_weights_that_the_readme_names(halved, number):
+    """A filter has its window and a constant; convolutions of 3x3 have 9 a channel, and a constant."""
+    filters = 64 * (24**2 + 1) + (256 * (16**2 + 1) if halved else 64 * (24**2 + 1))
+    body = 16 * (9 * 6 + 1) + 6 * 16 * (9 * 16 + 1) + 3 * (9 * 16 + 1)
+    assert filters + body == number
+    assert sum(parameter.numel() for parameter in Remover(Shape(halved)).parameters()) == number
+
+
 def test_shapes_are_checked():
     with pytest.raises(ValueError, match="at least one channel and two layers"):
         Shape(k=0)
@@ -282,12 +291,27 @@ def test_what_bit_equality_rests_on(monkeypatch):
 
 
 def test_the_table_of_overlaps(monkeypatch):
-    """Of the quick ones; windows of 24 take seconds."""
-    monkeypatch.setattr(tables, "SIZE", (1, 3, 64, 64))
-    monkeypatch.setattr(tables, "nets", lambda: {"remover": Remover(Shape(k=1)), "code": BlockCNN(1)})
+    """Of a quick one; windows of 24 take seconds."""
+    monkeypatch.setattr(tables, "SIZE", (1, 3, 24, 24))
+    monkeypatch.setattr(tables, "nets", lambda: {"one": nn.Conv2d(3, 3, (3, 2), padding=(1, 0))})
     assert tables.overlaps().rows == (
-        ("remover", "H", "40", "16, 16", "8", "16, 16"),
-        ("remover", "W", "40", "16, 16", "8", "16, 16"),
-        ("code", "H", "23", "9, 13", "1", "9, 13"),
-        ("code", "W", "31", "9, 21", "1", "9, 21"),
+        ("one", "H", "3", "1, 1", "1", "1, 1"),
+        ("one", "W", "2", "0, 1", "1", "0, 1"),
     )
+    monkeypatch.setattr(tables, "nets", lambda: {"two": nn.AdaptiveAvgPool2d(5)})
+    with pytest.raises((ValueError, oc.ObstacleError)):
+        tables.overlaps()
+
+
+def test_the_nets_of_the_tables():
+    """The table of agreement leaves out what is run on no picture."""
+    own = tables.nets()
+    assert set(own) == {
+        "published, whole",
+        "24x24 to 8x8, whole",
+        "24x24 to 8x8, windows",
+        "remover 4:4:4",
+        "remover 4:2:0",
+    }
+    assert isinstance(own["24x24 to 8x8, windows"], Windows)
+    assert own["remover 4:2:0"].shape.halved

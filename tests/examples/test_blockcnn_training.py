@@ -20,7 +20,7 @@ from examples.blockcnn.__main__ import main
 from examples.blockcnn.checkpoint import load, path_of, save, trained
 from examples.blockcnn.colour import planes
 from examples.blockcnn.remover import Remover, Shape
-from examples.blockcnn.tables import Quality, grey_of, removal
+from examples.blockcnn.tables import Likeness, grey_of, removal
 from examples.blockcnn.train import gain
 from examples.blockcnn.training import Schedule, _crop, fit_filters, jpeg, pairs, train, turned
 from examples.kamisli.photographs import HELD_OUT, read
@@ -204,8 +204,8 @@ def test_the_table_of_gains(tmp_path):
                 parameter.zero_()
         save(path_of(30, halved=halved, folder=tmp_path), net, 30, "a test")
 
-    def measured(a: np.ndarray, b: np.ndarray) -> Quality:
-        return Quality(psnr(a, b), a.shape[0] / 1000)
+    def measured(a: np.ndarray, b: np.ndarray) -> Likeness:
+        return Likeness(psnr(a, b), a.shape[0] / 1000)
 
     own = [(f"leaves {size}", dead_leaves(size, 50, seed=size)) for size in (40, 60)]
     sheet = removal(tmp_path, own, measured)
