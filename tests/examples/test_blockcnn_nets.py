@@ -315,3 +315,18 @@ def test_the_nets_of_the_tables():
     }
     assert isinstance(own["24x24 to 8x8, windows"], Windows)
     assert own["remover 4:2:0"].shape.halved
+
+
+def test_the_table_of_agreement(monkeypatch):
+    """Every schedule gives the bits of the whole; what does not is not counted."""
+    monkeypatch.setattr(tables, "SIZES", ((13, 11),))
+    monkeypatch.setattr(tables, "BLOCKS", (5,))
+    monkeypatch.setattr(
+        tables, "nets", lambda: {"one": nn.Conv2d(3, 3, 3, padding=1), "published, whole": nn.Identity()}
+    )
+    assert tables.agreement().rows == (("one", "3", "3"),)
+    run = oc.run
+    monkeypatch.setattr(
+        oc, "run", lambda net, x, *, schedule, **more: run(net, x, schedule=schedule, **more) * (schedule != "trim")
+    )
+    assert tables.agreement().rows == (("one", "3", "2"),)
