@@ -277,8 +277,8 @@ CORRECTLY_ROUNDED = {
 MOVES = {
     "_to_copy", "_unsafe_view", "alias", "as_strided", "cat", "clone", "constant_pad_nd", "copy_", "detach", "empty",
     "expand", "fill_", "full", "index_select", "lift_fresh", "new_empty", "new_full", "new_zeros", "permute",
-    "pixel_shuffle", "select", "slice", "split", "split_with_sizes", "squeeze", "transpose", "unsqueeze", "view",
-    "zero_", "zeros", "zeros_like",
+    "pixel_shuffle", "replication_pad2d", "select", "slice", "split", "split_with_sizes", "squeeze", "transpose",
+    "unsqueeze", "view", "zero_", "zeros", "zeros_like",
 }  # fmt: skip
 FIXED = CORRECTLY_ROUNDED | MOVES
 """Operators with one right result: rounded once, or only moving numbers. Convolutions are exact by the law above."""

@@ -63,7 +63,7 @@ class Short:
             max(0, own - less) for own, less in ((context.before, self.before), (context.after, self.after))
         )
         found, steps = [], max(1, block // max(step, out_step))
-        for u in range(0, size // out_step, steps):
+        for u in range(0, -(-size // out_step), steps):
             start, stop = u * out_step, min((u + steps) * out_step, size)
             tile = axis.tile_span(start, stop)
             kept = slice(max(0, u * step - before), min(axis.size, stop // out_step * step + after))
