@@ -319,10 +319,11 @@ def test_the_table_beside_others(files, capsys, monkeypatch):
     monkeypatch.setattr(kamisli_tables, "SETS", sets)
     monkeypatch.setattr(kamisli_tables, "read", lambda photograph: pictures[photograph.name])
     monkeypatch.setattr(kamisli_tables, "curve", flat)
+    own = load_coding(files / "more.safetensors")
+    monkeypatch.setattr(kamisli_tables, "load_coding", lambda path: own)
     assert run("tables", "rd", "--checkpoint", files / "more.safetensors") == 0
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in capsys.readouterr().out.splitlines()[2:]]
     assert [row[1] for row in rows] == ["one", "two", "**mean, validation**", "three", "**mean, held out**"]
-    own = load_coding(files / "more.safetensors")
     right = {name: psnr(picture, decode(own, encode(own, picture))) for name, picture in pictures.items()}
     for row in rows[0], rows[1], rows[3]:
         size = len(encode(own, pictures[row[1]])) * 8
