@@ -45,8 +45,9 @@ def add(commands: Any) -> None:
     wavefront.add_argument("--format", choices=("table", "json"), default="table")
     wavefront.add_argument(
         "--feed", action="append", default=[], metavar="OUTPUT:INPUT",
-        help=f"this output is fed back as this input, {PAIR}; every output that reads the input waits for it. Inputs are "
-        "made in the order in which they are named: outputs of a later one may read the cell of an earlier one",
+        help=f"this output is fed back as this input, {PAIR}; every output that reads the input waits for it. "
+        "Inputs are made in the order in which they are named: an output of a later one may read the cell of an "
+        "earlier one",
     )  # fmt: skip
     wavefront.add_argument(
         "--image", type=parsed_image, metavar="WIDTHxHEIGHT",
@@ -73,6 +74,7 @@ def _cone(arguments: argparse.Namespace) -> int:
 
 
 def _wavefront(arguments: argparse.Namespace) -> int:
+    from ..analysis.cone import Cone
     from ..planning.image_shapes import shapes_for_image
     from ..planning.wavefront import wavefront
     from ..report import Fronts, fronts_json, render_fronts
@@ -82,7 +84,7 @@ def _wavefront(arguments: argparse.Namespace) -> int:
         analysis = analysis.at(*shapes_for_image(analysis, arguments.image))
     makers = _makers(analysis, arguments.feed)
     stages = {output: k for k, maker in enumerate(makers.values()) for output in maker}
-    cones, within = [], []
+    cones, within = list[Cone](), list[Cone]()
     for k, name in enumerate(makers):
         for output in analysis.outputs:
             later = stages.get(output, 0) > k  # it may read the cell that this stage has just made
