@@ -45,7 +45,7 @@ $(VENV)/pictures: $(VENV)/installed
 # Kamisli's codec: trains its three checkpoints, then docs/kamisli.md; half an hour on two cores.
 kamisli: $(VENV)/pictures
 	for rate in 117.045 435.6675 845.325; do $(KAMISLI) train --rate $$rate || exit 1; done
-	for table in training rd acl wavefront; do $(KAMISLI) tables $$table --write docs/kamisli.md || exit 1; done
+	for table in training rd acl cone wavefront speed; do $(KAMISLI) tables $$table --write docs/kamisli.md || exit 1; done
 	$(KAMISLI) draw docs/results/kamisli-acl.svg --overwrite
 
 # Random nets against brute force, all families: about 2 s a net. FAMILY=constants, SEED=12 for one of them.

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from .planning.wavefront import Wavefront, wavefront
     from .propagate.values import Obstacle
     from .prove import Figures, Proof, Verification
+    from .prove.loops.result import LoopVerification
     from .prove.verify import verify
 
 _HOMES = {
@@ -85,6 +86,7 @@ _HOMES = {
     ".planning.wavefront": ("Wavefront", "wavefront"),
     ".propagate.values": ("Obstacle",),
     ".prove": ("Figures", "Proof", "Verification"),
+    ".prove.loops.result": ("LoopVerification",),
     ".prove.verify": ("verify",),
 }
 """Module -> the public names that it defines."""
@@ -106,6 +108,7 @@ __all__ = [
     "InputError",
     "LocalAxis",
     "Loop",
+    "LoopVerification",
     "Memory",
     "NoSlabError",
     "Obstacle",

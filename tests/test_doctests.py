@@ -134,6 +134,7 @@ def code(page: str) -> list[str]:
 
 
 SMALLER = {
+    "(1, 1, 64, 96)": "(1, 1, 8, 12)",
     "(1, 3, 2160, 3840)": "(1, 3, 216, 384)",
     "(1, 3, 512, 768), block=128": "(1, 3, 48, 64), block=16",
     "20000, 20000": "200, 100",
@@ -147,9 +148,9 @@ def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.Monke
     model, x = Either(), torch.rand(1, 3, 216, 384)
     torch.export.save(torch.export.export(model.eval(), (torch.rand(1, 3, 256, 256),)), "net.pt2")
     numpy.zeros((3, 200, 100), numpy.float32).tofile("image.bin")
-    space = {"torch": torch, "np": numpy, "oc": oc, "model": model, "x": x}
+    space = {"torch": torch, "np": numpy, "oc": oc, "nn": nn, "model": model, "x": x}
     blocks = [block for block in code("README.md") if "overlapcalc.testing" not in block]
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     text = "".join(blocks)
     for said, instead in SMALLER.items():
         assert said in text
@@ -158,6 +159,9 @@ def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.Monke
     assert torch.allclose(space["y"], model(x), atol=1e-6)
     assert space["a"].blocking_free
     assert space["v"].proved
+    assert space["loop"].steps() == 2 * (8 - 1) + 12
+    assert space["image"].std() > 0
+    assert oc.verify(space["loop"]).proved
 
 
 def test_the_rule_of_the_docs_runs():

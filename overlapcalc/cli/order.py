@@ -45,7 +45,9 @@ def add(commands: Any) -> None:
     wavefront.add_argument("--format", choices=("table", "json"), default="table")
     wavefront.add_argument(
         "--feed", action="append", default=[], metavar="OUTPUT:INPUT",
-        help=f"this output is fed back as this input, {PAIR}; every output that reads the input waits for it",
+        help=f"this output is fed back as this input, {PAIR}; every output that reads the input waits for it. "
+        "Inputs are made in the order in which they are named: an output of a later one may read the cell of an "
+        "earlier one",
     )  # fmt: skip
     wavefront.add_argument(
         "--image", type=parsed_image, metavar="WIDTHxHEIGHT",
@@ -72,6 +74,7 @@ def _cone(arguments: argparse.Namespace) -> int:
 
 
 def _wavefront(arguments: argparse.Namespace) -> int:
+    from ..analysis.cone import Cone
     from ..planning.image_shapes import shapes_for_image
     from ..planning.wavefront import wavefront
     from ..report import Fronts, fronts_json, render_fronts
@@ -79,18 +82,28 @@ def _wavefront(arguments: argparse.Namespace) -> int:
     analysis, note = analysis_of(arguments)
     if arguments.image is not None:
         analysis = analysis.at(*shapes_for_image(analysis, arguments.image))
-    fed = _fed(analysis, arguments.feed)
-    front = wavefront(*(analysis.cone(output, name) for name in fed for output in analysis.outputs))
-    first = front.cones[0]
+    makers = _makers(analysis, arguments.feed)
+    stages = {output: k for k, maker in enumerate(makers.values()) for output in maker}
+    cones, within = list[Cone](), list[Cone]()
+    for k, name in enumerate(makers):
+        for output in analysis.outputs:
+            later = stages.get(output, 0) > k  # it may read the cell that this stage has just made
+            (within if later else cones).append(analysis.cone(output, name))
+    front = wavefront(*cones, within=within)
+    first = (*front.cones, *front.within)[0]
     size = [analysis.variants.net.size(first.input, axis) or 1 for axis in first.axes]
     write(Fronts(front, front.order(first.at(size).cells)), render_fronts, {"json": fronts_json}, arguments, note)
     return OK
 
 
-def _fed(analysis: Analysis, texts: list[str]) -> list[str]:
-    """The inputs that are made, in order."""
+def _makers(analysis: Analysis, texts: list[str]) -> dict[str, list[str]]:
+    """The inputs that are made, in order, each with the outputs that it is made of."""
     if not texts:
         if len(analysis.outputs) == len(analysis.inputs) == 1:
-            return list(analysis.inputs)
+            return {name: list(analysis.outputs) for name in analysis.inputs}
         raise InputError("--feed OUTPUT:INPUT: say which output is fed back as which input")
-    return list(dict.fromkeys(pair.input for text in texts for pair in pairs_of(analysis, text)))
+    found: dict[str, list[str]] = {}
+    for text in texts:
+        for pair in pairs_of(analysis, text):
+            found.setdefault(pair.input, []).append(pair.output)
+    return found

@@ -105,6 +105,17 @@ def test_which_output_is_fed_back_must_be_said_where_there_are_several(codec):
     assert "output0 reads x at (0, 0)" in done.stderr
 
 
+def test_stages_of_a_cell_run_in_the_order_in_which_they_are_named(codec):
+    """The cell of x is made of what was seen before; then what is seen, of that cell and of what was seen before."""
+    shapes = ("--input", "1x3x16x16", "--input", "1x3x16x16")
+    done = run("wavefront", f"{codec}:Codec", *shapes, "--feed", "output1:x", "--feed", "output0:seen")
+    assert done.returncode == 0, done.stderr
+    assert "46 steps" in done.stdout
+    done = run("wavefront", f"{codec}:Codec", *shapes, "--feed", "output0:seen", "--feed", "output1:x")
+    assert done.returncode == 2
+    assert "output0 reads x at (0, 0)" in done.stderr
+
+
 def test_what_cannot_be_made_cell_by_cell_is_refused():
     done = run("wavefront", "examples/unet.py:UNet")
     assert done.returncode == 2
