@@ -287,6 +287,41 @@ def test_inputs_and_hooks_that_do_not_fit():
         loop.run(order="diagonal")
 
 
+def test_a_net_that_changes_is_looked_at_again():
+    """Weights are those of the moment; a tap that is opened is read, or refused."""
+    torch.manual_seed(6)
+    net = nn.Sequential(masked(1, 1, 3, own=False)).double().eval()
+    loop, shape = looped(net, (1, 1, 4, 5)), (1, 1, 4, 5)
+    before = loop.run()["input"]
+    with torch.no_grad():
+        net[0].weight *= 2
+    assert torch.allclose(loop.run()["input"], naively(net, shape, (1, 1), bounded), atol=1e-12)
+    net[0].mask[..., 0, 0] = 0
+    found = loop.run()["input"]
+    assert torch.allclose(found, naively(net, shape, (1, 1), bounded), atol=1e-12)
+    assert not torch.allclose(found, before)
+    net[0].mask[..., 1, 1] = 1
+    with pytest.raises(oc.InputError, match="cells wait for each other"):
+        loop.run()
+
+
+def test_given_whole_numbers_beside_inputs_that_are_made():
+    class Labelled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.around, self.of = masked(1, 1, 3, own=False), nn.Embedding(4, 1)
+
+        def forward(self, x: Tensor, label: Tensor) -> Tensor:
+            return torch.tanh(self.around(x)) + self.of(label).permute(0, 3, 1, 2)
+
+    torch.manual_seed(7)
+    net, label = Labelled().double().eval(), torch.randint(4, (1, 4, 5))
+    loop = oc.Loop(net, [oc.Stage(("output",), lambda cells: bounded(cells["output"]), feeds="x")],
+                   torch.zeros(1, 1, 4, 5).double(), label, layout=["NCHW", "NHW"])  # fmt: skip
+    found = loop.run(label)["x"]
+    assert torch.allclose(found, naively(lambda x: net(x, label), (1, 1, 4, 5), (1, 1), bounded), atol=1e-12)
+
+
 def test_given_inputs_are_made_use_of_whole():
     """What depends on nothing that is made may do what it likes: here a mean over the image, and a strided branch."""
 

@@ -20,6 +20,7 @@ from ...errors import Argument, InputError, ObstacleError
 from ...planning.stages import ORDERS, WAVEFRONT, Reading, StagedOrder, staged_order
 from ...propagate.values import Propagation, reads_between
 from ...trace.runnable import Constants, Runnable
+from ..fingerprint import fingerprint
 from ..slab.frame import Frame
 from .cell_grid import CellGrid, cell_grid
 from .demand import NEVER
@@ -37,7 +38,9 @@ class Loop:
     within a step; each makes one input. Cells that do not need one another are made at once. Every hidden sample is
     computed once, when it is first needed, and held while it is read; beyond the border lies what the net pads with.
 
-    axes, layout: as for `analyze`. The net is left as it is; its present weights are used at each run, in eval mode.
+    axes, layout: as for `analyze`. The net is left as it is. Each run takes its present weights, in eval mode; where
+    anything else of it has changed, it is analysed anew.
+
     Raises InputError where stages do not fit the net, or where cells wait for each other; ObstacleError where an output
     depends on a whole image of what is made.
 
@@ -58,12 +61,26 @@ class Loop:
     ) -> None:
         self.net, self.stages = net, tuple(stages)
         self.options: dict[str, Any] = {"axes": axes, "layout": layout}
-        given: Any = inputs[0] if len(inputs) == 1 else list(inputs)
-        self.analysis: Analysis = analyze(net, given if inputs else None, axes=axes, layout=layout)
+        given: Any = inputs[0] if len(inputs) == 1 else list(inputs) or None
+        self._analyse(given)
+
+    def _analyse(self, inputs: Any) -> None:
+        """Everything that follows from the net as it is now."""
+        self._seen = fingerprint(self.net)
+        self.analysis: Analysis = analyze(self.net, inputs, **self.options)
+        for name in ("part", "grid", "calls"):
+            self.__dict__.pop(name, None)
         self._programs: dict[str, Program] = {}
         self._orders: dict[str, StagedOrder] = {}
         self._check_stages()
         self._readings = self._cones()
+
+    def _look_again(self) -> None:
+        """Analyses the net anew where anything but its parameters has changed: a mask, a layer, an attribute."""
+        now = fingerprint(self.net)
+        if self._seen is None or now is None or not self._seen.same(now):
+            shapes, types = self.analysis.inputs.values(), self.calls.types
+            self._analyse([torch.empty(s, dtype=t, device="meta") for s, t in zip(shapes, types, strict=True)])
 
     # ---- what it is ---------------------------------------------------------------------------------------
 
@@ -110,6 +127,7 @@ class Loop:
         for inputs that do not fit, and where a hook returns something else than its cells; NoSlabError where an
         operator cannot run so.
         """
+        self._look_again()
         program = self.program(order)
         named = self.named(inputs)
         with torch.no_grad(), evaluating(self.net):
@@ -127,8 +145,9 @@ class Loop:
         """What runs a program once, with these weights."""
         types = dict(zip(self.analysis.inputs, self.calls.types, strict=True))
         here = next((t.device for t in [*inputs.values(), *state.values()]), torch.device("cpu"))
-        first = dtype or next((x.dtype for x in inputs.values()), types[self.fed[0]])
-        like = torch.empty(0, dtype=first, device=here)
+        kinds = [*(x.dtype for x in inputs.values()), *(types[name] for name in self.fed), torch.get_default_dtype()]
+        own = dtype or next(kind for kind in kinds if kind.is_floating_point)
+        like = torch.empty(0, dtype=own, device=here)
         frame = Frame(program.net, Constants(self.calls, state, here), like, None)
         fed = {name: dtype if dtype is not None and types[name].is_floating_point else types[name] for name in self.fed}
         return LoopMachine(program, frame, self.calls, inputs, fed)
