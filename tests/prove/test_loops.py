@@ -130,3 +130,7 @@ def test_what_verify_takes_of_a_loop():
         oc.verify(loop, order="x")
     with pytest.raises(oc.InputError, match="1 inputs; expected none"):
         oc.verify(loop, [torch.zeros(1)])
+    with pytest.raises(oc.InputError, match="block=8: a loop has its own"):
+        oc.verify(loop, block=8)
+    with pytest.raises(oc.InputError, match="order='raster': that is of a Loop"):
+        oc.verify(two_layers(), (1, 1, 8, 8), order="raster")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ...analysis.analysis import Analysis
-from ...analysis.analyze import analyze, evaluating
+from ...analysis.analyze import analyze_here, evaluating
 from ...analysis.axis import no_way
 from ...analysis.cone import Cone, SizedCone, cone_of
 from ...analysis.gc_pause import gc_paused
@@ -67,7 +67,7 @@ class Loop:
     def _analyse(self, inputs: Any) -> None:
         """Everything that follows from the net as it is now."""
         self._seen = fingerprint(self.net)
-        self.analysis: Analysis = analyze(self.net, inputs, **self.options)
+        self.analysis: Analysis = analyze_here(self.net, inputs, **self.options)
         for name in ("part", "grid", "calls"):
             self.__dict__.pop(name, None)
         self._programs: dict[str, Program] = {}
