@@ -61,13 +61,14 @@ class Loop:
     ) -> None:
         self.net, self.stages = net, tuple(stages)
         self.options: dict[str, Any] = {"axes": axes, "layout": layout}
-        given: Any = inputs[0] if len(inputs) == 1 else list(inputs) or None
-        self._analyse(given)
+        kept = [x.to("meta") if isinstance(x, Tensor) else x for x in inputs]
+        self._inputs: Any = kept[0] if len(kept) == 1 else kept or None
+        self._analyse()
 
-    def _analyse(self, inputs: Any) -> None:
+    def _analyse(self) -> None:
         """Everything that follows from the net as it is now."""
-        self._seen = fingerprint(self.net)
-        self.analysis: Analysis = analyze_here(self.net, inputs, **self.options)
+        self._seen, self._types = fingerprint(self.net), [p.dtype for p in self.net.parameters()]
+        self.analysis: Analysis = analyze_here(self.net, self._inputs, **self.options)
         for name in ("part", "grid", "calls"):
             self.__dict__.pop(name, None)
         self._programs: dict[str, Program] = {}
@@ -76,11 +77,10 @@ class Loop:
         self._readings = self._cones()
 
     def _look_again(self) -> None:
-        """Analyses the net anew where anything but its parameters has changed: a mask, a layer, an attribute."""
-        now = fingerprint(self.net)
-        if self._seen is None or now is None or not self._seen.same(now):
-            shapes, types = self.analysis.inputs.values(), self.calls.types
-            self._analyse([torch.empty(s, dtype=t, device="meta") for s, t in zip(shapes, types, strict=True)])
+        """Analyses the net anew where anything but the values of its parameters has changed: a mask, a type."""
+        now, types = fingerprint(self.net), [p.dtype for p in self.net.parameters()]
+        if self._seen is None or now is None or not self._seen.same(now) or types != self._types:
+            self._analyse()
 
     # ---- what it is ---------------------------------------------------------------------------------------
 
@@ -127,9 +127,10 @@ class Loop:
         for inputs that do not fit, and where a hook returns something else than its cells; NoSlabError where an
         operator cannot run so.
         """
-        self._look_again()
-        program = self.program(order)
-        named = self.named(inputs)
+        with torch.device("cpu"):
+            self._look_again()
+            program = self.program(order)
+        named = self.named(inputs, dtype)
         with torch.no_grad(), evaluating(self.net):
             state = {
                 **dict(self.net.named_parameters(remove_duplicate=False)),
@@ -143,14 +144,12 @@ class Loop:
         self, program: Program, state: Mapping[str, Tensor], inputs: Mapping[str, Tensor], dtype: torch.dtype | None
     ) -> LoopMachine:
         """What runs a program once, with these weights."""
-        types = dict(zip(self.analysis.inputs, self.calls.types, strict=True))
         here = next((t.device for t in [*inputs.values(), *state.values()]), torch.device("cpu"))
-        kinds = [*(x.dtype for x in inputs.values()), *(types[name] for name in self.fed), torch.get_default_dtype()]
-        own = dtype or next(kind for kind in kinds if kind.is_floating_point)
+        own = dtype or next((t for t in self.calls.types if t.is_floating_point), torch.get_default_dtype())
         like = torch.empty(0, dtype=own, device=here)
-        frame = Frame(program.net, Constants(self.calls, state, here), like, None)
-        fed = {name: dtype if dtype is not None and types[name].is_floating_point else types[name] for name in self.fed}
-        return LoopMachine(program, frame, self.calls, inputs, fed)
+        with torch.device("cpu"):  # where a user's default is another
+            frame = Frame(program.net, Constants(self.calls, state, here), like, None)
+            return LoopMachine(program, frame, self.calls, inputs, dtype)
 
     @cached_property
     def calls(self) -> Runnable:
@@ -202,7 +201,8 @@ class Loop:
         return found
 
     def _reads(self, output: str, name: str) -> bool:
-        return name in self.part.graph.inputs_of(self.analysis.variants.output_node(output))
+        node = self.analysis.variants.output_node(output)
+        return name == node or name in self.part.graph.inputs_of(node)
 
     def _cone(self, output: str, name: str) -> Cone:
         """What a cell of an output reads of an input that is made. Raises ObstacleError."""
@@ -235,16 +235,16 @@ class Loop:
             when = program.times(k)[:, None].expand_as(program.cell_samples[stage.feeds])
             made = torch.zeros(len(program.demand.made[stage.feeds]), dtype=torch.int64)
             made[program.cell_samples[stage.feeds].flatten()] = when.flatten()
-            own = stage.feeds in program.taken
             early = (program.demand.made[stage.feeds] <= made) & (program.demand.made[stage.feeds] < NEVER)
-            if bool(early.any()) and not own:
+            if bool(early.any()):
                 raise InputError(
                     f"{stage.feeds} is read before it is made, by hidden channels of which no output needs all; "
                     "feed groups of channels as inputs of their own"
                 )
 
-    def named(self, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
-        """The inputs of `given` by name. Raises InputError where they do not fit."""
+    def named(self, inputs: Sequence[Tensor], dtype: torch.dtype | None = None) -> dict[str, Tensor]:
+        """The inputs of `given` by name. dtype: of those that are floating. Raises InputError where they do not fit."""
+        types = dict(zip(self.analysis.inputs, self.calls.types, strict=True))
         names = self.given
         if len(inputs) != len(names):
             raise InputError(f"{len(inputs)} inputs; expected {', '.join(names) if names else 'none'}")
@@ -254,5 +254,10 @@ class Loop:
             if tuple(x.shape) != self.analysis.inputs[name]:
                 raise InputError(
                     f"{name} has shape {tuple(x.shape)}; this loop is for {self.analysis.inputs[name]}: make another"
+                )
+            wanted = dtype if dtype is not None and types[name].is_floating_point else types[name]
+            if x.dtype != wanted:
+                raise InputError(
+                    f"{name} is {x.dtype}; this loop takes {wanted} there: convert it, or make another loop"
                 )
         return dict(zip(names, inputs, strict=True))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from math import prod
 
+import torch
 from torch import Tensor, nn
 
 from ...engine.loop.machine import LoopMachine
@@ -35,7 +36,7 @@ def fixed_point(subject: LoopSubject, program: Program) -> Proof:
     try:
         twin = twin_of(subject.net)
         wrong = _in_integers(subject, program, twin)
-        control = _in_integers(subject, _hurried(program), twin) if subject.loop.steps() > 1 else 1
+        control = _in_integers(subject, hurried(program), twin) if subject.loop.steps() > 1 else 1
     except (NoTwin, NoSlabError) as error:
         return Proof(name, NOT_APPLICABLE, str(error))
     except FAILURES as error:
@@ -46,7 +47,7 @@ def fixed_point(subject: LoopSubject, program: Program) -> Proof:
     return Proof.of(name, reason, count, failures)
 
 
-def _hurried(program: Program) -> Program:
+def hurried(program: Program) -> Program:
     """The same with the cells of two steps made in one; in raster order, where neighbours may read nothing of each
     other, those of all."""
     every = 2 if program.order.name == WAVEFRONT else prod(program.order.cells)
@@ -61,10 +62,9 @@ def _in_integers(subject: LoopSubject, program: Program, twin: nn.Module) -> int
               for i, (k, x) in enumerate(subject.given.items())}  # fmt: skip
     mixed = replace(program, stages=tuple(mixing(program, k) for k in range(len(program.stages))))
     frame = frame_of(subject, program, state, inputs)
-    types = {stage.feeds: inputs[stage.feeds].dtype for stage in program.stages}
     with Modular() as mode:
         mode.entered("", inputs.values())
-        machine = LoopMachine(mixed, frame, subject.loop.calls, inputs, types)
+        machine = LoopMachine(mixed, frame, subject.loop.calls, inputs, torch.float64)
         mode.left()
         mode.entered("", machine.tables.values())
         machine.run()

@@ -38,7 +38,7 @@ class LoopSubject:
     @staticmethod
     def of(loop: Loop, inputs: Sequence[Tensor] | None, device: torch.device) -> LoopSubject:
         wide = of_type(copy.deepcopy(loop.net).eval().to(device), torch.float64)
-        examples = [_noise(shape, kind, i) for i, (shape, kind) in enumerate(
+        examples = [noise(shape, kind, i) for i, (shape, kind) in enumerate(
             zip(loop.analysis.inputs.values(), loop.calls.types, strict=True))]  # fmt: skip
         own = Loop(wide, loop.stages, *examples, **loop.options)
         given = dict(zip(loop.analysis.inputs, examples, strict=True))
@@ -54,7 +54,7 @@ class LoopSubject:
         return {name: found[name] for stage in self.loop.stages for name in stage.outputs}
 
 
-def _noise(shape: Sequence[int], kind: torch.dtype, seed: int) -> Tensor:
+def noise(shape: Sequence[int], kind: torch.dtype, seed: int) -> Tensor:
     """Normal noise; of whole numbers and truths, zeros and ones, which are valid indices."""
     generator = torch.Generator().manual_seed(seed)
     if kind.is_floating_point:
