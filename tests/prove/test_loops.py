@@ -65,7 +65,7 @@ def test_an_order_that_is_too_short_is_refuted(monkeypatch):
         return replace(found, stages=tuple(Order(o.cells, tuple(t // 2 for t in o.times)) for o in found.stages))
 
     monkeypatch.setattr(loops, "staged_order", hurried)
-    monkeypatch.setattr(loops.Loop, "_check_made", lambda *_: None)
+    monkeypatch.setattr(loops, "_reads_early", lambda program: False)
     found = statuses(loop_of(two_layers()))
     assert found["order"] == found["fixed point"] == found["values"] == "refuted"
 
@@ -116,7 +116,7 @@ def test_a_hidden_sample_that_is_made_too_early_is_refuted(monkeypatch):
         return replace(found, made=sooner)
 
     monkeypatch.setattr(program, "demand", early)
-    monkeypatch.setattr(loops.Loop, "_check_made", lambda *_: None)
+    monkeypatch.setattr(loops, "_reads_early", lambda program: False)
     found = oc.verify(loop_of(two_layers()))
     assert found["fixed point"].status == found["values"].status == "refuted"
 

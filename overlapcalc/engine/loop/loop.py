@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -24,6 +24,7 @@ from ..fingerprint import fingerprint
 from ..slab.frame import Frame
 from .cell_grid import CellGrid, cell_grid
 from .demand import NEVER
+from .longer import longer_order
 from .machine import LoopMachine
 from .part import loop_part
 from .program import Program
@@ -72,7 +73,6 @@ class Loop:
         for name in ("part", "grid", "calls"):
             self.__dict__.pop(name, None)
         self._programs: dict[str, Program] = {}
-        self._orders: dict[str, StagedOrder] = {}
         self._check_stages()
         self._readings = self._cones()
 
@@ -109,14 +109,17 @@ class Loop:
         return self.order(order).steps
 
     def order(self, order: str = WAVEFRONT) -> StagedOrder:
-        """When each cell of each stage is made. order: "wavefront", the fewest steps, or "raster", a cell a step."""
+        """When each cell of each stage is made. order: "wavefront", the fewest steps, or "raster", a cell a step.
+
+        Raises InputError where it reads what is not made yet.
+        """
+        return self.program(order).order
+
+    def _by_cones(self, order: str) -> StagedOrder:
         if order not in ORDERS:
             raise InputError(Argument("order", order), f": expected {' or '.join(ORDERS)}")
-        if order not in self._orders:
-            readings = [Reading(k, source, cone) for (k, source), cones in self._readings.items() for cone in cones]
-            with gc_paused():
-                self._orders[order] = staged_order(order, readings, self.cells, len(self.stages))
-        return self._orders[order]
+        readings = [Reading(k, source, cone) for (k, source), cones in self._readings.items() for cone in cones]
+        return staged_order(order, readings, self.cells, len(self.stages))
 
     # ---- running ------------------------------------------------------------------------------------------
 
@@ -161,17 +164,25 @@ class Loop:
         """What a run in this order does. Raises InputError."""
         if order not in self._programs:
             with gc_paused():
-                program = Program(
-                    self.part,
-                    self.analysis.variants.net,
-                    self.grid,
-                    self.stages,
-                    self.order(order),
-                    dict(self.part.graph.outputs),
-                )
-                self._check_made(program)
-            self._programs[order] = program
+                found = self._program(self._by_cones(order))
+                if _reads_early(found):
+                    longer = longer_order(found) if order == WAVEFRONT else None
+                    if longer is None:
+                        raise InputError(self._too_early(order))
+                    found = self._program(longer)
+                self._programs[order] = found
         return self._programs[order]
+
+    def _too_early(self, order: str) -> str:
+        text = (
+            f"in {order} order, {', '.join(self.fed)} would be read before it is made: hidden samples are made with all "
+            "their channels, and some of these read later cells; feed groups of channels as inputs of their own"
+        )
+        return text if order == WAVEFRONT else f"{text}, or take the order {WAVEFRONT}"
+
+    def _program(self, order: StagedOrder) -> Program:
+        outputs = dict(self.part.graph.outputs)
+        return Program(self.part, self.analysis.variants.net, self.grid, self.stages, order, outputs)
 
     # ---- checks -------------------------------------------------------------------------------------------
 
@@ -205,13 +216,8 @@ class Loop:
         return name == node or name in self.part.graph.inputs_of(node)
 
     def _cone(self, output: str, name: str) -> Cone:
-        """What a cell of an output reads of an input that is made. Raises ObstacleError."""
-        variants = replace(self.analysis.variants, net=self.part)
-        for axis in self.grid.axes:
-            obstacles = reads_between(self.part, variants.output_node(output), name, axis).via
-            if obstacles:
-                raise ObstacleError(no_way(output, name, axis, sorted(obstacles)))
-        return cone_of(variants, output, name, self.grid.axes)
+        """What a cell of an output reads of an input that is made."""
+        return cone_of(replace(self.analysis.variants, net=self.part), output, name, self.grid.axes)
 
     @cached_property
     def part(self) -> Propagation:
@@ -223,24 +229,16 @@ class Loop:
 
     @cached_property
     def grid(self) -> CellGrid:
-        """The cells."""
+        """The cells. Raises ObstacleError where an output needs a whole axis of what is made."""
         outputs = dict(self.part.graph.outputs)
-        read = [name for name in self.fed if any(self._reads(output, name) for output in outputs)]
         axes = self.analysis.between(next(iter(outputs)), self.fed[0]).axes
-        return cell_grid(self.part, axes, self.fed, outputs, read)
-
-    def _check_made(self, program: Program) -> None:
-        """Refuse what reads a sample of a fed input too early: a hidden one may read more than any cell of outputs."""
-        for k, stage in enumerate(self.stages):
-            when = program.times(k)[:, None].expand_as(program.cell_samples[stage.feeds])
-            made = torch.zeros(len(program.demand.made[stage.feeds]), dtype=torch.int64)
-            made[program.cell_samples[stage.feeds].flatten()] = when.flatten()
-            early = (program.demand.made[stage.feeds] <= made) & (program.demand.made[stage.feeds] < NEVER)
-            if bool(early.any()):
-                raise InputError(
-                    f"{stage.feeds} is read before it is made, by hidden channels of which no output needs all; "
-                    "feed groups of channels as inputs of their own"
-                )
+        for output, node in outputs.items():
+            for name in filter(partial(self._reads, output), self.fed):
+                for axis in axes:
+                    obstacles = reads_between(self.part, node, name, axis).via
+                    if obstacles:
+                        raise ObstacleError(no_way(output, name, axis, sorted(obstacles)))
+        return cell_grid(self.part, axes, self.fed, outputs)
 
     def named(self, inputs: Sequence[Tensor], dtype: torch.dtype | None = None) -> dict[str, Tensor]:
         """The inputs of `given` by name. dtype: of those that are floating. Raises InputError where they do not fit."""
@@ -261,3 +259,14 @@ class Loop:
                     f"{name} is {x.dtype}; this loop takes {wanted} there: convert it, or make another loop"
                 )
         return dict(zip(names, inputs, strict=True))
+
+
+def _reads_early(program: Program) -> bool:
+    """Whether a sample of a fed input is read before it is made: a hidden one may read more than outputs need of it."""
+    for k, stage in enumerate(program.stages):
+        samples, needed = program.cell_samples[stage.feeds], program.demand.made[stage.feeds]
+        made = torch.zeros_like(needed)
+        made[samples.flatten()] = program.times(k)[:, None].expand_as(samples).flatten()
+        if bool(((needed <= made) & (needed < NEVER)).any()):
+            return True
+    return False

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ...engine.loop.program import Program
 from ...planning.stages import RASTER
 from ..fillings import same_bits
-from ..result import PROVED, Proof
+from ..result import NOT_APPLICABLE, PROVED, Proof
 from .subject import LoopSubject, cells_of, noise
 
 FILLINGS = (1e4, -3e7, 0.7, -1.3, None, None)
@@ -53,8 +53,9 @@ def order_proof(subject: LoopSubject, program: Program) -> Proof:
         if not moved and time >= stages:
             idle.append(time // stages)
     asked = sum(time >= stages for time in chosen)
-    if waits and asked and len(idle) == asked:
-        failures.append("the control changed nothing: no cell was seen to read what was made before it")
+    if waits and asked and len(idle) == asked and not failures:
+        why = "the control changed nothing: no cell was seen to read what was made before it"
+        return Proof("order", NOT_APPLICABLE, why)
     reason = f"whole runs at {len(chosen)} of {len(times)} times, with what is not made yet replaced"
     proof = Proof.of("order", reason, checks, failures)
     if proof.status == PROVED and waits and not slow and idle:
