@@ -175,8 +175,8 @@ class Loop:
 
     def _too_early(self, order: str) -> str:
         text = (
-            f"in {order} order, {', '.join(self.fed)} would be read before it is made: hidden samples are made with all "
-            "their channels, and some of these read later cells; feed groups of channels as inputs of their own"
+            f"in {order} order, {', '.join(self.fed)} would be read before it is made: hidden samples are made with "
+            "all their channels, and some of these read later cells; feed groups of channels as inputs of their own"
         )
         return text if order == WAVEFRONT else f"{text}, or take the order {WAVEFRONT}"
 
