@@ -69,12 +69,33 @@ def analyze(
         layouts = chosen(layout, shapes)
         tracer = _Tracer(lambda at: program.graph(at, layouts), _no_memory, _no_runnable)
     else:
-        shapes, dtypes = module_inputs(model, inputs)
-        layouts = chosen(layout, shapes)
-        tracer = _Tracer(*_of_module(model, dtypes, layouts), partial(_typed, weakref.ref(model), dtypes, layouts))
+        tracer, shapes, layouts = _of_inputs(model, inputs, layout)
     wanted = asked_axes(axes, shapes, layouts)
     variants, verified_at = tracer.variants(shapes)
     return Analysis.of(variants, wanted, verified_at)
+
+
+def analyze_here(
+    model: nn.Module,
+    inputs: Inputs | None,
+    *,
+    axes: Sequence[str] | str | None = None,
+    layout: str | Sequence[str | None] | None = None,
+) -> Analysis:
+    """The same at this size alone: compared with no other, for what runs at no other."""
+    tracer, shapes, layouts = _of_inputs(model, inputs, layout)
+    wanted = asked_axes(axes, shapes, layouts)
+    return Analysis.of(tracer.variants(shapes, alone=True)[0], wanted, None)
+
+
+def _of_inputs(
+    model: nn.Module, inputs: Inputs | None, layout: str | Sequence[str | None] | None
+) -> tuple[_Tracer, Shapes, tuple[str, ...]]:
+    """The tracer of a module, its input shapes and their layouts."""
+    shapes, dtypes = module_inputs(model, inputs)
+    layouts = chosen(layout, shapes)
+    more = partial(_typed, weakref.ref(model), dtypes, layouts)
+    return _Tracer(*_of_module(model, dtypes, layouts), more), shapes, layouts
 
 
 def _typed(
@@ -171,9 +192,9 @@ class _Tracer:
         self.plain = lru_cache(maxsize=TRACES_KEPT)(self._plain)
         self.verified = lru_cache(maxsize=TRACES_KEPT)(self._verified)
 
-    def variants(self, shapes: Shapes) -> tuple[Variants, Shapes | None]:
-        """The net at this size and access to other sizes, with the shapes at which it was verified."""
-        net, verified_at = self.verified(shapes)
+    def variants(self, shapes: Shapes, *, alone: bool = False) -> tuple[Variants, Shapes | None]:
+        """The net at this size and access to other sizes, with the shapes at which it was verified. alone: at none."""
+        net, verified_at = (self.plain(shapes), None) if alone else self.verified(shapes)
 
         def retrace(at: Shapes, verified: bool) -> Propagation:
             return self.verified(at)[0] if verified else self.plain(at)

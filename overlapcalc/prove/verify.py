@@ -68,7 +68,7 @@ def verify(
     *,
     tile: Tile | None = None,
     plan: Plan | None = None,
-    order: str = WAVEFRONT,
+    order: str | None = None,
     device: torch.device | str = "cpu",
     dtype: torch.dtype | str | None = None,
     bit_exact: bool = False,
@@ -98,9 +98,15 @@ def verify(
     (True, ['dependency', 'minimality', 'poisoned borders', 'exact twin', 'values'])
     """
     if isinstance(model, Loop):
+        beside = {"tile": tile, "plan": plan, "dtype": dtype, "axes": axes, "layout": layout, **options}
+        for name, value in beside.items():
+            if value is not None:
+                raise InputError(Argument(name, value), ": a loop has its own; give it to Loop, or leave it out")
         given: Any = inputs
-        return verify_loop(model, given, order, device_of(device))
-    others = ("tile", "plan", "device", "dtype", "bit_exact", "axes", "layout")
+        return verify_loop(model, given, order or WAVEFRONT, device_of(device))
+    if order is not None:
+        raise InputError(Argument("order", order), ": that is of a Loop; blocks have a schedule")
+    others = ("order", "tile", "plan", "device", "dtype", "bit_exact", "axes", "layout")
     refuse_unknown(options, *CUT_OPTIONS, *others)
     asked: dict[str, Any] = {**options, "schedule": options.get("schedule") or "crop"}
     blocking = Blocking(**asked)

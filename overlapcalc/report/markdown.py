@@ -12,7 +12,7 @@ from ..errors import Spelling, python
 from .fold import Line, folding, lines
 from .op_text import inputs_text, outputs_text
 from .table import BESIDE, alike_axes
-from .verdict import alike, answer, figures, free_part, grouped_obstacles, listed, sizes_text
+from .verdict import alike, answer, cone_text, figures, free_part, grouped_obstacles, listed, sizes_text
 
 HEAD = ("layer", "does", "from", "size", "scale", "field", "reach", "adds", "context")
 NUMBERS = 6
@@ -87,7 +87,8 @@ def _pair(analysis: Analysis, pair: Pair) -> list[str]:
         out.append(f"**{f'{_code(pair.output)} against {_code(pair.input)}, ' if several else ''}{names}**")
         rows = [f"- {word}: {_plain(text)}" if word else f"- {_plain(text)}" for word, text in figures(same, pair)]
         out.append("\n".join(rows))
-    return out
+    said = cone_text(pair)
+    return [*out, _plain(said)] if said else out
 
 
 # ---- escapes ------------------------------------------------------------------------------------------------------

@@ -93,21 +93,23 @@ def _pair(analysis: Analysis, pair: Pair) -> list[RenderableType]:
         for word, text in figures(same, pair):
             grid.add_row(word, text, style="yellow" if text == BOUND else "")
         out.append(Padding(grid, (0, 0, 0, 2)))
-    return [*out, *_cone(pair)] if len(free) == len(pair.axes) > 1 else out
+    said = cone_text(pair)
+    return [*out, Padding(Text(said), (0, 0, 0, 2))] if said else out
 
 
-def _cone(pair: Pair) -> list[RenderableType]:
-    """That the axes together read less than their product, where they do."""
+def cone_text(pair: Pair) -> str:
+    """That the axes together read less than their product; "" where they do not, or where one has an obstacle."""
+    if len(pair.axes) < 2 or any(pair.obstacles(axis) for axis in pair.axes):
+        return ""
     try:
         cone = pair.cone()
     except InputError:  # there are no cells of both
-        return []
+        return ""
     if not cone.smaller or cone.hull is None:
-        return []
+        return ""
     box, count = prod(span.length for span in cone.hull), cone.area.count
     read = f"{'' if cone.exact else 'at most '}{count} are read"
-    text = f"of the {box} cells that these axes span together {read}; `overlapcalc cone` shows them"
-    return [Padding(Text(text), (0, 0, 0, 2))]
+    return f"of the {box} cells that these axes span together {read}; `overlapcalc cone` shows them"
 
 
 BOUND = "An upper bound: a mask or a skipped sample may make the net read less."

@@ -44,23 +44,27 @@ def assert_blocking_free(
     max_receptive_field: Limit | None = None,
     step: Limit | None = None,
     scale: ScaleLimit | None = None,
-    causal: bool | list[str] = False,
+    causal: bool | list[str] | str = False,
     size_verified: bool = True,
     max_macs_ratio: float | None = None,
     max_memory: int | str | None = None,
+    max_cone: int | None = None,
+    max_skew: int | None = None,
     axes: Sequence[str] | str | None = None,
     layout: str | Sequence[str | None] | None = None,
     **options: Unpack[CutOptions],
 ) -> Analysis:
     """Assert that `model` can be run by blocks exactly, and needs no more than claimed. Returns its analysis.
 
-    shape: a shape, a list of shapes or tensors; axes, layout: as for `analyze`. max_context, max_tile: the most samples
-    on every side of every axis: 16, or (16, 8) before and after, or {"W": (16, 8)}, or {"W": {"after": 0}}; the tile is
-    that of this shape. max_receptive_field: a number, or one per axis. step, scale: the exact value; a scale may be
-    "1/16". causal: no output reads input after its own place, not even at the borders; a list of axes claims it for
-    these alone. size_verified: the net was compared with itself at a larger size. max_macs_ratio, max_memory: for all
-    blocks of this shape together, the most multiply-accumulates relative to the whole, and the most memory, weights
-    included, with the options block, schedule and stream_axis as for `plan`.
+    shape: a shape, a list of shapes or tensors; axes, layout: as for `analyze`. max_context, max_tile: the most
+    samples on every side of every axis: 16, or (16, 8) before and after, or {"W": (16, 8)}, or {"W": {"after": 0}};
+    the tile is that of this shape. max_receptive_field: a number, or one per axis. step, scale: the exact value; a
+    scale may be "1/16". causal: no output reads input after its own place, not even at the borders; a list of axes
+    claims it for these alone, "raster" that no cell reads one that comes later in row-major order. max_cone: the most
+    cells that a cell reads over all axes at once; max_skew: cells can be made at time max_skew * row + column.
+    size_verified: the net was compared with itself at a larger size. max_macs_ratio, max_memory: for all blocks of
+    this shape together, the most multiply-accumulates relative to the whole, and the most memory, weights included,
+    with the options block, schedule and stream_axis as for `plan`.
 
     `overlapcalc check` judges the same claims. Raises AssertionError with all that do not hold, InputError for claims
     that make no sense, and what `analyze` raises.
@@ -71,7 +75,9 @@ def assert_blocking_free(
     """
     __tracebackhide__ = True
     limits = ("max_context", "max_tile", "max_receptive_field", "step", "scale", "causal", "size_verified")
-    refuse_unknown(options, *limits, "max_macs_ratio", "max_memory", *CUT_OPTIONS, "axes", "layout")
+    refuse_unknown(
+        options, *limits, "max_macs_ratio", "max_memory", "max_cone", "max_skew", *CUT_OPTIONS, "axes", "layout"
+    )
     claims = claims_of(
         max_context=max_context,
         max_tile=max_tile,
@@ -81,6 +87,8 @@ def assert_blocking_free(
         causal=None if causal is False else causal,
         max_macs_ratio=max_macs_ratio,
         max_memory=max_memory,
+        max_cone=max_cone,
+        max_skew=max_skew,
     )
     if size_verified:
         claims.insert(0, SizeVerified("size_verified=True", "true"))

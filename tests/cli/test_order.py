@@ -78,6 +78,8 @@ def test_the_verdict_says_when_a_cone_is_smaller_than_its_axes(codec):
     done = run("analyze", f"{codec}:Predictor", "--input", "1x3x64x64")
     assert "of the 15 cells that these axes span together 11 are read" in done.stdout
     assert "span together" not in run("analyze", "examples/unet.py:UNet").stdout
+    done = run("analyze", f"{codec}:Predictor", "--input", "1x3x64x64", "--format", "markdown")
+    assert "of the 15 cells that these axes span together 11 are read" in done.stdout
 
 
 def test_a_wavefront_of_a_picture(codec):

@@ -260,7 +260,7 @@ LEFT = nn.Sequential(nn.ZeroPad2d((1, -1, 0, 0)), nn.Conv2d(1, 1, 1))
             [stage()],
             r"cells wait for each other, so none can be made first: output at \(0, 0\) reads input",
         ),
-        (nn.Sequential(LEFT, nn.ZeroPad2d((0, 1, 0, 0))), [stage()], "output has 4x5 cells, input has 4x4"),
+        (nn.Sequential(LEFT, nn.ZeroPad2d((0, 1, 0, 0))), [stage()], "along W, output has 5 cells and input has 4"),
     ],
 )
 def test_stages_that_do_not_fit(net, stages, said):
@@ -275,6 +275,8 @@ def test_a_mean_over_the_image_is_an_obstacle():
 
     with pytest.raises(oc.ObstacleError, match="mean"):
         oc.Loop(Mean(), [stage(feeds="x")], (1, 1, 4, 4))
+    with pytest.raises(oc.ObstacleError, match="circular"):
+        oc.Loop(nn.Conv2d(1, 1, 3, padding=1, padding_mode="circular"), [stage()], (1, 1, 4, 4))
 
 
 def test_inputs_and_hooks_that_do_not_fit():
@@ -285,6 +287,125 @@ def test_inputs_and_hooks_that_do_not_fit():
         loop.run(torch.zeros(1, 1, 4, 4))
     with pytest.raises(oc.InputError, match="order='diagonal': expected wavefront or raster"):
         loop.run(order="diagonal")
+
+
+def test_a_net_that_changes_is_looked_at_again():
+    """Weights are those of the moment; a tap that is opened is read, or refused."""
+    torch.manual_seed(6)
+    net = nn.Sequential(masked(1, 1, 3, own=False)).double().eval()
+    loop, shape = looped(net, (1, 1, 4, 5)), (1, 1, 4, 5)
+    before = loop.run()["input"]
+    with torch.no_grad():
+        net[0].weight *= 2
+    assert torch.allclose(loop.run()["input"], naively(net, shape, (1, 1), bounded), atol=1e-12)
+    net[0].mask[..., 0, 0] = 0
+    found = loop.run()["input"]
+    assert torch.allclose(found, naively(net, shape, (1, 1), bounded), atol=1e-12)
+    assert not torch.allclose(found, before)
+    net[0].mask[..., 1, 1] = 1
+    with pytest.raises(oc.InputError, match="cells wait for each other"):
+        loop.run()
+
+
+def test_given_whole_numbers_beside_inputs_that_are_made():
+    class Labelled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.around, self.of = masked(1, 1, 3, own=False), nn.Embedding(4, 1)
+
+        def forward(self, x: Tensor, label: Tensor) -> Tensor:
+            return torch.tanh(self.around(x)) + self.of(label).permute(0, 3, 1, 2)
+
+    torch.manual_seed(7)
+    net, label = Labelled().double().eval(), torch.randint(4, (1, 4, 5))
+    loop = oc.Loop(net, [oc.Stage(("output",), lambda cells: bounded(cells["output"]), feeds="x")],
+                   torch.zeros(1, 1, 4, 5).double(), label, layout=["NCHW", "NHW"])  # fmt: skip
+    found = loop.run(label)["x"]
+    assert torch.allclose(found, naively(lambda x: net(x, label), (1, 1, 4, 5), (1, 1), bounded), atol=1e-12)
+
+
+class Folded(nn.Module):
+    """Windows of the rows above and below, of which only the row above is kept: hidden windows read both."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        windows = F.pad(x, (1, 0, 1, 1))[..., :-1].unfold(2, 3, 1)  # one column to the left, rows -1, 0 and 1
+        return windows[..., 0] * 0.7 + windows[..., 1] * 0.2
+
+
+def test_hidden_samples_that_read_more_than_outputs_need_of_them():
+    """The cone says (-1, -1) and (0, -1); windows read (1, -1), too, so steps are more, or an order is refused."""
+    net, shape = Folded().double(), (1, 1, 4, 5)
+    loop = looped(net, shape)
+    assert loop._readings[0, 0][0].cone.taps == ((-1, -1), (0, -1))
+    assert loop.steps() == 5  # column by column
+    assert torch.allclose(loop.run()["x"], naively(net, shape, (1, 1), bounded), atol=1e-12)
+    with pytest.raises(oc.InputError, match="in raster order, x would be read before it is made: hidden samples"):
+        loop.run(order="raster")
+
+
+def test_an_output_that_is_an_input_that_is_made():
+    class Both(nn.Module):
+        def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+            return F.pad(x, (1, -1)) + 0.5, x
+
+    stages = [
+        oc.Stage(("output0",), lambda cells: 2 * cells["output0"], feeds="x"),
+        oc.Stage(("output1",), lambda cells: cells["output1"], feeds="y"),
+    ]
+    found = oc.Loop(Both(), stages, (1, 1, 1, 4), (1, 1, 1, 4)).run()
+    assert found["x"].flatten().tolist() == [1.0, 3.0, 7.0, 15.0]
+    assert torch.equal(found["x"], found["y"])
+
+
+def test_two_inputs_that_are_made_of_each_other():
+    class Crossed(nn.Module):
+        def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+            return F.pad(y, (1, -1)) + 1, 2 * x
+
+    stages = [oc.Stage((f"output{i}",), lambda cells, i=i: cells[f"output{i}"], feeds="xy"[i]) for i in (0, 1)]
+    found = oc.Loop(Crossed(), stages, (1, 1, 1, 4), (1, 1, 1, 4)).run()
+    assert found["x"].flatten().tolist() == [1.0, 3.0, 7.0, 15.0]
+    assert found["y"].flatten().tolist() == [2.0, 6.0, 14.0, 30.0]
+
+
+def test_axes_that_are_not_cut():
+    """A row at a time: within its row, a cell reads what it likes."""
+    net = nn.Sequential(nn.ZeroPad2d((0, 0, 1, -1)), nn.Conv2d(1, 1, (1, 3), padding=(0, 1)), nn.Softmax(3)).double()
+    shape = (1, 1, 4, 5)
+    loop = oc.Loop(net, [oc.Stage(("output",), lambda cells: bounded(cells["output"]), "input")],
+                   torch.zeros(shape).double(), axes="H")  # fmt: skip
+    assert loop.cells == (4,)
+    x = torch.zeros(shape).double()
+    with torch.no_grad():
+        for row in range(4):
+            x[:, :, row] = bounded(net(x)[:, :, row])
+    assert torch.allclose(loop.run()["input"], x, atol=1e-12)
+
+
+def test_types_that_differ():
+    """Padding has the type of what it pads, whatever types other inputs have."""
+
+    class Padded(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.of = nn.Embedding(3, 1)
+
+        def forward(self, label: Tensor, x: Tensor) -> Tensor:
+            return F.pad(x, (1, -1), value=0.5) + self.of(label).sum()
+
+    torch.manual_seed(8)
+    net, label = Padded().double(), torch.tensor([2])
+    loop = oc.Loop(net, [oc.Stage(("output",), lambda cells: bounded(cells["output"]), feeds="x")],
+                   label, torch.zeros(1, 1, 2, 4).double())  # fmt: skip
+    expected = naively(lambda x: net(label, x), (1, 1, 2, 4), (1, 1), bounded)
+    assert torch.allclose(loop.run(label)["x"], expected, atol=1e-12)
+    assert oc.verify(loop).proved
+    with pytest.raises(oc.InputError, match=r"label is torch\.float32; this loop takes torch\.int64"):
+        loop.run(label.float())
+    wrong = oc.Loop(net, [oc.Stage(("output",), lambda cells: cells["output"] + 0j, feeds="x")],
+                    label, torch.zeros(1, 1, 2, 4).double())  # fmt: skip
+    with pytest.raises(oc.InputError, match=r"hook of x returned torch\.complex128; that input is torch\.float64"):
+        wrong.run(label)
 
 
 def test_given_inputs_are_made_use_of_whole():

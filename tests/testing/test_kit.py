@@ -658,6 +658,8 @@ def test_a_net_of_one_size_is_not_taken_on_trust():
         ),
         ({"causal": "W"}, "causal='W' is not allowed; expected True, False, a list of axes"),
         ({"causal": []}, "causal=[] is not allowed; "),
+        ({"max_cone": -1}, "max_cone=-1 is not allowed; "),
+        ({"max_skew": 1.5}, "max_skew=1.5 is not allowed; "),
         ({"max_macs_ratio": 0.9}, "max_macs_ratio=0.9 is not allowed; expected a number of at least 1"),
         ({"max_memory": "much"}, "max_memory='much' is not allowed; expected an amount such as"),
         ({"block": 8}, "block=8 is for max_macs_ratio and max_memory, of which none is claimed"),
@@ -808,3 +810,17 @@ def test_the_message_in_the_docs():
         kit.assert_blocking_free(UNet(), SHAPE, max_context={"W": (10, 11)})
     shown = (ROOT / "docs/testing.md").read_text().partition("```\nUNet at ")[2].partition("\n```")[0]
     assert str(failed.value).replace(f"{ROOT}/", "") == f"UNet at {shown}"
+
+
+def test_claims_about_cones():
+    """A convolution of 3x3 reads nine cells; from the row above and to the left alone, four, whose front has skew 2."""
+    above = nn.Sequential(nn.ZeroPad2d((1, 1, 1, 0)), nn.Conv2d(1, 1, (1, 3)), nn.ZeroPad2d((0, 0, 0, -1)))
+    kit.assert_blocking_free(above, (1, 1, 16, 16), max_cone=3, max_skew=2, causal="raster")
+    for claim, said in [
+        ({"max_cone": 2}, "max_cone=2 does not hold: 3 cells"),
+        ({"max_skew": 1}, "max_skew=1 does not hold: 2"),
+    ]:
+        with pytest.raises(AssertionError, match=said):
+            kit.assert_blocking_free(above, (1, 1, 16, 16), **claim)
+    with pytest.raises(AssertionError, match="causal='raster' does not hold"):
+        kit.assert_blocking_free(nn.Conv2d(1, 1, 3, padding=1), (1, 1, 16, 16), max_cone=9, causal="raster")

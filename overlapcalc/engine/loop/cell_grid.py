@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ...errors import InputError
-from ...planning.wavefront import text_of
 from ...propagate.grid import Grid
 from ...propagate.values import Propagation
 from .demand import sizes_of
@@ -22,44 +21,56 @@ class CellGrid:
     samples: Mapping[str, tuple[int, ...]]
 
 
-def cell_grid(
-    net: Propagation, axes: tuple[str, ...], fed: Sequence[str], outputs: Mapping[str, str], read: Iterable[str]
-) -> CellGrid:
+def cell_grid(net: Propagation, axes: tuple[str, ...], fed: Sequence[str], outputs: Mapping[str, str]) -> CellGrid:
     """The cells of the part of a net that a loop goes through: steps of its joint grid.
 
-    fed: the inputs that are made. outputs: by name, their nodes. read: the fed inputs that outputs read; what is not
-    tied to these by the net has as many cells. Raises InputError where there are no cells of all.
+    fed: the inputs that are made. outputs: by name, their nodes. What the net does not tie to the others has as many
+    cells. Raises InputError where there are no cells of all.
     """
-    first = next((name for name in fed if name in set(read)), fed[0])
-    counted = dict.fromkeys(axes, 0)
-    samples: dict[str, tuple[int, ...]] = {}
-    for shown, node in {first: first, **dict(zip(fed, fed, strict=True)), **outputs}.items():
-        sizes = sizes_of(net, node, axes)
-        if len(sizes) < len(axes):
+    if not axes:
+        raise InputError(f"{fed[0]} has no axis of more than one sample, so there are no cells")
+    nodes = {**dict(zip(fed, fed, strict=True)), **outputs}
+    for shown, node in nodes.items():
+        if len(sizes_of(net, node, axes)) < len(axes):
             raise InputError(f"{shown} has no {', '.join(axes)}; cells must lie along the same axes")
-        steps = []
-        for axis, size in zip(axes, sizes, strict=True):
-            grid = Grid(net, axis)
-            if grid.same(node, first):
-                step = grid.per_step(node)
-            elif net.graph[node].op == "input":  # nothing ties it: it has the cells that the others have
-                step = max(1, size // counted[axis])
-            else:
-                raise InputError(
-                    f"{shown} and {first} do not move together along {axis}, so there are no cells of both"
-                )
-            if size % step:
-                raise InputError(
-                    f"{shown} has {size} samples along {axis}, which is no whole number of cells of {step}; "
-                    "pad or cut the image"
-                )
-            counted[axis] = counted[axis] or size // step
-            steps.append(step)
-        cells = tuple(size // step for size, step in zip(sizes, steps, strict=True))
-        if cells != tuple(counted.values()):
+    along = [_along(net, axis, nodes) for axis in axes]
+    cells = tuple(count for count, _ in along)
+    return CellGrid(axes, cells, {node: tuple(steps[node] for _, steps in along) for node in nodes.values()})
+
+
+def _along(net: Propagation, axis: str, nodes: Mapping[str, str]) -> tuple[int, dict[str, int]]:
+    """How many cells there are along an axis, and how many samples of each node a cell has."""
+    grid, counted, free = Grid(net, axis), dict[str, int](), list[str]()
+    steps: dict[str, int] = {}
+    for shown, node in nodes.items():
+        size = net.size(node, axis)
+        assert size is not None
+        if net.graph[node].op == "input" and not any(
+            grid.same(node, other) for other in nodes.values() if other != node
+        ):
+            free.append(shown)
+            continue
+        steps[node] = grid.per_step(node)
+        if size % steps[node]:
             raise InputError(
-                f"{shown} has {text_of(cells)} cells, {first} has {text_of(tuple(counted.values()))}; what is fed back "
-                "must be as large as what it is fed to"
+                f"{shown} has {size} samples along {axis}, which is no whole number of cells of {steps[node]}; "
+                "pad or cut the image"
             )
-        samples[node] = tuple(steps)
-    return CellGrid(axes, tuple(counted.values()), samples)
+        counted[shown] = size // steps[node]
+    first, count = next(iter(counted.items()), (free[0] if free else "", net.size(nodes[free[0]], axis) if free else 0))
+    assert count is not None
+    for shown, own in counted.items():
+        if own != count:
+            raise InputError(
+                f"along {axis}, {shown} has {own} cells and {first} has {count}; what is fed back must be as large as "
+                "what it is fed to"
+            )
+    for shown in free:
+        size = net.size(nodes[shown], axis)
+        assert size is not None
+        if size % count:
+            raise InputError(
+                f"{shown} has {size} samples along {axis}, which is no whole number for each of {count} cells"
+            )
+        steps[nodes[shown]] = size // count
+    return count, steps

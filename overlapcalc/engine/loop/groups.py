@@ -15,12 +15,12 @@ from torch import Tensor
 
 from ...algebra.spans import Span, Spans
 from ...errors import NoSlabError
-from ...ops.graph import Node
 from ...propagate.grid import Grid
-from ...trace.runnable import Invocation
+from .calls import Caller, Group, in_group
 from .demand import raveled, unravelled
-from .kernels import Group, in_group
 from .rows import fits
+
+CPU = torch.device("cpu")
 
 if TYPE_CHECKING:
     from .machine import LoopMachine
@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 class Groups:
     """The samples of one operator, by the ways in which they are made. Raises NoSlabError where it cannot run so."""
 
-    def __init__(self, machine: LoopMachine, node: Node, invocation: Invocation | None, ranges: Ranges) -> None:
-        self.machine, self.node, self.invocation = machine, node, invocation
+    def __init__(self, machine: LoopMachine, caller: Caller, ranges: Ranges) -> None:
+        self.machine, self.caller, self.node = machine, caller, caller.node
+        node = caller.node
         net, axes = machine.net, machine.axes
         self.form = machine.program.form(node.name)
         self.paths = net.values[node.name].paths
@@ -40,10 +41,12 @@ class Groups:
             layout = net.values[operand].layout
             read_whole = any(axis not in path.axes for path in self.paths if path.operand == operand for axis in axes)
             if not fits(layout, axes) or read_whole:
-                raise NoSlabError(
-                    f"{net.names.get(node.name) or node.layer or node.name}: {node.called} reads all of {operand} "
-                    "along an axis at every sample, so it cannot run in a loop"
-                )
+                where = net.names.get(node.name) or node.layer or node.name
+                missing = [axis for axis in axes if axis not in layout.labels]
+                why = f"{operand}, which has no {', '.join(missing)}: expand it over the image before"
+                if not missing:
+                    why = f"all of {operand} along an axis at every sample, so it cannot run in a loop"
+                raise NoSlabError(f"{where}: {node.called} reads {why}")
         self.places = unravelled(ranges.samples, self.form.sizes)
         kinds, self.spans = [], list[dict[str, list[Span | None]]]()
         for k, axis in enumerate(axes):
@@ -64,13 +67,13 @@ class Groups:
                 assert size is not None
                 found = Spans(())
                 for path in self.paths:
-                    if path.operand == operand:
-                        raw = path.axes[axis].reads.over(Spans.span(o, o + 1))
-                        folded, before, after = path.axes[axis].border.fold(raw, size)
+                    raw = path.axes[axis].reads.reads(o, o + 1) if path.operand == operand else None
+                    if raw is not None:
+                        folded, before, after = path.axes[axis].border.fold(Spans.span(*raw), size)
                         found, inside = found | folded, inside and not (before or after)
                 spans[operand].append(found.hull)
             kinds.append(o % period if inside else period + o)
-        return torch.tensor(kinds), spans
+        return torch.tensor(kinds, device=CPU), spans
 
     def __call__(self, start: int, stop: int) -> Tensor:
         """The samples from `start` to `stop` of the ranges, as rows."""
@@ -91,25 +94,25 @@ class Groups:
         like = tuple(int(place[0]) for place in places)
         regions: dict[str, Mapping[str, Span]] = {}
         operands: dict[str, Tensor] = {}
+        absent = {}
         for operand in self.operands:
             spans = [along[operand] for along in self.spans]
             first = [along[at] for along, at in zip(spans, like, strict=True)]
             own = {axis: span for axis, span in zip(machine.axes, first, strict=True) if span is not None}
             if len(own) < len(machine.axes):
-                continue  # nothing is read of it
+                absent[operand] = self.caller.nothing(operand, machine.tables[operand])
+                continue
             regions[operand] = own
             lengths = [span.length for span in own.values()]
             begins = [
-                torch.tensor([(along[at] or Span(0, 1)).start for at in place.tolist()])
+                torch.tensor([(along[at] or Span(0, 1)).start for at in place.tolist()], device=CPU)
                 for along, place in zip(spans, places, strict=True)
             ]
             form = program.form(operand)
-            inside = unravelled(torch.arange(prod(lengths)), lengths)
+            inside = unravelled(torch.arange(prod(lengths), device=CPU), lengths)
             numbers = raveled([b[:, None] + i[None, :] for b, i in zip(begins, inside, strict=True)], form.sizes)
             slots = machine.slots[operand][numbers]
             read = machine.tables[operand].index_select(0, slots.flatten().to(machine.device))
             operands[operand] = form.tensors(read.reshape(len(chosen), -1, form.width), lengths)
-        made = in_group(
-            machine.frame, self.node, self.invocation, machine.axes, Group(like, regions), operands, len(chosen)
-        )
+        made = in_group(self.caller, Group(like, regions, absent), operands, len(chosen))
         return self.form.rows_of_each(made, (1,) * len(machine.axes)).flatten(0, 1)

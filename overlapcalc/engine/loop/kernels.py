@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -11,19 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...algebra.spans import Span
-from ...errors import NoSlabError
 from ...ops.facts import kind_of
 from ...ops.graph import Constant, Data, Node
 from ...ops.kind import Kind
 from ...ops.registry import find
 from ...ops.slab import run_of
 from ...trace.runnable import Fixed, Invocation
-from ..slab.call import SlabCall
-from ..slab.frame import Frame, SlabTensor
-
-Values = Mapping[str, Tensor]
-"""Node -> its samples as a tensor whose first axis counts them and whose other axes have length 1."""
+from ..slab.frame import Frame
+from .calls import Values
 
 
 @dataclass(frozen=True)
@@ -92,76 +87,6 @@ def _template(frame: Frame, argument: Any, template: Any) -> Any:
     if isinstance(template, (list, tuple)) and isinstance(argument, (list, tuple)):
         return [_template(frame, a, t) for a, t in zip(argument, template, strict=True)]
     return template
-
-
-class SamplesCall(SlabCall):
-    """A pointwise call on samples, as if they were a column of an image. Nothing may lie along the axes."""
-
-    def _sliced(self, value: Tensor, targets: Mapping[int, int]) -> Tensor:
-        for s, d in targets.items():
-            cut = any(self.layout.labels[i] in self.region for i in self.layout.places(d))
-            if cut and value.shape[s] != 1:
-                raise AssertionError(f"{self.node.name} has a constant along an axis, and runs on samples of any place")
-        return value
-
-
-def on_samples(
-    frame: Frame, node: Node, invocation: Invocation | None, axes: Sequence[str]
-) -> Callable[[Values, int], Tensor]:
-    """A pointwise call by its family's way to run on a slab. Raises NoSlabError when it is called."""
-    column = dict.fromkeys(axes, Span(0, 1))
-
-    def run(values: Values, count: int) -> Tensor:
-        region = {**column, axes[0]: Span(0, count)}
-        held = {}
-        for name in node.operands:
-            if name in values:
-                along = [axis for axis in axes if axis in frame.value(name).labels]
-                held[name] = SlabTensor(values[name], {axis: region[axis] for axis in along})
-        return SamplesCall(frame, node, invocation, region, held).result()
-
-    return run
-
-
-@dataclass(frozen=True)
-class Group:
-    """Samples of an operator's output that it makes in one way: `like` is one of them, as a place along each axis.
-    regions: for each operand, what that one reads, as a span along each axis."""
-
-    like: tuple[int, ...]
-    regions: Mapping[str, Mapping[str, Span]]
-
-
-def in_group(
-    frame: Frame,
-    node: Node,
-    invocation: Invocation | None,
-    axes: Sequence[str],
-    group: Group,
-    operands: Mapping[str, Tensor],
-    count: int,
-) -> Tensor:
-    """The samples of a group, one after the other along a new first dimension.
-
-    operands: what each of the `count` samples reads of each operand, in the same order along a first dimension.
-    """
-    region = {axis: Span(at, at + 1) for axis, at in zip(axes, group.like, strict=True)}
-    names = list(operands)
-
-    def one(*parts: Tensor) -> Tensor:
-        held = {name: SlabTensor(part, group.regions[name]) for name, part in zip(names, parts, strict=True)}
-        return SlabCall(frame, node, invocation, region, held).result()
-
-    if not operands:  # padding, or constants
-        made = one().unsqueeze(0)
-        return made.expand(count, *made.shape[1:])
-    if count == 1:
-        return one(*(x[0] for x in operands.values())).unsqueeze(0)
-    try:
-        many: Tensor = torch.vmap(one)(*operands.values())
-    except (RuntimeError, NoSlabError):  # it cannot run on a batch of them
-        many = torch.stack([one(*(x[i] for x in operands.values())) for i in range(count)])
-    return many
 
 
 @dataclass(frozen=True)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ...analysis.analysis import Analysis
-from ...analysis.analyze import analyze, evaluating
+from ...analysis.analyze import analyze_here, evaluating
 from ...analysis.axis import no_way
 from ...analysis.cone import Cone, SizedCone, cone_of
 from ...analysis.gc_pause import gc_paused
@@ -20,9 +20,11 @@ from ...errors import Argument, InputError, ObstacleError
 from ...planning.stages import ORDERS, WAVEFRONT, Reading, StagedOrder, staged_order
 from ...propagate.values import Propagation, reads_between
 from ...trace.runnable import Constants, Runnable
+from ..fingerprint import fingerprint
 from ..slab.frame import Frame
 from .cell_grid import CellGrid, cell_grid
 from .demand import NEVER
+from .longer import longer_order
 from .machine import LoopMachine
 from .part import loop_part
 from .program import Program
@@ -37,7 +39,9 @@ class Loop:
     within a step; each makes one input. Cells that do not need one another are made at once. Every hidden sample is
     computed once, when it is first needed, and held while it is read; beyond the border lies what the net pads with.
 
-    axes, layout: as for `analyze`. The net is left as it is; its present weights are used at each run, in eval mode.
+    axes, layout: as for `analyze`. The net is left as it is. Each run takes its present weights, in eval mode; where
+    anything else of it has changed, it is analysed anew.
+
     Raises InputError where stages do not fit the net, or where cells wait for each other; ObstacleError where an output
     depends on a whole image of what is made.
 
@@ -58,12 +62,25 @@ class Loop:
     ) -> None:
         self.net, self.stages = net, tuple(stages)
         self.options: dict[str, Any] = {"axes": axes, "layout": layout}
-        given: Any = inputs[0] if len(inputs) == 1 else list(inputs)
-        self.analysis: Analysis = analyze(net, given if inputs else None, axes=axes, layout=layout)
+        kept = [x.to("meta") if isinstance(x, Tensor) else x for x in inputs]
+        self._inputs: Any = kept[0] if len(kept) == 1 else kept or None
+        self._analyse()
+
+    def _analyse(self) -> None:
+        """Everything that follows from the net as it is now."""
+        self._seen, self._types = fingerprint(self.net), [p.dtype for p in self.net.parameters()]
+        self.analysis: Analysis = analyze_here(self.net, self._inputs, **self.options)
+        for name in ("part", "grid", "calls"):
+            self.__dict__.pop(name, None)
         self._programs: dict[str, Program] = {}
-        self._orders: dict[str, StagedOrder] = {}
         self._check_stages()
         self._readings = self._cones()
+
+    def _look_again(self) -> None:
+        """Analyses the net anew where anything but the values of its parameters has changed: a mask, a type."""
+        now, types = fingerprint(self.net), [p.dtype for p in self.net.parameters()]
+        if self._seen is None or now is None or not self._seen.same(now) or types != self._types:
+            self._analyse()
 
     # ---- what it is ---------------------------------------------------------------------------------------
 
@@ -92,14 +109,17 @@ class Loop:
         return self.order(order).steps
 
     def order(self, order: str = WAVEFRONT) -> StagedOrder:
-        """When each cell of each stage is made. order: "wavefront", the fewest steps, or "raster", a cell a step."""
+        """When each cell of each stage is made. order: "wavefront", the fewest steps, or "raster", a cell a step.
+
+        Raises InputError where it reads what is not made yet.
+        """
+        return self.program(order).order
+
+    def _by_cones(self, order: str) -> StagedOrder:
         if order not in ORDERS:
             raise InputError(Argument("order", order), f": expected {' or '.join(ORDERS)}")
-        if order not in self._orders:
-            readings = [Reading(k, source, cone) for (k, source), cones in self._readings.items() for cone in cones]
-            with gc_paused():
-                self._orders[order] = staged_order(order, readings, self.cells, len(self.stages))
-        return self._orders[order]
+        readings = [Reading(k, source, cone) for (k, source), cones in self._readings.items() for cone in cones]
+        return staged_order(order, readings, self.cells, len(self.stages))
 
     # ---- running ------------------------------------------------------------------------------------------
 
@@ -110,8 +130,10 @@ class Loop:
         for inputs that do not fit, and where a hook returns something else than its cells; NoSlabError where an
         operator cannot run so.
         """
-        program = self.program(order)
-        named = self.named(inputs)
+        with torch.device("cpu"):
+            self._look_again()
+            program = self.program(order)
+        named = self.named(inputs, dtype)
         with torch.no_grad(), evaluating(self.net):
             state = {
                 **dict(self.net.named_parameters(remove_duplicate=False)),
@@ -125,13 +147,12 @@ class Loop:
         self, program: Program, state: Mapping[str, Tensor], inputs: Mapping[str, Tensor], dtype: torch.dtype | None
     ) -> LoopMachine:
         """What runs a program once, with these weights."""
-        types = dict(zip(self.analysis.inputs, self.calls.types, strict=True))
         here = next((t.device for t in [*inputs.values(), *state.values()]), torch.device("cpu"))
-        first = dtype or next((x.dtype for x in inputs.values()), types[self.fed[0]])
-        like = torch.empty(0, dtype=first, device=here)
-        frame = Frame(program.net, Constants(self.calls, state, here), like, None)
-        fed = {name: dtype if dtype is not None and types[name].is_floating_point else types[name] for name in self.fed}
-        return LoopMachine(program, frame, self.calls, inputs, fed)
+        own = dtype or next((t for t in self.calls.types if t.is_floating_point), torch.get_default_dtype())
+        like = torch.empty(0, dtype=own, device=here)
+        with torch.device("cpu"):  # where a user's default is another
+            frame = Frame(program.net, Constants(self.calls, state, here), like, None)
+            return LoopMachine(program, frame, self.calls, inputs, dtype)
 
     @cached_property
     def calls(self) -> Runnable:
@@ -143,17 +164,25 @@ class Loop:
         """What a run in this order does. Raises InputError."""
         if order not in self._programs:
             with gc_paused():
-                program = Program(
-                    self.part,
-                    self.analysis.variants.net,
-                    self.grid,
-                    self.stages,
-                    self.order(order),
-                    dict(self.part.graph.outputs),
-                )
-                self._check_made(program)
-            self._programs[order] = program
+                found = self._program(self._by_cones(order))
+                if _reads_early(found):
+                    longer = longer_order(found) if order == WAVEFRONT else None
+                    if longer is None:
+                        raise InputError(self._too_early(order))
+                    found = self._program(longer)
+                self._programs[order] = found
         return self._programs[order]
+
+    def _too_early(self, order: str) -> str:
+        text = (
+            f"in {order} order, {', '.join(self.fed)} would be read before it is made: hidden samples are made with "
+            "all their channels, and some of these read later cells; feed groups of channels as inputs of their own"
+        )
+        return text if order == WAVEFRONT else f"{text}, or take the order {WAVEFRONT}"
+
+    def _program(self, order: StagedOrder) -> Program:
+        outputs = dict(self.part.graph.outputs)
+        return Program(self.part, self.analysis.variants.net, self.grid, self.stages, order, outputs)
 
     # ---- checks -------------------------------------------------------------------------------------------
 
@@ -183,16 +212,12 @@ class Loop:
         return found
 
     def _reads(self, output: str, name: str) -> bool:
-        return name in self.part.graph.inputs_of(self.analysis.variants.output_node(output))
+        node = self.analysis.variants.output_node(output)
+        return name == node or name in self.part.graph.inputs_of(node)
 
     def _cone(self, output: str, name: str) -> Cone:
-        """What a cell of an output reads of an input that is made. Raises ObstacleError."""
-        variants = replace(self.analysis.variants, net=self.part)
-        for axis in self.grid.axes:
-            obstacles = reads_between(self.part, variants.output_node(output), name, axis).via
-            if obstacles:
-                raise ObstacleError(no_way(output, name, axis, sorted(obstacles)))
-        return cone_of(variants, output, name, self.grid.axes)
+        """What a cell of an output reads of an input that is made."""
+        return cone_of(replace(self.analysis.variants, net=self.part), output, name, self.grid.axes)
 
     @cached_property
     def part(self) -> Propagation:
@@ -204,28 +229,20 @@ class Loop:
 
     @cached_property
     def grid(self) -> CellGrid:
-        """The cells."""
+        """The cells. Raises ObstacleError where an output needs a whole axis of what is made."""
         outputs = dict(self.part.graph.outputs)
-        read = [name for name in self.fed if any(self._reads(output, name) for output in outputs)]
         axes = self.analysis.between(next(iter(outputs)), self.fed[0]).axes
-        return cell_grid(self.part, axes, self.fed, outputs, read)
+        for output, node in outputs.items():
+            for name in filter(partial(self._reads, output), self.fed):
+                for axis in axes:
+                    obstacles = reads_between(self.part, node, name, axis).via
+                    if obstacles:
+                        raise ObstacleError(no_way(output, name, axis, sorted(obstacles)))
+        return cell_grid(self.part, axes, self.fed, outputs)
 
-    def _check_made(self, program: Program) -> None:
-        """Refuse what reads a sample of a fed input too early: a hidden one may read more than any cell of outputs."""
-        for k, stage in enumerate(self.stages):
-            when = program.times(k)[:, None].expand_as(program.cell_samples[stage.feeds])
-            made = torch.zeros(len(program.demand.made[stage.feeds]), dtype=torch.int64)
-            made[program.cell_samples[stage.feeds].flatten()] = when.flatten()
-            own = stage.feeds in program.taken
-            early = (program.demand.made[stage.feeds] <= made) & (program.demand.made[stage.feeds] < NEVER)
-            if bool(early.any()) and not own:
-                raise InputError(
-                    f"{stage.feeds} is read before it is made, by hidden channels of which no output needs all; "
-                    "feed groups of channels as inputs of their own"
-                )
-
-    def named(self, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
-        """The inputs of `given` by name. Raises InputError where they do not fit."""
+    def named(self, inputs: Sequence[Tensor], dtype: torch.dtype | None = None) -> dict[str, Tensor]:
+        """The inputs of `given` by name. dtype: of those that are floating. Raises InputError where they do not fit."""
+        types = dict(zip(self.analysis.inputs, self.calls.types, strict=True))
         names = self.given
         if len(inputs) != len(names):
             raise InputError(f"{len(inputs)} inputs; expected {', '.join(names) if names else 'none'}")
@@ -236,4 +253,20 @@ class Loop:
                 raise InputError(
                     f"{name} has shape {tuple(x.shape)}; this loop is for {self.analysis.inputs[name]}: make another"
                 )
+            wanted = dtype if dtype is not None and types[name].is_floating_point else types[name]
+            if x.dtype != wanted:
+                raise InputError(
+                    f"{name} is {x.dtype}; this loop takes {wanted} there: convert it, or make another loop"
+                )
         return dict(zip(names, inputs, strict=True))
+
+
+def _reads_early(program: Program) -> bool:
+    """Whether a sample of a fed input is read before it is made: a hidden one may read more than outputs need of it."""
+    for k, stage in enumerate(program.stages):
+        samples, needed = program.cell_samples[stage.feeds], program.demand.made[stage.feeds]
+        made = torch.zeros_like(needed)
+        made[samples.flatten()] = program.times(k)[:, None].expand_as(samples).flatten()
+        if bool(((needed <= made) & (needed < NEVER)).any()):
+            return True
+    return False

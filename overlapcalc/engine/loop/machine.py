@@ -12,13 +12,14 @@ from torch import Tensor
 from ...errors import InputError
 from ...ops.call import Call
 from ...propagate.regions import whole_region
+from ...propagate.values import Propagation
 from ...trace.runnable import Runnable
-from ..slab.call import SlabCall
 from ..slab.frame import Frame, SlabTensor, dims_of
+from .calls import Caller, on_samples
 from .chains import Chain, is_pointwise
 from .demand import OUTSIDE, raveled, unravelled
 from .groups import Groups
-from .kernels import Convolution, convolution, on_samples, prepared
+from .kernels import Convolution, convolution, prepared
 from .program import BEYOND, Program, Ranges
 from .rows import fits
 from .stage import Cells
@@ -28,7 +29,8 @@ Picker = Callable[[int, int], Tensor]
 
 
 class LoopMachine:
-    """Runs a program once, with given weights and inputs. fed: for each input that is made, its type."""
+    """Runs a program once, with given weights and inputs. wide: the floating type that it runs in instead of the one
+    that it was traced in."""
 
     def __init__(
         self,
@@ -36,9 +38,10 @@ class LoopMachine:
         frame: Frame,
         calls: Runnable,
         inputs: Mapping[str, Tensor],
-        fed: Mapping[str, torch.dtype],
+        wide: torch.dtype | None = None,
     ) -> None:
-        self.program, self.frame, self.calls = program, frame, calls
+        self.program, self.frame, self.calls, self.wide = program, frame, calls, wide
+        self.types = dict(zip(program.whole.graph.inputs, calls.types, strict=True))
         self.net, self.axes = program.net, program.axes
         self.tables: dict[str, Tensor] = {}
         self.slots: dict[str, Tensor] = {}
@@ -53,7 +56,7 @@ class LoopMachine:
             else:
                 self.plain[name] = x
         for name in program.held:
-            self._hold(name, fed[name] if name in fed else self._kind(name))
+            self._hold(name, self._kind(name))
         self._runs = [(chain, ranges, self._compiled(chain, ranges)) for chain, ranges in
                       ((chain, program.ranges(chain)) for chain in program.chains)]  # fmt: skip
         self._hooks = [self._taking(k) for k in range(len(program.stages))]
@@ -64,10 +67,14 @@ class LoopMachine:
         self.tables[name] = torch.zeros(held.count, self.program.form(name).width, dtype=kind, device=self.device)
         self.slots[name] = held.slots
 
-    def _kind(self, name: str) -> torch.dtype:
-        """The type in which an operator's result is held: a net may run in another one than it was traced in."""
-        invocation, own = self.calls.calls.get(name), self.frame.like.dtype
-        return own if invocation is None or invocation.dtype in self.calls.types else invocation.dtype
+    def _kind(self, name: str, net: Propagation | None = None) -> torch.dtype:
+        """The type of an operator's result: the one traced, or that of the run for what was traced in the net's own."""
+        net = net or self.net
+        while name not in self.calls.calls and net.graph[name].op != "input":
+            name = net.graph[name].operands[0]  # a step of a view
+        invocation = self.calls.calls.get(name)
+        kind = self.types[name] if invocation is None else invocation.dtype
+        return self.wide if self.wide is not None and kind.is_floating_point else kind
 
     def run(self) -> None:
         """All steps. Raises InputError where a hook returns something else than cells."""
@@ -107,8 +114,8 @@ class LoopMachine:
                 if node.op == "input":
                     found[name] = SlabTensor(inputs[name], region)
                 else:
-                    call = SlabCall(frame, node, self.calls.calls.get(name), region, found)
-                    found[name] = SlabTensor(call.result(), region)
+                    caller = Caller(frame, node, self.calls.calls.get(name), self.axes, self._kind(name, net))
+                    found[name] = SlabTensor(caller.result(region, found), region)
         return {name: found[name].tensor for name in wanted}
 
     # ---- chains -------------------------------------------------------------------------------------------
@@ -136,7 +143,7 @@ class LoopMachine:
         if product_of is not None and self._reads_rows(product_of.operand):
             return self._convolved(name, product_of, chain, ranges)
         if not is_pointwise(self.net, self.axes, name):
-            grouped = Groups(self, node, invocation, ranges)
+            grouped = Groups(self, Caller(self.frame, node, invocation, self.axes, self._kind(name)), ranges)
 
             def by_groups(values: dict[str, Tensor], start: int, stop: int) -> None:
                 values[name] = form.tensor(grouped(start, stop), (stop - start, *ones))
@@ -145,7 +152,7 @@ class LoopMachine:
         read = [path.operand for path in self.net.values[name].paths if path.operand not in chain.nodes]
         pickers = [(operand, self._picker(operand, ranges)) for operand in dict.fromkeys(read)]
         quick = prepared(self.frame, node, invocation)
-        slow = on_samples(self.frame, node, invocation, self.axes)
+        slow = on_samples(Caller(self.frame, node, invocation, self.axes, self._kind(name)))
 
         def pointwise(values: dict[str, Tensor], start: int, stop: int) -> None:
             seen = values
@@ -240,12 +247,14 @@ class LoopMachine:
             result = said.hook(Cells(fronts[step], given, step))
             table = self.tables[said.feeds]
             expected = (len(numbers), *program.cell_shape(said.feeds))
-            if not isinstance(result, Tensor) or tuple(result.shape) != expected:
+            if not isinstance(result, Tensor) or result.layout != torch.strided or tuple(result.shape) != expected:
                 what = tuple(result.shape) if isinstance(result, Tensor) else type(result).__name__
                 raise InputError(
                     f"the hook of {said.feeds} returned {what} at step {step}; expected a tensor of shape {expected}"
                 )
-            rows = feeds.rows_of_each(result.to(table.dtype), steps)
+            if not torch.can_cast(result.dtype, table.dtype):
+                raise InputError(f"the hook of {said.feeds} returned {result.dtype}; that input is {table.dtype}")
+            rows = feeds.rows_of_each(result.to(table), steps)
             slots = self.slots[said.feeds][program.cell_samples[said.feeds][numbers]]
             table.index_copy_(0, slots.flatten().to(self.device), rows.flatten(0, 1))
 

@@ -140,7 +140,7 @@ class Program:
     def demand(self) -> Demand:
         roots: dict[str, Tensor] = {}
         for node, takers in self.taken.items():
-            if node in self.nodes:
+            if node in self.operators:
                 samples = self.cell_samples[node]
                 wanted = torch.full((prod(sizes_of(self.net, node, self.axes)),), NEVER)
                 for k in takers:
@@ -149,7 +149,7 @@ class Program:
                 roots[node] = wanted
         found = demand(self.net, self.axes, self.nodes, roots)
         for node, takers in self.taken.items():  # a stage that takes it later reads it then
-            for k in takers if node in self.nodes else ():
+            for k in takers if node in self.operators else ():
                 samples = self.cell_samples[node]
                 when = self.times(k)[:, None].expand_as(samples)
                 found.read[node].scatter_reduce_(0, samples.flatten(), when.flatten(), "amax")

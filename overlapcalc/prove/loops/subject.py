@@ -19,7 +19,7 @@ from ...engine.slab.frame import Frame
 from ...trace.runnable import Constants
 from ...trace.stand_in import of_type
 from ..dependency import lively
-from ..twin import residues
+from ..twin import PRIME, residues
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class LoopSubject:
     @staticmethod
     def of(loop: Loop, inputs: Sequence[Tensor] | None, device: torch.device) -> LoopSubject:
         wide = of_type(copy.deepcopy(loop.net).eval().to(device), torch.float64)
-        examples = [_noise(shape, kind, i) for i, (shape, kind) in enumerate(
+        examples = [noise(shape, kind, i) for i, (shape, kind) in enumerate(
             zip(loop.analysis.inputs.values(), loop.calls.types, strict=True))]  # fmt: skip
         own = Loop(wide, loop.stages, *examples, **loop.options)
         given = dict(zip(loop.analysis.inputs, examples, strict=True))
@@ -54,7 +54,7 @@ class LoopSubject:
         return {name: found[name] for stage in self.loop.stages for name in stage.outputs}
 
 
-def _noise(shape: Sequence[int], kind: torch.dtype, seed: int) -> Tensor:
+def noise(shape: Sequence[int], kind: torch.dtype, seed: int) -> Tensor:
     """Normal noise; of whole numbers and truths, zeros and ones, which are valid indices."""
     generator = torch.Generator().manual_seed(seed)
     if kind.is_floating_point:
@@ -83,9 +83,9 @@ def frame_of(
     return Frame(program.net, Constants(subject.loop.calls, state, subject.device), like, None)
 
 
-def mixing(program: Program, stage: int) -> Stage:
+def mixing(program: Program, stage: int, kind: torch.dtype = torch.float64) -> Stage:
     """The stage with a hook that mixes all of its outputs: a product with a matrix, and something of its own, so that
-    zeros do not stay zeros."""
+    zeros do not stay zeros. kind: the type of what it makes."""
     said_of = program.stages[stage]
     width = program.form(said_of.feeds).width * prod(program.cell_of(said_of.feeds))
     shape = program.cell_shape(said_of.feeds)
@@ -93,6 +93,7 @@ def mixing(program: Program, stage: int) -> Stage:
     def mix(cells: Cells) -> Tensor:
         x = torch.cat([cells[name].reshape(len(cells), -1).to(torch.float64) for name in said_of.outputs], 1)
         mixed = x @ residues((x.shape[1], width), 97 + stage, x.device) + residues((width,), 43 + stage, x.device)
-        return mixed.reshape(len(cells), *shape)
+        mixed = mixed.reshape(len(cells), *shape)
+        return mixed < PRIME // 2 if kind == torch.bool else mixed.to(kind)
 
     return replace(said_of, hook=mix)

@@ -1,0 +1,141 @@
+"""Calls of operators in a loop, through their families' ways to run on a slab."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ...algebra.index_map import IndexMap
+from ...algebra.spans import Span, Spans
+from ...errors import NoSlabError
+from ...ops import find
+from ...ops.graph import Node
+from ...propagate.regions import Region, whole_region
+from ...trace.runnable import Invocation
+from ..slab.call import SlabCall
+from ..slab.frame import FAR, Frame, SlabTensor, extents
+
+Values = Mapping[str, Tensor]
+"""Node -> its samples as a tensor whose first axis counts them and whose other axes have length 1."""
+
+
+@dataclass(frozen=True)
+class Caller:
+    """What calls of one operator have in common. kind: the type of its result. axes: those of the loop."""
+
+    frame: Frame
+    node: Node
+    invocation: Invocation | None
+    axes: Sequence[str]
+    kind: torch.dtype
+
+    def result(self, region: Region, operands: Mapping[str, SlabTensor], *, column: bool = False) -> Tensor:
+        """A region of the result. column: of samples of any place, one after the other. Raises NoSlabError."""
+        call = (_Column if column else _Call)(self.frame, self.node, self.invocation, region, operands)
+        call.kind = self.kind
+        return call.result()
+
+    def region(self, node: str, along: Region) -> dict[str, Span]:
+        """A region along the axes of the loop; whole along others."""
+        return {**whole_region(self.frame.net, node), **along}
+
+    def nothing(self, operand: str, like: Tensor) -> SlabTensor:
+        """An operand of which nothing is read, in its own type."""
+        layout = self.frame.value(operand).layout
+        far = {part.label: Span(FAR, FAR + 1) for part in layout.parts if part.is_axis}
+        zero = like[:0].sum().to(like.dtype)
+        return SlabTensor(zero.expand(extents(layout, far)), far)
+
+
+class _Call(SlabCall):
+    """A call on a few samples. Types are those of the loop."""
+
+    kind: torch.dtype
+
+    def typed(self, x: Tensor) -> Tensor:
+        return x.to(self.kind)
+
+    def plain(self) -> Tensor:
+        """As it is, where every sample reads itself or, by a mask, nothing."""
+        rule = find(self.node.op)
+        if rule is not None and rule.sizes:
+            raise self.none("has arguments that are sizes")
+        for path in self.frame.value(self.node.name).paths:
+            for axis, along in path.axes.items():
+                if axis in self.region and not _stays(along.reads):
+                    raise self.none(f"moves samples along {axis}")
+        return self.run()
+
+
+def _stays(reads: IndexMap) -> bool:
+    """Whether each output reads the sample of its own index, or nothing."""
+    own = [Spans.span(o, o + 1) for o in range(reads.period)]
+    return reads.period == reads.advance and all(not p or p == o for p, o in zip(reads.phases, own, strict=True))
+
+
+class _Column(_Call):
+    """A pointwise call on samples, as if they were a column of an image. Nothing may lie along the axes."""
+
+    def _sliced(self, value: Tensor, targets: Mapping[int, int]) -> Tensor:
+        for s, d in targets.items():
+            cut = any(self.layout.labels[i] in self.region for i in self.layout.places(d))
+            if cut and value.shape[s] != 1:
+                raise AssertionError(f"{self.node.name} has a constant along an axis, and runs on samples of any place")
+        return value
+
+
+def on_samples(caller: Caller) -> Callable[[Values, int], Tensor]:
+    """A pointwise call on a column of samples. Raises NoSlabError when it is called."""
+    axes, net = caller.axes, caller.frame.net
+
+    def run(values: Values, count: int) -> Tensor:
+        along = {axis: Span(0, count if axis == axes[0] else 1) for axis in axes}
+        held = {}
+        for name in caller.node.operands:
+            if name in values:
+                own = {axis: span for axis, span in along.items() if axis in net.values[name].labels}
+                held[name] = SlabTensor(values[name], caller.region(name, own))
+        return caller.result(caller.region(caller.node.name, along), held, column=True)
+
+    return run
+
+
+@dataclass(frozen=True)
+class Group:
+    """Samples of an operator's output that it makes in one way. like: one of them, as a place along each axis.
+    regions: for each operand, what that one reads, as a span along each axis. absent: operands of which it reads
+    nothing."""
+
+    like: tuple[int, ...]
+    regions: Mapping[str, Mapping[str, Span]]
+    absent: Mapping[str, SlabTensor]
+
+
+def in_group(caller: Caller, group: Group, operands: Mapping[str, Tensor], count: int) -> Tensor:
+    """The samples of a group, one after the other along a new first dimension.
+
+    operands: what each of the `count` samples reads of each operand, in the same order along a first dimension.
+    """
+    at = {axis: Span(at, at + 1) for axis, at in zip(caller.axes, group.like, strict=True)}
+    region, names = caller.region(caller.node.name, at), list(operands)
+
+    def one(*parts: Tensor) -> Tensor:
+        held = {
+            name: SlabTensor(part, caller.region(name, group.regions[name]))
+            for name, part in zip(names, parts, strict=True)
+        }
+        return caller.result(region, {**group.absent, **held})
+
+    if not operands:  # padding, or constants
+        made = one().unsqueeze(0)
+        return made.expand(count, *made.shape[1:])
+    if count == 1:
+        return one(*(x[0] for x in operands.values())).unsqueeze(0)
+    try:
+        many: Tensor = torch.vmap(one)(*operands.values())
+    except (RuntimeError, NoSlabError):  # it cannot run on a batch of them
+        many = torch.stack([one(*(x[i] for x in operands.values())) for i in range(count)])
+    return many
