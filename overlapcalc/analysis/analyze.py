@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -262,13 +263,30 @@ class _Tracer:
 
 @contextlib.contextmanager
 def evaluating(model: nn.Module | None) -> Iterator[None]:
-    """Holds the user's own model in eval mode for a while: a closure in its copy may still call into it."""
-    modules = list(model.modules()) if model is not None else []
-    modes = [m.training for m in modules]
-    try:
-        for m in modules:
+    """Holds the user's own model in eval mode for a while: a closure in its copy may still call into it.
+
+    Threads may hold one model at once; the last of them to leave puts its modes back.
+    """
+    if model is None:
+        yield
+        return
+    with _holding:
+        count, modes = _held.get(id(model), (0, [(m, m.training) for m in model.modules()]))
+        _held[id(model)] = count + 1, modes
+        for m in model.modules():
             m.training = False
+    try:
         yield
     finally:
-        for m, mode in zip(modules, modes, strict=True):
-            m.training = mode
+        with _holding:
+            count, modes = _held.pop(id(model))
+            if count > 1:
+                _held[id(model)] = count - 1, modes
+            else:
+                for m, mode in modes:
+                    m.training = mode
+
+
+_holding = threading.Lock()
+_held: dict[int, tuple[int, list[tuple[nn.Module, bool]]]] = {}
+"""Models that are held in eval mode, by their identity: how often, and the modes that they had."""

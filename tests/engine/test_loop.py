@@ -10,8 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import overlapcalc as oc
-from examples.lic.checkerboard import CheckerboardConv2d, anchors
+from examples.lic.checkerboard import anchors
+from examples.lic.codec import walk
 from examples.lic.masked import MaskedConv2d
+from examples.lic.nested import Checkerboard, thirds
 from tests.shared.causal import causal_net, naively
 
 
@@ -103,19 +105,16 @@ def test_sampling_from_a_pixelcnn():
 
 
 class TwoPass(nn.Module):
-    """The checkerboard model of He et al. 2021: parameters of the anchors without context, of the others with it."""
+    """What decodes the latents of examples/lic's checkerboard: parameters of the anchors, which have no context, and of
+    the others, which see the anchors."""
 
     def __init__(self, channels: int = 3) -> None:
         super().__init__()
-        self.channels = channels
-        self.context = CheckerboardConv2d(channels, 2 * channels)
-        self.parameters_of = nn.Sequential(nn.Conv2d(4 * channels, 6, 1), nn.LeakyReLU(), nn.Conv2d(6, 2 * channels, 1))
+        self.board = Checkerboard(channels, thirds(channels))
 
     def forward(self, hyper: Tensor, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        nothing = torch.zeros_like(hyper)
-        alone = self.parameters_of(torch.cat([nothing, hyper], 1))
-        around = self.parameters_of(torch.cat([self.context(first), hyper], 1))
-        return alone, around, first + second
+        group = self.board.group()
+        return group.parameters(hyper, None), group.parameters(hyper, first), first + second
 
 
 def test_the_checkerboard_model_takes_one_step_of_two_stages():
@@ -144,12 +143,10 @@ def test_the_checkerboard_model_takes_one_step_of_two_stages():
     assert loop.steps() == 1
     found = loop.run(hyper)
     with torch.no_grad():
-        means = net(hyper, latents, latents)[0][:, 3:]
-        first = torch.where(board, torch.round(latents - means) + means, 0.0)
-        means = net(hyper, first, latents)[1][:, 3:]
-        second = torch.where(board, 0.0, torch.round(latents - means) + means)
-    assert torch.allclose(found["first"], first, atol=1e-12)
-    assert torch.allclose(found["second"], second, atol=1e-12)
+        expected = walk(net.board.groups(), hyper, lambda _, mean: torch.round(latents - mean) + mean).values
+    assert torch.allclose(found["first"] + found["second"], expected, atol=1e-12)
+    assert not bool(found["first"][..., ~board].any())
+    assert not bool(found["second"][..., board].any())
     assert [(p.name, p.status) for p in oc.verify(loop).proofs] == [
         ("order", "proved"), ("fixed point", "proved"), ("values", "proved")
     ]  # fmt: skip

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.export import exported_program
 
 import overlapcalc as oc
+from overlapcalc.analysis.analyze import evaluating
 
 TABLE = "_collect_all_valid_cia_ops"
 
@@ -54,3 +55,16 @@ def test_others_may_print_while_a_net_is_traced(capsys):
     said = capsys.readouterr().out
     assert "of another thread" in said
     assert "of the net" not in said
+
+
+def test_the_last_thread_puts_back_the_modes_of_a_net():
+    """As two threads interleave: the first to come is the first to leave."""
+    net = nn.Sequential(nn.Dropout(), nn.BatchNorm2d(1)).train()
+    net[1].eval()
+    first, second = evaluating(net), evaluating(net)
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert not any(m.training for m in net.modules())
+    second.__exit__(None, None, None)
+    assert [m.training for m in net.modules()] == [True, True, False]
