@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 import overlapcalc as oc
-from examples.kamisli.photographs import HELD_OUT, read
 from examples.lic.exact import exact
 from examples.lic.extra import extra
+from examples.lic.photographs import HELD_OUT, read
 from examples.lic.pictures import Picture, psnr
 from examples.lic.running import SCHEDULES
 from examples.lic.sheet import Sheet

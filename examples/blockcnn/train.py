@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from examples.kamisli.photographs import TRAINING, halved, read
+from examples.lic.photographs import TRAINING, halved, read
 from examples.lic.pictures import Picture, psnr
 from overlapcalc import InputError
 

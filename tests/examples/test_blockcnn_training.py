@@ -23,7 +23,7 @@ from examples.blockcnn.remover import Remover, Shape
 from examples.blockcnn.tables import Likeness, grey_of, removal
 from examples.blockcnn.train import gain
 from examples.blockcnn.training import Schedule, _crop, fit_filters, jpeg, pairs, train, turned
-from examples.kamisli.photographs import HELD_OUT, read
+from examples.lic.photographs import HELD_OUT, read
 from examples.lic.pictures import dead_leaves, psnr
 
 QUICK = Schedule(10, blocks=2000, ridge=300.0, steps=25, batch=2, crop=32, learning=1e-3)
