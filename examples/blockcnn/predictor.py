@@ -1,0 +1,64 @@
+"""The predictor: what a block of 8x8 probably is, from the decoded blocks above and to the left.
+
+One linear filter for each sample of a block, from the 64 samples of each of four neighbours in the same plane: Y has
+filters of its own, Cb and Cr share theirs. At the border some neighbours lack, so blocks there have filters of their
+own. All are exact forms (`examples/lic/exact.py`), so that predictions are the same numbers on every machine.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from examples.lic.blocks import causal
+from examples.lic.exact import Grid, exact
+
+from .remover import JPEG
+from .residual import LEAST, MOST
+
+SAMPLES = JPEG**2
+PLACES = ("inside", "first row", "first column", "last column")
+"""Kinds of blocks, by the neighbours that they have. The first row comes first where a block is of two kinds, and the
+first column before the last. Nothing is known of the first block of all, which is predicted by constants."""
+TAPS = ((-1, -1), (-1, 0), (-1, 1), (0, -1))
+"""The neighbours, in the order of the weights of an open mask."""
+WHOLE = Grid(0, 7)
+"""What is read: whole numbers from -128 to 128."""
+
+
+class Predictor(nn.Module):
+    """Decoded samples, (1, 192, rows, columns), and kinds of blocks, as `places` gives them, to predictions.
+
+    Predictions are whole numbers from -128 to 127. Beyond the border neighbours are 0, the middle grey.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.luma, self.chroma = (causal(SAMPLES, len(PLACES) * SAMPLES, 3, own=False) for _ in range(2))
+
+    def forward(self, decoded: Tensor, place: Tensor) -> Tensor:
+        y, cb, cr = decoded.chunk(3, 1)
+        parts = (chosen(self.luma(y), place), chosen(self.chroma(cb), place), chosen(self.chroma(cr), place))
+        return torch.clamp(torch.round(torch.cat(parts, 1)), LEAST, MOST)
+
+
+def chosen(guesses: Tensor, place: Tensor) -> Tensor:
+    """Of the guesses of all filters, that of the kind of each block. Adding zeros, it rounds nothing."""
+    first, *others = (guess * own for guess, own in zip(guesses.split(SAMPLES, 1), place.split(1, 1), strict=True))
+    for other in others:
+        first = first + other
+    return first
+
+
+def places(rows: int, columns: int) -> Tensor:
+    """1 for the kind of each block and 0 for the others, (1, kinds, rows, columns)."""
+    kinds = torch.zeros(rows, columns, dtype=torch.int64)
+    kinds[:, -1] = PLACES.index("last column")
+    kinds[:, 0] = PLACES.index("first column")
+    kinds[0] = PLACES.index("first row")
+    return nn.functional.one_hot(kinds, len(PLACES)).permute(2, 0, 1)[None].double()
+
+
+def exact_form(net: Predictor) -> nn.Module:
+    """What both sides run. Raises InputError for weights that have no exact form."""
+    return exact(net, called="the predictor", activations=WHOLE)
