@@ -7,6 +7,8 @@ own. All are exact forms (`examples/lic/exact.py`), so that predictions are the 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -21,7 +23,9 @@ PLACES = ("inside", "first row", "first column", "last column")
 """Kinds of blocks, by the neighbours that they have. The first row comes first where a block is of two kinds, and the
 first column before the last. Nothing is known of the first block of all, which is predicted by constants."""
 TAPS = ((-1, -1), (-1, 0), (-1, 1), (0, -1))
-"""The neighbours, in the order of the weights of an open mask."""
+"""The neighbours, in the order of the weights of an open mask: rows and columns away."""
+READ = {"inside": (0, 1, 2, 3), "first row": (3,), "first column": (1, 2), "last column": (0, 1, 3)}
+"""The neighbours that a kind of block has, by their places in TAPS."""
 WHOLE = Grid(0, 7)
 """What is read: whole numbers from -128 to 128."""
 
@@ -62,3 +66,27 @@ def places(rows: int, columns: int) -> Tensor:
 def exact_form(net: Predictor) -> nn.Module:
     """What both sides run. Raises InputError for weights that have no exact form."""
     return exact(net, called="the predictor", activations=WHOLE)
+
+
+@torch.no_grad()
+def set_filters(net: Predictor, filters: Mapping[str, tuple[Tensor, Tensor]], *, luma: bool) -> None:
+    """filters: of every kind of blocks, (4 * 64, 64) from neighbours in the order of TAPS, and 64 constants."""
+    layer = net.luma if luma else net.chroma
+    assert layer.bias is not None
+    layer.weight.zero_()
+    for i, (weight, constant) in enumerate(filters[place] for place in PLACES):
+        own = slice(i * SAMPLES, (i + 1) * SAMPLES)
+        layer.weight.flatten(2)[own, :, : len(TAPS)] = (
+            weight.reshape(len(TAPS), SAMPLES, SAMPLES).permute(2, 1, 0).float()
+        )
+        layer.bias[own] = constant.float()
+
+
+def filters_of(net: Predictor, *, luma: bool) -> dict[str, tuple[Tensor, Tensor]]:
+    """The inverse of `set_filters`."""
+    layer = net.luma if luma else net.chroma
+    assert layer.bias is not None
+    weights = layer.weight.detach().flatten(2)[:, :, : len(TAPS)].permute(2, 1, 0).reshape(-1, len(PLACES) * SAMPLES)
+    return dict(
+        zip(PLACES, zip(weights.split(SAMPLES, 1), layer.bias.detach().split(SAMPLES), strict=True), strict=True)
+    )
