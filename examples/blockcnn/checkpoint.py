@@ -79,10 +79,9 @@ def load_predictor(path: Path = PREDICTOR) -> Predictor:
         for luma, called in _PLANES.items():
             found = {}
             for place in PLACES:
+                read = list(READ[place])
                 weight = torch.zeros(len(TAPS), SAMPLES, SAMPLES)
-                weight[list(READ[place])] = _shaped(
-                    state, f"{called}.{place}.weight", (len(READ[place]), SAMPLES, SAMPLES)
-                )
+                weight[read] = _shaped(state, f"{called}.{place}.weight", (len(read), SAMPLES, SAMPLES))
                 constant = _shaped(state, f"{called}.{place}.constant", (SAMPLES,))
                 found[place] = weight.reshape(-1, SAMPLES), constant
             set_filters(net, found, luma=luma)

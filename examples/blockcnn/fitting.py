@@ -111,7 +111,7 @@ def _size(planes: Tensor) -> tuple[int, int]:
 def _predicted(decoded: Tensor, filters: Filters) -> Tensor:
     kinds = _kinds(decoded)
     found = torch.zeros_like(decoded)
-    for plane, own in enumerate(decoded.split(SAMPLES, 1)):
+    for plane, own in enumerate(decoded.chunk(3, 1)):
         around, out = neighbours(own), found[0, plane * SAMPLES : (plane + 1) * SAMPLES].flatten(1)
         for k in range(len(PLACES)):
             out[:, kinds == k] = filters[plane == 0, k](around[kinds == k]).T
@@ -136,7 +136,7 @@ def _fitted(examples: Sequence[Example], before: Filters, fitting: Fitting) -> F
     sums = {key: _Sums(PLACES[key[1]]) for key in keys}
     for example in examples:
         kinds = _kinds(example.decoded)
-        of_planes = zip(example.decoded.split(SAMPLES, 1), example.original.split(SAMPLES, 1), strict=True)
+        of_planes = zip(example.decoded.chunk(3, 1), example.original.chunk(3, 1), strict=True)
         for plane, (decoded, original) in enumerate(of_planes):
             around, wanted = neighbours(decoded), original[0].flatten(1).T
             for k in range(len(PLACES)):

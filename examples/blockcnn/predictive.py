@@ -99,9 +99,8 @@ def predictive(net: Predictor) -> Predictive:
     """What codes pictures by a predictor. Raises InputError for weights that have no exact form."""
     own = exact_form(net)
     noise = torch.from_numpy(np.random.default_rng(0).integers(-128, 128, (1, 3 * JPEG**2, 2, 3))).double()
-    kinds = places(2, 3)
     with OnlyExact("the predictor"), torch.no_grad():
-        own(noise, kinds)
+        own(noise, places(2, 3))
     parts = [repr((EDITION, PLACES, LEAST, MOST)).encode()]
     for name, value in net.named_parameters():
         parts += [name.encode(), value.detach().float().contiguous().numpy().astype("<f4").tobytes()]

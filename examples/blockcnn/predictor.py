@@ -48,7 +48,9 @@ class Predictor(nn.Module):
 
 def chosen(guesses: Tensor, place: Tensor) -> Tensor:
     """Of the guesses of all filters, that of the kind of each block. Adding zeros, it rounds nothing."""
-    first, *others = (guess * own for guess, own in zip(guesses.split(SAMPLES, 1), place.split(1, 1), strict=True))
+    kinds = len(PLACES)
+    pairs = zip(guesses.chunk(kinds, 1), place.chunk(kinds, 1), strict=True)
+    first, *others = (guess * own for guess, own in pairs)
     for other in others:
         first = first + other
     return first
@@ -60,7 +62,7 @@ def places(rows: int, columns: int) -> Tensor:
     kinds[:, -1] = PLACES.index("last column")
     kinds[:, 0] = PLACES.index("first column")
     kinds[0] = PLACES.index("first row")
-    return nn.functional.one_hot(kinds, len(PLACES)).permute(2, 0, 1)[None].double()
+    return torch.cat([(kinds == i)[None, None] for i in range(len(PLACES))], 1).double()
 
 
 def exact_form(net: Predictor) -> nn.Module:
@@ -76,9 +78,8 @@ def set_filters(net: Predictor, filters: Mapping[str, tuple[Tensor, Tensor]], *,
     layer.weight.zero_()
     for i, (weight, constant) in enumerate(filters[place] for place in PLACES):
         own = slice(i * SAMPLES, (i + 1) * SAMPLES)
-        layer.weight.flatten(2)[own, :, : len(TAPS)] = (
-            weight.reshape(len(TAPS), SAMPLES, SAMPLES).permute(2, 1, 0).float()
-        )
+        taps = weight.reshape(len(TAPS), SAMPLES, SAMPLES).permute(2, 1, 0)
+        layer.weight.flatten(2)[own, :, : len(TAPS)] = taps.float()
         layer.bias[own] = constant.float()
 
 
@@ -87,6 +88,5 @@ def filters_of(net: Predictor, *, luma: bool) -> dict[str, tuple[Tensor, Tensor]
     layer = net.luma if luma else net.chroma
     assert layer.bias is not None
     weights = layer.weight.detach().flatten(2)[:, :, : len(TAPS)].permute(2, 1, 0).reshape(-1, len(PLACES) * SAMPLES)
-    return dict(
-        zip(PLACES, zip(weights.split(SAMPLES, 1), layer.bias.detach().split(SAMPLES), strict=True), strict=True)
-    )
+    parts = weights.chunk(len(PLACES), 1), layer.bias.detach().chunk(len(PLACES))
+    return dict(zip(PLACES, zip(*parts, strict=True), strict=True))

@@ -95,7 +95,7 @@ def _opened(data: bytes, size: tuple[int, int]) -> Any:
 
 def coded_apart(blocks: Tensor, quality: int) -> Tensor:
     """Blocks, (number, 192), as they come back from a file of their own, in which they lie side by side."""
-    found = [_side_by_side(part, quality) for part in blocks.split(LONGEST // JPEG)]
+    found = [_side_by_side(part, quality) for part in torch.split(blocks, LONGEST // JPEG)]
     return torch.cat(found)
 
 

@@ -40,7 +40,8 @@ def _of_channel(x: Tensor, y: Tensor) -> float:
 
 
 def _blurred(x: Tensor) -> Tensor:
-    weights = torch.tensor([math.exp(-(i**2) / (2 * SIGMA**2)) for i in range(-RADIUS, RADIUS + 1)]).double()
+    places = range(-RADIUS, RADIUS + 1)
+    weights = torch.tensor([math.exp(-(i**2) / (2 * SIGMA**2)) for i in places], dtype=torch.float64)
     weights = weights / weights.sum()
     rows = F.conv2d(x[None, None], weights[None, None, :, None])
     return F.conv2d(rows, weights[None, None, None])[0, 0]
