@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from examples.lic.bitstream import BitstreamError
+from examples.lic.bitstream import MOST_PIXELS, BitstreamError
 from examples.lic.extra import extra
 
 from .jpeg import SAMPLINGS, Quality, quality_of
@@ -27,6 +27,8 @@ from .remover import JPEG
 LEAST, MOST = -128.0, 127.0
 LONGEST = 65_500 // JPEG * JPEG
 """Samples each way: libjpeg takes no more than 65,500, and these are whole blocks."""
+LEAST_BITS = 6
+"""Of a block: one for its first coefficient and one for its end, in each of three planes."""
 MOST_BYTES = 10
 """For a pixel: a coefficient takes at most 27 bits."""
 
@@ -79,8 +81,10 @@ def quality_in(data: bytes, size: tuple[int, int]) -> Quality:
 
 def _opened(data: bytes, size: tuple[int, int]) -> Any:
     """Pillow's image, not yet decoded, so no memory is taken for what a header says."""
+    image = extra("PIL.Image")
+    image.MAX_IMAGE_PIXELS = MOST_PIXELS
     try:
-        file = extra("PIL.Image").open(io.BytesIO(data), formats=("JPEG",))
+        file = image.open(io.BytesIO(data), formats=("JPEG",))
         layers = [(columns, rows) for _, columns, rows, _ in file.layer]
     except Exception as error:
         raise BitstreamError(f"it holds no JPEG file that can be read ({error})") from error
@@ -90,6 +94,8 @@ def _opened(data: bytes, size: tuple[int, int]) -> Any:
             f"its JPEG file is of {file.size[0]}x{file.size[1]}, {file.mode} {sampling}; "
             f"expected {size[1]}x{size[0]}, three planes of 4:4:4"
         )
+    if 8 * len(data) < LEAST_BITS * (size[0] // JPEG) * (size[1] // JPEG):
+        raise BitstreamError(f"{len(data)} bytes are too few for a JPEG file of {size[1]}x{size[0]}")
     return file
 
 

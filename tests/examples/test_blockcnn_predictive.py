@@ -7,6 +7,7 @@ import functools
 import importlib.util
 import io
 import random
+import struct
 from pathlib import Path
 from statistics import fmean
 
@@ -312,6 +313,12 @@ def other_file(**options: object) -> bytes:
     return file.getvalue()
 
 
+def of_size(file: bytes, height: int, width: int) -> bytes:
+    """The same file, which says that it is of another size."""
+    place = file.index(b"\xff\xc0") + 5
+    return file[:place] + struct.pack(">HH", height, width) + file[place + 4 :]
+
+
 def test_what_belongs_to_something_else_is_refused():
     mine = unpacked(coded(30)[1])
     for change, said in [
@@ -327,6 +334,7 @@ def test_what_belongs_to_something_else_is_refused():
         ({"payload": other_file(mode="CMYK")}, "of 40x32, CMYK"),
         ({"payload": other_file(subsampling=0)}, "decoded otherwise here"),
         ({"payload": mine.payload[:-40]}, "damaged or cut"),
+        ({"payload": of_size(mine.payload, 32768, 32760), "height": 32768, "width": 32760}, "bytes are too few"),
     ]:
         with pytest.raises(BitstreamError, match=said):
             decode(own(), packed(mine._replace(**change)))
