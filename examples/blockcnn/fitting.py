@@ -36,7 +36,7 @@ class Fitting:
     rounds: int = 3
     passes: int = 2
     """In a round, after the fit."""
-    ridge: float = 30.0
+    ridge: float = 10.0
     """Added to the variances of what is read, in levels squared."""
     energy: float = 30.0
     """A block counts 1 / (1 + its mean squared residual / this)."""

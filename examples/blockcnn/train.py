@@ -24,7 +24,7 @@ from .predictor import Predictor
 from .remover import Remover, Shape
 from .training import Schedule, jpeg, pairs, train, turned
 
-WAYS = 2
+WAYS = 4
 """Of the eight to turn a picture: what the predictor is trained on. More of them change it little."""
 
 
