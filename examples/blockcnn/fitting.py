@@ -20,7 +20,7 @@ from torch import Tensor
 
 from examples.lic.pictures import Picture
 
-from .predictive import channels
+from .predictive import based, beyond, channels
 from .predictor import PLACES, READ, SAMPLES, TAPS, Predictor, places, set_filters
 from .residual import LEAST, MOST, read, to_channels, to_planes, written
 
@@ -43,11 +43,18 @@ class Fitting:
 
 
 class Example(NamedTuple):
-    """A picture as `channels` gives it, coded with a quality, and what it was decoded to last."""
+    """A picture, coded with a quality, and what it was decoded to last: as `channels` gives them, but in bytes."""
 
     original: Tensor
     decoded: Tensor
     quality: int
+
+    def samples(self) -> tuple[Tensor, Tensor]:
+        return self.original.double(), self.decoded.double()
+
+
+def example(original: Tensor, decoded: Tensor, quality: int) -> Example:
+    return Example(original.to(torch.int8), decoded.to(torch.int8), quality)
 
 
 class Filter(NamedTuple):
@@ -79,9 +86,8 @@ def fit(
         filters = _fitted(examples, filters, fitting)
         total = 0
         for _ in range(fitting.passes):
-            passed = [_passed(example, filters) for example in examples]
-            examples, sizes = [example for example, _ in passed], [size for _, size in passed]
-            total = sum(sizes)
+            passed = [_passed(before, filters) for before in examples]
+            examples, total = [after for after, _ in passed], sum(size for _, size in passed)
         say(number, total / len(examples))
     for luma in (True, False):
         set_filters(net, {place: filters[luma, k] for k, place in enumerate(PLACES)}, luma=luma)
@@ -91,17 +97,18 @@ def _coded(x: Tensor, quality: int) -> Example:
     """As plain JPEG decodes it, to begin with."""
     planes = to_planes(x)
     data = written(planes, quality)
-    return Example(x, to_channels(read(data, _size(planes))), quality)
+    return example(x, to_channels(read(data, _size(planes))), quality)
 
 
-def _passed(example: Example, filters: Filters) -> tuple[Example, int]:
+def _passed(before: Example, filters: Filters) -> tuple[Example, int]:
     """The picture once more, all blocks at once; and the bytes of its residual."""
-    x, decoded, quality = example
+    (x, decoded), quality = before.samples(), before.quality
     predicted = torch.clamp(torch.round(_predicted(decoded, filters)), LEAST, MOST)
-    residual = to_planes(torch.clamp(x - predicted, LEAST, MOST))
+    base = based(predicted, beyond(x - predicted, 1)[:, None])
+    residual = to_planes(x - base)
     data = written(residual, quality)
     back = to_channels(read(data, _size(residual)))
-    return Example(x, torch.clamp(predicted + back, LEAST, MOST), quality), len(data)
+    return example(x, torch.clamp(base + back, LEAST, MOST), quality), len(data)
 
 
 def _size(planes: Tensor) -> tuple[int, int]:
@@ -134,15 +141,16 @@ def _kinds(decoded: Tensor) -> Tensor:
 def _fitted(examples: Sequence[Example], before: Filters, fitting: Fitting) -> Filters:
     keys = [(luma, k) for luma in (True, False) for k in range(len(PLACES))]
     sums = {key: _Sums(PLACES[key[1]]) for key in keys}
-    for example in examples:
-        kinds = _kinds(example.decoded)
-        of_planes = zip(example.decoded.chunk(3, 1), example.original.chunk(3, 1), strict=True)
-        for plane, (decoded, original) in enumerate(of_planes):
-            around, wanted = neighbours(decoded), original[0].flatten(1).T
+    for own in examples:
+        samples = own.samples()
+        original, decoded = (x.chunk(3, 1) for x in samples)
+        kinds = _kinds(samples[1])
+        for plane in range(3):
+            around, wanted = neighbours(decoded[plane]), original[plane][0].flatten(1).T
             for k in range(len(PLACES)):
                 key = plane == 0, k
                 sums[key].add(around[kinds == k], wanted[kinds == k], before.get(key), fitting.energy)
-    return {key: own.solved(fitting.ridge) for key, own in sums.items()}
+    return {key: sum_.solved(fitting.ridge) for key, sum_ in sums.items()}
 
 
 class _Sums:

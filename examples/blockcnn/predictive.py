@@ -1,19 +1,28 @@
 """Predictive coding: blocks from their decoded neighbours, and what is missing as a JPEG file.
 
-    prediction = predictor(decoded)
-    residual   = clamp(block - prediction, -128, 127), through JPEG
+    prediction = predictor(decoded), or 0 for a block that is sent as it is
+    residual   = block - prediction, through JPEG
     block      = clamp(prediction + residual, -128, 127)
 
 Both sides run this loop, on the planes of JPEG. What differs is where residuals come from: the encoder codes those of a
 step, and has them decoded; the decoder takes them from the file. `overlapcalc.Loop` finds which blocks do not need one
 another. The predictor on the finished picture, all blocks at once, gives every prediction again, bit for bit.
 
-The bytes are those of `examples.lic.bitstream`; their payload is the JPEG file. Their digest of symbols is that of the
-decoded samples, so a decoder whose libjpeg decodes otherwise says so.
+A block is sent as it is where its residual would not fit into -128 to 127: there are few, but cutting residuals leaves
+large errors, which blocks after them are predicted from.
+
+The bytes are those of `examples.lic.bitstream`. Their payload is
+
+    bytes of the map 4 | map | JPEG file
+
+with a bit for every block that is sent as it is, row by row, deflated; no bytes where there are none. Their digest of
+symbols is that of the decoded samples, so a decoder whose libjpeg decodes otherwise says so.
 """
 
 from __future__ import annotations
 
+import struct
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -38,11 +47,12 @@ NAME = "blockcnn"
 ORDERS = ("wavefront", "raster")
 """Of blocks. The bytes are the same, and either order decodes them."""
 LOOPS_KEPT = 4
+_LENGTH = struct.Struct("<I")
 PREDICTION, DECODED = "output", "decoded"
 
 
-Residual = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""Of the predictions of some blocks, (blocks, 192), and their rows and columns: what is added."""
+Decodes = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Of the predictions of some blocks, (blocks, 192), and their rows and columns: what they are decoded to."""
 
 
 class ClosedLoop:
@@ -53,22 +63,21 @@ class ClosedLoop:
         self.place = places(*size)
         stage = oc.Stage((PREDICTION,), self._block, feeds=DECODED)
         self.loop = oc.Loop(net.eval(), [stage], torch.zeros(shape, dtype=torch.float64), self.place)
-        self._residual: Residual | None = None
+        self._decodes: Decodes | None = None
 
-    def __call__(self, residual: Residual, order: str) -> Tensor:
+    def __call__(self, decodes: Decodes, order: str) -> Tensor:
         """The decoded samples, (1, 192, rows, columns)."""
-        self._residual = residual
+        self._decodes = decodes
         try:
             return self.loop.run(self.place, order=order)[DECODED]
         finally:
-            self._residual = None
+            self._decodes = None
 
     def _block(self, cells: oc.Cells) -> Tensor:
-        assert self._residual is not None
+        assert self._decodes is not None
         predicted = cells[PREDICTION]
         rows, columns = torch.tensor(cells.places).T
-        added = self._residual(predicted.flatten(1), rows, columns)
-        return torch.clamp(predicted + added.reshape(predicted.shape), LEAST, MOST)
+        return self._decodes(predicted.flatten(1), rows, columns).reshape(predicted.shape)
 
 
 @dataclass(frozen=True)
@@ -111,11 +120,15 @@ def predictive(net: Predictor) -> Predictive:
 
 
 class Made(NamedTuple):
-    """What the encoder's loop leaves, (1, 192, rows, columns) each. back: the residual as it is decoded."""
+    """What the encoder's loop leaves, (1, 192, rows, columns) each. back: the residual as it is decoded.
+
+    plain: which blocks are sent as they are, (rows, columns).
+    """
 
     decoded: Tensor
     residual: Tensor
     back: Tensor
+    plain: Tensor
 
 
 def encode(own: Predictive, original: Picture, quality: int, order: str = ORDERS[0]) -> bytes:
@@ -131,20 +144,32 @@ def encode(own: Predictive, original: Picture, quality: int, order: str = ORDERS
     data = written(to_planes(made.residual), quality)
     if not torch.equal(to_channels(read(data, _whole(height, width))), made.back):
         raise InputError("the libjpeg here decodes blocks of a file otherwise than apart; install another Pillow")
-    return packed(Coded(NAME, own.fingerprint, height, width, _digest(made.decoded), data))
+    return packed(Coded(NAME, own.fingerprint, height, width, _digest(made.decoded), _map(made.plain) + data))
 
 
 def closed(own: Predictive, x: Tensor, quality: int, order: str = ORDERS[0]) -> Made:
     """The loop of the encoder. x: what `channels` gives."""
-    residual, back = torch.zeros_like(x), torch.zeros_like(x)
+    residual, back, plain = torch.zeros_like(x), torch.zeros_like(x), torch.zeros(x.shape[2:], dtype=torch.bool)
 
     def coded(predicted: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-        sent = torch.clamp(x[0, :, rows, columns].T - predicted, LEAST, MOST)
-        found = coded_apart(sent, quality)
-        residual[0, :, rows, columns], back[0, :, rows, columns] = sent.T, found.T
-        return found
+        blocks = x[0, :, rows, columns].T
+        plain[rows, columns] = beyond(blocks - predicted, 1)
+        base = based(predicted, plain[rows, columns, None])
+        found = coded_apart(blocks - base, quality)
+        residual[0, :, rows, columns], back[0, :, rows, columns] = (blocks - base).T, found.T
+        return torch.clamp(base + found, LEAST, MOST)
 
-    return Made(own.loop(*x.shape[2:])(coded, order), residual, back)
+    return Made(own.loop(*x.shape[2:])(coded, order), residual, back, plain)
+
+
+def beyond(residual: Tensor, channels: int) -> Tensor:
+    """Whether the residual of a block does not fit into a file. channels: the axis of its samples."""
+    return ((residual < LEAST) | (residual > MOST)).any(channels)
+
+
+def based(predicted: Tensor, plain: Tensor) -> Tensor:
+    """What residuals are added to."""
+    return torch.where(plain, 0.0, predicted)
 
 
 # ---- the decoder ----------------------------------------------------------------------------------------------------
@@ -163,10 +188,15 @@ def decode(own: Predictive, data: bytes, order: str = ORDERS[0]) -> Decoded:
     if coded.fingerprint != own.fingerprint:
         raise BitstreamError("it was coded with another predictor; take the checkpoint that coded it")
     size = _whole(coded.height, coded.width)
-    quality = quality_in(coded.payload, size)
-    residual = to_channels(read(coded.payload, size))
-    loop = own.loop(*residual.shape[2:])
-    decoded = loop(lambda _, rows, columns: residual[0, :, rows, columns].T, order)
+    plain, file = _split(coded.payload, size)
+    quality = quality_in(file, size)
+    residual = to_channels(read(file, size))
+
+    def added(predicted: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+        base = based(predicted, plain[rows, columns, None])
+        return torch.clamp(base + residual[0, :, rows, columns].T, LEAST, MOST)
+
+    decoded = own.loop(*plain.shape)(added, order)
     if _digest(decoded) != coded.symbols:
         raise BitstreamError("its JPEG file is decoded otherwise here than where it was coded; take that Pillow")
     return Decoded(picture_of(decoded)[: coded.height, : coded.width], quality)
@@ -174,7 +204,33 @@ def decode(own: Predictive, data: bytes, order: str = ORDERS[0]) -> Decoded:
 
 def residual_file(data: bytes) -> bytes:
     """The JPEG file in a bitstream, as any program reads it. Raises BitstreamError."""
-    return _unpacked(data).payload
+    coded = _unpacked(data)
+    return _split(coded.payload, _whole(coded.height, coded.width))[1]
+
+
+def _map(plain: Tensor) -> bytes:
+    """Its length, and which blocks are sent as they are."""
+    data = zlib.compress(np.packbits(plain.numpy()).tobytes(), 9) if bool(plain.any()) else b""
+    return _LENGTH.pack(len(data)) + data
+
+
+def _split(payload: bytes, size: tuple[int, int]) -> tuple[Tensor, bytes]:
+    """Which blocks are sent as they are, and the JPEG file. size: in samples. Raises BitstreamError."""
+    rows, columns = size[0] // JPEG, size[1] // JPEG
+    if len(payload) < _LENGTH.size or len(payload) - _LENGTH.size < (length := _LENGTH.unpack_from(payload)[0]):
+        raise BitstreamError(f"a payload of {len(payload)} bytes, which lacks its map of blocks or a part of it")
+    data, file = payload[_LENGTH.size : _LENGTH.size + length], payload[_LENGTH.size + length :]
+    if not data:
+        return torch.zeros(rows, columns, dtype=torch.bool), file
+    bytes_, inflating = -(-rows * columns // 8), zlib.decompressobj()
+    try:
+        bits = inflating.decompress(data, bytes_ + 1)
+    except zlib.error as error:
+        raise BitstreamError(f"its map of blocks is damaged ({error})") from error
+    if len(bits) != bytes_ or not inflating.eof or inflating.unused_data:
+        raise BitstreamError(f"its map of blocks is not one of {columns}x{rows} blocks")
+    plain = np.unpackbits(np.frombuffer(bits, np.uint8), count=rows * columns).astype(bool)
+    return torch.from_numpy(plain.reshape(rows, columns)), file
 
 
 def _unpacked(data: bytes) -> Coded:
