@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from examples.lic.blocks import open_taps
 from examples.lic.extra import extra
 from examples.lic.masked import MaskedConv2d
 from examples.lic.tables import Tables
@@ -18,7 +19,6 @@ from overlapcalc import InputError
 from overlapcalc.io.atomic import REWRITTEN, FileKind, complete
 
 from .coding import NAME, Coding, coding, weights
-from .layers import open_taps
 from .nets import KERNELS, Nets, Shape, nets
 from .training import Cost, Costs, Iteration
 
