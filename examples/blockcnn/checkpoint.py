@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from examples.lic.checkpoints import read_checkpoint
 from examples.lic.extra import extra
 from overlapcalc import InputError
 from overlapcalc.io.atomic import REWRITTEN, FileKind, complete
@@ -105,18 +106,7 @@ def _shaped(state: dict[str, Tensor], key: str, shape: tuple[int, ...]) -> Tenso
 
 def _read(path: Path, name: str, command: str) -> tuple[dict[str, str], dict[str, Tensor]]:
     """What a file says of itself, and its tensors. Raises InputError."""
-    if not path.is_file():
-        raise InputError(f"{path}: there is no such checkpoint; python -m examples.blockcnn {command} makes one")
-    try:
-        with extra("safetensors").safe_open(path, "pt") as file:
-            about = file.metadata() or {}
-            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - it is no mapping
-    except InputError:
-        raise
-    except Exception as error:  # safetensors has an error of its own per kind
-        raise InputError(f"{path}: it is no safetensors file ({error})") from error
-    if about.get("net") != name:
-        raise InputError(f"{path}: a checkpoint of {about.get('net', 'something unnamed')!r}; expected {name!r}")
+    about, state = read_checkpoint(path, "net", [name], f"python -m examples.blockcnn {command}")
     if not all(bool(torch.isfinite(value).all()) for value in state.values()):
         raise InputError(f"{path}: it holds weights that are no finite numbers; train it again")
     return about, state
