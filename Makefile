@@ -7,9 +7,10 @@ NETS ?= 3000
 ZOO ?= benchmarks/zoo/nets.py
 BENCH ?= $(RUN)
 KAMISLI := OMP_NUM_THREADS=1 PYTHONPATH=$(VENV)/pictures $(RUN) -m examples.kamisli
+BLOCKCNN := OMP_NUM_THREADS=1 PYTHONPATH=$(VENV)/pictures $(RUN) -m examples.blockcnn
 RESULTS ?= docs/results/$(basename $(notdir $(ZOO)))
 
-.PHONY: demo test lint fuzz cuda clean papers pictures kamisli bench-disk bench-guard bench-interior bench-looking bench-memory \
+.PHONY: demo test lint fuzz cuda clean papers pictures kamisli blockcnn bench-disk bench-guard bench-interior bench-looking bench-memory \
 	bench-speed bench-streaming bench-tiling bench-zoo
 
 $(VENV)/installed: pyproject.toml constraints.txt
@@ -47,6 +48,13 @@ kamisli: $(VENV)/pictures
 	for rate in 117.045 435.6675 845.325; do $(KAMISLI) train --rate $$rate || exit 1; done
 	for table in training rd acl cone wavefront speed; do $(KAMISLI) tables $$table --write docs/kamisli.md || exit 1; done
 	$(KAMISLI) draw docs/results/kamisli-acl.svg --overwrite
+
+# BlockCNN: trains its removers and its predictor, then docs/blockcnn.md; half an hour on two cores.
+blockcnn: $(VENV)/pictures
+	for quality in 10 20 30 40; do $(BLOCKCNN) train --quality $$quality || exit 1; done
+	$(BLOCKCNN) train-predictor
+	for table in combinations removal overlaps agreement; do \
+		$(BLOCKCNN) tables $$table --write docs/blockcnn.md || exit 1; done
 
 # Random nets against brute force, all families: about 2 s a net. FAMILY=constants, SEED=12 for one of them.
 fuzz: $(VENV)/installed

@@ -1,4 +1,4 @@
-"""Checkpoints of removers: weights in one safetensors file for a quality and a sampling, with what made them."""
+"""Checkpoints, safetensors files with what made them: a remover for each quality and sampling, and one predictor."""
 
 from __future__ import annotations
 
@@ -8,15 +8,19 @@ import re
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
+from examples.lic.checkpoints import read_checkpoint
 from examples.lic.extra import extra
 from overlapcalc import InputError
 from overlapcalc.io.atomic import REWRITTEN, FileKind, complete
 
+from .predictor import PLACES, READ, SAMPLES, TAPS, Predictor, filters_of, set_filters
 from .remover import Remover, Shape
 
-NAME = "blockcnn-remover"
+NAME, PREDICTOR_NAME = "blockcnn-remover", "blockcnn-predictor"
 FOLDER = Path(__file__).parent / "checkpoints"
+PREDICTOR = FOLDER / "predictor.safetensors"
 CHECKPOINT = FileKind("a safetensors file", lambda path: path.open("rb").read(9)[8:] == b"{")
 """Rewritten by design, by the command that trains it."""
 _FILE = re.compile(r"q([1-9]\d?|100)-444\.safetensors")
@@ -46,24 +50,63 @@ def save(path: Path, net: Remover, quality: int, made: str) -> None:
 
 def load(path: Path) -> Remover:
     """Raises InputError."""
-    if not path.is_file():
-        raise InputError(f"{path}: there is no such checkpoint; python -m examples.blockcnn train makes one")
-    try:
-        with extra("safetensors").safe_open(path, "pt") as file:
-            about = file.metadata() or {}
-            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - it is no mapping
-    except InputError:
-        raise
-    except Exception as error:  # safetensors has an error of its own per kind
-        raise InputError(f"{path}: it is no safetensors file ({error})") from error
-    if about.get("net") != NAME:
-        raise InputError(f"{path}: a checkpoint of {about.get('net', 'something unnamed')!r}; expected {NAME!r}")
+    about, state = _read(path, NAME, "train")
     try:
         net = Remover(Shape(**json.loads(about["shape"])))
         net.load_state_dict({key: value.float() for key, value in state.items()})
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         text = " ".join(str(error).split())[:300]
         raise InputError(f"{path}: it holds no {NAME} ({text})") from error
-    if not all(bool(torch.isfinite(value).all()) for value in net.state_dict().values()):
-        raise InputError(f"{path}: it holds weights that are no finite numbers; train it again")
     return net.eval()
+
+
+def save_predictor(path: Path, net: Predictor, made: str) -> None:
+    """Weights are rounded to 16 bits: load it to code. Only neighbours that a kind of blocks has are kept."""
+    state = {}
+    for luma, called in _PLANES.items():
+        for place, (weight, constant) in filters_of(net, luma=luma).items():
+            own = weight.reshape(len(TAPS), SAMPLES, SAMPLES)[list(READ[place])]
+            state[f"{called}.{place}.weight"] = own.half().contiguous()
+            state[f"{called}.{place}.constant"] = constant.half().contiguous()
+    data = extra("safetensors.torch").save(state, metadata={"net": PREDICTOR_NAME, "made by": made})
+    complete(path, lambda file: file.write(data), CHECKPOINT, REWRITTEN)
+
+
+def load_predictor(path: Path = PREDICTOR) -> Predictor:
+    """Raises InputError."""
+    _, state = _read(path, PREDICTOR_NAME, "train-predictor")
+    net = Predictor()
+    try:
+        for luma, called in _PLANES.items():
+            found = {}
+            for place in PLACES:
+                read = list(READ[place])
+                weight = torch.zeros(len(TAPS), SAMPLES, SAMPLES)
+                weight[read] = _shaped(state, f"{called}.{place}.weight", (len(read), SAMPLES, SAMPLES))
+                constant = _shaped(state, f"{called}.{place}.constant", (SAMPLES,))
+                found[place] = weight.reshape(-1, SAMPLES), constant
+            set_filters(net, found, luma=luma)
+        if state:
+            raise ValueError(f"unknown: {', '.join(sorted(state))[:200]}")
+    except (KeyError, ValueError) as error:
+        raise InputError(f"{path}: it holds no {PREDICTOR_NAME} ({error})") from error
+    return net.eval()
+
+
+_PLANES = {True: "luma", False: "chroma"}
+
+
+def _shaped(state: dict[str, Tensor], key: str, shape: tuple[int, ...]) -> Tensor:
+    """Takes a tensor out. Raises KeyError or ValueError."""
+    value = state.pop(key)
+    if tuple(value.shape) != shape:
+        raise ValueError(f"{key} has shape {tuple(value.shape)}; expected {shape}")
+    return value.float()
+
+
+def _read(path: Path, name: str, command: str) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """What a file says of itself, and its tensors. Raises InputError."""
+    about, state = read_checkpoint(path, "net", [name], f"python -m examples.blockcnn {command}")
+    if not all(bool(torch.isfinite(value).all()) for value in state.values()):
+        raise InputError(f"{path}: it holds weights that are no finite numbers; train it again")
+    return about, state

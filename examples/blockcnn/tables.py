@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import product
 from pathlib import Path
 from statistics import fmean
@@ -12,12 +12,12 @@ import torch
 from torch import nn
 
 import overlapcalc as oc
-from examples.kamisli.photographs import HELD_OUT, read
 from examples.lic.exact import exact
-from examples.lic.extra import extra
+from examples.lic.photographs import SETS, read
 from examples.lic.pictures import Picture, psnr
 from examples.lic.running import SCHEDULES
 from examples.lic.sheet import Sheet
+from examples.lic.similarity import ssim
 
 from .checkpoint import FOLDER, load, path_of, trained
 from .colour import picture, planes
@@ -47,7 +47,7 @@ def overlaps() -> Sheet:
     """From the nets by `overlapcalc`; nothing is run."""
     rows = [row for name, net in nets().items() for row in _axes(name, oc.analyze(net.eval(), SIZE))]
     heads = ("net", "axis", "field", "context", "grid", "tile")
-    return Sheet("blockcnn-overlaps", "samples before and after a block, on the grid", heads, tuple(rows))
+    return Sheet("overlaps", "samples before and after a block, on the grid", heads, tuple(rows))
 
 
 def _axes(name: str, analysis: oc.Analysis) -> Iterator[tuple[str, ...]]:
@@ -74,7 +74,7 @@ def agreement() -> Sheet:
     torch.manual_seed(1)
     own = {name: exact(folded(net), called=name) for name, net in nets().items() if "published" not in name}
     rows = tuple((name, *map(str, _agreeing(net))) for name, net in own.items())
-    return Sheet("blockcnn-agreement", "by blocks and whole", ("net", "runs", "the same bits"), rows, words=1)
+    return Sheet("agreement", "by blocks and whole", ("net", "runs", "the same bits"), rows, words=1)
 
 
 def _agreeing(net: nn.Module) -> tuple[int, int]:
@@ -94,47 +94,64 @@ def _agreeing(net: nn.Module) -> tuple[int, int]:
 
 
 class Likeness(NamedTuple):
-    """PSNR of all samples in dB, and SSIM by Wang et al.'s settings, the mean of channels."""
+    """PSNR of all samples in dB, and SSIM."""
 
     decibels: float
     similarity: float
 
 
 def measure(original: Picture, other: Picture) -> Likeness:
-    structural = extra("skimage.metrics").structural_similarity
-    last = None if original.ndim == 2 else 2
-    options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 255}
-    return Likeness(psnr(original, other), float(structural(original, other, channel_axis=last, **options)))
+    return Likeness(psnr(original, other), ssim(original, other))
+
+
+def mean(of: Iterable[Likeness]) -> Likeness:
+    decibels, similarities = zip(*of, strict=True)
+    return Likeness(fmean(decibels), fmean(similarities))
 
 
 SAMPLINGS = (FULL, HALVED, GREY)
 Measure = Callable[[Picture, Picture], Likeness]
+Sets = Mapping[str, Mapping[str, Picture]]
+"""Pictures by name, in sets by name."""
 
 
-def removal(
-    checkpoints: Path = FOLDER, pictures: Sequence[tuple[str, Picture]] | None = None, measured: Measure = measure
-) -> Sheet:
-    """Of the pictures held out: coded by Pillow, and cleaned by the net of that quality."""
-    if pictures is None:
-        pictures = [(photograph.name, read(photograph)) for photograph in HELD_OUT]
-    rows: list[tuple[str, ...]] = []
-    for quality in trained(checkpoints):
-        for sampling in SAMPLINGS:
-            halved = sampling == HALVED
-            net = load(path_of(quality, halved=halved, folder=checkpoints))
-            pairs = []
-            for name, own in pictures:
-                original = grey_of(own) if sampling == GREY else own
-                decoded = jpeg(original, quality, halved=halved)
-                with torch.no_grad():
-                    cleaned = picture(net(planes(decoded)), grey=sampling == GREY)
-                pairs.append((measured(original, decoded), measured(original, cleaned)))
-                rows.append((str(quality), sampling, name, *_numbers(*pairs[-1])))
-            means = (Likeness(*(fmean(side) for side in zip(*of, strict=True))) for of in zip(*pairs, strict=True))
-            rows.append((str(quality), sampling, "mean", *_numbers(*means)))
+def photographs() -> Sets:
+    """Those that settings were chosen by, and those held out. Raises InputError where their packages lack."""
+    return {called: {photograph.name: read(photograph) for photograph in of} for called, of in SETS.items()}
+
+
+def removal(checkpoints: Path = FOLDER, sets: Sets | None = None, measured: Measure = measure) -> Sheet:
+    """Coded by Pillow, and cleaned by the net of that quality."""
+    sets = photographs() if sets is None else sets
+    rows = [
+        (str(quality), sampling, *row)
+        for quality in trained(checkpoints)
+        for sampling in SAMPLINGS
+        for net in [load(path_of(quality, halved=sampling == HALVED, folder=checkpoints))]
+        for called, pictures in sets.items()
+        for row in _cleaned(net, quality, sampling, called, pictures, measured)
+    ]
     heads = ("quality", "sampling", "picture", "JPEG, dB", "cleaned, dB", "gain", "JPEG, SSIM", "cleaned, SSIM", "gain")
-    title = "PSNR and SSIM of pictures held out, coded and cleaned"
-    return Sheet("blockcnn-removal", title, heads, tuple(rows), words=3)
+    return Sheet("removal", "PSNR and SSIM of pictures, coded and cleaned", heads, tuple(rows), words=3)
+
+
+def _cleaned(
+    net: Remover, quality: int, sampling: str, called: str, pictures: Mapping[str, Picture], measured: Measure
+) -> Iterator[tuple[str, ...]]:
+    """Those of a set, and their mean."""
+    pairs = []
+    for name, own in pictures.items():
+        original = grey_of(own) if sampling == GREY else own
+        decoded = jpeg(original, quality, halved=sampling == HALVED)
+        pairs.append((measured(original, decoded), measured(original, cleaned(net, decoded))))
+        yield name, *_numbers(*pairs[-1])
+    yield f"**mean, {called}**", *_numbers(*map(mean, zip(*pairs, strict=True)))
+
+
+def cleaned(net: Remover, decoded: Picture) -> Picture:
+    """Without artefacts."""
+    with torch.no_grad():
+        return picture(net(planes(decoded)), grey=decoded.ndim == 2)
 
 
 def grey_of(own: Picture) -> Picture:

@@ -1,4 +1,5 @@
-"""Trains the nets of one quality: `python -m examples.blockcnn train --quality 10`, minutes on one core."""
+"""Makes checkpoints on one core: `train --quality 10` the removers of a quality, in minutes, `train-predictor` the
+predictor, in two."""
 
 from __future__ import annotations
 
@@ -10,15 +11,21 @@ from typing import Any, NamedTuple
 
 import torch
 
-from examples.kamisli.photographs import TRAINING, halved, read
+from examples.lic.photographs import TRAINING, halved, read
 from examples.lic.pictures import Picture, psnr
 from overlapcalc import InputError
+from overlapcalc.io.atomic import REWRITTEN, free_place
 
-from .checkpoint import FOLDER, load, path_of, save
+from .checkpoint import CHECKPOINT, FOLDER, PREDICTOR, load, load_predictor, path_of, save, save_predictor
 from .colour import picture, planes
+from .fitting import Fitting, fit
 from .jpeg import QUALITIES
+from .predictor import Predictor
 from .remover import Remover, Shape
-from .training import Schedule, jpeg, pairs, train
+from .training import Schedule, jpeg, pairs, train, turned
+
+WAYS = 4
+"""Of the eight to turn a picture: what the predictor is trained on. More of them change it little."""
 
 
 class Gain(NamedTuple):
@@ -50,6 +57,11 @@ def add_command(commands: Any) -> None:
     parser.add_argument("--seed", type=int, default=Schedule.seed)
     parser.add_argument("--out", type=Path, metavar="FOLDER", default=FOLDER, help="that of the example if absent")
     parser.set_defaults(does=_train)
+    parser = commands.add_parser("train-predictor", help="makes the checkpoint of predictive coding")
+    parser.add_argument("--rounds", type=int, default=Fitting.rounds, help="fits, each on what the one before decodes")
+    parser.add_argument("--ways", type=int, choices=range(1, 9), default=WAYS, help="of the eight to turn each picture")
+    parser.add_argument("--out", type=Path, metavar="FILE", default=PREDICTOR, help="that of the example if absent")
+    parser.set_defaults(does=_train_predictor)
 
 
 def _train(given: argparse.Namespace) -> str:
@@ -82,3 +94,27 @@ def _one(pictures: Sequence[Picture], schedule: Schedule, given: argparse.Namesp
     save(path, net, schedule.quality, made)
     load(path)
     return path
+
+
+def predictor_pictures(ways: int) -> list[Picture]:
+    """Each picture some ways, which go on from picture to picture, so that all eight occur."""
+    pictures = training_pictures(Schedule.crop)
+    return [list(turned(own))[(i * ways + way) % 8] for i, own in enumerate(pictures) for way in range(ways)]
+
+
+def _train_predictor(given: argparse.Namespace) -> str:
+    if given.rounds < 1:
+        raise InputError(f"--rounds: {given.rounds}; expected 1 or more")
+    free_place(given.out, CHECKPOINT, REWRITTEN)  # before minutes of work
+    torch.set_num_threads(1)
+    start = time.process_time()
+    net = Predictor()
+
+    def say(number: int, size: float) -> None:
+        print(f"round {number}: {size:.0f} bytes a picture, {time.process_time() - start:.0f} s", flush=True)
+
+    fit(net, predictor_pictures(given.ways), Fitting(rounds=given.rounds), say=say)
+    made = f"python -m examples.blockcnn train-predictor --rounds {given.rounds} --ways {given.ways}"
+    save_predictor(given.out, net, made)
+    load_predictor(given.out)
+    return f"{given.out.name}: {given.out.stat().st_size / 1024:.0f} KiB, {time.process_time() - start:.0f} s"

@@ -7,11 +7,11 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from examples.lic.commands import BITSTREAM, compared, door_of, read_bytes, summary
+from examples.lic.commands import BITSTREAM, add_write, compared, door_of, printed, read_bytes, summary
 from examples.lic.pictures import PNG, psnr, read_picture, write_picture
-from examples.lic.sheet import Sheet, markdown, put_into
+from examples.lic.sheet import Sheet
 from overlapcalc import InputError, OverlapcalcError
-from overlapcalc.io.atomic import REWRITTEN, Door, complete, free_place, write_complete
+from overlapcalc.io.atomic import Door, complete, free_place
 
 from . import draw, speed, tables, train
 from .checkpoint import SHIPPED, USUAL, load_coding
@@ -51,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     to_table.add_argument("table", choices=TABLES)
     to_table.add_argument("--checkpoint", type=Path, metavar="FILE", help="all that are shipped if absent")
-    to_table.add_argument("--write", type=Path, metavar="PAGE", help="put it into this page, too, between its marks")
+    add_write(to_table)
     to_table.set_defaults(does=_table)
     draw.add_command(commands)
     given = parser.parse_args(arguments)
@@ -94,21 +94,8 @@ def _decode(given: argparse.Namespace) -> str:
 
 
 def _table(given: argparse.Namespace) -> str:
-    page = "" if given.write is None else _page(given.write, given.table)
-    sheet = TABLES[given.table](SHIPPED if given.checkpoint is None else [given.checkpoint])
-    if given.write is not None:
-        write_complete(given.write, put_into(page, sheet), REWRITTEN)
-    return markdown(sheet)
-
-
-def _page(path: Path, table: str) -> str:
-    """A page that has a place for the table, which may take minutes. Raises InputError."""
-    try:
-        page = read_bytes(path).decode()
-        put_into(page, Sheet(table, "", (), ()))
-    except ValueError as error:
-        raise InputError(f"{path}: {error}") from error
-    return page
+    made = SHIPPED if given.checkpoint is None else [given.checkpoint]
+    return printed(given.table, lambda: TABLES[given.table](made), given.write)
 
 
 if __name__ == "__main__":

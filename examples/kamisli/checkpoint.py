@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from examples.lic.blocks import open_taps
+from examples.lic.checkpoints import read_checkpoint
 from examples.lic.extra import extra
 from examples.lic.masked import MaskedConv2d
 from examples.lic.tables import Tables
@@ -18,7 +20,6 @@ from overlapcalc import InputError
 from overlapcalc.io.atomic import REWRITTEN, FileKind, complete
 
 from .coding import NAME, Coding, coding, weights
-from .layers import open_taps
 from .nets import KERNELS, Nets, Shape, nets
 from .training import Cost, Costs, Iteration
 
@@ -95,19 +96,7 @@ def _iteration(number: int, sets: dict[str, list[list[float]]]) -> Iteration:
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
-    if not path.is_file():
-        raise InputError(f"{path}: there is no such checkpoint; python -m examples.kamisli train makes one")
-    try:
-        with extra("safetensors").safe_open(path, "pt") as file:
-            about = file.metadata() or {}
-            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - it is no mapping
-    except InputError:
-        raise
-    except Exception as error:  # safetensors has an error of its own per kind
-        raise InputError(f"{path}: it is no safetensors file ({error})") from error
-    if about.get("codec") != NAME:
-        raise InputError(f"{path}: a checkpoint of {about.get('codec', 'something unnamed')!r}; expected {NAME!r}")
-    return about, state
+    return read_checkpoint(path, "codec", [NAME], "python -m examples.kamisli train")
 
 
 @torch.no_grad()

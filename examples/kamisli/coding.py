@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from examples.lic.bitstream import BitstreamError, Coded, digest, is_size, packed, unpacked
+from examples.lic.blocks import blocks_to_channels, channels_to_blocks, open_taps
 from examples.lic.densities import gaussian_tables, scale_table
 from examples.lic.exact import ACTIVATIONS, EDITION, FINEST, SQUARES, OnlyExact, exact
 from examples.lic.masked import MaskedConv2d
@@ -27,7 +28,6 @@ from examples.lic.tables import Integers, Tables
 from overlapcalc import InputError
 
 from .closed_loop import ClosedLoop, open_loop
-from .layers import blocks_to_channels, channels_to_blocks, open_taps
 from .nets import Nets, Shape
 
 NAME = "kamisli"

@@ -12,11 +12,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from examples.lic.photographs import SETS
 from overlapcalc import InputError
 from overlapcalc.io.atomic import Door, begins, complete, free_place
 
 from .checkpoint import SHIPPED, Trained, trained
-from .photographs import SETS
 
 SVG = begins("an SVG file", b"<svg")
 PANEL, HEIGHT, TOP, LEFT, RIGHT, BOTTOM = 290, 270, 62, 48, 22, 40

@@ -11,9 +11,8 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
+from examples.lic.blocks import causal
 from examples.lic.gdn import GDN
-
-from .layers import causal
 
 KERNELS = ("3111", "3311")
 

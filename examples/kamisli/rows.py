@@ -16,10 +16,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from examples.lic.blocks import open_taps
 from examples.lic.gdn import GDN
 from examples.lic.priors import GaussianConditional
 
-from .layers import open_taps
 from .nets import Nets
 
 Place = tuple[int, int]

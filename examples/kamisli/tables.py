@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
-import numpy as np
-
 import overlapcalc as oc
-from examples.lic.extra import extra
-from examples.lic.pictures import Picture, psnr
+from examples.lic.curves import at_size, curve
+from examples.lic.photographs import SETS, Photograph, read
+from examples.lic.pictures import psnr
 from examples.lic.sheet import Sheet
-from overlapcalc import InputError
 
 from .checkpoint import load, load_coding, trained
 from .coding import Coding, decode, encode, weights
 from .nets import KERNELS, Entropy, Shape, Synthesis
-from .photographs import SETS, Photograph, read
 
 
 def training(checkpoints: Sequence[Path]) -> Sheet:
@@ -96,13 +92,6 @@ OTHERS: dict[str, dict[str, Any]] = {
 }
 
 
-class Point(NamedTuple):
-    """A coded picture: bytes, and PSNR in dB."""
-
-    size: int
-    decibels: float
-
-
 class Coded(NamedTuple):
     """A picture that was coded to bytes, and the PSNR of others in as many."""
 
@@ -150,22 +139,3 @@ def _rows(rate: float, called: str, found: Mapping[str, tuple[str, Coded]]) -> I
 
 def _numbers(bpp: float, *decibels: float) -> tuple[str, ...]:
     return (f"{bpp:.3f}", *(f"{own:.2f}" for own in decibels[:-1]), f"{decibels[-1]:+.2f}")
-
-
-def curve(picture: Picture, options: dict[str, Any]) -> list[Point]:
-    """A picture by Pillow, at every quality from 1 to 95."""
-    image, found = extra("PIL.Image"), []
-    for quality in range(1, 96):
-        file = io.BytesIO()
-        image.fromarray(picture).save(file, quality=quality, **options)
-        found.append(Point(len(file.getvalue()), psnr(picture, np.array(image.open(file).convert("RGB")))))
-    return found
-
-
-def at_size(points: Sequence[Point], size: int) -> float:
-    """PSNR at a size, between the nearest points, by the logarithm of sizes. Raises InputError beyond them."""
-    points = sorted(points)
-    if not points[0].size <= size <= points[-1].size:
-        raise InputError(f"{size} bytes; the other codec reaches {points[0].size} to {points[-1].size}")
-    sizes, decibels = ([point[i] for point in points] for i in (0, 1))
-    return float(np.interp(math.log(size), np.log(sizes), decibels))

@@ -11,13 +11,13 @@ from typing import Any
 
 import torch
 
+from examples.lic.photographs import SETS, TRAINING, halved, read
 from examples.lic.pictures import Picture, dead_leaves, waves
 from overlapcalc.io.atomic import REWRITTEN, free_place
 
 from .checkpoint import CHECKPOINT, Trained, place_of, save
 from .coding import tables_of_scales
 from .nets import KERNELS, SMALL, nets
-from .photographs import SETS, TRAINING, halved, read
 from .training import Cost, Iteration, Schedule, train
 
 LEAVES, WAVES = 2, 1

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from examples.lic.checkpoints import read_checkpoint
 from examples.lic.codec import Codec
 from examples.lic.coding import Coding
 from examples.lic.extra import extra
@@ -53,21 +54,8 @@ def save(
 
 def load(path: Path) -> tuple[str, Codec, dict[str, Tables]]:
     """The name of the codec, the codec, and its tables "latents" and "hyper". Raises InputError."""
-    if not path.is_file():
-        raise InputError(f"{path}: there is no such checkpoint; python -m examples.kim2026.train makes one")
-    try:
-        with extra("safetensors").safe_open(path, "pt") as file:
-            about = file.metadata() or {}
-            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - it is no mapping
-    except InputError:
-        raise
-    except Exception as error:  # safetensors has an error of its own per kind
-        raise InputError(f"{path}: it is no safetensors file ({error})") from error
-    name = about.get("codec", "")
-    if name not in CODECS:
-        raise InputError(
-            f"{path}: a checkpoint of {name or 'something unnamed'!r}; expected one of {', '.join(CODECS)}"
-        )
+    about, state = read_checkpoint(path, "codec", CODECS, "python -m examples.kim2026.train")
+    name = about["codec"]
     try:
         codec = CODECS[name](**json.loads(about["arguments"]))
         tables = {which: _table(state, which) for which in ("latents", "hyper")}

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 from overlapcalc import InputError
-from overlapcalc.io.atomic import Door, begins
+from overlapcalc.io.atomic import REWRITTEN, Door, begins, write_complete
 
 from .bitstream import MAGIC
 from .pictures import Picture, psnr
+from .sheet import Sheet, markdown, put_into
 
 BITSTREAM = begins("a coded picture", MAGIC)
 
@@ -41,3 +43,23 @@ def summary(data: bytes, size: tuple[int, ...], decibels: float | None) -> str:
     bits = 8 * len(data) / (size[0] * size[1])
     found = f"{size[1]}x{size[0]}, {len(data)} bytes, {bits:.3f} bits per pixel"
     return found if decibels is None else f"{found}, PSNR {decibels:.2f} dB"
+
+
+def add_write(parser: argparse.ArgumentParser) -> None:
+    """Adds `--write PAGE` to a command that prints a table."""
+    parser.add_argument("--write", type=Path, metavar="PAGE", help="put it into this page, too, between its marks")
+
+
+def printed(name: str, table: Callable[[], Sheet], write: Path | None) -> str:
+    """A table as Markdown, and into the page `write`. name: of its place there, which is looked for before the table is
+    made: that may take minutes. Raises InputError."""
+    if write is None:
+        return markdown(table())
+    try:
+        page = read_bytes(write).decode()
+        put_into(page, Sheet(name, "", (), ()))
+    except ValueError as error:
+        raise InputError(f"{write}: {error}") from error
+    sheet = table()
+    write_complete(write, put_into(page, sheet), REWRITTEN)
+    return markdown(sheet)

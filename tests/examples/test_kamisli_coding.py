@@ -25,10 +25,11 @@ from examples.kamisli.checkpoint import RATES, SHIPPED, USUAL, Trained, load, lo
 from examples.kamisli.closed_loop import ClosedLoop, open_loop
 from examples.kamisli.coding import Coding, channels, coding, decode, encode, picture_of, tables_of_scales
 from examples.kamisli.nets import KERNELS, SMALL, Nets, Shape, nets
-from examples.kamisli.photographs import Photograph
-from examples.kamisli.tables import OTHERS, Point, at_size, curve
+from examples.kamisli.tables import OTHERS
 from examples.kamisli.training import Cost, Costs, Iteration, Schedule
 from examples.lic.bitstream import BitstreamError, packed, unpacked
+from examples.lic.curves import Point, at_size, curve
+from examples.lic.photographs import Photograph
 from examples.lic.pictures import Picture, dead_leaves, psnr, read_picture, waves, write_picture
 from overlapcalc import InputError
 

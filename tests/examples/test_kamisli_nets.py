@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 import overlapcalc as oc
-from examples.kamisli import draw, layers, start
-from examples.kamisli.layers import blocks_to_channels, causal, channels_to_blocks
+from examples.kamisli import draw, start
 from examples.kamisli.nets import PUBLISHED, SMALL, Analysis, Entropy, Nets, Shape, Synthesis, nets
+from examples.lic import blocks
+from examples.lic.blocks import blocks_to_channels, causal, channels_to_blocks
 from examples.lic.exact import exact
 
 FOUR = {(-1, -1), (-1, 0), (-1, 1), (0, -1)}
@@ -44,7 +45,7 @@ def test_by_hand():
     assert found.flatten().tolist() == [1, 10, 100, 2, 20, 200, 3, 30, 300, 4, 40, 400]
 
 
-@pytest.mark.parametrize("module", [draw, layers, start])
+@pytest.mark.parametrize("module", [draw, blocks, start])
 def test_examples_in_docstrings(module):
     found = doctest.testmod(module)
     assert found.attempted

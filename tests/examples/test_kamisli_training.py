@@ -15,8 +15,6 @@ import torch
 from examples.kamisli.closed_loop import ClosedLoop
 from examples.kamisli.coding import channels
 from examples.kamisli.nets import KERNELS, SMALL, Nets, Shape, nets
-from examples.kamisli.photographs import HELD_OUT, SETS, TRAINING, VALIDATION, Photograph, halved
-from examples.kamisli.photographs import read as read_photograph
 from examples.kamisli.rows import (
     NEIGHBOURS,
     PLACES,
@@ -33,6 +31,8 @@ from examples.kamisli.rows import (
 )
 from examples.kamisli.start import start_linear, step
 from examples.kamisli.training import Schedule, _batches, _chained, cost, train
+from examples.lic.photographs import HELD_OUT, SETS, TRAINING, VALIDATION, Photograph, halved
+from examples.lic.photographs import read as read_photograph
 from examples.lic.pictures import dead_leaves, waves
 from examples.lic.priors import GaussianConditional
 from overlapcalc import InputError

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from examples.lic.pictures import Picture, read_picture
 from overlapcalc import InputError
+
+from .pictures import Picture, read_picture
 
 INSTALL = "make pictures, and .venv/pictures on PYTHONPATH"
 """The packages without what they need, for they are only read. scipy 1.11 is the last one with a picture."""

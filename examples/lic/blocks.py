@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from examples.lic.masked import MaskedConv2d
+from .masked import MaskedConv2d
 
 
 def blocks_to_channels(x: Tensor, block: int) -> Tensor:
