@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress
 
-from examples.lic.commands import BITSTREAM, add_write, compared, door_of, printed, read_bytes, summary
+from examples.lic.commands import BITSTREAM, add_write, compared, free_door, printed, read_bytes, summary
 from examples.lic.pictures import PNG, Picture, psnr, read_picture, write_picture
 from examples.lic.running import SCHEDULES
 from examples.lic.sheet import Sheet
@@ -96,17 +96,10 @@ def _add_coding(commands: Any) -> None:
         command.add_argument("--checkpoint", type=Path, metavar="FILE", default=PREDICTOR, help="ours if absent")
 
 
-def _door(given: argparse.Namespace) -> Door:
-    """The place of OUT, once it is known to be free. Raises InputError."""
-    door = door_of(given)
-    free_place(given.target, given.kind, door)
-    return door
-
-
 def _encode(given: argparse.Namespace) -> str:
     if given.quality not in QUALITIES:
         raise InputError(f"--quality: {given.quality}; expected 1 to 100")
-    door = _door(given)
+    door = free_door(given)
     picture = read_picture(given.source)
     own = predictive(load_predictor(given.checkpoint))
     data = encode(own, picture, given.quality, given.order)
@@ -116,7 +109,7 @@ def _encode(given: argparse.Namespace) -> str:
 
 
 def _decode(given: argparse.Namespace) -> str:
-    door = _door(given)
+    door = free_door(given)
     data = read_bytes(given.source)
     reference = None if given.reference is None else read_picture(given.reference)
     own = predictive(load_predictor(given.checkpoint))
@@ -143,7 +136,7 @@ def _cleaned(picture: Picture, quality: Quality, checkpoints: Path) -> tuple[Pic
 
 
 def _residual(given: argparse.Namespace) -> str:
-    door = _door(given)
+    door = free_door(given)
     try:
         data = residual_file(read_bytes(given.source))
     except InputError as error:

@@ -35,6 +35,7 @@ import overlapcalc as oc
 from examples.lic.bitstream import BitstreamError, Coded, digest, is_size, packed, unpacked
 from examples.lic.exact import EDITION, OnlyExact
 from examples.lic.pictures import Picture
+from examples.lic.recent import recent
 from overlapcalc import InputError
 
 from .colour import picture, planes
@@ -46,7 +47,6 @@ from .residual import LEAST, LONGEST, MOST, coded_apart, quality_in, read, to_ch
 NAME = "blockcnn"
 ORDERS = ("wavefront", "raster")
 """Of blocks. The bytes are the same, and either order decodes them."""
-LOOPS_KEPT = 4
 _LENGTH = struct.Struct("<I")
 PREDICTION, DECODED = "output", "decoded"
 
@@ -90,12 +90,7 @@ class Predictive:
 
     def loop(self, rows: int, columns: int) -> ClosedLoop:
         """The closed loop for pictures of so many blocks; the last few are kept."""
-        key = rows, columns
-        found = self._loops.pop(key, None) or ClosedLoop(self.net, key)
-        self._loops[key] = found
-        while len(self._loops) > LOOPS_KEPT:
-            del self._loops[next(iter(self._loops))]
-        return found
+        return recent(self._loops, (rows, columns), lambda: ClosedLoop(self.net, (rows, columns)))
 
     def predictions(self, decoded: Tensor) -> Tensor:
         """Of all blocks at once, each with its neighbours in `decoded`; both (1, 192, rows, columns)."""

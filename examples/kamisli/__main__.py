@@ -7,11 +7,11 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from examples.lic.commands import BITSTREAM, add_write, compared, door_of, printed, read_bytes, summary
+from examples.lic.commands import BITSTREAM, add_write, compared, free_door, printed, read_bytes, summary
 from examples.lic.pictures import PNG, psnr, read_picture, write_picture
 from examples.lic.sheet import Sheet
 from overlapcalc import InputError, OverlapcalcError
-from overlapcalc.io.atomic import Door, complete, free_place
+from overlapcalc.io.atomic import complete
 
 from . import draw, speed, tables, train
 from .checkpoint import SHIPPED, USUAL, load_coding
@@ -63,15 +63,8 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _door(given: argparse.Namespace) -> Door:
-    """The place of OUT, once it is known to be free. Raises InputError."""
-    door = door_of(given)
-    free_place(given.target, given.kind, door)
-    return door
-
-
 def _encode(given: argparse.Namespace) -> str:
-    door = _door(given)
+    door = free_door(given)
     picture = read_picture(given.source)
     coding = load_coding(given.checkpoint)
     data = encode(coding, picture, given.order)
@@ -81,7 +74,7 @@ def _encode(given: argparse.Namespace) -> str:
 
 
 def _decode(given: argparse.Namespace) -> str:
-    door = _door(given)
+    door = free_door(given)
     data = read_bytes(given.source)
     reference = None if given.reference is None else read_picture(given.reference)
     try:

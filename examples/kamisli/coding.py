@@ -23,6 +23,7 @@ from examples.lic.densities import gaussian_tables, scale_table
 from examples.lic.exact import ACTIVATIONS, EDITION, FINEST, SQUARES, OnlyExact, exact
 from examples.lic.masked import MaskedConv2d
 from examples.lic.pictures import Picture
+from examples.lic.recent import recent
 from examples.lic.symbols import MOST, SymbolReader, SymbolWriter, too_many
 from examples.lic.tables import Integers, Tables
 from overlapcalc import InputError
@@ -34,7 +35,6 @@ NAME = "kamisli"
 ORDERS = {"raster": 0, "wavefront": 1}
 """Of blocks, with their numbers in bitstreams, which are never given to another order."""
 WAVEFRONT = "wavefront"
-LOOPS_KEPT = 4
 _HEAD = struct.Struct("<BI")
 
 
@@ -52,11 +52,7 @@ class Coding:
     def loop(self, rows: int, columns: int, *, encodes: bool) -> ClosedLoop:
         """The closed loop of one side for pictures of so many blocks; the last few are kept."""
         key = rows, columns, encodes
-        found = self._loops.pop(key, None) or ClosedLoop(self.nets, self.shape, (rows, columns), encodes=encodes)
-        self._loops[key] = found
-        while len(self._loops) > LOOPS_KEPT:
-            del self._loops[next(iter(self._loops))]
-        return found
+        return recent(self._loops, key, lambda: ClosedLoop(self.nets, self.shape, (rows, columns), encodes=encodes))
 
 
 def tables_of_scales() -> Tables:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from overlapcalc import InputError
-from overlapcalc.io.atomic import REWRITTEN, Door, begins, write_complete
+from overlapcalc.io.atomic import REWRITTEN, Door, begins, free_place, write_complete
 
 from .bitstream import MAGIC
 from .pictures import Picture, psnr
@@ -20,6 +20,13 @@ def door_of(given: argparse.Namespace) -> Door:
     """The place of OUT, which may replace nothing that the command reads."""
     reads = (given.source, given.checkpoint, getattr(given, "reference", None))
     return Door(str(given.target), given.overwrite, "--overwrite", tuple(path for path in reads if path is not None))
+
+
+def free_door(given: argparse.Namespace) -> Door:
+    """The place of OUT, once it is known to be free. Raises InputError."""
+    door = door_of(given)
+    free_place(given.target, given.kind, door)
+    return door
 
 
 def read_bytes(path: Path) -> bytes:

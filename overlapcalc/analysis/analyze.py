@@ -265,28 +265,26 @@ class _Tracer:
 def evaluating(model: nn.Module | None) -> Iterator[None]:
     """Holds the user's own model in eval mode for a while: a closure in its copy may still call into it.
 
-    Threads may hold one model at once; the last of them to leave puts its modes back.
+    Threads may hold one model at once, or models that share layers; the last to leave a layer puts its mode back.
     """
-    if model is None:
-        yield
-        return
+    modules = list(model.modules()) if model is not None else []
     with _holding:
-        count, modes = _held.get(id(model), (0, [(m, m.training) for m in model.modules()]))
-        _held[id(model)] = count + 1, modes
-        for m in model.modules():
+        for m in modules:
+            count, mode = _held.get(id(m), (0, m.training))
+            _held[id(m)] = count + 1, mode
             m.training = False
     try:
         yield
     finally:
         with _holding:
-            count, modes = _held.pop(id(model))
-            if count > 1:
-                _held[id(model)] = count - 1, modes
-            else:
-                for m, mode in modes:
+            for m in modules:
+                count, mode = _held.pop(id(m))
+                if count > 1:
+                    _held[id(m)] = count - 1, mode
+                else:
                     m.training = mode
 
 
 _holding = threading.Lock()
-_held: dict[int, tuple[int, list[tuple[nn.Module, bool]]]] = {}
-"""Models that are held in eval mode, by their identity: how often, and the modes that they had."""
+_held: dict[int, tuple[int, bool]] = {}
+"""Layers that are held in eval mode, by their identity: how often, and the mode that each had."""

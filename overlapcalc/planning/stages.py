@@ -32,10 +32,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class StagedOrder:
-    """The step of every cell, for each stage. wavefront: the fewest steps; otherwise one cell a step, in raster order.
-
-    skewed: cells of one step lie on a slanted front.
-    """
+    """The step of every cell, for each stage. name: "wavefront" for the fewest steps, "raster" for one cell a step."""
 
     name: str
     cells: Point

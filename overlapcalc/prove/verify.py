@@ -98,10 +98,9 @@ def verify(
     (True, ['dependency', 'minimality', 'poisoned borders', 'exact twin', 'values'])
     """
     if isinstance(model, Loop):
-        beside = {"tile": tile, "plan": plan, "dtype": dtype, "axes": axes, "layout": layout, **options}
-        for name, value in beside.items():
-            if value is not None:
-                raise InputError(Argument(name, value), ": a loop has its own; give it to Loop, or leave it out")
+        blocks = {"tile": tile, "plan": plan, "dtype": dtype, "bit_exact": bit_exact or None, **options}
+        refuse_given(blocks, ": that is of blocks; a loop has none: leave it out")
+        refuse_given({"axes": axes, "layout": layout}, ": a loop has its own; give it to Loop")
         given: Any = inputs
         return verify_loop(model, given, order or WAVEFRONT, device_of(device))
     if order is not None:
@@ -150,6 +149,13 @@ def verify(
     open_ends = unanswered(spread)
     proofs = [proof if proof.name == "exact twin" else proof.with_caveat(open_ends) for proof in proofs]
     return Verification(tuple(proofs), tuple(figures), plan, str(where), torch.__version__, open_ends)
+
+
+def refuse_given(options: Mapping[str, Any], why: str) -> None:
+    """Raises InputError for the first option that is not None."""
+    for name, value in options.items():
+        if value is not None:
+            raise InputError(Argument(name, value), why)
 
 
 def _subject(

@@ -7,6 +7,7 @@ from itertools import product
 import pytest
 import torch
 import torch.nn.functional as F
+from shared.causal import causal_net, naively
 from torch import Tensor, nn
 
 import overlapcalc as oc
@@ -14,7 +15,6 @@ from examples.lic.checkerboard import anchors
 from examples.lic.codec import walk
 from examples.lic.masked import MaskedConv2d
 from examples.lic.nested import Checkerboard, thirds
-from tests.shared.causal import causal_net, naively
 
 
 def bounded(y: Tensor) -> Tensor:

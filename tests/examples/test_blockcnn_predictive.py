@@ -21,6 +21,7 @@ pytest.importorskip("PIL")
 pytest.importorskip("safetensors")
 
 from PIL import Image
+from shared.damage import damaged
 
 import overlapcalc as oc
 from examples.blockcnn import residual as residual_module
@@ -275,17 +276,6 @@ def test_threads_change_no_byte():
     finally:
         torch.set_num_threads(before)
     assert found[0] == found[1] == coded(30)[1]
-
-
-def damaged(data: bytes, random_: random.Random) -> bytes:
-    kind, place = random_.randrange(4), random_.randrange(len(data))
-    if kind == 0:
-        return data[:place]
-    if kind == 1:
-        return data + random_.randbytes(random_.randrange(1, 9))
-    if kind == 2:
-        return data[:place] + data[place + random_.randrange(1, 9) :]
-    return data[:place] + bytes([data[place] ^ (1 << random_.randrange(8))]) + data[place + 1 :]
 
 
 def test_damaged_bytes_are_refused_with_one_error():

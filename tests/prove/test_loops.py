@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from shared.causal import causal_net
 from torch import Tensor, nn
 
 import overlapcalc as oc
@@ -16,7 +17,6 @@ from overlapcalc.engine.loop.demand import NEVER
 from overlapcalc.engine.loop.kernels import Convolution
 from overlapcalc.planning.stages import staged_order
 from overlapcalc.planning.wavefront import Order
-from tests.shared.causal import causal_net
 
 
 def masked(inputs: int, outputs: int, *, own: bool) -> MaskedConv2d:
@@ -130,7 +130,9 @@ def test_what_verify_takes_of_a_loop():
         oc.verify(loop, order="x")
     with pytest.raises(oc.InputError, match="1 inputs; expected none"):
         oc.verify(loop, [torch.zeros(1)])
-    with pytest.raises(oc.InputError, match="block=8: a loop has its own"):
-        oc.verify(loop, block=8)
+    for option, said in [({"block": 8}, "block=8: that is of blocks"), ({"bit_exact": True}, "bit_exact=True: that is"),
+                         ({"axes": "H"}, "axes='H': a loop has its own; give it to Loop")]:  # fmt: skip
+        with pytest.raises(oc.InputError, match=said):
+            oc.verify(loop, **option)
     with pytest.raises(oc.InputError, match="order='raster': that is of a Loop"):
         oc.verify(two_layers(), (1, 1, 8, 8), order="raster")

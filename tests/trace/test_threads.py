@@ -68,3 +68,14 @@ def test_the_last_thread_puts_back_the_modes_of_a_net():
     assert not any(m.training for m in net.modules())
     second.__exit__(None, None, None)
     assert [m.training for m in net.modules()] == [True, True, False]
+
+
+def test_nets_that_share_a_layer_leave_its_mode_as_it_was():
+    shared = nn.Dropout()
+    whole, part = evaluating(nn.Sequential(shared).train()), evaluating(shared)
+    whole.__enter__()
+    part.__enter__()
+    whole.__exit__(None, None, None)
+    assert not shared.training
+    part.__exit__(None, None, None)
+    assert shared.training

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ...errors import InputError
@@ -40,37 +40,41 @@ def cell_grid(net: Propagation, axes: tuple[str, ...], fed: Sequence[str], outpu
 
 def _along(net: Propagation, axis: str, nodes: Mapping[str, str]) -> tuple[int, dict[str, int]]:
     """How many cells there are along an axis, and how many samples of each node a cell has."""
-    grid, counted, free = Grid(net, axis), dict[str, int](), list[str]()
+    grid, counted = Grid(net, axis), dict[str, int]()
     steps: dict[str, int] = {}
     for shown, node in nodes.items():
-        size = net.size(node, axis)
-        assert size is not None
-        if net.graph[node].op == "input" and not any(
-            grid.same(node, other) for other in nodes.values() if other != node
-        ):
-            free.append(shown)
+        if _is_free(net, grid, node, nodes.values()):
             continue
         steps[node] = grid.per_step(node)
-        if size % steps[node]:
-            raise InputError(
-                f"{shown} has {size} samples along {axis}, which is no whole number of cells of {steps[node]}; "
-                "pad or cut the image"
-            )
-        counted[shown] = size // steps[node]
-    first, count = next(iter(counted.items()), (free[0] if free else "", net.size(nodes[free[0]], axis) if free else 0))
-    assert count is not None
+        counted[shown] = _counted(shown, net.size(node, axis), steps[node], axis)
+    first = next(iter(counted or nodes))
+    count = counted.get(first, net.size(nodes[first], axis)) or 1
     for shown, own in counted.items():
         if own != count:
             raise InputError(
                 f"along {axis}, {shown} has {own} cells and {first} has {count}; what is fed back must be as large as "
                 "what it is fed to"
             )
-    for shown in free:
-        size = net.size(nodes[shown], axis)
-        assert size is not None
-        if size % count:
-            raise InputError(
-                f"{shown} has {size} samples along {axis}, which is no whole number for each of {count} cells"
-            )
-        steps[nodes[shown]] = size // count
+    for shown, node in nodes.items():
+        if node not in steps:
+            size = net.size(node, axis) or 1
+            if size % count:
+                raise InputError(
+                    f"along {axis}, {shown} has {size} samples for {count} cells of {first}; make its size a multiple"
+                )
+            steps[node] = size // count
     return count, steps
+
+
+def _is_free(net: Propagation, grid: Grid, node: str, others: Iterable[str]) -> bool:
+    """Whether an input is tied to none of the others by the net."""
+    return net.graph[node].op == "input" and not any(grid.same(node, other) for other in others if other != node)
+
+
+def _counted(shown: str, size: int | None, step: int, axis: str) -> int:
+    if size is None or size % step:
+        raise InputError(
+            f"{shown} has {size} samples along {axis}, which is no whole number of cells of {step}; "
+            "pad or cut the image"
+        )
+    return size // step

@@ -60,6 +60,8 @@ class Loop:
         axes: Sequence[str] | str | None = None,
         layout: str | Sequence[str | None] | None = None,
     ) -> None:
+        if isinstance(stages, Stage) or not all(isinstance(stage, Stage) for stage in stages):
+            raise InputError(Argument("stages", stages), ": expected a list of Stage")
         self.net, self.stages = net, tuple(stages)
         self.options: dict[str, Any] = {"axes": axes, "layout": layout}
         kept = [x.to("meta") if isinstance(x, Tensor) else x for x in inputs]
@@ -105,7 +107,10 @@ class Loop:
         return self.grid.cells
 
     def steps(self, order: str = WAVEFRONT) -> int:
-        """How many steps an order takes. Raises InputError where it reads what is not made yet."""
+        """How many steps an order takes; of a wavefront the fewest, where `exact`.
+
+        Raises InputError where it reads what is not made yet.
+        """
         return self.order(order).steps
 
     def order(self, order: str = WAVEFRONT) -> StagedOrder:
@@ -130,9 +135,8 @@ class Loop:
         for inputs that do not fit, and where a hook returns something else than its cells; NoSlabError where an
         operator cannot run so.
         """
-        with torch.device("cpu"):
-            self._look_again()
-            program = self.program(order)
+        self._look_again()
+        program = self.program(order)
         named = self.named(inputs, dtype)
         with torch.no_grad(), evaluating(self.net):
             state = {
@@ -150,7 +154,7 @@ class Loop:
         here = next((t.device for t in [*inputs.values(), *state.values()]), torch.device("cpu"))
         own = dtype or next((t for t in self.calls.types if t.is_floating_point), torch.get_default_dtype())
         like = torch.empty(0, dtype=own, device=here)
-        with torch.device("cpu"):  # where a user's default is another
+        with torch.device("cpu"):
             frame = Frame(program.net, Constants(self.calls, state, here), like, None)
             return LoopMachine(program, frame, self.calls, inputs, dtype)
 
@@ -163,7 +167,7 @@ class Loop:
     def program(self, order: str = WAVEFRONT) -> Program:
         """What a run in this order does. Raises InputError."""
         if order not in self._programs:
-            with gc_paused():
+            with gc_paused(), torch.device("cpu"):  # where a user's default is another
                 found = self._program(self._by_cones(order))
                 if _reads_early(found):
                     longer = longer_order(found) if order == WAVEFRONT else None
@@ -196,6 +200,8 @@ class Loop:
             for name in stage.outputs:
                 if name not in outputs:
                     raise InputError(f"stage of {stage.feeds}: no output {name!r}; the net gives {', '.join(outputs)}")
+            if not callable(stage.hook):
+                raise InputError(f"stage of {stage.feeds}: hook is {stage.hook!r}; expected a function of Cells")
             if stage.feeds not in inputs:
                 raise InputError(f"a stage feeds {stage.feeds!r}; the net takes {', '.join(inputs)}")
             if self.fed.count(stage.feeds) > 1:
@@ -245,7 +251,9 @@ class Loop:
         types = dict(zip(self.analysis.inputs, self.calls.types, strict=True))
         names = self.given
         if len(inputs) != len(names):
-            raise InputError(f"{len(inputs)} inputs; expected {', '.join(names) if names else 'none'}")
+            raise InputError(
+                f"{len(inputs)} inputs; expected {', '.join(names) if names else 'none'}: what the loop does not make"
+            )
         for name, x in zip(names, inputs, strict=True):
             if not isinstance(x, Tensor):
                 raise InputError(f"{name} is a {type(x).__name__}; expected a tensor")

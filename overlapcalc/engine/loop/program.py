@@ -80,7 +80,7 @@ class Program:
 
     @cached_property
     def operators(self) -> tuple[str, ...]:
-        """The nodes that are no inputs, and outputs that a stage takes although they depend on nothing that is fed."""
+        """The nodes that are no inputs."""
         return tuple(name for name in self.nodes if self.net.graph[name].op != "input")
 
     @cached_property
@@ -93,6 +93,7 @@ class Program:
         return found
 
     def form(self, node: str) -> RowForm:
+        """How a tensor becomes rows and back."""
         return self._forms.setdefault(node, RowForm(self.net.values[node].layout, self.axes))
 
     _forms: dict[str, RowForm] = field(default_factory=dict, repr=False, compare=False)

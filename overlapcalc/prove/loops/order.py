@@ -31,7 +31,7 @@ def order_proof(subject: LoopSubject, program: Program) -> Proof:
               for i in range(min(MOST_TIMES, len(times)))]  # fmt: skip
     failures, checks, idle = list[str](), 0, list[int]()
     slow = program.order.name == RASTER  # there, cells may not read the one before
-    waits = subject.loop.exact and subject.loop.steps() > 1
+    waits = subject.loop.steps() > 1
     for time in chosen:
         before = [t for t in times if (slow or t >= time - stages) and t < time]
         late, just = _cells_since(program, time), _cells_since(program, min(before, default=time))
