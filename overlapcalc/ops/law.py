@@ -110,7 +110,8 @@ class DimRead:
 
     `reads` is the index map; None means that every output index reads every operand index. `source=None`: the
     operand is repeated along `target`. `target=None`: every output sample reads the whole operand dimension, which
-    the output does not have. `least`: the smallest operand size on which the operator runs.
+    the output does not have. `least`: the smallest operand size on which the operator runs. `here`: what is read at
+    this size, where an obstruction says that no law holds at every size: a table with a phase for each output.
 
     >>> DimRead(3, 3, IndexMap.window(3, padding=1)).reads.reads(0, 1)  # W of a convolution
     Span(start=-1, stop=2)
@@ -122,6 +123,7 @@ class DimRead:
     border: Border = Border.CONSTANT
     obstruction: Obstruction | None = None
     least: int = 1
+    here: IndexMap | None = None
 
 
 class CellReads(str, Enum):

@@ -71,6 +71,9 @@ class Slab(Protocol):
         spans: dimension -> the span to take there instead.
         """
 
+    def placed(self, argument: str) -> Tensor:
+        """The region of a constant argument that lies where the rule says; None where the argument is absent."""
+
     def is_whole(self, operand: int, dim: int) -> bool:
         """Whether an operand is present whole along an axis, and the whole is wanted: then padding may stay."""
 

@@ -30,6 +30,7 @@ def propagate(
     sizes_verified: bool = True,
     coarser: Mapping[str, int] | None = None,
     views: Mapping[str, Reshape] | None = None,
+    at_size: bool = False,
 ) -> Propagation:
     """What every tensor of the graph reads of every input.
 
@@ -37,10 +38,11 @@ def propagate(
     size (found by a second trace). sizes_verified: False where no second trace ran, so that factors taken from
     sizes are refused. coarser: axis -> how many times coarser the grid is than its operators require, because the net
     means the same only at multiples of that (it pads to a multiple, say). views: node -> how its view was understood
-    at another size, adopted wherever it gives the shapes of this one. Raises UnknownOperatorError with all
-    operators that have no rule.
+    at another size, adopted wherever it gives the shapes of this one. at_size: the laws of this size alone, which a
+    schedule other than crop can run by: tables where there is no periodic law, whatever a second trace showed.
+    Raises UnknownOperatorError with all operators that have no rule.
     """
-    run = _Run(graph, names or {}, differing or {}, sizes_verified, views or {})
+    run = _Run(graph, names or {}, differing or {}, sizes_verified, views or {}, at_size)
     for node in graph:
         with foreseen(run.names.get(node.name) or node.layer or node.name, node.op, node.source):
             run.visit(node)
@@ -137,7 +139,8 @@ class _Run(Resolver):
             self.rates.whole(rates[axis])
         one = Reads(IndexMap.identity(), IndexMap.identity())
         reads = tuple(one if slot[0] == node.name else NOTHING for slot in self.slots)
-        texts = self.differing.get(node.name, {})  # the net returns this input at one size, and not at another
+        # where the net returns this input at one size, and not at another
+        texts = {} if self.at_size else self.differing.get(node.name, {})
         here = {axis: self._obstacle(node, axis, at_this_size(text)) for axis, text in texts.items()}
         return TensorReads(layout, rates, Field.one(layout.cells, self._behind(reads, here)))
 

@@ -11,7 +11,8 @@ from ..algebra.rates import Rate, RateTies
 from ..algebra.reshape import CELL, LOST, Factoring, Part, Reshape
 from ..ops import Call
 from ..ops.graph import STEPS, Graph, Node, constants_in
-from ..ops.law import HELP, Cause, Evenness, Law, Link, Obstruction
+from ..ops.law import HELP, Cause, DimRead, Evenness, Law, Link, Obstruction
+from ..ops.place import DIFFERS
 from .through import Composer, cell_places, paired
 from .values import AxisRead, InputAxis, InputReads, Obstacle, Path, TensorReads, joined_reads
 from .views import ELSEWHERE
@@ -27,8 +28,9 @@ class Resolver:
         differing: Mapping[str, Mapping[str, str]],
         sizes_verified: bool,
         views: Mapping[str, Reshape],
+        at_size: bool = False,
     ) -> None:
-        self.views = views
+        self.views, self.at_size = views, at_size
         self.graph, self.names, self.differing, self.sizes_verified = graph, dict(names), differing, sizes_verified
         self.nodes: list[Node] = []
         self.truths: set[str] = set()
@@ -108,13 +110,19 @@ class Resolver:
                     label = operand.labels[dim.source]
                     if label == CELL:
                         continue
-                    kept = label != LOST and dim.reads is not None and dim.obstruction is None
+                    kept = label != LOST and self._follows(dim)
                     if kept and label not in found and best in (CELL, LOST):
                         best = label
                     elif best == CELL and size > 1:
                         best = LOST
             found.append(best)
         return tuple(found)
+
+    def _follows(self, dim: DimRead) -> bool:
+        """Whether an axis stays one along a dimension."""
+        if self.at_size and dim.here is not None:
+            return True
+        return dim.reads is not None and dim.obstruction is None
 
     def _path(self, node: Node, link: Link, layout: Factoring, rates: dict[str, Rate], law: Law) -> Path:
         operand_name = node.operands[link.operand]
@@ -132,15 +140,17 @@ class Resolver:
             source = operand.labels[dim.source] if dim.source is not None else CELL
             target = labels[dim.target] if dim.target is not None else CELL
             if source not in (CELL, LOST):
-                if dim.obstruction is not None:
+                if self.at_size and dim.here is not None and target == source:
+                    axes[source] = AxisRead(dim.here, dim.border, dim.least)
+                elif dim.obstruction is not None:
                     obstruct(source, dim.obstruction)
                 elif dim.reads is None:
                     obstruct(source, Obstruction(Cause.GLOBAL, "reads the whole axis"))
                 elif target != source:
                     obstruct(source, Obstruction(Cause.AXES_MIXED, "lays the axis across another one"))
-                elif law.by_size and not self.sizes_verified:
+                elif law.by_size and not self.sizes_verified and not self.at_size:
                     obstruct(source, law.by_size)
-                elif source in differing:
+                elif source in differing and not self.at_size:
                     obstruct(source, at_this_size(differing[source]))
                 else:
                     axes[source] = AxisRead(dim.reads, dim.border, dim.least)
@@ -161,6 +171,9 @@ class Resolver:
         rates: dict[str, Rate],
         obstruct: Callable[[str, Obstruction], None],
     ) -> None:
+        if self.at_size:  # branches may meet at any scale, as long as their sizes agree
+            rates.setdefault(axis, self.rates.component())
+            return
         operand = self.values[node.operands[link.operand]]
         component, samples = operand.rates[axis]
         rate = (component, samples / axes[axis].reads.scale)
@@ -191,6 +204,8 @@ class Resolver:
             why = Obstruction(Cause.RANDOM, "uses values that are drawn at random or change with every call")
             here = {axis: self._obstacle(node, axis, why) for axis in self._axes(node, rates)}
         for d, why in law.obstructions:
+            if self.at_size and why == DIFFERS:  # the constant is cut as the samples are
+                continue
             if labels[d] not in (CELL, LOST) and labels[d] not in here:
                 here[labels[d]] = self._obstacle(node, labels[d], why)
         return here

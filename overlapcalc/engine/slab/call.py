@@ -49,6 +49,12 @@ class SlabCall(Reader):
         n = len(self.layout.widths)
         return self._sliced(value, {s: n - value.dim() + s for s in range(value.dim()) if s not in (spans or {})})
 
+    def placed(self, argument: str) -> Tensor | None:
+        assert self.invocation is not None
+        template = self.invocation.values.get(argument)
+        value = None if template is None else self.frame.constants.value(template.node)
+        return None if value is None else self._laid(value, (argument, None))
+
     def run(self, /, **changes: Any) -> Tensor:
         if self.invocation is None:
             raise self.none("is a step of another operator")
