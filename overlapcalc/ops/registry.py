@@ -50,7 +50,8 @@ Spelling = Callable[[Node], str]
 class Operator:
     """Everything known about one operator; None where nothing is.
 
-    steps: what comes before it. slab: how it runs on a slab (slab.py). kernel, slab_kernel, dense: what its kernels
+    steps: what comes before it. slab: how it runs on a slab (slab.py). parts: how it runs in parts, a `Reduction`
+    (parts.py). kernel, slab_kernel, dense: what its kernels
     carry out (cost.py). twin: how it is computed in integers modulo a prime; question: what it decides by the values of
     its samples, such as which are above zero (prove fills both in, as they need torch).
 
@@ -62,6 +63,7 @@ class Operator:
     rule: Rule | None = None
     steps: StepsFunction | None = None
     slab: Callable[[Any], Any] | None = None
+    parts: Any = None
     kernel: Callable[[Call], int] | None = None
     slab_kernel: Callable[..., int | None] | None = None
     dense: bool = False
@@ -84,6 +86,7 @@ SAID = {
     "rule": "a rule",
     "steps": "steps before it",
     "slab": "a way to run on a slab",
+    "parts": "a way to run in parts",
     "kernel": "a cost",
     "slab_kernel": "a cost on a slab",
     "twin": "a twin",

@@ -1,0 +1,68 @@
+"""Reductions in parts: what an operator takes of a whole axis, band by band.
+
+Each family says how beside its law, by four short functions. `start` gives the partial result of one band; `combine`
+joins those of two neighbouring bands, in order; `finish` makes the result of the last one. A partial result is a tuple
+of tensors and whole numbers, so it can be sent to another process. An operator that gives what it took back to every
+sample, such as a norm, has `apply` as well: it runs on a slab, with what `finish` gave.
+
+Sums are taken at least in float32 within a band, and in float64 between bands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from .call import Call
+from .registry import known_of, say
+from .slab import Slab, Tensor
+
+Partial = tuple[Any, ...]
+"""The result of a part: tensors and whole numbers."""
+
+STATISTICS = "statistics"
+"""The argument of a call that is given what `finish` made of its whole operand."""
+
+
+class Band(Protocol):
+    """A band of the operands of a reduction, whole along every dimension but one of each.
+
+    call: the call on the whole image. cut: for each data operand, the dimension along which it is a band; None for one
+    that is whole. begins: where the band begins along that dimension, in samples of it.
+    """
+
+    call: Call
+    cut: tuple[int | None, ...]
+    begins: int
+
+    def operand(self, k: int = 0) -> Tensor:
+        """The band of an operand."""
+
+    def run(self, /, **changes: Any) -> Tensor:
+        """The operator itself on the bands, with these arguments changed; the one of its results that is meant."""
+
+
+Cut = tuple["int | None", ...]
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """How an operator runs in parts. fits: whether a call does, given the dimension along which each of its operands is
+    cut into bands; None where an operand has no such dimension. See the module's text for the others."""
+
+    fits: Callable[[Call, Cut], bool]
+    start: Callable[[Any], Partial]
+    combine: Callable[[Partial, Partial], Partial]
+    finish: Callable[[Call, Partial], Tensor]
+    apply: Callable[[Slab, Tensor], Tensor] | None = None
+
+
+def in_parts(*ops: str | Callable[..., object], **how: Any) -> None:
+    """Register how operators, named as for `rule`, run in parts: the fields of a `Reduction`. Raises RuleError for one
+    that has a way already."""
+    say("parts", ops, Reduction(**how))
+
+
+def reduction_of(op: str) -> Reduction | None:
+    return known_of(op).parts
