@@ -65,4 +65,5 @@ def in_parts(*ops: str | Callable[..., object], **how: Any) -> None:
 
 
 def reduction_of(op: str) -> Reduction | None:
-    return known_of(op).parts
+    found: Reduction | None = known_of(op).parts
+    return found
