@@ -42,7 +42,7 @@ def propagate(
     schedule other than crop can run by: tables where there is no periodic law, whatever a second trace showed.
     Raises UnknownOperatorError with all operators that have no rule.
     """
-    run = _Run(graph, names or {}, differing or {}, sizes_verified, views or {}, at_size)
+    run = Forward(graph, names or {}, differing or {}, sizes_verified, views or {}, at_size)
     for node in graph:
         with foreseen(run.names.get(node.name) or node.layer or node.name, node.op, node.source):
             run.visit(node)
@@ -70,22 +70,22 @@ def _unknown_message(nodes: list[Node], names: Mapping[str, str]) -> str:
     return "\n".join(lines)
 
 
-class _Run(Resolver):
+class Forward(Resolver):
     """One forward pass, node by node."""
 
     def visit(self, node: Node) -> None:
         if node.op == "input":
-            self._keep(node, self._input(node))
+            self.keep(node, self._input(node))
             return
         node = self._after_steps(node)
-        law = self._law(node)
+        law = self.law_of(node)
         if law is None:
             self.unknown.append(node)
-            self._keep(node, self._unknown_value(node))
+            self.keep(node, self._unknown_value(node))
         elif law.links and law.links[0].runs is not None:
             self._view(node, law.links[0].runs)
         else:
-            self._keep(node, self._apply(node, law))
+            self.keep(node, self._apply(node, law))
 
     def _after_steps(self, node: Node) -> Node:
         """The node as it follows the steps before its operator, if there are any."""
@@ -107,7 +107,7 @@ class _Run(Resolver):
             self.graph if len(self.nodes) == len(self.graph.order) else Graph.of(self.nodes, list(self.graph.outputs))
         )
 
-    def _keep(self, node: Node, value: TensorReads) -> None:
+    def keep(self, node: Node, value: TensorReads) -> None:
         self.nodes.append(node)
         self.values[node.name] = value
         self.shapes[node.name] = node.shape
@@ -120,13 +120,13 @@ class _Run(Resolver):
         found = known or view(layout, runs, node.shape)
         for step in view_steps(node, layout, found):
             if step.links is None:
-                law = self._law(step.node)
+                law = self.law_of(step.node)
                 assert law is not None
             else:
                 law = Law(step.links)
             self.names[step.node.name] = self.names.get(node.name, node.layer or node.name)
             value = self._connect(step.node, law, step.layout, step.layout.labels)
-            self._keep(step.node, replace(value, view=found) if step.node.name == node.name else value)
+            self.keep(step.node, replace(value, view=found) if step.node.name == node.name else value)
 
     def _input(self, node: Node) -> TensorReads:
         labels = node.axes
@@ -176,7 +176,7 @@ class _Run(Resolver):
 
     # ---- laws ---------------------------------------------------------------------------------------------
 
-    def _law(self, node: Node) -> Law | None:
+    def law_of(self, node: Node) -> Law | None:
         """The rule's law, completed: whatever the rule does not mention is refused."""
         call = self._call(node)
         law = self._said(node, call)

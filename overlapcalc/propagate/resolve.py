@@ -71,7 +71,7 @@ class Resolver:
         labels = self._labels(node, links, layout) if labels is None else labels
         layout = Factoring(tuple(map(Part, layout.sizes, labels)), layout.widths)
         rates: dict[str, Rate] = {}
-        paths = [self._path(node, link, layout, rates, law) for link in links]
+        paths = [self.path_of(node, link, layout, rates, law) for link in links]
         for label in labels:
             if label not in (CELL, LOST) and label not in rates:  # every path to it is obstructed
                 rates[label] = self.rates.component()
@@ -83,7 +83,7 @@ class Resolver:
         cells = Field.one(layout.cells, self.composer.nothing)
         for path in paths:
             cells = cells.merge(self.composer.through(path, self.values[path.operand].cells), joined_reads)
-        here = self._own_obstacles(node, law, labels, rates)
+        here = self.own_obstacles(node, law, labels, rates)
         if here:
             cells = cells.map(lambda reads: self._behind(reads, here))
         return TensorReads(layout, rates, cells, tuple(paths), law)
@@ -110,7 +110,7 @@ class Resolver:
                     label = operand.labels[dim.source]
                     if label == CELL:
                         continue
-                    kept = label != LOST and self._follows(dim)
+                    kept = label != LOST and self.follows(dim, label)
                     if kept and label not in found and best in (CELL, LOST):
                         best = label
                     elif best == CELL and size > 1:
@@ -118,13 +118,13 @@ class Resolver:
             found.append(best)
         return tuple(found)
 
-    def _follows(self, dim: DimRead) -> bool:
+    def follows(self, dim: DimRead, label: str) -> bool:
         """Whether an axis stays one along a dimension."""
         if self.at_size and dim.here is not None:
             return True
         return dim.reads is not None and dim.obstruction is None
 
-    def _path(self, node: Node, link: Link, layout: Factoring, rates: dict[str, Rate], law: Law) -> Path:
+    def path_of(self, node: Node, link: Link, layout: Factoring, rates: dict[str, Rate], law: Law) -> Path:
         operand_name = node.operands[link.operand]
         operand = self.values[operand_name]
         labels = layout.labels
@@ -189,7 +189,7 @@ class Resolver:
             return
         self.rates.whole(rate, axes[axis].reads.period)
 
-    def _own_obstacles(
+    def own_obstacles(
         self, node: Node, law: Law, labels: tuple[str, ...], rates: Mapping[str, Rate]
     ) -> dict[str, Obstacle]:
         """Obstacles for every input: absolute positions, randomness."""

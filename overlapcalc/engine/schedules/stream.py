@@ -5,7 +5,7 @@ Every tensor is computed once, and only those of its rows are kept that are stil
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from torch import Tensor
@@ -15,7 +15,6 @@ from ...algebra.spans import Span
 from ...ops.graph import Node
 from ...planning.plan import Plan
 from ...planning.slabs import cell_regions
-from ...planning.strips import BlockSpan
 from ...propagate.regions import Region
 from ...propagate.stream_front import StreamFront
 from ...trace.runnable import Runnable
@@ -28,37 +27,46 @@ from .regions import block_of, taken, whole
 
 def streamed(frame: Frame, calls: Runnable, plan: Plan, inputs: Mapping[str, Image], axis: str) -> Iterator[Block]:
     """Run the blocks of a plan in order along `axis`, for every column of the other axes. Raises NoSlabError."""
+    present = {name: x for name, x in inputs.items() if isinstance(x, Tensor)}
+
+    def read(name: str, region: Region) -> SlabTensor:
+        return taken(frame, plan, inputs[name], name, {name: region})
+
     for cell in plan.cells(along=axis):
-        column = _Column(frame, calls, plan, axis, cell_regions(frame.net, cell), inputs)
+        column = Column(frame, calls, axis, cell_regions(frame.net, cell), present, read)
         for slot in plan.strips[axis].slots:
-            yield block_of(frame, plan, {**cell, axis: slot}, column.next(slot), column.held)
+            yield block_of(frame, plan, {**cell, axis: slot}, column.next(slot.outputs), column.held)
 
 
-class _Column:
-    """The state of one column: the rows held of every tensor."""
+class Column:
+    """The state of one column: the rows held of every tensor.
+
+    regions: what is needed of each node along the other axes. present: the inputs that are there whole; read: reads a
+    region of any other.
+    """
 
     def __init__(
         self,
         frame: Frame,
         calls: Runnable,
-        plan: Plan,
         axis: str,
         regions: Mapping[str, Region],
-        inputs: Mapping[str, Image],
+        present: Mapping[str, Tensor],
+        read: Callable[[str, Region], SlabTensor],
     ) -> None:
-        self._frame, self._calls, self._plan, self._axis, self._regions = frame, calls, plan, axis, regions
+        self._frame, self._calls, self._axis, self._regions = frame, calls, axis, regions
         self._front = StreamFront(frame.net, axis)
         self._outputs = self._front.outputs
         self._whole = {node for shown, node in frame.net.graph.outputs if shown not in self._outputs}
         self._given = dict.fromkeys(self._outputs.values(), 0)
-        self.held = {name: whole(frame, name, x) for name, x in inputs.items() if isinstance(x, Tensor)}
+        self.held = {name: whole(frame, name, x) for name, x in present.items()}
         self._inputs = frozenset(self.held)
-        self._stored = {name: x for name, x in inputs.items() if not isinstance(x, Tensor)}
+        self._read = read
 
-    def next(self, slot: BlockSpan) -> dict[str, SlabTensor]:
-        """The outputs of the next band."""
+    def next(self, outputs: Mapping[str, Span]) -> dict[str, SlabTensor]:
+        """The next band of the outputs, by the names of their nodes. outputs: the band, by the names that are shown."""
         found: dict[str, SlabTensor] = {}
-        for name, fresh in self._front.band(slot.outputs):
+        for name, fresh in self._front.band(outputs):
             node, region = self._frame.net.graph[name], self._regions.get(name)
             if region is None:
                 continue
@@ -71,24 +79,24 @@ class _Column:
             if name not in self._inputs:
                 self._append(name, self._made(node, {**region, self._axis: fresh}))
             if name in self._given:
-                self._give(name, slot, found)
+                self._give(name, outputs, found)
             for operand in {*node.operands, name} - self._inputs:
                 self._forget(operand)
         for name in self._given:  # computed further ahead, for other readers
             if name not in found:
-                self._give(name, slot, found)
+                self._give(name, outputs, found)
                 self._forget(name)
         return found
 
     def _made(self, node: Node, region: Region) -> SlabTensor:
-        if node.name in self._stored:
-            return taken(self._frame, self._plan, self._stored[node.name], node.name, {node.name: region})
+        if node.op == "input":
+            return self._read(node.name, region)
         call = SlabCall(self._frame, node, self._calls.calls.get(node.name), region, self.held)
         return SlabTensor(call.result(), region)
 
-    def _give(self, name: str, slot: BlockSpan, found: dict[str, SlabTensor]) -> None:
+    def _give(self, name: str, outputs: Mapping[str, Span], found: dict[str, SlabTensor]) -> None:
         shown = next(shown for shown, node in self._outputs.items() if node == name)
-        span = slot.outputs.get(shown)
+        span = outputs.get(shown)
         if span is not None and name in self.held:
             found[name] = self._cut(name, self.held[name], span)
             self._given[name] = span.stop
@@ -101,7 +109,7 @@ class _Column:
         layout, axis = self._frame.value(name).layout, self._axis
         at = layout.labels.index(axis)
         region = {**new.region, axis: Span(old.region[axis].start, new.region[axis].stop)}
-        both = torch.cat([_parts(layout, old), _parts(layout, new)], at)
+        both = torch.cat([parts(layout, old), parts(layout, new)], at)
         self.held[name] = SlabTensor(both.reshape(extents(layout, region)), region)
 
     def _forget(self, name: str) -> None:
@@ -122,10 +130,11 @@ class _Column:
     def _cut(self, name: str, held: SlabTensor, span: Span) -> SlabTensor:
         layout, axis = self._frame.value(name).layout, self._axis
         at, region = layout.labels.index(axis), {**held.region, axis: span}
-        part = _parts(layout, held).narrow(at, span.start - held.region[axis].start, span.length)
+        part = parts(layout, held).narrow(at, span.start - held.region[axis].start, span.length)
         return SlabTensor(part.reshape(extents(layout, region)), region)
 
 
-def _parts(layout: Factoring, held: SlabTensor) -> Tensor:
+def parts(layout: Factoring, held: SlabTensor) -> Tensor:
+    """A region of a tensor with a dimension for each of its parts."""
     sizes = [held.region[p.label].length if p.label in held.region else p.size for p in layout.parts]
     return held.tensor.reshape(sizes)

@@ -15,6 +15,7 @@ from ...algebra.spans import Span
 from ...errors import OverlapcalcError
 from ...ops import find
 from ...ops.graph import Constant, Data
+from ...ops.parts import STATISTICS, reduction_of
 from ...ops.place import At, place_of
 from ...ops.positions import Rounding, double, single
 from ...ops.slab import Phase, Windows, run_of
@@ -212,11 +213,22 @@ class SlabCall(Reader):
                     raise self.none(f"moves samples along {label}")
         return self.run()
 
+    def _computed(self) -> Tensor:
+        given = self.call[STATISTICS]
+        if given is not None:
+            how = reduction_of(self.node.op)
+            assert how is not None
+            assert how.apply is not None
+            found: Tensor = how.apply(self, self._operands[given.node].tensor)
+            return found
+        function = run_of(self.node.op)
+        found = self.plain() if function is None else function(self)
+        return found
+
     def result(self) -> Tensor:
         """The region of the output. Raises NoSlabError."""
-        function = run_of(self.node.op)
         try:
-            found: Tensor = self.plain() if function is None else function(self)
+            found = self._computed()
         except (torch.OutOfMemoryError, MemoryError, OverlapcalcError, AssertionError):
             raise
         except Exception as error:

@@ -1,0 +1,185 @@
+"""The schedule `passes`: a net with barriers, as one stream after another over what the streams before stored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Protocol
+
+from torch import Tensor
+
+from ...algebra.spans import Span
+from ...analysis.named import Named
+from ...ops.parts import Partial, reduction_of
+from ...planning.passes.cut import Pass
+from ...propagate.regions import Region, joint_regions, whole_region
+from ...propagate.staged import Barrier, Staged
+from ...trace.runnable import Runnable
+from ..block import Block, owned
+from ..slab.band import BandCall
+from ..slab.frame import Frame, SlabTensor, extents
+from ..store import Image, read
+from .regions import run_regions, whole
+from .stream import Column, parts
+
+
+class Rows(Protocol):
+    """A tensor that is stored band by band along one of its dimensions."""
+
+    def write(self, begins: int, band: Tensor) -> None: ...
+
+    def read(self, span: Span) -> Tensor: ...
+
+    def drop(self) -> None: ...
+
+
+Storage = Callable[[str, Tensor, tuple[int, ...], int], Rows]
+"""Name, a first band, the whole shape, and the dimension along which it comes in bands -> where it is stored."""
+
+
+class PassRun:
+    """A run of all passes. frame: of the whole staged net. rows: the length of a band, of the longest tensor."""
+
+    def __init__(
+        self,
+        frame: Frame,
+        calls: Runnable,
+        net: Staged,
+        passes: tuple[Pass, ...],
+        rows: int,
+        inputs: Mapping[str, Image],
+        storage: Storage,
+    ) -> None:
+        self._frame, self._calls, self._net, self._passes, self._rows = frame, calls, net, passes, rows
+        self._inputs, self._storage, self._axis = inputs, storage, net.axis
+        self._given: dict[str, Tensor] = {name: x for name, x in inputs.items() if isinstance(x, Tensor)}
+        self._stored: dict[str, Rows] = {}
+
+    def blocks(self) -> Iterator[Block]:
+        """Every block of every output, as they come. Raises NoSlabError."""
+        for one in self._passes:
+            yield from self._pass(one)
+
+    # ---- one pass -----------------------------------------------------------------------------------------
+
+    def _pass(self, one: Pass) -> Iterator[Block]:
+        for name in one.before:
+            barrier = self._net.barriers.get(name)
+            self._given[name] = self._whole(self._net.whole[name]) if barrier is None else self._run_whole(barrier)
+        frame = replace(self._frame, net=one.net)
+        partial: dict[str, Partial] = {}
+        for found in self._bands(one, frame):
+            self._store(one, found)
+            for name in one.takes:
+                self._take(name, found, partial)
+            block = self._block(one, found)
+            del found  # before the next band is computed, or two would be held
+            if block.regions:
+                yield block
+        for name in one.takes:
+            self._given[name] = self._finished(name, partial.pop(name))
+        for shown, node in one.ended:
+            yield Block(Named({shown: {}}), owned({shown: self._whole(node)}, self._given.values()))
+        for name in one.last:
+            self._given.pop(name, None)
+            rows = self._stored.pop(name, None)
+            if rows is not None:
+                rows.drop()
+
+    def _bands(self, one: Pass, frame: Frame) -> Iterator[dict[str, SlabTensor]]:
+        """What leaves a pass, band by band."""
+        regions = joint_regions(one.net, {})
+        here = {name: x for name, x in self._given.items() if name in one.net.graph.inputs}
+        bands = list(one.bands(self._axis, self._rows))
+        if not bands:
+            yield run_regions(frame, self._calls, regions, {name: whole(frame, name, x) for name, x in here.items()})
+            return
+        column = Column(frame, self._calls, self._axis, regions, here, self._read)
+        for spans in bands:
+            yield column.next(spans)
+
+    def _store(self, one: Pass, found: Mapping[str, SlabTensor]) -> None:
+        for name in one.stores:
+            held = found.get(name)
+            if held is None:
+                continue
+            if self._axis not in held.region:
+                self._given[name] = held.tensor
+                continue
+            layout = self._frame.value(name).layout
+            band, at = parts(layout, held), layout.labels.index(self._axis)
+            if name not in self._stored:
+                self._stored[name] = self._storage(name, band, layout.sizes, at)
+            self._stored[name].write(held.region[self._axis].start, band)
+
+    def _take(self, name: str, found: Mapping[str, SlabTensor], partial: dict[str, Partial]) -> None:
+        """Add a band to what a reduction has so far."""
+        barrier = self._net.barriers[name]
+        bands = [found.get(operand) for operand in barrier.node.operands]
+        cut = [held for held, d in zip(bands, barrier.cut, strict=True) if d is not None]
+        if any(held is None for held in cut):
+            return  # a band too narrow for a sample of it
+        tensors = [
+            self._given[operand] if held is None else held.tensor
+            for operand, held in zip(barrier.node.operands, bands, strict=True)
+        ]
+        call = self._call(barrier, tensors, self._begins(barrier, found))
+        how = reduction_of(barrier.node.op)
+        assert how is not None
+        new = how.start(call)
+        partial[name] = how.combine(partial[name], new) if name in partial else new
+
+    def _begins(self, barrier: Barrier, found: Mapping[str, SlabTensor]) -> int:
+        """Where a band begins along the dimension that holds the axis."""
+        operand, dim = next((o, d) for o, d in zip(barrier.node.operands, barrier.cut, strict=True) if d is not None)
+        layout, begins = self._frame.value(operand).layout, found[operand].region[self._axis].start
+        for i in layout.places(dim):
+            if i > layout.labels.index(self._axis):
+                begins *= layout.sizes[i]
+        return begins
+
+    def _finished(self, name: str, partial: Partial) -> Tensor:
+        barrier = self._net.barriers[name]
+        how = reduction_of(barrier.node.op)
+        assert how is not None
+        call = self._call(barrier, [], 0)
+        result: Tensor = how.finish(call.call, partial)
+        return call.typed(result) if how.apply is None else result
+
+    def _block(self, one: Pass, found: Mapping[str, SlabTensor]) -> Block:
+        given = {shown: found[node] for shown, node in one.outputs if node in found}
+        regions = {shown: held.region for shown, held in given.items()}
+        kept = [*self._given.values(), *(held.tensor for held in found.values())]
+        results = {shown: held.tensor for shown, held in given.items()}
+        return Block(Named(regions), owned(results, kept if len(found) > len(given) else self._given.values()))
+
+    # ---- tensors ------------------------------------------------------------------------------------------
+
+    def _call(self, barrier: Barrier, tensors: list[Tensor], begins: int) -> BandCall:
+        node = barrier.node
+        return BandCall(self._frame, node, self._calls.calls.get(node.name), tensors, barrier.cut, begins)
+
+    def _run_whole(self, barrier: Barrier) -> Tensor:
+        tensors = [self._whole(operand) for operand in barrier.node.operands]
+        call = self._call(barrier, tensors, 0)
+        return call.typed(call.run())
+
+    def _whole(self, name: str) -> Tensor:
+        """A tensor as a whole."""
+        if name in self._given:
+            return self._given[name]
+        layout = self._frame.value(name).layout
+        if name in self._stored:
+            whole_of = self._stored[name].read(Span(0, layout.sizes[layout.labels.index(self._axis)]))
+            return whole_of.reshape(extents(layout, whole_region(self._frame.net, name)))
+        image = self._inputs[name]
+        return read(image, (slice(None),) * len(image.shape), self._frame.like.device)
+
+    def _read(self, name: str, region: Region) -> SlabTensor:
+        """A band of a stored tensor."""
+        layout = self._frame.value(name).layout
+        if name in self._stored:
+            return SlabTensor(self._stored[name].read(region[self._axis]).reshape(extents(layout, region)), region)
+        image = self._inputs[name]
+        place = tuple(slice(*region[label]) if label in region else slice(None) for label in layout.labels)
+        return SlabTensor(read(image, place, self._frame.like.device), region)

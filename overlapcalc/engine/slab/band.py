@@ -1,0 +1,53 @@
+"""A call on bands of its operands, or on whole ones: for operators that end a stage (see ops/parts.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from ...algebra.spans import Span
+from ...ops import Call
+from ...ops.graph import Node
+from ...ops.parts import Cut
+from ...trace.runnable import Invocation
+from .call import SlabCall
+from .frame import Frame, dims_of
+
+
+class BandCall:
+    """See `ops.parts.Band`. bands: one tensor per operand."""
+
+    def __init__(
+        self, frame: Frame, node: Node, invocation: Invocation | None, bands: Sequence[Tensor], cut: Cut, begins: int
+    ) -> None:
+        self.call = Call(node, tuple(tuple(dims_of(frame.value(name).layout)) for name in node.operands))
+        self.cut, self.begins = cut, begins
+        self._bands, self._inner = bands, _OnBands(frame, node, invocation, bands, self.call)
+
+    def operand(self, k: int = 0) -> Tensor:
+        return self._bands[k]
+
+    def run(self, /, **changes: Any) -> Tensor:
+        return self._inner.run(**changes)
+
+    def typed(self, x: Tensor) -> Tensor:
+        """A result in the operator's own type."""
+        return self._inner.typed(x)
+
+
+class _OnBands(SlabCall):
+    """A call that takes its operands as they are given. It is on no region, so its constants stay whole."""
+
+    def __init__(
+        self, frame: Frame, node: Node, invocation: Invocation | None, bands: Sequence[Tensor], call: Call
+    ) -> None:
+        self.frame, self.node, self.invocation, self.call, self._bands = frame, node, invocation, call, bands
+        self.region = {}
+
+    def fetch(self, operand: int = 0, spans: Mapping[int, Span] | None = None, *, fill: float | str = 0.0) -> Tensor:
+        return self._bands[operand]
+
+    def _laid(self, value: Tensor, at: Any) -> Tensor:
+        return value

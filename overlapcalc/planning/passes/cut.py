@@ -1,0 +1,129 @@
+"""A staged net cut into passes, each of which is a net of its own that a stream runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from ...algebra.spans import Span
+from ...ops.graph import Graph, Node
+from ...propagate.staged import Barrier, Staged
+from ...propagate.values import Propagation
+from .order import ordered
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One pass over the image.
+
+    net: what is computed, as a net of its own; its outputs are all that leaves the pass, named as their nodes. before:
+    what is made before it begins, in order: results of barriers that run whole, and tensors that are given whole.
+    stores: what later passes read. takes: reductions that are accumulated, by the names of their results. outputs: of
+    the whole net, as pairs (name shown, node), band by band; ended: those that are given out when the pass has ended.
+    reads: tensors that were stored by other passes, read band by band. last: stored tensors, and others that are held,
+    that no later pass reads.
+    """
+
+    number: int
+    net: Propagation
+    before: tuple[str, ...]
+    stores: tuple[str, ...]
+    takes: tuple[str, ...]
+    outputs: tuple[tuple[str, str], ...]
+    ended: tuple[tuple[str, str], ...]
+    reads: tuple[str, ...]
+    last: frozenset[str]
+
+    def bands(self, axis: str, rows: int) -> Iterator[Mapping[str, Span]]:
+        """What leaves in each band, by the names of nodes: the same share of every tensor, at most `rows` samples of
+        the longest tensor of the pass."""
+        sizes = {shown: self.net.size(node, axis) for shown, node in self.net.graph.outputs}
+        lengths = {shown: size for shown, size in sizes.items() if size is not None}
+        longest = max((self.net.size(name, axis) or 0 for name in self.net.graph.order), default=0)
+        count = -(-longest // rows) if lengths else 0
+        for i in range(count):
+            spans = {shown: Span(-(-size * i // count), -(-size * (i + 1) // count)) for shown, size in lengths.items()}
+            yield {shown: span for shown, span in spans.items() if span.length}
+
+
+def passes(net: Staged) -> tuple[Pass, ...]:
+    """The passes of a staged net, in order."""
+    cutter = _Cutter(net)
+    return tuple(cutter.made(number) for number in range(cutter.count))
+
+
+class _Cutter:
+    def __init__(self, net: Staged) -> None:
+        self._net, self._all, self._graph = net, net.net, net.net.graph
+        self._when = ordered(net)
+        self._read = {name: set(self._read_in(name)) for name in self._graph.order}
+        self._by_band = {shown: node for shown, node in self._graph.outputs if self._leaves_by_band(node)}
+        self._late = {node: self._given_at(node) for shown, node in self._graph.outputs if shown not in self._by_band}
+        self.count = max(map(self._given_at, self._graph.order)) + 1
+
+    def made(self, number: int) -> Pass:
+        nodes = [node for node in self._graph if self._when[node.name] == number and node.op != "input"]
+        here = {node.name for node in nodes}
+        takes = [name for name, b in self._net.barriers.items() if b.reduction and b.stage - 1 == number]
+        stores = [n.name for n in self._graph if n.name in here and max(self._read[n.name], default=-1) > number]
+        late = [(shown, node) for shown, node in self._graph.outputs if self._late.get(node) == number
+                and shown not in self._by_band]  # fmt: skip
+        stores += [node for _, node in late if node in here and node not in stores]
+        outputs = [(shown, n) for shown, n in self._by_band.items() if self._when[n] == number]
+        leaving = [*stores, *(o for name in takes for o in self._net.barriers[name].node.operands)]
+        leaving = list(dict.fromkeys([*leaving, *(node for _, node in outputs)]))
+        sub = self._sub_net(nodes, leaving)
+        reads = [n for n in sub.graph.inputs if self._graph[n].op != "input"]
+        return Pass(
+            number,
+            sub,
+            tuple(self._before(number)),
+            tuple(stores),
+            tuple(takes),
+            tuple(outputs),
+            tuple(late),
+            tuple(reads),
+            frozenset(name for name in self._graph.order if self._last(name) == number),
+        )
+
+    def _sub_net(self, nodes: list[Node], leaving: list[str]) -> Propagation:
+        here = {node.name for node in nodes}
+        needed = {o for node in nodes for o in node.operands} | set(leaving)
+        inputs = [
+            replace(node, op="input", args={}, layout=node.layout or "X" * len(node.shape))
+            for node in self._graph
+            if node.name in needed - here
+        ]
+        graph = Graph.of([*inputs, *nodes], [(name, name) for name in leaving])
+        values = {
+            name: self._all.values[name] if name in here else replace(self._all.values[name], paths=())
+            for name in graph.order
+        }
+        return Propagation(graph, graph, (), values, self._all.rates, (), self._all.names)
+
+    def _before(self, number: int) -> Iterator[str]:
+        for name in self._graph.order:
+            barrier: Barrier | None = self._net.barriers.get(name)
+            whole = name in self._net.whole or (barrier is not None and not barrier.reduction)
+            if whole and self._net.stages[name] == number:
+                yield name
+
+    def _read_in(self, name: str) -> Iterator[int]:
+        """The passes that read a tensor. What is made before a pass reads it in that pass."""
+        yield from (self._when[reader] for reader in self._graph.readers(name))
+        for barrier in self._net.barriers.values():
+            if name in barrier.node.operands:
+                yield barrier.stage - 1 if barrier.reduction else barrier.stage
+        yield from (self._net.stages[alias] for alias, of in self._net.whole.items() if of == name)
+
+    def _last(self, name: str) -> int:
+        return max([*self._read[name], *([self._late[name]] if name in self._late else ())], default=-1)
+
+    def _given_at(self, name: str) -> int:
+        """The pass that makes a tensor: before it begins, in its course, or when it ends."""
+        barrier = self._net.barriers.get(name)
+        return self._when[name] - (barrier is not None and barrier.reduction)
+
+    def _leaves_by_band(self, node: str) -> bool:
+        layout = self._all.values[node].layout
+        return layout.simple and self._net.axis in layout.labels and self._graph[node].op != "input"
