@@ -51,7 +51,7 @@ def _held(machine: Machine) -> int:
         state = {name: fake(shape, own) for name, (shape, own) in calls.weights.items()}
         inputs = {name: fake(shape, own) for (name, shape), own in zip(plan.inputs.items(), calls.types, strict=True)}
         held = MemoryMeter([*state.values(), *inputs.values()], kernels=True)
-        given = {name: _Stored(x) for name, x in inputs.items()} if plan.stored else inputs
+        given = {name: StoredImage(x) for name, x in inputs.items()} if plan.stored else inputs
         blocks = chain.from_iterable(
             islice(machine.blocks(given, state=state, plan=part), bands)
             for part, bands in _telling(machine.variants.net, plan)
@@ -108,7 +108,7 @@ def _bands(net: Propagation, strip: Strip) -> int:
     return last
 
 
-class _Stored:
+class StoredImage:
     """An image that is not in memory: reading from it copies."""
 
     def __init__(self, image: Tensor) -> None:

@@ -11,7 +11,7 @@ from ..errors import Argument, InputError
 from ..ops.layout import axes_in
 from .byte_size import bytes_of
 
-SCHEDULES = ("crop", "trim", "stream")
+SCHEDULES = ("crop", "trim", "stream", "passes")
 Blocks = int | Sequence[int | None] | Mapping[str, int]
 """One length for all axes; one per axis in their order, None for a whole one; or by name, the others whole."""
 Tile = int | tuple[int, int] | Mapping[str, tuple[int, int]]
@@ -31,6 +31,8 @@ class BlockingOptions(CutOptions, total=False):
 
     memory: int | str | None
     fixed_tile: Blocks | None
+    disk: int | str | None
+    spill: str | None
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,8 @@ class Blocking:
     """How to run a net by blocks; checked on construction. None leaves the choice to the plan.
 
     block: the length of a block. memory: a budget instead. fixed_tile: the length of every tile instead. schedule:
-    "crop", "trim" or "stream". stream_axis: the axis along which a stream goes. All as for `overlapcalc.plan`.
+    "crop", "trim", "stream" or "passes". stream_axis: the axis along which a stream or passes go. disk: the most that
+    passes may store on disk. spill: the folder for it. All as for `overlapcalc.plan`.
 
     >>> Blocking(memory="2GiB").budget
     2147483648
@@ -53,6 +56,8 @@ class Blocking:
     stream_axis: str | None = None
     memory: int | str | None = None
     fixed_tile: Blocks | None = None
+    disk: int | str | None = None
+    spill: str | None = None
 
     def __post_init__(self) -> None:
         schedule = self.named_schedule
@@ -65,10 +70,15 @@ class Blocking:
             raise InputError(first, *commas, " and ", last, " exclude each other; give one of them")
         if self.fixed_tile is not None and schedule not in (None, "crop"):
             raise InputError(Argument("fixed_tile", self.fixed_tile), f" is for the schedule crop, not {schedule}")
-        if self.stream_axis is not None and schedule != "stream":
-            raise InputError(Argument("stream_axis", self.stream_axis), f" is for the schedule stream, not {schedule}")
-        if self.memory is not None:
-            bytes_of(self.memory)
+        if self.stream_axis is not None and schedule not in ("stream", "passes"):
+            there = f" is for the schedules stream and passes, not {schedule}"
+            raise InputError(Argument("stream_axis", self.stream_axis), there)
+        for name in ("disk", "spill"):
+            if getattr(self, name) is not None and schedule not in (None, "passes"):
+                raise InputError(Argument(name, getattr(self, name)), f" is for the schedule passes, not {schedule}")
+        for amount in (self.memory, self.disk):
+            if amount is not None:
+                bytes_of(amount)
 
     @property
     def named_schedule(self) -> str | None:

@@ -13,6 +13,7 @@ from typing import Any
 from ..analysis.named import Named
 from ..propagate.regions import Region
 from .costs import Work
+from .passes.plan import PassesPlan
 from .strips import BlockSpan, Strip
 
 SCHEMA_VERSION = 1
@@ -51,8 +52,8 @@ class Plan:
     strips: for each axis, its blocks. work: that of all blocks together; largest: the most of one block (for a stream,
     one band); full: that of the whole image at once. fed: samples fed to the net over the samples of the inputs.
     leaves: what the net returns. stream_axis: the axis along which a stream goes. stored: memory is that of a run whose
-    inputs are read and outputs written by slices. weigh: predicts the memory when it is first needed; that takes a run
-    on shapes, which a plan that is only run can do without.
+    inputs are read and outputs written by slices. passes: what each pass does, for that schedule. weigh: predicts the
+    memory when it is first needed; that takes a run on shapes, which a plan that is only run can do without.
 
     >>> plan = oc.plan(nn.Conv1d(3, 8, 5, padding=2), (1, 3, 64), block=16)
     >>> plan.count, plan.strips["L"].slots[1].tiles["input"], plan.work.macs == plan.full.macs
@@ -72,6 +73,7 @@ class Plan:
     leaves: tuple[str | None, ...]
     stream_axis: str | None = None
     stored: bool = False
+    passes: PassesPlan | None = None
     weigh: Weigh | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -190,6 +192,7 @@ class Plan:
             "memory": _memory_dict(self.memory),
             "full_memory": _memory_dict(self.full_memory),
             "saves_memory": self.saves_memory,
+            **({} if self.passes is None else {"passes": self.passes.to_dict()}),
         }
 
     @cached_property

@@ -212,7 +212,7 @@ class Forward(Resolver):
         sizes = out_parts(law.links, operands, node.shape)
         out = Factoring.grouped([[Part(n) for n in group] for group in sizes])
         links = [spelled(link, operands[link.operand], out)[0] for link in law.links]
-        labels = self._labels(node, links, out)
+        labels = self.labels_for(node, links, out)
         out = Factoring(tuple(map(Part, out.sizes, labels)), out.widths)
         astray: dict[str, Obstruction] = {}
         for link in law.links:

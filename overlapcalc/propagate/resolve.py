@@ -68,7 +68,7 @@ class Resolver:
     def _connect(self, node: Node, law: Law, layout: Factoring, labels: tuple[str, ...] | None = None) -> TensorReads:
         """What a node reads by a law in terms of parts. labels: what each part is; when absent, as the links say."""
         links = [link for link in law.links if self._wanted(node, link)]
-        labels = self._labels(node, links, layout) if labels is None else labels
+        labels = self.labels_for(node, links, layout) if labels is None else labels
         layout = Factoring(tuple(map(Part, layout.sizes, labels)), layout.widths)
         rates: dict[str, Rate] = {}
         paths = [self.path_of(node, link, layout, rates, law) for link in links]
@@ -97,7 +97,7 @@ class Resolver:
         even = not any(value.cells.varies(place) for d, place in places.items() if d in mixed)
         return even == (link.only_for is Evenness.EVEN)
 
-    def _labels(self, node: Node, links: Sequence[Link], layout: Factoring) -> tuple[str, ...]:
+    def labels_for(self, node: Node, links: Sequence[Link], layout: Factoring) -> tuple[str, ...]:
         """What each output part is: an axis where any link keeps one, lost where a link tears one apart."""
         found: list[str] = []
         for t, size in enumerate(layout.sizes):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from itertools import islice
 from typing import Protocol
 
 from torch import Tensor
@@ -37,6 +38,10 @@ Storage = Callable[[str, Tensor, tuple[int, ...], int], Rows]
 """Name, a first band, the whole shape, and the dimension along which it comes in bands -> where it is stored."""
 
 
+Watch = Callable[[Pass], "int | None"]
+"""Called before each pass; says how many of its bands to run, None for all."""
+
+
 class PassRun:
     """A run of all passes. frame: of the whole staged net. rows: the length of a band, of the longest tensor."""
 
@@ -49,26 +54,28 @@ class PassRun:
         rows: int,
         inputs: Mapping[str, Image],
         storage: Storage,
+        watch: Watch | None = None,
     ) -> None:
         self._frame, self._calls, self._net, self._passes, self._rows = frame, calls, net, passes, rows
-        self._inputs, self._storage, self._axis = inputs, storage, net.axis
+        self._inputs, self._storage, self._axis, self._watch = inputs, storage, net.axis, watch
         self._given: dict[str, Tensor] = {name: x for name, x in inputs.items() if isinstance(x, Tensor)}
         self._stored: dict[str, Rows] = {}
 
     def blocks(self) -> Iterator[Block]:
         """Every block of every output, as they come. Raises NoSlabError."""
         for one in self._passes:
-            yield from self._pass(one)
+            most = None if self._watch is None else self._watch(one)
+            yield from self._pass(one, most)
 
     # ---- one pass -----------------------------------------------------------------------------------------
 
-    def _pass(self, one: Pass) -> Iterator[Block]:
+    def _pass(self, one: Pass, most: int | None) -> Iterator[Block]:
         for name in one.before:
             barrier = self._net.barriers.get(name)
             self._given[name] = self._whole(self._net.whole[name]) if barrier is None else self._run_whole(barrier)
         frame = replace(self._frame, net=one.net)
         partial: dict[str, Partial] = {}
-        for found in self._bands(one, frame):
+        for found in islice(self._bands(one, frame), most):
             self._store(one, found)
             for name in one.takes:
                 self._take(name, found, partial)
@@ -92,6 +99,8 @@ class PassRun:
         here = {name: x for name, x in self._given.items() if name in one.net.graph.inputs}
         bands = list(one.bands(self._axis, self._rows))
         if not bands:
+            for name in {*one.net.graph.inputs} - {*here}:  # only its shape matters
+                regions.pop(name, None)
             yield run_regions(frame, self._calls, regions, {name: whole(frame, name, x) for name, x in here.items()})
             return
         column = Column(frame, self._calls, self._axis, regions, here, self._read)

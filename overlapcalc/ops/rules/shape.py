@@ -170,7 +170,7 @@ def permute_on_slab(slab: Slab) -> Tensor:
     return slab.fetch().permute(slab.call.dims("dims"))
 
 
-@on_slab("aten::expand", "aten::expand_copy")
+@on_slab("aten::expand", "aten::expand_copy", "aten::expand_as", "aten::broadcast_to")
 def expand_on_slab(slab: Slab) -> Tensor:
     return slab.fetch().expand(slab.shape)
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from ...algebra.spans import Span
 from ...ops.graph import Graph, Node
 from ...propagate.staged import Barrier, Staged
+from ...propagate.stream_front import StreamFront
 from ...propagate.values import Propagation
 from .order import ordered
 
@@ -42,8 +44,39 @@ class Pass:
         longest = max((self.net.size(name, axis) or 0 for name in self.net.graph.order), default=0)
         count = -(-longest // rows) if lengths else 0
         for i in range(count):
-            spans = {shown: Span(-(-size * i // count), -(-size * (i + 1) // count)) for shown, size in lengths.items()}
-            yield {shown: span for shown, span in spans.items() if span.length}
+            spans = {shown: share(size, i, count) for shown, size in lengths.items()}
+            yield {shown: span for shown, span in spans.items() if span is not None}
+
+
+def share(size: int, i: int, count: int) -> Span | None:
+    """The i-th of `count` equal parts of an axis; None if no sample begins in it.
+
+    >>> [str(share(5, i, 3)) for i in range(3)], share(1, 1, 2)
+    (['[0, 2)', '[2, 4)', '[4, 5)'], None)
+    """
+    start, stop = -(-size * i // count), -(-size * (i + 1) // count)
+    return Span(start, stop) if start < stop else None
+
+
+def telling(one: Pass, axis: str, rows: int) -> int:
+    """How many of the first bands of a pass show what all of them hold: up to the last one in which some tensor gains
+    or holds more than before."""
+    front = StreamFront(one.net, axis)
+    most: dict[tuple[str, str], int] = {}
+    last = FEW
+    for i, spans in enumerate(islice(one.bands(axis, rows), MOST), 1):
+        found = {("gains", name): span.length for name, span in front.gains(spans).items()}
+        for name in front.extents:
+            unread = front.unread(name)
+            found["holds", name] = 0 if unread is None else unread.length
+        if any(n > most.get(key, 0) for key, n in found.items()):
+            last = max(last, i)
+        most.update((key, n) for key, n in found.items() if n > most.get(key, 0))
+    return last
+
+
+FEW, MOST = 3, 96
+"""At least and at most this many bands."""
 
 
 def passes(net: Staged) -> tuple[Pass, ...]:

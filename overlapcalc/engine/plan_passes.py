@@ -1,0 +1,230 @@
+"""Analysis -> Plan for the schedule `passes`: bands, what is stored between passes, and where."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import cached_property
+from math import prod
+
+import torch
+
+from ..analysis.analysis import Analysis
+from ..analysis.named import Named
+from ..analysis.variants import Variants
+from ..errors import Argument, InputError, TraceError
+from ..planning.byte_size import bytes_of, bytes_text
+from ..planning.costs import Costs, Work
+from ..planning.options import Blocking, default_block, per_axis
+from ..planning.passes.cut import Pass, passes, share
+from ..planning.passes.plan import PassesPlan, PassPlan, traffic
+from ..planning.passes.stored import Stored, kept_within
+from ..planning.plan import Memory, Plan
+from ..planning.strips import BlockSpan, Strip, labels_of
+from ..propagate.regions import whole_region
+from ..propagate.staged import Staged
+from ..propagate.stager import staged
+from ..propagate.values import Propagation
+from ..trace.runnable import Runnable
+from .weigh_passes import Weight, weighed_passes
+
+BANDS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+"""Lengths of bands that are tried for a budget."""
+
+
+@dataclass(frozen=True)
+class PassNet:
+    """A net at one size, in passes along one axis."""
+
+    net: Staged
+    passes: tuple[Pass, ...]
+
+    @staticmethod
+    def of(net: Propagation, axis: str) -> PassNet:
+        """Raises ObstacleError for what draws at random."""
+        found = staged(net, axis)
+        return PassNet(found, passes(found))
+
+
+def passes_plan(analysis: Analysis, blocking: Blocking, *, stored: bool = False, dtype: str | None = None) -> Plan:
+    """The plan of passes with bands of the length that is asked for, or the longest that fit into a budget.
+
+    Without a budget, no more is kept in memory than necessary. Raises InputError, ObstacleError.
+    """
+    return _Planner(analysis, blocking, stored, dtype).plan()
+
+
+class _Planner:
+    def __init__(self, analysis: Analysis, blocking: Blocking, stored: bool, dtype: str | None) -> None:
+        self._variants: Variants = analysis.variants
+        self._analysis, self._blocking, self._stored, self._dtype = analysis, blocking, stored, dtype
+        self._axis = self._chosen_axis()
+        self._parts = PassNet.of(analysis.variants.net, self._axis)
+        self._calls: Runnable = analysis.variants.runnable(tuple(analysis.inputs.values()))
+
+    def plan(self) -> Plan:
+        budget = self._blocking.budget
+        if budget is None:
+            return self._made(self._rows())
+        best, low, high = None, 0, len(BANDS)
+        while low < high:
+            middle = (low + high) // 2
+            made = self._made(BANDS[middle])
+            assert made.memory is not None
+            if made.memory.total <= budget:
+                best, low = made, middle + 1
+            else:
+                least, high = made.memory.total, middle
+        if best is None:
+            raise InputError(
+                f"no passes fit into {bytes_text(budget)}: the least that was found is {bytes_text(least)}, in bands "
+                f"of {BANDS[0]}"
+            )
+        return best
+
+    # ---- options ------------------------------------------------------------------------------------------
+
+    def _chosen_axis(self) -> str:
+        net, wanted = self._variants.net, self._blocking.stream_axis
+        axes = list(self._analysis.axes)
+        if wanted is not None and wanted not in axes:
+            raise InputError(Argument("stream_axis", wanted), f": no such axis is cut here, only {', '.join(axes)}")
+        sizes = {axis: max(net.size(name, axis) or 0 for name in net.graph.inputs) for axis in axes}
+        return wanted or max(axes, key=lambda axis: sizes[axis])
+
+    def _rows(self) -> int:
+        if self._blocking.block is None:
+            return default_block(self._analysis.layouts.values(), band=True)
+        given = self._blocking.block
+        found = per_axis([self._axis], (given,) if isinstance(given, int) else given, "block")
+        return found.get(self._axis, default_block(self._analysis.layouts.values(), band=True))
+
+    # ---- one plan -----------------------------------------------------------------------------------------
+
+    def _made(self, rows: int) -> Plan:
+        bare = self._bare(rows)
+        try:
+            weight = weighed_passes(self._calls, self._parts.net, self._parts.passes, rows, bare)
+            whole = self._variants.run_memory(tuple(bare.inputs.values()), self._dtype)
+        except TraceError as error:
+            raise InputError(f"the memory of passes cannot be predicted: {error}") from error
+        stored = self._kept(list(self._all_stored(weight)), weight, whole.weights)
+        taken = _taken(stored, weight)
+        disk = _on_disk(stored)
+        limit = self._blocking.disk
+        if limit is not None and disk > bytes_of(limit):
+            raise InputError(
+                Argument("disk", limit), f": the passes store {bytes_text(disk)} on disk; allow that, or more memory"
+            )
+        each = tuple(self._described(stored, taken, rows))
+        detail = PassesPlan(rows, each, tuple(stored), disk, self._blocking.spill)
+        memories = Memory(max(taken), whole.weights), Memory(whole.peak, whole.weights)
+        work = sum((one.work for one in each), Work())
+        largest = max((one.work for one in each), key=lambda w: w.kernel_macs)
+        return replace(bare, passes=detail, work=work, largest=largest, weigh=lambda _: memories)
+
+    def _bare(self, rows: int) -> Plan:
+        net = self._variants.net
+        return Plan(
+            schedule="passes",
+            inputs=self._analysis.inputs,
+            outputs=self._analysis.outputs,
+            labels=labels_of(net),
+            strips={self._axis: self._strip(rows)},
+            work=Work(),
+            largest=Work(),
+            full=Costs(net).of({}),
+            dtype=self._dtype,
+            fed=Fraction(1),
+            leaves=net.traced.leaves,
+            stream_axis=self._axis,
+            stored=self._stored,
+        )
+
+    def _strip(self, rows: int) -> Strip:
+        """The bands of the outputs, of inputs the same share."""
+        net, axis = self._variants.net, self._axis
+        sizes = {shown: net.size(node, axis) for shown, node in net.graph.outputs}
+        fed = {name: net.size(name, axis) for name in net.graph.inputs}
+        count = max((-(-n // rows) for n in [*sizes.values(), *fed.values()] if n), default=1)
+        slots = []
+        for i in range(count):
+            outputs, tiles = ({k: s for k, n in one.items() if n and (s := share(n, i, count))}
+                              for one in (sizes, fed))  # fmt: skip
+            slots.append(BlockSpan(Named(outputs), Named(tiles), Named(tiles), Named(outputs), 0, 0))
+        return Strip(axis, rows, net.graph.inputs[0], tuple(slots))
+
+    def _all_stored(self, weight: Weight) -> Iterator[Stored]:
+        """What is stored in bands, at its type, not yet kept."""
+        net, graph = self._parts.net, self._parts.net.net.graph
+        written = {name: one.number for one in self._parts.passes for name in one.stores}
+        last = {name: one.number for one in self._parts.passes for name in one.last}
+        whole = set(net.whole.values()) | {node for one in self._parts.passes for _, node in one.ended}
+        traced = self._calls.types[0] if self._calls.types else torch.float32
+        for name, kind in weight.types.items():
+            layout = net.net.values[name].layout
+            yield Stored(
+                name=name,
+                layer=net.net.names.get(name) or graph[name].layer or name,
+                sizes=layout.sizes,
+                at=layout.labels.index(net.axis),
+                dtype=str(kind).removeprefix("torch."),
+                own=kind.is_floating_point and self._follows(name, traced),
+                nbytes=prod(layout.sizes) * kind.itemsize,
+                first=written[name],
+                last=max(last.get(name, written[name]), written[name]),
+                kept=False,
+                whole=name in whole,
+            )
+
+    def _follows(self, name: str, traced: torch.dtype) -> bool:
+        call = self._calls.calls.get(name)
+        return call is None or call.dtype == traced
+
+    def _kept(self, stored: list[Stored], weight: Weight, weights: int) -> list[Stored]:
+        budget = self._blocking.budget
+        names = kept_within(stored, weight.taken, None if budget is None else budget - weights)
+        return [replace(one, kept=one.name in names) for one in stored]
+
+    def _described(self, stored: Sequence[Stored], taken: Sequence[int], rows: int) -> Iterator[PassPlan]:
+        net, names = self._parts.net, self._parts.net.net.names
+        layers = {one.name: one.layer for one in stored}
+        readers = [(one.number, name) for one in self._parts.passes for name in one.reads]
+        written, read = traffic(stored, readers)
+
+        def said(nodes: Sequence[str]) -> tuple[tuple[str, str], ...]:
+            found = (net.barriers[name].node for name in nodes if name in net.barriers)
+            return tuple((names.get(node.name) or node.layer or node.name, node.op) for node in found)
+
+        for one in self._parts.passes:
+            yield PassPlan(
+                number=one.number,
+                bands=max(len(list(one.bands(self._axis, rows))), 1),
+                ends=said(one.takes),
+                whole=said(one.before),
+                reads=tuple(layers[name] for name in one.reads if name in layers),
+                stores=tuple(layers[name] for name in one.stores if name in layers),
+                work=self._work[one.number],
+                memory=taken[one.number],
+                written=written.get(one.number, 0),
+                read=read.get(one.number, 0),
+            )
+
+    @cached_property
+    def _work(self) -> list[Work]:
+        """That of each pass, with the operators that end it."""
+        found = []
+        for one in self._parts.passes:
+            regions = {node.name: whole_region(one.net, node.name) for node in one.net.graph if node.op != "input"}
+            found.append(Costs(one.net).on(regions))
+        return found
+
+
+def _taken(stored: Sequence[Stored], weight: Weight) -> list[int]:
+    kept = [one for one in stored if one.kept]
+    return [n + sum(t.nbytes for t in kept if t.first <= p <= t.last) for p, n in enumerate(weight.taken)]
+
+
+def _on_disk(stored: Sequence[Stored]) -> int:
+    return sum(one.nbytes for one in stored if not one.kept)

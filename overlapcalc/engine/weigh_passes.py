@@ -1,0 +1,90 @@
+"""What passes hold at their fullest moments, and what they store: the same engine on shapes alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from ..algebra.spans import Span
+from ..planning.passes.cut import Pass, telling
+from ..planning.plan import Plan
+from ..propagate.staged import Staged
+from ..trace.peak_memory import MemoryMeter
+from ..trace.quiet import quiet
+from ..trace.runnable import Constants, Runnable
+from .assemble import assemble
+from .schedules.passes import PassRun
+from .slab.frame import Frame
+from .weigh import StoredImage
+
+
+@dataclass(frozen=True)
+class Weight:
+    """taken: for each pass, the bytes that it takes at its fullest moment, beside what is stored. types: of what is
+    stored, by name."""
+
+    taken: tuple[int, ...]
+    types: Mapping[str, torch.dtype]
+
+
+def weighed_passes(calls: Runnable, net: Staged, passes: Sequence[Pass], rows: int, plan: Plan) -> Weight:
+    """The weight of passes in bands of so many rows. plan: for the shapes and types of inputs and outputs, and whether
+    these are stored elsewhere."""
+    dtype = None if plan.dtype is None else getattr(torch, plan.dtype)
+
+    def fake(shape: tuple[int, ...], own: torch.dtype) -> Tensor:
+        return torch.empty(shape, dtype=dtype if dtype is not None and own.is_floating_point else own)
+
+    with quiet(), torch.no_grad(), FakeTensorMode(allow_non_fake_inputs=True):
+        state = {name: fake(shape, own) for name, (shape, own) in calls.weights.items()}
+        inputs = {name: fake(shape, own) for (name, shape), own in zip(plan.inputs.items(), calls.types, strict=True)}
+        meter = MemoryMeter([*state.values(), *inputs.values()], kernels=True)
+        taken: list[int] = []
+        types: dict[str, torch.dtype] = {}
+
+        def watch(one: Pass) -> int:
+            if one.number:
+                taken.append(meter.live)
+            meter.live = 0
+            return telling(one, net.axis, rows)
+
+        def storage(name: str, band: Tensor, sizes: tuple[int, ...], at: int) -> _Nowhere:
+            types[name] = band.dtype
+            return _Nowhere(band, sizes, at)
+
+        given = {name: StoredImage(x) for name, x in inputs.items()} if plan.stored else inputs
+        first = next(iter(inputs.values()))
+        frame = Frame(net.net, Constants(calls, state, first.device), first[:0], None)
+        run = PassRun(frame, calls, net, tuple(passes), rows, given, storage, watch)
+        with meter:
+            if plan.stored:
+                for _ in run.blocks():
+                    pass
+            else:
+                assemble(run.blocks(), plan)
+        taken.append(meter.live)
+    code = sum(meter.code.values())
+    return Weight(tuple(n + code for n in taken), types)
+
+
+class _Nowhere:
+    """Stores nothing: what is read is new memory, as from a file."""
+
+    def __init__(self, like: Tensor, sizes: tuple[int, ...], at: int) -> None:
+        self._like, self._sizes, self._at = like[:0].sum(), sizes, at
+
+    def write(self, begins: int, band: Tensor) -> None:
+        pass
+
+    def read(self, span: Span) -> Tensor:
+        shape = [span.length if i == self._at else n for i, n in enumerate(self._sizes)]
+        order = [self._at, *(i for i in range(len(shape)) if i != self._at)]
+        rows = self._like.new_empty([shape[i] for i in order])
+        return rows.permute([order.index(i) for i in range(len(shape))])
+
+    def drop(self) -> None:
+        pass
