@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -11,13 +12,16 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from ..analysis.variants import Variants
+from ..planning.passes.net import PassNet
 from ..planning.plan import Plan
 from ..trace.runnable import Constants, Runnable
 from .block import Block
 from .schedules.crop import cropped
+from .schedules.passes import PassRun
 from .schedules.stream import streamed
 from .schedules.trim import trimmed
 from .slab.frame import Frame
+from .spill.stores import Stores
 from .store import Image, type_of
 
 
@@ -60,11 +64,29 @@ class Machine:
         plan = plan or self.plan
         if plan.schedule == "crop":
             return cropped(self._noted, plan, inputs, self.device, watched=self.model)
+        if plan.schedule == "passes":
+            return self._by_passes(plan, inputs, poison, state)
         frame = self.frame(inputs, poison, state)
         if plan.schedule == "trim":
             return trimmed(frame, self.calls, plan, inputs)
         assert plan.stream_axis is not None
         return streamed(frame, self.calls, plan, inputs, plan.stream_axis)
+
+    @cached_property
+    def in_passes(self) -> PassNet:
+        """The net in passes along the axis of the plan."""
+        assert self.plan.stream_axis is not None
+        return PassNet.of(self.variants.net, self.plan.stream_axis)
+
+    def _by_passes(
+        self, plan: Plan, inputs: Mapping[str, Image], poison: float | None, state: Mapping[str, Tensor] | None
+    ) -> Iterator[Block]:
+        assert plan.passes is not None
+        net = self.in_passes
+        frame = replace(self.frame(inputs, poison, state), net=net.net.net)
+        with Stores(plan.passes, frame.like, fill=poison) as stores:
+            run = PassRun(frame, self.calls, net.net, net.passes, plan.passes.rows, inputs, stores.rows)
+            yield from run.blocks()
 
     def frame(
         self, inputs: Mapping[str, Image], poison: float | None = None, state: Mapping[str, Tensor] | None = None

@@ -15,9 +15,11 @@ from ..analysis.analyze import Inputs, analyze
 from ..errors import Argument, InputError, NoSlabError, TraceError
 from ..planning.byte_size import bytes_text
 from ..planning.crop import make_plan
+from ..planning.obstacles import has_obstacles
 from ..planning.options import (
     BLOCKING_OPTIONS,
-    SCHEDULES,
+    BLOCKWISE,
+    PASSES,
     Blocking,
     BlockingOptions,
     default_block,
@@ -26,6 +28,7 @@ from ..planning.options import (
     several_axes,
 )
 from ..planning.plan import Plan
+from .plan_passes import passes_plan
 from .weigh import weighed
 
 if TYPE_CHECKING:  # it comes with torch
@@ -61,11 +64,13 @@ def plan(
     length of a band along the stream, and the other axes stay whole. memory: instead, a budget such as "2GiB", weights
     included: the blocks with the least work that fit. fixed_tile: instead, tiles of one length in samples of the input,
     those at the border moved inward.
-    schedule: "crop", "trim" or "stream" (docs/mathematics.md); when absent crop, or with a budget the one with the
-    least work. stream_axis: the axis along which a stream goes, the longest when absent.
+    schedule: "crop", "trim", "stream" or "passes" (docs/mathematics.md); when absent crop, or with a budget the one
+    with the least work; passes for a net with obstacles. stream_axis: the axis along which a stream or passes go, the
+    longest when absent. disk: the most that passes may store on disk. spill: the folder for that, instead of one of the
+    system's.
 
     No forward pass is run. Raises InputError, TraceError, UnknownOperatorError; ObstacleError where the net cannot be
-    run by blocks along these axes; NoSlabError where an operator has no way to run with trim or stream.
+    run this way along these axes; NoSlabError where an operator has no way to run on a part of the image.
 
     >>> plan = oc.plan(nn.Conv2d(3, 8, 5, padding=2), (1, 3, 64, 96), block=32)
     >>> plan.count, plan.schedule, plan.strips["W"].slots[1].tiles["input"]
@@ -106,6 +111,11 @@ def planned(
     free: bytes of memory, not counting weights. If no size is given and the usual blocks take too much of that, smaller
     ones are taken.
     """
+    named, kind = blocking.named_schedule, floating_type(dtype)
+    if named == PASSES or (named is None and blocking.fixed_tile is None and has_obstacles(analysis)):
+        name = None if kind is None else str(kind).removeprefix("torch.")
+        room = None if free is None else int(PART * free)
+        return passes_plan(analysis, blocking, stored=stored, dtype=name, room=room)
     planner = _Planner(analysis, blocking, stored, dtype)
     if blocking.budget is not None:
         return planner.within(blocking.budget)
@@ -143,7 +153,7 @@ class _Planner:
         found: list[Plan] = []
         refused: list[InputError | NoSlabError] = []
         named = self._blocking.named_schedule
-        schedules = SCHEDULES if named is None else (named,)
+        schedules = BLOCKWISE if named is None else (named,)
         for schedule in schedules:
             try:
                 found.append(self._fitting(budget, schedule, most))

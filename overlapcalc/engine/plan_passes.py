@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from functools import cached_property
 from math import prod
@@ -17,46 +17,37 @@ from ..errors import Argument, InputError, TraceError
 from ..planning.byte_size import bytes_of, bytes_text
 from ..planning.costs import Costs, Work
 from ..planning.options import Blocking, default_block, per_axis
-from ..planning.passes.cut import Pass, passes, share
+from ..planning.passes.cut import share
+from ..planning.passes.net import PassNet
 from ..planning.passes.plan import PassesPlan, PassPlan, traffic
 from ..planning.passes.stored import Stored, kept_within
 from ..planning.plan import Memory, Plan
 from ..planning.strips import BlockSpan, Strip, labels_of
 from ..propagate.regions import whole_region
-from ..propagate.staged import Staged
-from ..propagate.stager import staged
-from ..propagate.values import Propagation
 from ..trace.runnable import Runnable
+from .spill.stores import slots_of
 from .weigh_passes import Weight, weighed_passes
 
 BANDS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 """Lengths of bands that are tried for a budget."""
 
 
-@dataclass(frozen=True)
-class PassNet:
-    """A net at one size, in passes along one axis."""
-
-    net: Staged
-    passes: tuple[Pass, ...]
-
-    @staticmethod
-    def of(net: Propagation, axis: str) -> PassNet:
-        """Raises ObstacleError for what draws at random."""
-        found = staged(net, axis)
-        return PassNet(found, passes(found))
-
-
-def passes_plan(analysis: Analysis, blocking: Blocking, *, stored: bool = False, dtype: str | None = None) -> Plan:
+def passes_plan(
+    analysis: Analysis, blocking: Blocking, *, stored: bool = False, dtype: str | None = None, room: int | None = None
+) -> Plan:
     """The plan of passes with bands of the length that is asked for, or the longest that fit into a budget.
 
-    Without a budget, no more is kept in memory than necessary. Raises InputError, ObstacleError.
+    Without a budget, as much is kept in memory as there is room for, beside the weights; if that is not known either,
+    no more than necessary. Raises InputError, ObstacleError.
     """
-    return _Planner(analysis, blocking, stored, dtype).plan()
+    return _Planner(analysis, blocking, stored, dtype, room).plan()
 
 
 class _Planner:
-    def __init__(self, analysis: Analysis, blocking: Blocking, stored: bool, dtype: str | None) -> None:
+    def __init__(
+        self, analysis: Analysis, blocking: Blocking, stored: bool, dtype: str | None, room: int | None
+    ) -> None:
+        self._room = room
         self._variants: Variants = analysis.variants
         self._analysis, self._blocking, self._stored, self._dtype = analysis, blocking, stored, dtype
         self._axis = self._chosen_axis()
@@ -111,7 +102,7 @@ class _Planner:
             raise InputError(f"the memory of passes cannot be predicted: {error}") from error
         stored = self._kept(list(self._all_stored(weight)), weight, whole.weights)
         taken = _taken(stored, weight)
-        disk = _on_disk(stored)
+        disk = slots_of(stored).size
         limit = self._blocking.disk
         if limit is not None and disk > bytes_of(limit):
             raise InputError(
@@ -184,7 +175,7 @@ class _Planner:
 
     def _kept(self, stored: list[Stored], weight: Weight, weights: int) -> list[Stored]:
         budget = self._blocking.budget
-        names = kept_within(stored, weight.taken, None if budget is None else budget - weights)
+        names = kept_within(stored, weight.taken, self._room if budget is None else budget - weights)
         return [replace(one, kept=one.name in names) for one in stored]
 
     def _described(self, stored: Sequence[Stored], taken: Sequence[int], rows: int) -> Iterator[PassPlan]:
@@ -224,7 +215,3 @@ class _Planner:
 def _taken(stored: Sequence[Stored], weight: Weight) -> list[int]:
     kept = [one for one in stored if one.kept]
     return [n + sum(t.nbytes for t in kept if t.first <= p <= t.last) for p, n in enumerate(weight.taken)]
-
-
-def _on_disk(stored: Sequence[Stored]) -> int:
-    return sum(one.nbytes for one in stored if not one.kept)

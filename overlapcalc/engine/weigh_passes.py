@@ -19,6 +19,7 @@ from ..trace.runnable import Constants, Runnable
 from .assemble import assemble
 from .schedules.passes import PassRun
 from .slab.frame import Frame
+from .spill.form import RowsForm
 from .weigh import StoredImage
 
 
@@ -54,7 +55,7 @@ def weighed_passes(calls: Runnable, net: Staged, passes: Sequence[Pass], rows: i
 
         def storage(name: str, band: Tensor, sizes: tuple[int, ...], at: int) -> _Nowhere:
             types[name] = band.dtype
-            return _Nowhere(band, sizes, at)
+            return _Nowhere(RowsForm(name, sizes, at, band.dtype, band.device))
 
         given = {name: StoredImage(x) for name, x in inputs.items()} if plan.stored else inputs
         first = next(iter(inputs.values()))
@@ -74,17 +75,14 @@ def weighed_passes(calls: Runnable, net: Staged, passes: Sequence[Pass], rows: i
 class _Nowhere:
     """Stores nothing: what is read is new memory, as from a file."""
 
-    def __init__(self, like: Tensor, sizes: tuple[int, ...], at: int) -> None:
-        self._like, self._sizes, self._at = like[:0].sum(), sizes, at
+    def __init__(self, form: RowsForm) -> None:
+        self.form, self.nbytes = form, form.nbytes
 
     def write(self, begins: int, band: Tensor) -> None:
         pass
 
     def read(self, span: Span) -> Tensor:
-        shape = [span.length if i == self._at else n for i, n in enumerate(self._sizes)]
-        order = [self._at, *(i for i in range(len(shape)) if i != self._at)]
-        rows = self._like.new_empty([shape[i] for i in order])
-        return rows.permute([order.index(i) for i in range(len(shape))])
+        return self.form.standing(self.form.empty(span.length))
 
     def drop(self) -> None:
         pass

@@ -11,7 +11,8 @@ from ..errors import Argument, InputError
 from ..ops.layout import axes_in
 from .byte_size import bytes_of
 
-SCHEDULES = ("crop", "trim", "stream", "passes")
+BLOCKWISE, PASSES = ("crop", "trim", "stream"), "passes"
+SCHEDULES = (*BLOCKWISE, PASSES)
 Blocks = int | Sequence[int | None] | Mapping[str, int]
 """One length for all axes; one per axis in their order, None for a whole one; or by name, the others whole."""
 Tile = int | tuple[int, int] | Mapping[str, tuple[int, int]]

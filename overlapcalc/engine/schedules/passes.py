@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
-from typing import Protocol
 
 from torch import Tensor
 
@@ -19,20 +18,10 @@ from ...trace.runnable import Runnable
 from ..block import Block, owned
 from ..slab.band import BandCall
 from ..slab.frame import Frame, SlabTensor, extents
+from ..spill.rows import Rows
 from ..store import Image, read
 from .regions import run_regions, whole
 from .stream import Column, parts
-
-
-class Rows(Protocol):
-    """A tensor that is stored band by band along one of its dimensions."""
-
-    def write(self, begins: int, band: Tensor) -> None: ...
-
-    def read(self, span: Span) -> Tensor: ...
-
-    def drop(self) -> None: ...
-
 
 Storage = Callable[[str, Tensor, tuple[int, ...], int], Rows]
 """Name, a first band, the whole shape, and the dimension along which it comes in bands -> where it is stored."""
