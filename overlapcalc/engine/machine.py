@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
+from ..algebra.spans import Span
 from ..analysis.variants import Variants
 from ..planning.passes.net import PassNet
 from ..planning.plan import Plan
@@ -31,6 +32,7 @@ class Machine:
     def __init__(self, model: nn.Module | None, variants: Variants, plan: Plan) -> None:
         self._model, self.variants, self.plan = model, variants, plan
         self._structure: Any = None
+        self.covered: Mapping[str, tuple[int, list[Span]]] = {}  # of the last run of passes: see PassRun
 
     @property
     def model(self) -> nn.Module:
@@ -87,6 +89,7 @@ class Machine:
         with Stores(plan.passes, frame.like, fill=poison) as stores:
             run = PassRun(frame, self.calls, net.net, net.passes, plan.passes.rows, inputs, stores.rows)
             yield from run.blocks()
+        self.covered = run.covered
 
     def frame(
         self, inputs: Mapping[str, Image], poison: float | None = None, state: Mapping[str, Tensor] | None = None

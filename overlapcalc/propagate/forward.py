@@ -75,7 +75,7 @@ class Forward(Resolver):
 
     def visit(self, node: Node) -> None:
         if node.op == "input":
-            self.keep(node, self._input(node))
+            self.keep(node, self.input_of(node))
             return
         node = self._after_steps(node)
         law = self.law_of(node)
@@ -128,7 +128,7 @@ class Forward(Resolver):
             value = self._connect(step.node, law, step.layout, step.layout.labels)
             self.keep(step.node, replace(value, view=found) if step.node.name == node.name else value)
 
-    def _input(self, node: Node) -> TensorReads:
+    def input_of(self, node: Node) -> TensorReads:
         labels = node.axes
         layout = Factoring.plain(node.shape, labels)
         rates = {}

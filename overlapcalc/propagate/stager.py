@@ -158,6 +158,11 @@ class _Stager(Forward):
             layout, stage = _settled(layout), max(map(self._whole_at, node.operands))
         self._keep_result(node.name, layout, Barrier(node, cut, reduction, stage), truth=node.truth)
 
+    def input_of(self, node: Node) -> TensorReads:
+        """An input; what is read of it is not followed, because at one size there may be no map for that."""
+        value = super().input_of(node)
+        return replace(value, cells=Field.one(value.layout.cells, self.composer.nothing))
+
     # ---- keeping ------------------------------------------------------------------------------------------
 
     def keep(self, node: Node, value: TensorReads) -> None:

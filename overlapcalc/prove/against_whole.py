@@ -24,6 +24,8 @@ TOLERANCE = 1e-12
 """For values in float64: max |difference| / max |whole|."""
 
 
+WHOLE = 1 << 60
+"""A band longer than any axis."""
 FAILURES = (WrongTileError, RuntimeError, ValueError, IndexError, AssertionError)
 """What a net raises on a tile that is too short for it, or the engine where the net behaves differently on it."""
 
@@ -69,7 +71,7 @@ def exact_twin(
     }
     try:
         twin = twin_of(model)
-        machine = Machine(twin, variants, plan)
+        machine = Machine(twin, variants, in_memory(plan))
         if plan.schedule == "crop":
             with Modular():
                 full = whole(twin, plan, inputs)
@@ -101,8 +103,17 @@ def _call_by_call(machine: Machine, inputs: Mapping[str, Tensor]) -> dict[str, T
             mode.left()
 
 
+def in_memory(plan: Plan) -> Plan:
+    """The same plan, with nothing on disk: what is read from a file is no residue of what was written."""
+    if plan.passes is None:
+        return plan
+    return replace(plan, passes=replace(plan.passes, stored=tuple(replace(t, kept=True) for t in plan.passes.stored)))
+
+
 def at_once(plan: Plan) -> Plan:
-    """The same image in one block, each layer whole."""
+    """The same image in one block, each layer whole; for passes, each pass in one band."""
+    if plan.passes is not None:
+        return in_memory(replace(plan, passes=replace(plan.passes, rows=WHOLE)))
     strips = {}
     for axis, strip in plan.strips.items():
         ends = {

@@ -161,7 +161,8 @@ def _judged(nets: Nets, wide: Figures) -> Precision:
             f"float64, error at most {rounding_allowed(nets.traced_in):g}: the constants of its calls are "
             f"{_name(nets.traced_in)}",
         )
-    allowed = TOLERANCE if exact else rounding_allowed(narrowest)
+    exactly = TOLERANCE if nets.plan.passes is None else PASSES_TOLERANCE
+    allowed = exactly if exact else rounding_allowed(narrowest)
     judged, words = [(wide, allowed, "float64")], f"float64, error at most {allowed:g}"
     if not exact:
         words += f", which {_name(narrowest)} on the way can hold ({watching.types[narrowest]})"
@@ -171,8 +172,8 @@ def _judged(nets: Nets, wide: Figures) -> Precision:
                 again = _compared("float64", nets.wide, machine, nets.inputs, nets.device)
         except TypeError:
             return Precision(tuple(judged), words)
-        judged.append((again, TOLERANCE, f"float64 in the place of {_name(narrowest)}"))
-        words += f"; at most {TOLERANCE:g} with float64 in its place"
+        judged.append((again, exactly, f"float64 in the place of {_name(narrowest)}"))
+        words += f"; at most {exactly:g} with float64 in its place"
     with _widened(nets.widened or not exact):
         moved = _moved(nets)
     judged += [(f, MOVED_TOLERANCE, "float64, with the operands of its comparisons moved,") for f in moved]
@@ -200,6 +201,8 @@ def _moved(nets: Nets) -> list[Figures]:
     return found
 
 
+PASSES_TOLERANCE = 1e-11
+"""That of passes, whose sums and moments are taken in another order."""
 MOVED_TOLERANCE = 1e-9
 """The tolerance where operands are moved: samples near a threshold of 1e6 have fewer digits than before."""
 

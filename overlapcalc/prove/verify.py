@@ -18,10 +18,20 @@ from ..analysis.guess import guess_inputs
 from ..analysis.variants import Variants
 from ..engine.loop.loop import Loop
 from ..engine.plan import floating_type
+from ..engine.plan_passes import passes_plan
 from ..errors import Argument, InputError
 from ..planning.crop import make_plan
 from ..planning.obstacles import refuse_obstacles
-from ..planning.options import CUT_OPTIONS, Blocking, CutOptions, Tile, per_axis, refuse_beside_analysis, refuse_unknown
+from ..planning.options import (
+    CUT_OPTIONS,
+    PASSES,
+    Blocking,
+    CutOptions,
+    Tile,
+    per_axis,
+    refuse_beside_analysis,
+    refuse_unknown,
+)
 from ..planning.plan import Plan
 from ..planning.stages import WAVEFRONT
 from .against_whole import exact_twin, values, whole
@@ -32,6 +42,7 @@ from .kernel_settings import exact_kernels
 from .loops.result import LoopVerification
 from .loops.verify import verify_loop
 from .nets import Nets, measured
+from .passes.verify import verify_passes
 from .proof_image import proof_block, proof_shapes
 from .result import Proof, Verification
 from .spread import Spread, unanswered
@@ -119,7 +130,12 @@ def verify(
     analysis, given = _subject(model, inputs, blocking, axes, layout)
     if any(isinstance(x, Tensor) and not bool(x.isfinite().all()) for x in tree_leaves(given)):
         raise InputError("an input holds NaN or infinity, which hide what depends on what; give finite values")
-    if plan is None:
+    in_passes = blocking.schedule == PASSES or (plan is not None and plan.schedule == PASSES)
+    if plan is None and in_passes:
+        if tile is not None:
+            raise InputError(Argument("tile", tile), " is for the schedule crop; passes have no tiles")
+        plan = passes_plan(analysis, _banded(blocking, analysis))
+    elif plan is None:
         plan = make_plan(analysis, _sized(blocking, analysis), tile=tile)
     elif plan.inputs != analysis.inputs:
         raise InputError(f"the plan is for inputs {dict(plan.inputs)}, not {dict(analysis.inputs)}")
@@ -133,6 +149,10 @@ def verify(
     own = floating_type(dtype)
     named = _tensors(given, plan, [own or kind for kind in variants.runnable(tuple(plan.inputs.values())).types], where)
     nets = Nets(model, variants, plan, named, where)
+    if in_passes:
+        with torch.no_grad():
+            borders = _borders(model, variants, plan, named, where)
+        return verify_passes(nets, plan, named, borders, own, bit_exact=bit_exact)
     with torch.no_grad(), exact_kernels():
         nets.check()
         single = {}
@@ -166,15 +186,20 @@ def _subject(
     layout: str | Sequence[str | None] | None,
 ) -> tuple[Analysis, Inputs]:
     """The analysis at the size of the proof, and the inputs of that size: shapes or tensors."""
+    by_blocks = blocking.schedule != PASSES
     if isinstance(inputs, Analysis):
         refuse_beside_analysis(axes=axes, layout=layout)
-        refuse_obstacles(inputs)
+        if by_blocks:
+            refuse_obstacles(inputs)
         return inputs, tuple(inputs.inputs.values())
     given: Any = inputs if inputs is not None else guess_inputs(model, layout if isinstance(layout, str) else None)[0]
     analysis = analyze(model, given, axes=axes, layout=layout)
-    refuse_obstacles(analysis)
+    if by_blocks:
+        refuse_obstacles(analysis)
     if inputs is not None:
         return analysis, inputs
+    if not by_blocks:
+        return analysis, tuple(analysis.inputs.values())
     sizes = proof_block(analysis)
     order = sorted(analysis.axes, key=lambda axis: axis != blocking.stream_axis)  # as planning/slabs.py has them
     asked = {} if blocking.block is None else per_axis(order, blocking.block, "block")
@@ -189,6 +214,15 @@ def _sized(blocking: Blocking, analysis: Analysis) -> Blocking:
         return blocking
     sizes = proof_block(analysis)
     return replace(blocking, block=sizes if blocking.schedule == "crop" else max(5, min(sizes.values()) - 1))
+
+
+def _banded(blocking: Blocking, analysis: Analysis) -> Blocking:
+    """With bands for a proof, if none are given: a few of an odd length."""
+    if blocking.block is not None:
+        return blocking
+    net = analysis.variants.net
+    longest = max(net.size(name, axis) or 0 for name in net.graph.order for axis in analysis.axes)
+    return replace(blocking, block=max(1, longest // 4 - 1))
 
 
 def device_of(device: torch.device | str) -> torch.device:

@@ -32,7 +32,10 @@ Watch = Callable[[Pass], "int | None"]
 
 
 class PassRun:
-    """A run of all passes. frame: of the whole staged net. rows: the length of a band, of the longest tensor."""
+    """A run of all passes. frame: of the whole staged net. rows: the length of a band, of the longest tensor.
+
+    covered: for every reduction and everything that was stored, the length of the axis and the bands of it that came.
+    """
 
     def __init__(
         self,
@@ -49,6 +52,7 @@ class PassRun:
         self._inputs, self._storage, self._axis, self._watch = inputs, storage, net.axis, watch
         self._given: dict[str, Tensor] = {name: x for name, x in inputs.items() if isinstance(x, Tensor)}
         self._stored: dict[str, Rows] = {}
+        self.covered: dict[str, tuple[int, list[Span]]] = {}
 
     def blocks(self) -> Iterator[Block]:
         """Every block of every output, as they come. Raises NoSlabError."""
@@ -109,6 +113,7 @@ class PassRun:
             if name not in self._stored:
                 self._stored[name] = self._storage(name, band, layout.sizes, at)
             self._stored[name].write(held.region[self._axis].start, band)
+            self._cover(f"stored {name}", name, held)
 
     def _take(self, name: str, found: Mapping[str, SlabTensor], partial: dict[str, Partial]) -> None:
         """Add a band to what a reduction has so far."""
@@ -125,7 +130,15 @@ class PassRun:
         how = reduction_of(barrier.node.op)
         assert how is not None
         new = how.start(call)
+        for operand, held in zip(barrier.node.operands, bands, strict=True):
+            if held is not None:
+                self._cover(f"{name} of {operand}", operand, held)
         partial[name] = how.combine(partial[name], new) if name in partial else new
+
+    def _cover(self, what: str, node: str, held: SlabTensor) -> None:
+        if self._axis in held.region:
+            size = self._frame.net.size(node, self._axis) or 0
+            self.covered.setdefault(what, (size, []))[1].append(held.region[self._axis])
 
     def _begins(self, barrier: Barrier, found: Mapping[str, SlabTensor]) -> int:
         """Where a band begins along the dimension that holds the axis."""
