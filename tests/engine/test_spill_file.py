@@ -65,6 +65,7 @@ def read(file: SpillFile, begins: int, n: int) -> memoryview:
 # ---- bytes -------------------------------------------------------------------------------------------------------
 
 
+@LINUX
 def test_bytes_come_back_and_nothing_is_listed(tmp_path, never_named):
     with SpillFile(tmp_path, SIZE) as file:
         assert names(tmp_path) == []
