@@ -57,9 +57,7 @@ class SpillFile:
             except OSError as error:
                 raise self._failed("reading", data, begins, error) from error
             if not done:
-                raise self._error(
-                    f"it ends before byte {begins}, where {size_text(len(data))} should follow; run again"
-                )
+                raise self._error(f"it ends at byte {begins}, {size_text(len(data))} too early; run again")
             data, begins = data[done:], begins + done
 
     def lend(self, name: str, begins: int, size: int) -> None:

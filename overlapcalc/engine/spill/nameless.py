@@ -39,12 +39,13 @@ def _never_named(folder: Path) -> int | None:
 
 def _unnamed(folder: Path) -> int:
     handle, name = tempfile.mkstemp(dir=folder, prefix=PREFIX)
-    with contextlib.suppress(FileNotFoundError):  # another process removed it as a leftover, which is as good
-        try:
-            os.unlink(name)
-        except OSError:
-            os.close(handle)
-            raise
+    try:
+        os.unlink(name)
+    except FileNotFoundError:
+        pass  # another process removed it as a leftover, which is as good
+    except OSError:
+        os.close(handle)
+        raise
     return handle
 
 
