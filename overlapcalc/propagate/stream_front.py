@@ -42,7 +42,7 @@ class StreamFront:
         outputs: the band, by the names that are shown. None: the tensor does not have the axis; it is computed whole,
         once. A node counts as computed as soon as it is named here.
         """
-        fresh = self._fresh(outputs)
+        fresh = self.fresh(outputs)
         for name in self._net.graph.order:
             if self._net.size(name, self._axis) is None:
                 yield name, None
@@ -65,8 +65,8 @@ class StreamFront:
                     first = read.start if first is None else min(first, read.start)
         return None if first is None or first >= self._done[name] else Span(first, self._done[name])
 
-    def _fresh(self, outputs: Mapping[str, Span]) -> dict[str, Span]:
-        """What each node computes for these outputs; nodes that have enough are not named."""
+    def fresh(self, outputs: Mapping[str, Span]) -> dict[str, Span]:
+        """What each node would compute now for these outputs; nodes that have enough are not named."""
         fresh: dict[str, Span] = {}
         wanted = {self.outputs[shown]: span for shown, span in outputs.items() if shown in self.outputs}
         for name in reversed(self._net.graph.order):

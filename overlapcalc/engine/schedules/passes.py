@@ -20,6 +20,7 @@ from ..slab.band import BandCall
 from ..slab.frame import Frame, SlabTensor, extents
 from ..spill.rows import Rows
 from ..store import Image, read
+from .direct import direct_nodes
 from .regions import run_regions, whole
 from .stream import Column, parts
 
@@ -96,7 +97,8 @@ class PassRun:
                 regions.pop(name, None)
             yield run_regions(frame, self._calls, regions, {name: whole(frame, name, x) for name, x in here.items()})
             return
-        column = Column(frame, self._calls, self._axis, regions, here, self._read)
+        direct = direct_nodes(one.net, self._axis, frozenset(one.net.graph.inputs) - here.keys())
+        column = Column(frame, self._calls, self._axis, regions, here, self._read, direct)
         for spans in bands:
             yield column.next(spans)
 

@@ -22,6 +22,7 @@ from ..block import Block
 from ..slab.call import SlabCall
 from ..slab.frame import Frame, SlabTensor, extents
 from ..store import Image
+from .direct import Direct
 from .regions import block_of, taken, whole
 
 
@@ -42,7 +43,7 @@ class Column:
     """The state of one column: the rows held of every tensor.
 
     regions: what is needed of each node along the other axes. present: the inputs that are there whole; read: reads a
-    region of any other.
+    region of any other. direct: nodes of which nothing is held from band to band (see direct.py).
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Column:
         regions: Mapping[str, Region],
         present: Mapping[str, Tensor],
         read: Callable[[str, Region], SlabTensor],
+        direct: frozenset[str] = frozenset(),
     ) -> None:
         self._frame, self._calls, self._axis, self._regions = frame, calls, axis, regions
         self._front = StreamFront(frame.net, axis)
@@ -61,12 +63,18 @@ class Column:
         self._given = dict.fromkeys(self._outputs.values(), 0)
         self.held = {name: whole(frame, name, x) for name, x in present.items()}
         self._inputs = frozenset(self.held)
-        self._read = read
+        self._read, self._names = read, direct
+        self._direct = Direct(frame.net, axis, direct, self._computed)
 
     def next(self, outputs: Mapping[str, Span]) -> dict[str, SlabTensor]:
         """The next band of the outputs, by the names of their nodes. outputs: the band, by the names that are shown."""
         found: dict[str, SlabTensor] = {}
+        self._direct.begin(self._front.fresh(outputs), {self._outputs[shown]: s for shown, s in outputs.items()})
         for name, fresh in self._front.band(outputs):
+            if name in self._names:
+                if name in self._given and (span := self._span(name, outputs)) is not None:
+                    found[name] = self._cut(name, self._direct.tensor(name), span)
+                continue
             node, region = self._frame.net.graph[name], self._regions.get(name)
             if region is None:
                 continue
@@ -80,9 +88,9 @@ class Column:
                 self._append(name, self._made(node, {**region, self._axis: fresh}))
             if name in self._given:
                 self._give(name, outputs, found)
-            for operand in {*node.operands, name} - self._inputs:
+            for operand in {*node.operands, name} - self._inputs - self._names:
                 self._forget(operand)
-        for name in self._given:  # computed further ahead, for other readers
+        for name in self._given.keys() - self._names:  # computed further ahead, for other readers
             if name not in found:
                 self._give(name, outputs, found)
                 self._forget(name)
@@ -91,12 +99,19 @@ class Column:
     def _made(self, node: Node, region: Region) -> SlabTensor:
         if node.op == "input":
             return self._read(node.name, region)
-        call = SlabCall(self._frame, node, self._calls.calls.get(node.name), region, self.held)
+        near = {o: self._direct.tensor(o) for o in {*node.operands} & self._direct.wanted.keys()}
+        call = SlabCall(self._frame, node, self._calls.calls.get(node.name), region, {**self.held, **near})
         return SlabTensor(call.result(), region)
 
+    def _computed(self, name: str, span: Span) -> SlabTensor:
+        """A direct node where it is wanted now."""
+        return self._made(self._frame.net.graph[name], {**self._regions[name], self._axis: span})
+
+    def _span(self, name: str, outputs: Mapping[str, Span]) -> Span | None:
+        return outputs.get(next(shown for shown, node in self._outputs.items() if node == name))
+
     def _give(self, name: str, outputs: Mapping[str, Span], found: dict[str, SlabTensor]) -> None:
-        shown = next(shown for shown, node in self._outputs.items() if node == name)
-        span = outputs.get(shown)
+        span = self._span(name, outputs)
         if span is not None and name in self.held:
             found[name] = self._cut(name, self.held[name], span)
             self._given[name] = span.stop
