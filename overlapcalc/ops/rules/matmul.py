@@ -1,4 +1,4 @@
-"""Matrix products, linear layers, einsum: the dimension that is summed over is read whole."""
+"""Matrix products and linear layers: the dimension that is summed over is read whole."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ from dataclasses import replace
 from math import prod
 
 from ...algebra.index_map import IndexMap
+from ..accumulate import precise, wide
 from ..call import Call
 from ..cost import kernel
 from ..facts import describe
 from ..graph import Constant
 from ..kind import Kind
 from ..law import DimRead, Law, Link, Place, keep, whole
+from ..parts import Band, Cut, Partial, in_parts
 from ..registry import rule
+from ..slab import Tensor
 
 
 @rule("aten::linear")
@@ -143,58 +146,8 @@ def _factors(call: Call, n: int) -> tuple[Place, ...]:
     return tuple(places)
 
 
-@rule("aten::einsum", shown=False)
-def einsum(call: Call) -> Law:
-    """A letter of the result is read index by index; any other letter, and every letter of a diagonal, whole."""
-    operands, result = _letters(call)
-    n = len(result)
-    links: list[Link] = []
-    places: list[Place] = []
-    for i, (value, at, letters) in enumerate(zip(call["tensors"], call.positions("tensors"), operands, strict=True)):
-        if isinstance(value, Constant):
-            places += call.place("tensors", {s: result.index(c) for s, c in enumerate(letters) if c in result}, item=i)
-            continue
-        assert at is not None
-        dims = []
-        for s, c in enumerate(letters):
-            t = result.index(c) if c in result else None
-            if letters.count(c) > 1:
-                dims.append(whole(s, None, "einsum takes a diagonal"))
-            elif t is None:
-                dims.append(whole(s, None, "einsum sums over the whole axis"))
-            elif call.shapes[at][s] == 1 and call.shape[t] > 1:
-                dims.append(whole(s, t, "one sample is spread over the whole axis"))
-            else:
-                dims.append(DimRead(s, t, IndexMap.identity()))
-        met = {d.target for d in dims}
-        links.append(Link(at, (*dims, *(DimRead(None, t) for t in range(n) if t not in met))))
-    zeros = any(isinstance(v, Constant) and (v.alive or v.uneven or v.pattern) for v in call["tensors"])
-    return Law(tuple(replace(link, exact=not zeros) for link in links), places=tuple(places))
-
-
-def _letters(call: Call) -> tuple[list[list[str]], list[str]]:
-    """The letters of each operand and of the result; the dimensions of an ellipsis are called "0", "1", ..."""
-    equation = str(call["equation"]).replace(" ", "")
-    left, arrow, right = equation.partition("->")
-    positions = call.positions("tensors")
-    ranks = [len(v.shape) if isinstance(v, Constant) else len(call.shapes[at or 0])
-             for v, at in zip(call["tensors"], positions, strict=True)]  # fmt: skip
-    terms = left.split(",")
-    most = max((r - len(t.replace("...", "")) for r, t in zip(ranks, terms, strict=True) if "..." in t), default=0)
-    operands = []
-    for rank, term in zip(ranks, terms, strict=True):
-        before, dots, after = term.partition("...")
-        spread = rank - len(before) - len(after) if dots else 0
-        operands.append([*before, *(str(most - spread + i) for i in range(spread)), *after])
-    if not arrow:
-        once = sorted(c for c in {*left} - {*",."} if left.count(c) == 1)
-        return operands, [*(str(i) for i in range(most)), *once]
-    before, dots, after = right.partition("...")
-    return operands, [*before, *(str(i) for i in range(most if dots else 0)), *after]
-
-
 describe("aten::linear", "aten::matmul", "aten::bmm", "aten::mm", "aten::addmm", "aten::baddbmm", "aten::mv",
-         "aten::dot", "aten::einsum", kind=Kind.MATRIX_PRODUCT)  # fmt: skip
+         "aten::dot", kind=Kind.MATRIX_PRODUCT)  # fmt: skip
 
 
 @rule("aten::_cdist_forward", "aten::_euclidean_dist", shown=False)
@@ -228,19 +181,50 @@ def product_kernel(call: Call) -> int:
     return prod(call.shape) * int(shape[_geometry(call)[name][0]])
 
 
-@kernel("aten::einsum", dense=True)
-def einsum_kernel(call: Call) -> int:
-    """From left to right, two operands at a time: the sizes of all letters that are needed later or that both have."""
-    operands, result = _letters(call)
-    sizes: dict[str, int] = {}
-    for value, at, letters in zip(call["tensors"], call.positions("tensors"), operands, strict=True):
-        shape = value.shape if isinstance(value, Constant) else call.shapes[at or 0]
-        for letter, size in zip(letters, shape, strict=True):
-            sizes[letter] = max(size, sizes.get(letter, 1))
-    total, left = 0, set(operands[0])
-    for i, right in enumerate(operands[1:], 1):
-        later = set(result).union(*operands[i + 1 :])
-        joined = {c for c in left | set(right) if c in later or (c in left and c in right)}
-        total += prod(sizes[c] for c in joined)
-        left = joined & later
-    return total
+# ---- in parts, where both factors are cut along the dimension that is summed over -------------------------------
+
+SUMS = frozenset({"aten::addmm", "aten::baddbmm", "aten::linear"})
+"""Products that something may be added to."""
+
+
+def contracts(call: Call, cut: Cut) -> bool:
+    """Whether both factors are data that are cut along the dimension that is summed over, and nothing else is cut."""
+    names = _names(call)
+    at = {name: call.position(name) for name in names}
+    if any(k is None for k in at.values()) or call["out_dtype"] is not None:
+        return False
+    between = {at[name]: geometry[0] for name, geometry in _geometry(call).items()}
+    return all(d == between.get(k) for k, d in enumerate(cut))
+
+
+def start(band: Band) -> Partial:
+    """The product of the bands, and for some operators what is added to it: what the operator itself makes of factors
+    with nothing to sum over."""
+    call = band.call
+    names, geometry = _names(call), _geometry(call)
+    factors = [band.operand(call.position(name) or 0) for name in names]
+    left, right = (wide(x) for x in factors)
+    if call.node.op == "aten::linear" and right.dim() > 1:
+        right = right.transpose(-1, -2)
+    product = precise(left.matmul(right))
+    if call.node.op not in SUMS:
+        return (product,)
+    nothing = {name: x.narrow(geometry[name][0], 0, 0) for name, x in zip(names, factors, strict=True)}
+    return product, precise(wide(band.run(**nothing)))
+
+
+def combine(a: Partial, b: Partial) -> Partial:
+    """The products are added; a summand counts once."""
+    return (a[0] + b[0], *a[1:])
+
+
+def finish(call: Call, partial: Partial) -> Tensor:
+    total, *summand = partial
+    alpha = call["alpha"]
+    if alpha is not None and alpha != 1:
+        total = total * alpha
+    return total + summand[0] if summand else total
+
+
+in_parts("aten::matmul", "aten::bmm", "aten::mm", "aten::mv", "aten::dot", "aten::addmm", "aten::baddbmm",
+         "aten::linear", fits=contracts, start=start, combine=combine, finish=finish)  # fmt: skip

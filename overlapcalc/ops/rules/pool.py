@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from ...algebra.index_map import IndexMap
 from ...algebra.spans import Span
+from ..accumulate import added, larger, precise, wide
 from ..call import Call
 from ..facts import describe, spelling
 from ..graph import Node
 from ..kind import Kind
 from ..law import Cause, DimRead, Law, Link, Obstruction, keep
+from ..parts import Band, Cut, Partial, in_parts
 from ..registry import rule
 from ..slab import Slab, Tensor, Windows, on_slab
 
@@ -127,3 +129,68 @@ INFINITY = float("inf")
 
 def _overlap(start: int, length: int, low: int, high: int) -> int:
     return max(1, min(start + length, high) - max(start, low))
+
+
+# ---- in parts, where one window covers the axis ---------------------------------------------------------------
+
+
+def covers(call: Call, cut: Cut) -> bool:
+    """Whether a single window covers the dimension that is cut, and values are meant, not positions."""
+    if len(cut) != 1 or cut[0] is None or call.node.result:
+        return False
+    n, size = _spatial(call), len(call.shapes[0])
+    i = cut[0] - (size - n)
+    if i < 0:
+        return False
+    if "adaptive" in call.node.op:
+        return call.ints("output_size", n)[i] == 1
+    kernel, padding, dilation = call.ints("kernel_size", n), call.ints("padding", n), call.ints("dilation", n, 1)
+    whole = kernel[i] == call.shapes[0][cut[0]] and not padding[i] and dilation[i] == 1
+    return whole and not call["divisor_override"]
+
+
+def _spatial(call: Call) -> int:
+    return int(call.node.op.partition("_pool")[2][0])
+
+
+def pooled(band: Band, x: Tensor) -> tuple[Tensor, int]:
+    """The operator on a band, whose window there is as long as the band, and that length."""
+    call, n, d = band.call, _spatial(band.call), band.cut[0]
+    assert d is not None
+    length = int(x.shape[d])
+    if "adaptive" in call.node.op:
+        return band.run(self=x), length
+    kernel = list(call.ints("kernel_size", n))
+    kernel[d - (len(call.shapes[0]) - n)] = length
+    return band.run(self=x, kernel_size=kernel), length
+
+
+def start_average(band: Band) -> Partial:
+    mean, length = pooled(band, wide(band.operand()))
+    return precise(mean) * length, length
+
+
+def finish_average(call: Call, partial: Partial) -> Tensor:
+    total, length = partial
+    return total / length
+
+
+def start_maximum(band: Band) -> Partial:
+    return pooled(band, band.operand())[:1]
+
+
+def combine_maxima(a: Partial, b: Partial) -> Partial:
+    return (larger(a[0], b[0]),)
+
+
+def finish_maximum(call: Call, partial: Partial) -> Tensor:
+    result: Tensor = partial[0]
+    return result
+
+
+in_parts(*(f"aten::avg_pool{n}d" for n in (1, 2, 3)),
+         *(f"aten::{lead}adaptive_avg_pool{n}d" for lead in ("", "_") for n in (1, 2, 3)),
+         fits=covers, start=start_average, combine=added, finish=finish_average)  # fmt: skip
+in_parts(*(f"aten::max_pool{n}d{indices}" for n in (1, 2, 3) for indices in ("", "_with_indices")),
+         *(f"aten::{lead}adaptive_max_pool{n}d" for lead in ("", "_") for n in (1, 2, 3)),
+         fits=covers, start=start_maximum, combine=combine_maxima, finish=finish_maximum)  # fmt: skip

@@ -6,6 +6,7 @@ import math
 import zlib
 from collections.abc import Sequence
 from fractions import Fraction
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -100,3 +101,33 @@ def mixed(salt: int, *operands: Tensor) -> Tensor:
         result = (t * t).add_(17).remainder_(PRIME).mul_(t).add_(salt).remainder_(PRIME)
     assert isinstance(result, Tensor)
     return result
+
+
+GENERATOR = 17
+"""Its powers are all residues but 0."""
+
+
+@lru_cache(maxsize=8)
+def _powers(device: torch.device) -> Tensor:
+    """For every residue r, `GENERATOR ** (r - PRIME)`, and 1 for 0."""
+    row, power = [1], 1  # PRIME - 1 powers later it begins anew, so 1 - PRIME is as 0
+    for _ in range(PRIME - 1):
+        row.append(power)
+        power = power * GENERATOR % PRIME
+    with _disable_current_modes():
+        return torch.tensor(row, dtype=torch.float64, device=device)
+
+
+def power(x: Tensor) -> Tensor:
+    """An exponential of residues: `power(a - b) * power(b - c) == power(a - c)` for all residues a <= b <= c.
+
+    Differences are residues too, so a residue other than 0 stands for the negative number `r - PRIME`. Minus infinity
+    gives 0, and NaN stays.
+
+    >>> x = torch.tensor([0.0, 65520.0, 65519.0, -torch.inf])  # 0, -1, -2
+    >>> mod(power(x) * 17**2).tolist()
+    [289.0, 17.0, 1.0, 0.0]
+    """
+    gone, known = x == -math.inf, x.isfinite()
+    made = _powers(x.device)[torch.where(known, x, 0).to(torch.int64)]
+    return torch.where(known, made, torch.where(gone, 0.0, math.nan))

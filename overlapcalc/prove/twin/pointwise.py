@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from .call import Call
-from .modular import PRIME, key, mixed, mod
+from .modular import PRIME, key, mixed, mod, power
 from .registry import twin
 
 UNTAGGED = frozenset(
@@ -46,17 +46,14 @@ def add(call: Call) -> Tensor:
     term = b if alpha == 1 else mod(torch.as_tensor(b, dtype=torch.float64, device=a.device) * alpha)
     total = a + sign * term
     result = mod(total)
-    left_out = -float("inf")
-    if not _finite(call, b):
-        result = torch.where(total == left_out, total, result)
-    return result
+    left_out = total == -float("inf")  # by a mask, or scores that were masked
+    return torch.where(left_out, total, result) if left_out.any() else result
 
 
-def _finite(call: Call, b: Tensor | float) -> bool:
-    """Only a constant can bring minus infinity: an attention mask."""
-    values = [call["self"], call["other"]]
-    constants = [v for v in values if isinstance(v, Tensor) and v.is_floating_point() and not call.is_data(v)]
-    return not (b == -float("inf") if not isinstance(b, Tensor) else any((v == -float("inf")).any() for v in constants))
+@twin("exp")
+def exponential(call: Call) -> Tensor:
+    """A power, so that a sum of exponentials below one maximum can be rescaled to another."""
+    return power(call.tensor("self"))
 
 
 @twin("mul")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from .call import Call
@@ -47,7 +48,24 @@ def mean(call: Call) -> Tensor:
     return mod(_summed(call, x) * pow(count, -1, PRIME))
 
 
-@twin("std", "var", "prod", "norm", "linalg_vector_norm", "logsumexp")
+@twin("prod")
+def product(call: Call) -> Tensor:
+    """Exactly, but for a factor of 0, which would hide all others: a fixed residue stands for it."""
+    if _whole(call) and (call["dtype"] is None or not call["dtype"].is_floating_point):
+        result: Tensor = call.replayed(lambda name, v: v)
+        return result
+    x, over = call.tensor("self"), dims(call, call["self"])
+    x = torch.where(x == 0, key("zero"), x)
+    shape = [1 if d in over else size for d, size in enumerate(x.shape)]
+    row = x.movedim(over, list(range(-len(over), 0))).flatten(-len(over)) if over else x.unsqueeze(-1)
+    while row.shape[-1] > 1:
+        half = row.shape[-1] // 2
+        row = torch.cat([mod(row[..., :half] * row[..., half : 2 * half]), row[..., 2 * half :]], -1)
+    made = row.squeeze(-1) if row.shape[-1] else row.new_ones(row.shape[:-1])
+    return made.reshape(shape) if call["keepdim"] else made
+
+
+@twin("std", "var", "norm", "linalg_vector_norm", "logsumexp")
 def symmetric(call: Call) -> Tensor:
     """A sum of a nonlinear map: as sensitive as the real reduction, and just as blind to order."""
     x = call.tensor("self")
