@@ -17,7 +17,7 @@ from ...propagate.staged import Barrier, Staged
 from ...trace.runnable import Runnable
 from ..block import Block, owned
 from ..slab.band import BandCall
-from ..slab.frame import Frame, SlabTensor, extents
+from ..slab.frame import Frame, SlabTensor, extents, shaped
 from ..spill.rows import Rows
 from ..store import Image, read
 from .direct import direct_nodes
@@ -184,7 +184,7 @@ class PassRun:
         layout = self._frame.value(name).layout
         if name in self._stored:
             whole_of = self._stored[name].read(Span(0, layout.sizes[layout.labels.index(self._axis)]))
-            return whole_of.reshape(extents(layout, whole_region(self._frame.net, name)))
+            return shaped(whole_of, extents(layout, whole_region(self._frame.net, name)))
         image = self._inputs[name]
         return read(image, (slice(None),) * len(image.shape), self._frame.like.device)
 
@@ -192,7 +192,8 @@ class PassRun:
         """A band of a stored tensor."""
         layout = self._frame.value(name).layout
         if name in self._stored:
-            return SlabTensor(self._stored[name].read(region[self._axis]).reshape(extents(layout, region)), region)
+            band = self._stored[name].read(region[self._axis])
+            return SlabTensor(shaped(band, extents(layout, region)), region)
         image = self._inputs[name]
         place = tuple(slice(*region[label]) if label in region else slice(None) for label in layout.labels)
         return SlabTensor(read(image, place, self._frame.like.device), region)

@@ -20,7 +20,7 @@ from ...propagate.stream_front import StreamFront
 from ...trace.runnable import Runnable
 from ..block import Block
 from ..slab.call import SlabCall
-from ..slab.frame import Frame, SlabTensor, extents
+from ..slab.frame import Frame, SlabTensor, extents, shaped
 from ..store import Image
 from .direct import Direct
 from .regions import block_of, taken, whole
@@ -125,7 +125,7 @@ class Column:
         at = layout.labels.index(axis)
         region = {**new.region, axis: Span(old.region[axis].start, new.region[axis].stop)}
         both = torch.cat([parts(layout, old), parts(layout, new)], at)
-        self.held[name] = SlabTensor(both.reshape(extents(layout, region)), region)
+        self.held[name] = SlabTensor(shaped(both, extents(layout, region)), region)
 
     def _forget(self, name: str) -> None:
         """Drop the rows that will not be read again."""
@@ -146,10 +146,10 @@ class Column:
         layout, axis = self._frame.value(name).layout, self._axis
         at, region = layout.labels.index(axis), {**held.region, axis: span}
         part = parts(layout, held).narrow(at, span.start - held.region[axis].start, span.length)
-        return SlabTensor(part.reshape(extents(layout, region)), region)
+        return SlabTensor(shaped(part, extents(layout, region)), region)
 
 
 def parts(layout: Factoring, held: SlabTensor) -> Tensor:
     """A region of a tensor with a dimension for each of its parts."""
     sizes = [held.region[p.label].length if p.label in held.region else p.size for p in layout.parts]
-    return held.tensor.reshape(sizes)
+    return shaped(held.tensor, sizes)

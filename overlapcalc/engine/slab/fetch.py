@@ -13,7 +13,7 @@ from ...ops import Call
 from ...ops.graph import Node
 from ...propagate.regions import Region
 from ...trace.runnable import Invocation
-from .frame import FAR, Frame, SlabTensor, dims_of, extent, extents, label_of
+from .frame import FAR, Frame, SlabTensor, dims_of, extent, extents, label_of, shaped
 
 
 class Reader:
@@ -36,14 +36,14 @@ class Reader:
         name = self.node.operands[operand]
         held, layout = self._held(name), self.frame.value(name).layout
         asked = {label_of(layout, dim): span for dim, span in (spans or {}).items()}
-        parts = held.tensor.reshape([extent(layout, i, held.region) for i in range(len(layout.parts))])
+        parts = shaped(held.tensor, [extent(layout, i, held.region) for i in range(len(layout.parts))])
         region = dict(held.region)
         for i, label in enumerate(layout.labels):
             if label in region and label in self.region:
                 read = self._read(name, label)
                 region[label] = asked.get(label, read)
                 parts = self._along(parts, i, held.region[label], region[label], read, layout.sizes[i], fill)
-        return parts.reshape(extents(layout, region))
+        return shaped(parts, extents(layout, region))
 
     def nothing(self, operand: int, dim: int) -> Tensor:
         return self.fetch(operand).narrow(dim, 0, 0)

@@ -46,6 +46,12 @@ class Frame:
         return self.net.values[node]
 
 
+def shaped(x: Tensor, sizes: Sequence[int]) -> Tensor:
+    """`x` with these sizes. As it is where it has them: torch would give dimensions of one sample other strides, and
+    then copy a channels_last tensor before it convolves it."""
+    return x if tuple(x.shape) == tuple(sizes) else x.reshape(tuple(sizes))
+
+
 FAR = 1 << 40
 """A position beyond every image."""
 

@@ -63,8 +63,14 @@ class RowsForm:
         return band.detach().permute(self.order)
 
     def standing(self, lying: Tensor) -> Tensor:
-        """The opposite of `lying`."""
-        return lying.permute(self._back)
+        """The opposite of `lying`.
+
+        Dimensions of one sample get a stride beyond all others: torch tells channels_last tensors by their strides, and
+        copies others before it convolves them.
+        """
+        x = lying.permute(self._back)
+        strides = [lying.numel() if n == 1 else step for n, step in zip(x.shape, x.stride(), strict=True)]
+        return x.as_strided(x.shape, strides) if lying.numel() else x
 
     def empty(self, rows: int, device: torch.device | None = None) -> Tensor:
         """Room for so many rows, as they lie."""
