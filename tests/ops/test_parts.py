@@ -7,11 +7,14 @@ import pickle
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from shared.banded import In, Whole, by_bands, finished, folded, spans, started
 from shared.reductions import ADDED, CHOSEN, COUNTED, FAMILIES, SPREAD, WHOLE_NUMBERS, A
+from torch import nn
 
+import overlapcalc as oc
 from overlapcalc.ops.accumulate import Moments
 from overlapcalc.ops.parts import reduction_of
 from overlapcalc.prove.twin import Modular, residues
@@ -48,6 +51,51 @@ def error(y: torch.Tensor, exact: torch.Tensor) -> float:
 
 shapes = st.tuples(st.integers(1, 3), st.sampled_from([2, 4, 6]), st.integers(2, 11), st.integers(2, 8))
 cuttings = st.lists(st.integers(1, 10), max_size=4)
+
+# ---- the calls of these tests are those of a trace ----------------------------------------------------------------
+
+TRACED = {
+    "sum": lambda x, w: x.sum((2, 3)),
+    "mean": lambda x, w: x.mean((2, 3), keepdim=True),
+    "var": lambda x, w: x.var((2, 3)),
+    "std_mean": lambda x, w: torch.std_mean(x, (2, 3), unbiased=False)[0],
+    "max": lambda x, w: x.max(2)[0],
+    "places of max": lambda x, w: x.max(2)[1],
+    "norm 2": lambda x, w: x.norm(dim=(2, 3), keepdim=True),
+    "logsumexp": lambda x, w: x.logsumexp((2, 3), keepdim=True),
+    "softmax": lambda x, w: F.softmin(x, 2),
+    "group_norm": lambda x, w: F.group_norm(x, 2, w, w, 1e-3),
+    "instance_norm": lambda x, w: F.instance_norm(x, None, None, w, w),
+    "batch_norm": lambda x, w: F.batch_norm(x, None, None, w, w, training=True),
+    "layer_norm": lambda x, w: F.layer_norm(x, x.shape[2:], *2 * (w.sum().expand(x.shape[2:]),)),
+    "rms_norm": lambda x, w: F.rms_norm(x, x.shape[2:], w.sum().expand(x.shape[2:])),
+    "avg_pool2d": lambda x, w: F.avg_pool2d(x, (9, 1)),
+    "adaptive_max_pool2d": lambda x, w: F.adaptive_max_pool2d(x, (1, 5)),
+    "baddbmm": lambda x, w: torch.baddbmm(w[None, None] * w[:, None], x[..., 0], x[..., 0].mT, beta=3),
+    "einsum": lambda x, w: torch.einsum("nchw,ndhw->ncd", x, x),
+    "count_nonzero": lambda x, w: torch.count_nonzero(x > 0, (2, 3)),
+}
+
+
+class Called(nn.Module):
+    def __init__(self, function) -> None:
+        super().__init__()
+        self.function, self.weight = function, nn.Parameter(torch.ones(6))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.function(x, self.weight)
+
+
+@pytest.mark.parametrize("name", TRACED)
+def test_calls_as_a_trace_has_them(name):
+    made = image(name).call.node
+    nodes = [node for node in oc.analyze(Called(TRACED[name]), (2, 6, 9, 5)).variants.net.graph if node.op == made.op]
+    assert len(nodes) == 1
+    kinds = [{key: type(v) for key, v in node.args.items()} for node in (made, *nodes)]
+    assert kinds[0].keys() == kinds[1].keys()
+    assert {key for key in kinds[0] if kinds[0][key] is not kinds[1][key]} <= {"ord", "p"}  # 2 or 2.0
+    assert (made.shape, made.result) == (nodes[0].shape, nodes[0].result)
+
 
 # ---- values -----------------------------------------------------------------------------------------------------
 
