@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     )
     from .guard import Check, Checked, check, lock
     from .ops import rule, unregister
+    from .ops.parts import Reduction, in_parts
     from .planning.costs import Work
     from .planning.plan import Memory, Plan
     from .planning.wavefront import Wavefront, wavefront
@@ -81,6 +82,7 @@ _HOMES = {
     ),
     ".guard": ("Check", "Checked", "check", "lock"),
     ".ops": ("rule", "unregister"),
+    ".ops.parts": ("Reduction", "in_parts"),
     ".planning.costs": ("Work",),
     ".planning.plan": ("Memory", "Plan"),
     ".planning.wavefront": ("Wavefront", "wavefront"),
@@ -117,6 +119,7 @@ __all__ = [
     "Pair",
     "Plan",
     "Proof",
+    "Reduction",
     "RuleError",
     "Sides",
     "Span",
@@ -133,6 +136,7 @@ __all__ = [
     "analyze",
     "blocks",
     "check",
+    "in_parts",
     "lock",
     "plan",
     "rule",

@@ -165,10 +165,12 @@ def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_the_rule_of_the_docs_runs():
-    text, _ = code("docs/add-an-operator.md")  # the other one: tests/ops/test_operators.py
+    law, reduction, _ = code("docs/add-an-operator.md")  # the last one: tests/ops/test_operators.py
     with registry.kept():
-        exec(compile(text, "docs/add-an-operator.md", "exec"), {"__name__": "example"})
+        exec(compile(law, "docs/add-an-operator.md", "exec"), {"__name__": "example"})
+        exec(compile(reduction, "docs/add-an-operator.md", "exec"), {"__name__": "example"})
         assert registry.find("mylib::blur5") is not None
+        assert registry.known_of("mylib::energy").parts is not None
 
 
 def test_the_python_of_the_guard_runs(project: Project, monkeypatch: pytest.MonkeyPatch):

@@ -87,19 +87,22 @@ def smaller(a: Tensor, b: Tensor) -> Tensor:
 
 
 class Moments(NamedTuple):
-    """Of `count` samples: their mean, and the sum of the squares of their differences from it."""
+    """Of so many samples: their mean, and the sum of the squares of their differences from it."""
 
-    count: int
+    samples: int
     mean: Tensor
     squares: Tensor
 
 
 def moments(x: Tensor, dims: list[int]) -> Moments:
-    """Along dimensions that stay, one sample long. `var_mean` would be many times slower on channels_last bands."""
+    """Along dimensions that stay, one sample long. The mean is rounded to the type of `x`; the sum of differences from
+    it says by how much. `var_mean` would be many times slower on channels_last bands."""
     mean = x.mean(dims, keepdim=True)
+    count = x.numel() // mean.numel()
     apart = x - mean
-    squares = apart.mul_(apart).sum(dims, keepdim=True)
-    return Moments(x.numel() // mean.numel(), precise(mean), precise(squares))
+    rest = precise(apart.sum(dims, keepdim=True))
+    squares = precise(apart.mul_(apart).sum(dims, keepdim=True))
+    return Moments(count, precise(mean) + rest / count, squares - rest * rest / count)
 
 
 def pooled(a: Partial, b: Partial) -> Moments:

@@ -48,8 +48,20 @@ Cut = tuple["int | None", ...]
 
 @dataclass(frozen=True)
 class Reduction:
-    """How an operator runs in parts. fits: whether a call does, given the dimension along which each of its operands is
-    cut into bands; None where an operand has no such dimension. See the module's text for the others."""
+    """How an operator runs in parts, by functions.
+
+    fits: whether a call does, given the dimension along which each of its operands is cut into bands; None where an
+    operand has no such dimension. start: a band to its partial result. combine: those of two neighbours to that of
+    both, in order. finish: the call and the last one to the result; a floating one may be in float64, and is brought to
+    the operator's type. apply: for an operator that gives every sample something of what `finish` made: how it runs on
+    a slab, given that.
+
+    >>> from overlapcalc.ops.parts import reduction_of
+    >>> mean = reduction_of("aten::mean")
+    >>> total = mean.combine((torch.tensor(6.0), 4), (torch.tensor(3.0), 2))  # sums and counts of two bands
+    >>> mean.finish(None, total)
+    tensor(1.5000)
+    """
 
     fits: Callable[[Call, Cut], bool]
     start: Callable[[Any], Partial]
@@ -60,7 +72,14 @@ class Reduction:
 
 def in_parts(*ops: str | Callable[..., object], **how: Any) -> None:
     """Register how operators, named as for `rule`, run in parts: the fields of a `Reduction`. Raises RuleError for one
-    that has a way already."""
+    that has a way already.
+
+    >>> in_parts("mylib::energy",  # the sum of squares along the last dimension
+    ...     fits=lambda call, cut: cut == (len(call.shapes[0]) - 1,),
+    ...     start=lambda band: ((band.operand() * band.operand()).double().sum(-1),),
+    ...     combine=lambda a, b: (a[0] + b[0],),
+    ...     finish=lambda call, partial: partial[0])
+    """
     say("parts", ops, Reduction(**how))
 
 

@@ -164,7 +164,7 @@ def test_what_our_modules_say_when_they_are_imported_stays():
 # ---- the worked file of docs/add-an-operator.md -----------------------------------------------------------------------
 
 PAGE = (Path(__file__).parents[2] / "docs/add-an-operator.md").read_text()
-WORKED = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)[1]
+WORKED = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)[-1]
 """mylib::blur5 with its law, the way it runs on slabs, its cost and its twin."""
 
 

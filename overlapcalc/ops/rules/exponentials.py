@@ -17,8 +17,9 @@ def reference(most: Tensor) -> Tensor:
 
 
 def started(x: Tensor, dims: list[int], stay: bool) -> Partial:
+    x = x if x.is_floating_point() else x.float()
     most = x.amax(dims, True)
-    total = (x - reference(most)).exp().sum(dims, keepdim=stay)
+    total = (x - reference(most)).exp_().sum(dims, keepdim=stay)
     return precise(most if stay else most.squeeze(tuple(dims))), precise(total)
 
 

@@ -20,7 +20,7 @@ def correction(call: Call) -> float:
 
 
 def variance(call: Call, given: Moments) -> Tensor:
-    left = max(0, given.count - correction(call))
+    left = max(0, given.samples - correction(call))
     return given.squares / left
 
 

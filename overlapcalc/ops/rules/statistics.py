@@ -18,7 +18,7 @@ def epsilon(call: Call) -> float:
 
 
 def finished(call: Call, given: Moments) -> Tensor:
-    return pair(given.mean, (given.squares / given.count + epsilon(call)).rsqrt())
+    return pair(given.mean, (given.squares / given.samples + epsilon(call)).rsqrt())
 
 
 # ---- statistics of channels -----------------------------------------------------------------------------------
@@ -34,10 +34,15 @@ def apply_to_channels(slab: Slab, statistics: Tensor) -> Tensor:
     """One multiplication and one addition per sample, of which the second is in place."""
     x, mean, scale = slab.fetch(0), statistics[0], statistics[1]
     weight, bias = (per_channel(slab, name, x.dim()) for name in ("weight", "bias"))
-    if weight is not None:
-        scale = scale * weight
-    shift = -(mean * scale) if bias is None else bias - mean * scale
-    return slab.typed(x.mul(working(scale, x)).add_(working(shift, x)))
+    return slab.typed(moved(x, mean, scale if weight is None else scale * weight, bias))
+
+
+def moved(x: Tensor, mean: Tensor, scale: Tensor, bias: Tensor = None) -> Tensor:
+    """`(x - mean) * scale + bias`. What is added belongs to the scale as it is rounded: with a mean of many deviations
+    the difference would show."""
+    scale = working(scale, x)
+    shift = mean * -precise(scale)
+    return x.mul(scale).add_(working(shift if bias is None else shift + bias, x))
 
 
 def takes_group_norm(call: Call, cut: Cut) -> bool:
@@ -107,9 +112,7 @@ def weighed(slab: Slab, y: Tensor) -> Tensor:
 
 
 def apply_to_layer(slab: Slab, statistics: Tensor) -> Tensor:
-    x, mean, scale = slab.fetch(0), statistics[0], statistics[1]
-    y = x.mul(working(scale, x)).add_(working(-(mean * scale), x))
-    return slab.typed(weighed(slab, y))
+    return slab.typed(weighed(slab, moved(slab.fetch(0), statistics[0], statistics[1])))
 
 
 in_parts("aten::layer_norm", "aten::native_layer_norm", fits=takes_layer_norm, start=start_layer, combine=pooled,
