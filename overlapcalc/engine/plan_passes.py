@@ -22,7 +22,7 @@ from ..planning.passes.net import PassNet
 from ..planning.passes.plan import PassesPlan, PassPlan, traffic
 from ..planning.passes.stored import Stored, kept_within
 from ..planning.plan import Memory, Plan
-from ..planning.strips import BlockSpan, Strip, labels_of
+from ..planning.strips import BlockSpan, Strip, labels_by_dim
 from ..propagate.regions import whole_region
 from ..trace.runnable import Runnable
 from .spill.stores import slots_of
@@ -121,7 +121,7 @@ class _Planner:
             schedule="passes",
             inputs=self._analysis.inputs,
             outputs=self._analysis.outputs,
-            labels=labels_of(net),
+            labels=labels_by_dim(self._parts.net.net),
             strips={self._axis: self._strip(rows)},
             work=Work(),
             largest=Work(),
@@ -135,7 +135,7 @@ class _Planner:
 
     def _strip(self, rows: int) -> Strip:
         """The bands of the outputs, of inputs the same share."""
-        net, axis = self._variants.net, self._axis
+        net, axis = self._parts.net.net, self._axis
         sizes = {shown: net.size(node, axis) for shown, node in net.graph.outputs}
         fed = {name: net.size(name, axis) for name in net.graph.inputs}
         count = max((-(-n // rows) for n in [*sizes.values(), *fed.values()] if n), default=1)
