@@ -77,12 +77,11 @@ class _Planner:
     # ---- options ------------------------------------------------------------------------------------------
 
     def _chosen_axis(self) -> str:
-        net, wanted = self._variants.net, self._blocking.stream_axis
+        wanted = self._blocking.stream_axis
         axes = list(self._analysis.axes)
         if wanted is not None and wanted not in axes:
             raise InputError(Argument("stream_axis", wanted), f": no such axis is cut here, only {', '.join(axes)}")
-        sizes = {axis: max(net.size(name, axis) or 0 for name in net.graph.inputs) for axis in axes}
-        return wanted or max(axes, key=lambda axis: sizes[axis])
+        return wanted or self._analysis.longest_axis
 
     def _rows(self) -> int:
         if self._blocking.block is None:
