@@ -37,7 +37,8 @@ def disk_text(passes: PassesPlan) -> str:
     if not passes.disk:
         return f"{inside}nothing goes to the disk"
     place = passes.spill or "a folder of the system"
-    return f"{inside}{bytes_text(passes.written)} are written to the disk, in a file of {bytes_text(passes.disk)} in {place}"
+    file = f"in a file of {bytes_text(passes.disk)} in {place}"
+    return f"{inside}{bytes_text(passes.written)} are written to the disk, {file}"
 
 
 def _add(table: Table, one: PassPlan) -> None:
