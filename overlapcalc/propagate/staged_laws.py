@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from ..algebra.index_map import IndexMap
 from ..algebra.reshape import Factoring
-from ..ops.law import DimRead, Law, Link
+from ..ops.call import Call
+from ..ops.law import DimRead, Law, Link, keep
 
 
 def beside_statistics(law: Law, layouts: Sequence[Factoring], axis: str, dims: int) -> Law:
@@ -33,6 +34,18 @@ def in_order(law: Law, layouts: Sequence[Factoring], axis: str) -> Law:
         ]
         links.append(replace(link, dims=tuple(dims)))
     return replace(law, links=tuple(links))
+
+
+def laid_like(law: Law, call: Call) -> Law:
+    """With the samples of an operand of which only the shape matters, and which is the output's: the output is laid out
+    as that is (`expand_as`)."""
+    if not law.unread or any(link.runs is not None for link in law.links):
+        return law
+    known = {link.operand for link in law.links}
+    like = [
+        k for k in map(call.position, law.unread) if k is not None and k not in known and call.shapes[k] == call.shape
+    ]
+    return replace(law, links=(*law.links, *(Link(k, keep(len(call.shape))) for k in like)))
 
 
 def _over(layout: Factoring, dim: DimRead, axis: str) -> bool:

@@ -26,7 +26,7 @@ from ..ops.parts import STATISTICS, Cut, reduction_of
 from ..ops.scans import CARRIED, scan_of
 from .forward import Forward
 from .staged import Barrier, Staged
-from .staged_laws import beside_statistics, in_order
+from .staged_laws import beside_statistics, in_order, laid_like
 from .values import Obstacle, Path, Propagation, TensorReads
 
 
@@ -222,7 +222,8 @@ class _Stager(Forward):
         """Of an operator that is given its statistics: what it reads beside them. Of a scan: sample by sample."""
         given = {STATISTICS, CARRIED} & node.args.keys()
         if not given:
-            return super().law_of(node)
+            law = super().law_of(node)
+            return law if law is None else laid_like(law, self._call(node))
         law = super().law_of(replace(node, args={k: v for k, v in node.args.items() if k not in given}))
         assert law is not None
         layouts = [self.values[operand].layout for operand in node.operands]
