@@ -25,7 +25,8 @@ class Machine:
     """Runs `model` by a plan, with its weights at the time of the run."""
 
     def __init__(self, model: nn.Module | None, variants: Variants, plan: Plan) -> None:
-        self._model, self.variants, self.plan = model, variants, plan
+        self._model, self.plan = model, plan
+        self.variants = variants if plan.schedule == "crop" else variants.here
         self._structure: Any = None
 
     @property

@@ -25,6 +25,7 @@ from ..planning.options import (
     refuse_unknown,
     several_axes,
 )
+from ..planning.obstacles import runs_at_size_only
 from ..planning.plan import Plan
 from .weigh import weighed
 
@@ -144,6 +145,8 @@ class _Planner:
         refused: list[InputError | NoSlabError] = []
         named = self._blocking.named_schedule
         schedules = SCHEDULES if named is None else (named,)
+        if named is None and runs_at_size_only(self._analysis):
+            schedules = ("trim", "stream")
         for schedule in schedules:
             try:
                 found.append(self._fitting(budget, schedule, most))

@@ -147,7 +147,8 @@ class Call:
                 t = n - len(shape) + s
                 if size == 1 and self.shape[t] > 1:
                     why = Obstruction(Cause.GLOBAL, "one sample is spread over the whole axis")
-                    dims.append(DimRead(s, t, None, obstruction=why))
+                    here = IndexMap.table([[0]] * self.shape[t])
+                    dims.append(DimRead(s, t, None, obstruction=why, here=here))
                 else:
                     dims.append(DimRead(s, t, IndexMap.identity()))
             links.append(Link(k, tuple(dims)))

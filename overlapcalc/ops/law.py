@@ -7,6 +7,7 @@ propagator takes the same law as mathematics on a spatial axis and as bookkeepin
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -209,6 +210,17 @@ def keep(ndim: int, *, but: dict[int, DimRead] | None = None) -> tuple[DimRead, 
     """
     changed = but or {}
     return tuple(changed.get(d, DimRead(d, d, IndexMap.identity())) for d in range(ndim))
+
+
+def at_size(d: int, sources: Sequence[Sequence[int]], why: Obstruction) -> DimRead:
+    """Output o reads the operand's samples `sources[o]` at this size; at other sizes there is an obstacle.
+
+    >>> flip = at_size(2, [[3], [2], [1], [0]], Obstruction(Cause.REORDER, "flips the axis"))
+    >>> flip.here.reads(0, 2)
+    Span(start=2, stop=4)
+    """
+    table = IndexMap.table(sources)
+    return DimRead(d, d, table, obstruction=why, here=table)
 
 
 def whole(source: int, target: int | None, what: str, cause: Cause = Cause.GLOBAL) -> DimRead:

@@ -62,6 +62,19 @@ class Slab(Protocol):
         ends of the image lies `fill`: a number, "replicate" or "reflect".
         """
 
+    def picked(self, places: Mapping[int, Sequence[int]], operand: int = 0, *, fill: float | str = 0.0) -> Tensor:
+        """What the region reads of an operand, at these positions of the image along some dimensions.
+
+        places: dimension of the operand -> positions, in any order and as often as wanted. All are among what the law
+        says that the region reads. The other dimensions are as `fetch` gives them.
+        """
+
+    def plain(self) -> Tensor:
+        """The operator as it is, where it reads index by index along every axis. Raises NoSlabError."""
+
+    def over_windows(self, x: Tensor, dim: int, windows: Sequence[Span], begins: int, largest: bool) -> Tensor:
+        """The mean of each window along a dimension, or the largest sample of it. begins: where `x` begins there."""
+
     def nothing(self, operand: int, dim: int) -> Tensor:
         """No samples along a dimension: a result made of constants alone must still be data."""
 

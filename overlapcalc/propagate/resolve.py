@@ -38,7 +38,7 @@ class Resolver:
         self.slots: tuple[InputAxis, ...] = tuple(
             (name, axis) for name in graph.inputs for axis in graph[name].axes if axis != CELL
         )
-        self.composer = Composer(self.slots)
+        self.composer = Composer(self.slots, only_via=at_size)
         self.values: dict[str, TensorReads] = {}
         self.rates = RateTies()
         self.obstacles: list[Obstacle] = []
@@ -91,6 +91,8 @@ class Resolver:
     def _wanted(self, node: Node, link: Link) -> bool:
         if link.only_for is None:
             return True
+        if self.at_size:  # what cells read is not composed, so that they may read different things; this form is right
+            return link.only_for is Evenness.UNEVEN
         value = self.values[node.operands[link.operand]]
         places = cell_places(value.labels)
         mixed = {dim.source for dim in link.dims if dim.target is None or dim.reads != IndexMap.identity()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -44,6 +44,16 @@ class Reader:
                 region[label] = asked.get(label, read)
                 parts = self._along(parts, i, held.region[label], region[label], read, layout.sizes[i], fill)
         return parts.reshape(extents(layout, region))
+
+    def picked(self, places: Mapping[int, Sequence[int]], operand: int = 0, *, fill: float | str = 0.0) -> Tensor:
+        layout = self.frame.value(self.node.operands[operand]).layout
+        hulls = {d: Span(min(at), max(at) + 1) for d, at in places.items() if label_of(layout, d) in self.region}
+        x = self.fetch(operand, hulls, fill=fill)
+        for d, at in places.items():
+            begins = hulls[d].start if d in hulls else 0
+            if list(at) != list(range(begins, begins + x.shape[d])):
+                x = x.index_select(d, torch.tensor([i - begins for i in at], device=x.device))
+        return x
 
     def nothing(self, operand: int, dim: int) -> Tensor:
         return self.fetch(operand).narrow(dim, 0, 0)

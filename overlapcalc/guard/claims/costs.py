@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import InputError
 from ...planning.byte_size import bytes_of, bytes_text
+from ...planning.obstacles import variants_for
 from ..judgement import Failure, Judgement
 from .claim import Claim, Subject, WrongValue, claim, in_the_way
 
@@ -50,7 +51,7 @@ class MaxMacsRatio(Cost):
 def _too_much_work(subject: Subject, made: Plan, value: str) -> Failure:
     from ...planning.breakdown import spent
 
-    layers = [one for one in spent(subject.at_image.variants.net, made) if one.beyond > 0]
+    layers = [one for one in spent(variants_for(subject.at_image, made.schedule).net, made) if one.beyond > 0]
     beyond, worst = sum(one.beyond for one in layers), layers[0]
     why = (
         f"computes {_percent(worst.beyond, beyond)} of what is computed beyond the whole, {_times(worst)} its own share"
@@ -91,7 +92,7 @@ class MaxMemory(Cost):
         if made.memory.weights + output >= self.most:
             alone = bytes_text(made.memory.weights + output)
             help = f"fewer weights or a smaller image: weights and the output of the whole image alone take {alone}"
-        moment = fullest(subject.at_image.variants.net, made)
+        moment = fullest(variants_for(subject.at_image, made.schedule).net, made)
         if moment is None:
             return Failure("", value, help=help)
         layer, samples = moment.held[0]

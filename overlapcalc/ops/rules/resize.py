@@ -6,7 +6,7 @@ follow that law at every output. With any other factor, outputs lie differently 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache, partial
@@ -128,13 +128,14 @@ def _resampled(call: Call, n: int, kind: str, taps: TapsOf, border: Border) -> L
     for i in range(n):
         d, step = rank - n + i, _step(call, i, n)
         why = _obstruction(call, kind, step)
+        here = None if why is None else _here(kind, step, bool(call["align_corners"]))
         if step.fraction is None:
-            dims[d] = DimRead(d, d, None, obstruction=why)
+            dims[d] = DimRead(d, d, None, obstruction=why, here=here)
             continue
         phases = [taps(step, step.fraction, o) for o in range(step.fraction.denominator)]
         exact = exact and not any(phase.noise for phase in phases)
         reads = IndexMap(len(phases), step.fraction.numerator, tuple(phase.every for phase in phases))
-        dims[d] = DimRead(d, d, reads, border, why)
+        dims[d] = DimRead(d, d, reads, border, why, here=here)
         if why is None and not step.given:
             by_size = TO_A_SIZE
     return Law((Link(0, keep(rank, but=dims), exact=exact),), by_size=by_size)
@@ -156,6 +157,64 @@ def _obstruction(call: Call, kind: str, step: SamplingStep) -> Obstruction | Non
     parted = _parted(kind, step, step.fraction)
     unevenly = f"resampling by {1 / step.fraction} is rounded unevenly: {parted}"
     return None if parted is None else Obstruction(Cause.FACTOR, unevenly)
+
+
+@lru_cache(maxsize=1024)
+def _here(kind: str, step: SamplingStep, aligned: bool) -> IndexMap | None:
+    """What is read at this size, by any type that a kernel may compute in.
+
+    None where nothing says what torch takes: nearest samples that the types disagree on (which of them a kernel
+    computes in depends on the layout in memory), and antialiasing by a factor that is no fraction.
+    """
+    if kind == "smooth":
+        return None
+    found: list[set[int]] = []
+    for o in range(step.size_out):
+        taken = [set(_taken(kind, step, aligned, to, o, slack)) for to, slack in ((single, -21), (double, -50))]
+        if kind in NEAREST and taken[0] != taken[1]:
+            return None
+        found.append(set.union(*taken))
+    return IndexMap(max(1, len(found)), max(1, step.size_in), tuple(map(Spans.points, found)) or (EMPTY,))
+
+
+def _taken(kind: str, step: SamplingStep, aligned: bool, to: Rounding, o: int, slack: int) -> Iterator[int]:
+    """The samples that a kernel of some type takes for output o, wherever it may round the position to."""
+    if kind in NEAREST:
+        yield from _weights_here(kind, step, aligned, to, o, 0.0)
+        return
+    off = step.size_in * 2.0**slack
+    for moved in (-off, off):
+        yield from _weights_here(kind, step, aligned, to, o, moved)
+
+
+def _weights_here(
+    kind: str, step: SamplingStep, aligned: bool, to: Rounding, o: int, moved: float = 0.0
+) -> Mapping[int, float]:
+    """The samples of output o with their weights, at this size alone: as torch computes them, from a position.
+
+    moved: by how much the position is off.
+    """
+    size, last = step.size_out, step.size_in - 1
+    if size == step.size_in:
+        return {o: 1.0}
+    if kind == "nearest" and size == 2 * step.size_in:
+        return {o // 2: 1.0}
+    if kind in NEAREST:
+        return {nearest_sample(kind, step.rounded(to), o, step.size_in, to): 1.0}
+    if aligned:
+        at = to(to(last / (size - 1) if size > 1 else 0.0) * o) + moved
+    else:
+        at = centre(step.rounded(to), o, to) + moved
+    at = max(at, 0.0) if kind == "linear" else at
+    first = min(floor(at), last)
+    t = min(max(at - first, 0.0), 1.0)
+    weights: dict[int, float] = {}
+    for j in (0, 1) if kind == "linear" else (-1, 0, 1, 2):
+        weight = tidy(1 - abs(t - j) if kind == "linear" else cubic(abs(t - j), -0.75))
+        if weight:
+            inside = min(max(first + j, 0), last)
+            weights[inside] = weights.get(inside, 0.0) + weight
+    return weights
 
 
 NEAREST = ("nearest", "nearest_exact")
@@ -290,10 +349,37 @@ def _on_slab(slab: Slab, n: int, fill: float | str, weights: Callable[[int], Wei
     if all(slab.is_whole(0, d) for d in sizes):
         operand = next(name for name, value in call.node.args.items() if isinstance(value, Data))
         return slab.run(**{operand: slab.fetch(spans={d: Span(0, size) for d, size in sizes.items()})})
-    y = slab.fetch(fill=fill)
+    y, here = _fetched(slab, n, fill)
     for d, size in sizes.items():
         step = _step(call, d - first, n)
+        if d in here:
+            y = slab.resampled(y, d, 0, lambda o, taps=here[d]: taps[o])  # type: ignore[misc]
+            continue
         if step.fraction is None:
             raise slab.none("resamples by a factor that is no fraction")
         y = slab.resampled(y, d, slab.begins(0, d), partial(weights(size), step, step.fraction, slab.rounding(y)))
     return y
+
+
+def _fetched(slab: Slab, n: int, fill: float | str) -> tuple[Tensor, dict[int, dict[int, Mapping[int, float]]]]:
+    """What the region reads; and for dimensions without a law at every size the weights of each output, of samples
+    counted among those fetched."""
+    call, first = slab.call, len(slab.call.shape) - n
+    kind = "smooth" if call.node.op in ANTIALIASED else _kind(call.node.op)
+    aligned = bool(call["align_corners"])
+    places: dict[int, list[int]] = {}
+    weights: dict[int, dict[int, Mapping[int, float]]] = {}
+    to = slab.rounding(slab.fetch(fill=fill))
+    for d in range(first, first + n):
+        step = _step(call, d - first, n)
+        if _obstruction(call, kind, step) is None:
+            continue
+        if _here(kind, step, aligned) is None:
+            raise slab.none("resamples in a way that depends on the type, or by a factor that is no fraction")
+        weights[d] = {
+            o: _weights_here(kind, step, aligned, to, o) for o in range(*(slab.span(d) or (0, step.size_out)))
+        }
+        places[d] = sorted({j for taps in weights[d].values() for j in taps})
+        rank = {j: i for i, j in enumerate(places[d])}
+        weights[d] = {o: {rank[j]: w for j, w in taps.items()} for o, taps in weights[d].items()}
+    return slab.picked(places, fill=fill), weights
