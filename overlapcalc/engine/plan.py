@@ -15,6 +15,7 @@ from ..analysis.analyze import Inputs, analyze
 from ..errors import Argument, InputError, NoSlabError, TraceError
 from ..planning.byte_size import bytes_text
 from ..planning.crop import make_plan
+from ..planning.obstacles import runs_at_size_only
 from ..planning.options import (
     BLOCKING_OPTIONS,
     SCHEDULES,
@@ -25,7 +26,6 @@ from ..planning.options import (
     refuse_unknown,
     several_axes,
 )
-from ..planning.obstacles import runs_at_size_only
 from ..planning.plan import Plan
 from .weigh import weighed
 

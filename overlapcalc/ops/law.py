@@ -7,7 +7,7 @@ propagator takes the same law as mathematics on a spatial axis and as bookkeepin
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -112,7 +112,8 @@ class DimRead:
     `reads` is the index map; None means that every output index reads every operand index. `source=None`: the
     operand is repeated along `target`. `target=None`: every output sample reads the whole operand dimension, which
     the output does not have. `least`: the smallest operand size on which the operator runs. `here`: what is read at
-    this size, where an obstruction says that no law holds at every size: a table with a phase for each output.
+    this size, where an obstruction says that no law holds at every size: a table with a phase for each output; or a
+    function that makes it when it is needed, or None where there is none. Most traces, some very long, need none.
 
     >>> DimRead(3, 3, IndexMap.window(3, padding=1)).reads.reads(0, 1)  # W of a convolution
     Span(start=-1, stop=2)
@@ -124,7 +125,12 @@ class DimRead:
     border: Border = Border.CONSTANT
     obstruction: Obstruction | None = None
     least: int = 1
-    here: IndexMap | None = None
+    here: IndexMap | Callable[[], IndexMap | None] | None = None
+
+    @property
+    def table(self) -> IndexMap | None:
+        """What is read at this size, if a table says it."""
+        return self.here() if callable(self.here) else self.here
 
 
 class CellReads(str, Enum):
@@ -212,15 +218,18 @@ def keep(ndim: int, *, but: dict[int, DimRead] | None = None) -> tuple[DimRead, 
     return tuple(changed.get(d, DimRead(d, d, IndexMap.identity())) for d in range(ndim))
 
 
-def at_size(d: int, sources: Sequence[Sequence[int]], why: Obstruction) -> DimRead:
-    """Output o reads the operand's samples `sources[o]` at this size; at other sizes there is an obstacle.
+def at_size(
+    d: int, read: Callable[[int], Iterable[int]], outputs: int, why: Obstruction, reads: IndexMap | None
+) -> DimRead:
+    """Output o of so many reads the operand's samples `read(o)` at this size; at other sizes there is an obstacle.
 
-    >>> flip = at_size(2, [[3], [2], [1], [0]], Obstruction(Cause.REORDER, "flips the axis"))
-    >>> flip.here.reads(0, 2)
+    reads: the same for a dimension that is no axis, where it is known.
+
+    >>> flip = at_size(2, lambda o: [3 - o], 4, Obstruction(Cause.REORDER, "flips the axis"), None)
+    >>> flip.table.reads(0, 2)
     Span(start=2, stop=4)
     """
-    table = IndexMap.table(sources)
-    return DimRead(d, d, table, obstruction=why, here=table)
+    return DimRead(d, d, reads, obstruction=why, here=lambda: IndexMap.table([read(o) for o in range(outputs)]))
 
 
 def whole(source: int, target: int | None, what: str, cause: Cause = Cause.GLOBAL) -> DimRead:

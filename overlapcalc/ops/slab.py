@@ -6,11 +6,12 @@ reads index by index along every axis, and has no argument that is a size, needs
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from ..algebra.spans import Span
 from .call import Call
+from .graph import Data
 from .positions import Rounding
 from .registry import known_of, say
 
@@ -131,6 +132,18 @@ class Slab(Protocol):
 
     def none(self, why: str) -> Exception:
         """The error to raise where the operator cannot run on a slab."""
+
+
+def by_itself(slab: Slab, dims: Iterable[int]) -> Tensor | None:
+    """The operator as it is, where its operand is present whole and the whole is wanted; None otherwise.
+
+    dims: the dimensions along which the operator reads by its place in the image.
+    """
+    cut = {d: slab.call.shapes[0][d] for d in dims if slab.span(d) is not None}
+    if not all(slab.is_whole(0, d) for d in cut):
+        return None
+    operand = next(name for name, value in slab.call.node.args.items() if isinstance(value, Data))
+    return slab.run(**{operand: slab.fetch(0, {d: Span(0, size) for d, size in cut.items()})})
 
 
 SlabFunction = Callable[[Any], Tensor]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..analysis.named import Named
 from ..algebra.spans import Span
+from ..analysis.named import Named
 from ..propagate.regions import extents_for
 from ..propagate.values import Propagation
 from .strips import BlockSpan, Strip, refuse_many, refuse_without_samples

@@ -122,7 +122,7 @@ class Resolver:
 
     def _follows(self, dim: DimRead) -> bool:
         """Whether an axis stays one along a dimension."""
-        if self.at_size and dim.here is not None:
+        if self.at_size and dim.table is not None:
             return True
         return dim.reads is not None and dim.obstruction is None
 
@@ -142,8 +142,9 @@ class Resolver:
             source = operand.labels[dim.source] if dim.source is not None else CELL
             target = labels[dim.target] if dim.target is not None else CELL
             if source not in (CELL, LOST):
-                if self.at_size and dim.here is not None and target == source:
-                    axes[source] = AxisRead(dim.here, dim.border, dim.least)
+                here = dim.table if self.at_size and target == source else None
+                if here is not None:
+                    axes[source] = AxisRead(here, dim.border, dim.least)
                 elif dim.obstruction is not None:
                     obstruct(source, dim.obstruction)
                 elif dim.reads is None:

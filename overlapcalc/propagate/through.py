@@ -14,7 +14,6 @@ from ..errors import RuleError
 from ..ops.law import Border, CellReads, DimRead, Link
 from .values import NOTHING, InputAxis, InputReads, Path, Reads, joined_reads
 
-
 SOMETHING = IndexMap.identity()
 """Stands for any reads where only their obstacles count."""
 

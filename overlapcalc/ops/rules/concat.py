@@ -10,7 +10,7 @@ from ..graph import Constant
 from ..kind import Kind
 from ..law import Cause, DimRead, Law, Link, Obstruction, Place, keep
 from ..registry import rule
-from ..slab import Slab, Tensor, on_slab
+from ..slab import Slab, Tensor, by_itself, on_slab
 
 
 def _length(value: object, shapes: tuple[tuple[int, ...], ...], at: int | None, d: int) -> int:
@@ -132,6 +132,9 @@ def glu_on_slab(slab: Slab) -> Tensor:
     span, half = slab.span(d), slab.call.shape[d]
     if span is None:
         return slab.plain()
+    found = by_itself(slab, [d])
+    if found is not None:
+        return found
     return slab.run(self=slab.picked({d: [start + o for start in (0, half) for o in range(*span)]}))
 
 

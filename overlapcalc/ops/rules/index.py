@@ -8,9 +8,9 @@ from ..call import Call
 from ..facts import describe
 from ..graph import Constant
 from ..kind import Kind
-from ..law import Cause, DimRead, Law, Link, Obstruction, at_size, keep
+from ..law import Cause, DimRead, Law, Link, Obstruction, keep
 from ..registry import rule
-from ..slab import Slab, Tensor, on_slab
+from ..slab import Slab, Tensor, by_itself, on_slab
 
 DATA_DEPENDENT = Obstruction(Cause.INDEXING, "reads positions that depend on data")
 
@@ -38,7 +38,8 @@ def _listed(call: Call, of: str, d: int, index: object) -> DimRead | None:
     if not isinstance(index, Constant) or index.indices is None or len(index.shape) != 1 or call.position(of) is None:
         return None
     size = call.shapes[0][d]
-    return at_size(d, [[i % size] for i in index.indices], LISTED)
+    table = IndexMap.table([[i % size] for i in index.indices])
+    return DimRead(d, d, table, obstruction=LISTED, here=table)
 
 
 def _all_of(call: Call, operand: int) -> Link:
@@ -196,5 +197,6 @@ def index_on_slab(slab: Slab) -> Tensor:
 def _picked(slab: Slab, d: int, listed: DimRead) -> Tensor:
     span = slab.span(d)
     assert span is not None
-    assert listed.here is not None
-    return slab.picked({d: [next(listed.here[o].indices()) for o in range(*span)]})
+    assert listed.reads is not None
+    found = by_itself(slab, [d])
+    return slab.picked({d: [next(listed.reads[o].indices()) for o in range(*span)]}) if found is None else found

@@ -7,7 +7,7 @@ from ..call import Call
 from ..facts import describe
 from ..law import Border, Cause, DimRead, Law, Link, Obstruction, at_size, keep
 from ..registry import rule
-from ..slab import Slab, Tensor, on_slab
+from ..slab import Slab, Tensor, by_itself, on_slab
 
 
 def _padded(call: Call, pad: tuple[int, ...], mode: str) -> Law:
@@ -17,7 +17,10 @@ def _padded(call: Call, pad: tuple[int, ...], mode: str) -> Law:
     for i in range(len(pad) // 2):
         d, before, after = n - 1 - i, pad[2 * i], pad[2 * i + 1]
         if mode == "circular":
-            dims[d] = at_size(d, [[o] for o in _wrapped(call, d)], CIRCULAR) if before or after else keep(n)[d]
+            if before or after:
+                places = _wrapped(call, d)
+                few = IndexMap.table([[i] for i in places]) if len(places) <= MOST_CELLS else None
+                dims[d] = at_size(d, lambda o, places=places: [places[o]], len(places), CIRCULAR, few)  # type: ignore[misc]
             continue
         border = Border(mode)
         dims[d] = DimRead(
@@ -30,6 +33,8 @@ def _padded(call: Call, pad: tuple[int, ...], mode: str) -> Law:
     return Law((Link(0, keep(n, but=dims)),))
 
 
+MOST_CELLS = 4096
+"""A table of what the places of a dimension that is no axis read has at most this many rows."""
 CIRCULAR = Obstruction(Cause.CIRCULAR, "circular padding joins the two ends of the image")
 
 
@@ -108,7 +113,8 @@ def _circular_on_slab(slab: Slab) -> Tensor:
         d = len(call.shape) - 1 - i
         if any(call["pad"][2 * i : 2 * i + 2]):
             places[d] = _wrapped(call, d)[slice(*(slab.span(d) or (None,)))]
-    return slab.picked(places)
+    found = by_itself(slab, places)
+    return slab.picked(places) if found is None else found
 
 
 @on_slab("aten::slice", "aten::narrow")

@@ -128,7 +128,7 @@ def _resampled(call: Call, n: int, kind: str, taps: TapsOf, border: Border) -> L
     for i in range(n):
         d, step = rank - n + i, _step(call, i, n)
         why = _obstruction(call, kind, step)
-        here = None if why is None else _here(kind, step, bool(call["align_corners"]))
+        here = None if why is None else partial(_here, kind, step, bool(call["align_corners"]))
         if step.fraction is None:
             dims[d] = DimRead(d, d, None, obstruction=why, here=here)
             continue

@@ -6,16 +6,14 @@ dimensions are made of, which the propagator knows (see algebra/reshape.py).
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from ...algebra.cells import Runs, runs
 from ...algebra.index_map import IndexMap
 from ..call import Call
 from ..facts import spelling
 from ..graph import Node
-from ..law import Cause, DimRead, Law, Link, Obstruction, at_size
+from ..law import Cause, DimRead, Law, Link, Obstruction
 from ..registry import rule
-from ..slab import Slab, Tensor, on_slab
+from ..slab import Slab, Tensor, by_itself, on_slab
 
 
 @rule(
@@ -111,7 +109,8 @@ def repeat(call: Call) -> Law:
             dims.append(DimRead(s, t, IndexMap.identity()))
         else:
             why = Obstruction(Cause.CONCATENATION, "repeats the image end to end along the axis")
-            dims.append(replace(at_size(s, [[i % size] for i in range(call.shape[t])], why), target=t))
+            table = IndexMap.table([[i % size] for i in range(call.shape[t])])
+            dims.append(DimRead(s, t, table, obstruction=why, here=table))
     return Law((Link(0, tuple(dims)),))
 
 
@@ -134,9 +133,9 @@ def reorder(call: Call) -> Law:
             dims.append(DimRead(d, d, IndexMap.identity()))
             continue
         by, size = changed[d], shape[d]
-        table = [[_moved(i, by, size)] for i in range(size)]
-        word = "flips" if by is None else "rolls"
-        dims.append(at_size(d, table, Obstruction(Cause.REORDER, f"{word} the axis")))
+        table = IndexMap.table([[_moved(i, by, size)] for i in range(size)])
+        why = Obstruction(Cause.REORDER, f"{'flips' if by is None else 'rolls'} the axis")
+        dims.append(DimRead(d, d, table, obstruction=why, here=table))
     return Law((Link(0, tuple(dims)),))
 
 
@@ -169,7 +168,8 @@ def reorder_on_slab(slab: Slab) -> Tensor:
         raise slab.none("rolls the image as one long row")
     for d, by in changed.items():
         places[d] = [_moved(o, by, call.shape[d]) for o in range(*(slab.span(d) or (0, call.shape[d])))]
-    return slab.picked(places)
+    found = by_itself(slab, places)
+    return slab.picked(places) if found is None else found
 
 
 @rule("aten::repeat_interleave", sizes=("output_size",))
