@@ -152,6 +152,10 @@ class IndexMap:
         """
         found: list[Pair] = []
         for a, b in outputs.parts:
+            if b - a < self.period:  # a long table: only its rows in question
+                for o in range(a, b):
+                    found.extend(self[o].parts)
+                continue
             for phase, reads in enumerate(self.phases):
                 first = -((phase - a) // self.period)  # ceil((a - phase) / period)
                 last = (b - 1 - phase) // self.period

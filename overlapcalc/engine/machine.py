@@ -15,6 +15,7 @@ from ..planning.plan import Plan
 from ..trace.runnable import Constants, Runnable
 from .block import Block
 from .schedules.crop import cropped
+from .schedules.split import streamed_here, trimmed_here
 from .schedules.stream import streamed
 from .schedules.trim import trimmed
 from .slab.frame import Frame
@@ -27,6 +28,8 @@ class Machine:
     def __init__(self, model: nn.Module | None, variants: Variants, plan: Plan) -> None:
         self._model, self.plan = model, plan
         self.variants = variants if plan.schedule == "crop" else variants.here
+        self.at_size = any(along.picks for v in self.variants.net.values.values() for p in v.paths
+                           for along in p.axes.values())  # fmt: skip
         self._structure: Any = None
 
     @property
@@ -62,10 +65,18 @@ class Machine:
         if plan.schedule == "crop":
             return cropped(self._noted, plan, inputs, self.device, watched=self.model)
         frame = self.frame(inputs, poison, state)
+        if self.at_size:
+            return self._blocks_here(frame, plan, inputs)
         if plan.schedule == "trim":
             return trimmed(frame, self.calls, plan, inputs)
         assert plan.stream_axis is not None
         return streamed(frame, self.calls, plan, inputs, plan.stream_axis)
+
+    def _blocks_here(self, frame: Frame, plan: Plan, inputs: Mapping[str, Image]) -> Iterator[Block]:
+        if plan.schedule == "trim":
+            return trimmed_here(frame, self.calls, plan, inputs)
+        assert plan.stream_axis is not None
+        return streamed_here(frame, self.calls, plan, inputs, plan.stream_axis)
 
     def frame(
         self, inputs: Mapping[str, Image], poison: float | None = None, state: Mapping[str, Tensor] | None = None

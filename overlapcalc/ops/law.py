@@ -114,6 +114,7 @@ class DimRead:
     the output does not have. `least`: the smallest operand size on which the operator runs. `here`: what is read at
     this size, where an obstruction says that no law holds at every size: a table with a phase for each output; or a
     function that makes it when it is needed, or None where there is none. Most traces, some very long, need none.
+    picks: on slabs the operator takes samples one by one (`Slab.picked`), from several spans if need be.
 
     >>> DimRead(3, 3, IndexMap.window(3, padding=1)).reads.reads(0, 1)  # W of a convolution
     Span(start=-1, stop=2)
@@ -126,6 +127,7 @@ class DimRead:
     obstruction: Obstruction | None = None
     least: int = 1
     here: IndexMap | Callable[[], IndexMap | None] | None = None
+    picks: bool = False
 
     @property
     def table(self) -> IndexMap | None:

@@ -144,7 +144,7 @@ class Resolver:
             if source not in (CELL, LOST):
                 here = dim.table if self.at_size and target == source else None
                 if here is not None:
-                    axes[source] = AxisRead(here, dim.border, dim.least)
+                    axes[source] = AxisRead(here, dim.border, dim.least, dim.picks)
                 elif dim.obstruction is not None:
                     obstruct(source, dim.obstruction)
                 elif dim.reads is None:

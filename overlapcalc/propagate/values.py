@@ -101,11 +101,13 @@ def joined_reads(a: InputReads, b: InputReads) -> InputReads:
 
 @dataclass(frozen=True)
 class AxisRead:
-    """One axis of a path: how the output's axis reads the operand's."""
+    """One axis of a path: how the output's axis reads the operand's. picks: its operator takes samples one by one, so
+    that what a part of it reads need not hang together."""
 
     reads: IndexMap
     border: Border = Border.CONSTANT
     least: int = 1
+    picks: bool = False
 
 
 @dataclass(frozen=True)

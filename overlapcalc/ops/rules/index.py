@@ -39,7 +39,7 @@ def _listed(call: Call, of: str, d: int, index: object) -> DimRead | None:
         return None
     size = call.shapes[0][d]
     table = IndexMap.table([[i % size] for i in index.indices])
-    return DimRead(d, d, table, obstruction=LISTED, here=table)
+    return DimRead(d, d, table, obstruction=LISTED, here=table, picks=True)
 
 
 def _all_of(call: Call, operand: int) -> Link:

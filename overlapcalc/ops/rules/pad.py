@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
+
 from ...algebra.index_map import IndexMap
 from ..call import Call
 from ..facts import describe
@@ -20,7 +23,8 @@ def _padded(call: Call, pad: tuple[int, ...], mode: str) -> Law:
             if before or after:
                 places = _wrapped(call, d)
                 few = IndexMap.table([[i] for i in places]) if len(places) <= MOST_CELLS else None
-                dims[d] = at_size(d, lambda o, places=places: [places[o]], len(places), CIRCULAR, few)  # type: ignore[misc]
+                made = at_size(d, partial(_one, places), len(places), CIRCULAR, few)
+                dims[d] = replace(made, picks=True)
             continue
         border = Border(mode)
         dims[d] = DimRead(
@@ -43,6 +47,10 @@ def _wrapped(call: Call, d: int) -> list[int]:
     at, size = 2 * (len(call.shape) - 1 - d), call.shapes[0][d]
     before = call["pad"][at] if at < len(call["pad"]) else 0
     return [(o - before) % size for o in range(call.shape[d])]
+
+
+def _one(places: list[int], o: int) -> list[int]:
+    return [places[o]]
 
 
 @rule("aten::pad", sizes=("pad",))

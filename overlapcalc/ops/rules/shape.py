@@ -110,7 +110,7 @@ def repeat(call: Call) -> Law:
         else:
             why = Obstruction(Cause.CONCATENATION, "repeats the image end to end along the axis")
             table = IndexMap.table([[i % size] for i in range(call.shape[t])])
-            dims.append(DimRead(s, t, table, obstruction=why, here=table))
+            dims.append(DimRead(s, t, table, obstruction=why, here=table, picks=True))
     return Law((Link(0, tuple(dims)),))
 
 
@@ -135,7 +135,7 @@ def reorder(call: Call) -> Law:
         by, size = changed[d], shape[d]
         table = IndexMap.table([[_moved(i, by, size)] for i in range(size)])
         why = Obstruction(Cause.REORDER, f"{'flips' if by is None else 'rolls'} the axis")
-        dims.append(DimRead(d, d, table, obstruction=why, here=table))
+        dims.append(DimRead(d, d, table, obstruction=why, here=table, picks=True))
     return Law((Link(0, tuple(dims)),))
 
 
