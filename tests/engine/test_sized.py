@@ -14,6 +14,7 @@ from torch import Tensor, nn
 import overlapcalc as oc
 from overlapcalc.algebra.spans import Span, Spans
 from overlapcalc.ops.rules import pad, pool
+from overlapcalc.propagate import split
 from overlapcalc.propagate.backward import sized
 
 Function = Callable[[Tensor], Tensor]
@@ -134,6 +135,52 @@ def test_planes(name: str) -> None:
         whole = net(x)
     for schedule in ("trim", "stream"):
         assert torch.allclose(oc.run(net, x, block=5, schedule=schedule), whole, atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["circular padding", "roll", "repeat", "cat", "a list"])
+def test_parts_of_several_spans(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With no gap filled, what blocks need of small images is several spans too."""
+    monkeypatch.setattr(split, "GAP", 0)
+    net, x = between(COPIES[name]), image(1, 1, 23)
+    with torch.no_grad():
+        whole = net(x)
+    for schedule in ("trim", "stream"):
+        for given in (x, x.numpy()):
+            assert torch.allclose(oc.run(net, given, block=5, schedule=schedule), whole, atol=1e-12, rtol=0)
+
+
+def test_planes_of_several_spans(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(split, "GAP", 0)
+    net, x = between(PLANES["circular"], planes=True), image(1, 1, 11, 12)
+    with torch.no_grad():
+        whole = net(x)
+    for schedule in ("trim", "stream"):
+        assert torch.allclose(oc.run(net, x, block=5, schedule=schedule), whole, atol=1e-12, rtol=0)
+
+
+def test_a_part_that_was_dropped_too_early_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first rows of a circular image are read again at its end."""
+    monkeypatch.setattr(split, "GAP", 0)
+    net, x, right = between(COPIES["circular padding"]), image(1, 1, 23), split.SplitFront.unread
+
+    def forgetful(front: split.SplitFront, name: str) -> Spans:
+        kept = right(front, name)
+        return Spans(kept.parts[-1:])
+
+    monkeypatch.setattr(split.SplitFront, "unread", forgetful)
+    with pytest.raises(AssertionError):
+        oc.run(net, x, block=5, schedule="stream")
+
+
+@pytest.mark.parametrize("schedule", ["trim", "stream"])
+def test_a_circular_net_takes_hardly_more_memory_than_with_zeros(schedule: str) -> None:
+    held = []
+    for mode in ("zeros", "circular"):
+        net = nn.Sequential(*[nn.Conv2d(4, 4, 3, padding=1, padding_mode=mode) for _ in range(3)])
+        plan = oc.plan(net, (1, 4, 512, 96), block={"H": 32}, schedule=schedule, stored=True)
+        assert plan.memory is not None
+        held.append(plan.memory.activations)
+    assert held[1] <= 1.2 * held[0]
 
 
 def test_an_axis_that_is_not_cut_is_as_it_is() -> None:
