@@ -144,7 +144,7 @@ class _Planner:
         found: list[Plan] = []
         refused: list[InputError | NoSlabError] = []
         named = self._blocking.named_schedule
-        schedules = SCHEDULES if named is None else (named,)
+        schedules: tuple[str, ...] = SCHEDULES if named is None else (named,)
         if named is None and runs_at_size_only(self._analysis):
             schedules = ("trim", "stream")
         for schedule in schedules:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import InputError
 from ...planning.byte_size import bytes_of, bytes_text
-from ...planning.obstacles import variants_for
 from ..judgement import Failure, Judgement
 from .claim import Claim, Subject, WrongValue, claim, in_the_way
 
@@ -50,6 +49,7 @@ class MaxMacsRatio(Cost):
 
 def _too_much_work(subject: Subject, made: Plan, value: str) -> Failure:
     from ...planning.breakdown import spent
+    from ...planning.obstacles import variants_for
 
     layers = [one for one in spent(variants_for(subject.at_image, made.schedule).net, made) if one.beyond > 0]
     beyond, worst = sum(one.beyond for one in layers), layers[0]
@@ -85,6 +85,7 @@ class MaxMemory(Cost):
 
     def _too_much_held(self, subject: Subject, made: Plan, value: str) -> Failure:
         from ...planning.breakdown import fullest
+        from ...planning.obstacles import variants_for
 
         assert made.memory is not None
         output = subject.at_image.variants.run_memory(tuple(made.inputs.values()), made.dtype).outputs
