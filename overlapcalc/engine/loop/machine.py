@@ -9,7 +9,6 @@ from math import prod
 import torch
 from torch import Tensor
 
-from ...errors import InputError
 from ...ops.call import Call
 from ...propagate.regions import whole_region
 from ...propagate.values import Propagation
@@ -19,6 +18,7 @@ from .calls import Caller, on_samples
 from .chains import Chain, is_pointwise
 from .demand import OUTSIDE, raveled, unravelled
 from .groups import Groups
+from .hooked import hooked
 from .kernels import Convolution, convolution, prepared
 from .program import BEYOND, Program, Ranges
 from .rows import fits
@@ -30,7 +30,7 @@ Picker = Callable[[int, int], Tensor]
 
 class LoopMachine:
     """Runs a program once, with given weights and inputs. wide: the floating type that it runs in instead of the one
-    that it was traced in."""
+    that it was traced in. judged: whether numbers that hooks make are refused where they are none, or do not fit."""
 
     def __init__(
         self,
@@ -39,7 +39,10 @@ class LoopMachine:
         calls: Runnable,
         inputs: Mapping[str, Tensor],
         wide: torch.dtype | None = None,
+        *,
+        judged: bool = True,
     ) -> None:
+        self.judged = judged
         self.program, self.frame, self.calls, self.wide = program, frame, calls, wide
         self.types = dict(zip(program.whole.graph.inputs, calls.types, strict=True))
         self.net, self.axes = program.net, program.axes
@@ -244,17 +247,10 @@ class LoopMachine:
                     slots = self.slots[node][program.cell_samples[node][numbers]]
                     picked = self.tables[node][slots.to(self.device)]
                 given[shown] = form.tensors(picked, lengths)
-            result = said.hook(Cells(fronts[step], given, step))
             table = self.tables[said.feeds]
-            expected = (len(numbers), *program.cell_shape(said.feeds))
-            if not isinstance(result, Tensor) or result.layout != torch.strided or tuple(result.shape) != expected:
-                what = tuple(result.shape) if isinstance(result, Tensor) else type(result).__name__
-                raise InputError(
-                    f"the hook of {said.feeds} returned {what} at step {step}; expected a tensor of shape {expected}"
-                )
-            if not torch.can_cast(result.dtype, table.dtype):
-                raise InputError(f"the hook of {said.feeds} returned {result.dtype}; that input is {table.dtype}")
-            rows = feeds.rows_of_each(result.to(table), steps)
+            cells = Cells(fronts[step], given, step)
+            made_here = hooked(said, cells, program.cell_shape(said.feeds), table.dtype, judged=self.judged)
+            rows = feeds.rows_of_each(made_here.to(table.device), steps)
             slots = self.slots[said.feeds][program.cell_samples[said.feeds][numbers]]
             table.index_copy_(0, slots.flatten().to(self.device), rows.flatten(0, 1))
 
