@@ -131,6 +131,10 @@ class Loop:
     def run(self, *inputs: Tensor, order: str = WAVEFRONT, dtype: torch.dtype | None = None) -> Named[Tensor]:
         """All cells, in an order. inputs: those of `given`, whole. dtype: of what is made; as analysed if absent.
 
+        Either order gives the same in exact arithmetic. Floats of many cells at once may round otherwise than those of
+        one, and a hook may make much of the last bit. So both sides of a codec must run one order on one machine, or
+        nets whose sums are exact.
+
         Returns the inputs that were made, by name. Hooks run in the order of steps, stage by stage. Raises InputError
         for inputs that do not fit, and where a hook returns something else than its cells; NoSlabError where an
         operator cannot run so.
