@@ -17,6 +17,7 @@ from ...analysis.cone import Cone, SizedCone, cone_of
 from ...analysis.gc_pause import gc_paused
 from ...analysis.named import Named
 from ...errors import Argument, InputError, ObstacleError
+from ...planning.loop_part import loop_part
 from ...planning.stages import ORDERS, WAVEFRONT, Reading, StagedOrder, staged_order
 from ...propagate.values import Propagation, reads_between
 from ...trace.runnable import Constants, Runnable
@@ -26,7 +27,6 @@ from .cell_grid import CellGrid, cell_grid
 from .demand import NEVER
 from .longer import longer_order
 from .machine import LoopMachine
-from .part import loop_part
 from .program import Program
 from .stage import Stage
 
@@ -231,7 +231,7 @@ class Loop:
 
     @cached_property
     def part(self) -> Propagation:
-        """The part of the net that the loop goes through (see part.py)."""
+        """The part of the net that the loop goes through (see planning/loop_part.py)."""
         shown = dict.fromkeys(output for stage in self.stages for output in stage.outputs)
         variants = self.analysis.variants
         with gc_paused():

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from ...algebra.reshape import LOST
-from ...ops.graph import Graph, Node
-from ...propagate.forward import propagate
-from ...propagate.values import Propagation
+from ..algebra.reshape import LOST
+from ..ops.graph import Graph, Node
+from ..propagate.forward import propagate
+from ..propagate.values import Propagation
 
 NO_AXIS = "C"
 """The letter of a dimension that is not an axis."""
