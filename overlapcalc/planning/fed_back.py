@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ..analysis.analysis import Analysis
 from ..analysis.axis import no_way
-from ..analysis.cone import Cone, Point, cone_of
+from ..analysis.cone import Cone, cone_of
 from ..analysis.gc_pause import gc_paused
 from ..analysis.variants import Variants
 from ..errors import InputError, ObstacleError
@@ -24,8 +24,8 @@ def fed_back(analysis: Analysis, makers: Mapping[str, Iterable[str]]) -> tuple[W
     every output that reads one waits for it. Where other inputs are given, what depends on these alone is made before,
     so its size has no say in how large a cell is. Raises InputError and ObstacleError.
     """
-    given = [name for name in analysis.inputs if name not in makers]
-    cones = _cones_of_part(analysis, list(makers)) if given else _cones(analysis, list(makers))
+    part = _goes_through_part(analysis, list(makers))
+    cones = _cones_of_part(analysis, list(makers)) if part else _cones(analysis, list(makers))
     stages = {output: k for k, outputs in enumerate(makers.values()) for output in outputs}
     number = {name: k for k, name in enumerate(makers)}
     later = [stages.get(cone.output, 0) > number[cone.input] for cone in cones]  # may read its own cell
@@ -36,10 +36,17 @@ def fed_back(analysis: Analysis, makers: Mapping[str, Iterable[str]]) -> tuple[W
     first = cones[0]
     net = first.variants.net
     sizes = [net.size(first.input, axis) or 1 for axis in first.axes]
-    if given:
+    if part:
         for cone in cones:
             _check_whole(net, cone)
     return front, front.order(first.at(sizes).cells)
+
+
+def _goes_through_part(analysis: Analysis, fed: list[str]) -> bool:
+    """Where other inputs are given, or where a law of all sizes has obstacles: one size may have none."""
+    pairs = [analysis.between(output, name) for name in fed for output in analysis.outputs]
+    blocked = any(pair.obstacles(axis) for pair in pairs for axis in pair.axes)
+    return blocked or any(name not in fed for name in analysis.inputs)
 
 
 def _cones(analysis: Analysis, fed: list[str]) -> list[Cone]:

@@ -18,6 +18,7 @@ from ...errors import NoSlabError
 from ...propagate.grid import Grid
 from .calls import Caller, Group, in_group
 from .demand import raveled, unravelled
+from .placed import placed_along
 from .rows import fits
 
 CPU = torch.device("cpu")
@@ -47,21 +48,23 @@ class Groups:
                 if not missing:
                     why = f"all of {operand} along an axis at every sample, so it cannot run in a loop"
                 raise NoSlabError(f"{where}: {node.called} reads {why}")
+        differing = {a for placed in placed_along(net, axes, node.name) if placed.differs for a in placed.axes}
         self.places = unravelled(ranges.samples, self.form.sizes)
         kinds, self.spans = [], list[dict[str, list[Span | None]]]()
         for k, axis in enumerate(axes):
-            kind, spans = self._along(axis, self.form.sizes[k])
+            kind, spans = self._along(axis, self.form.sizes[k], alike=axis not in differing)
             kinds.append(kind[self.places[k]])
             self.spans.append(spans)
         self.kinds = torch.stack(kinds, 1)
 
-    def _along(self, axis: str, length: int) -> tuple[Tensor, dict[str, list[Span | None]]]:
-        """For each place along an axis: in which way it is made, and what it reads of each operand."""
+    def _along(self, axis: str, length: int, *, alike: bool) -> tuple[Tensor, dict[str, list[Span | None]]]:
+        """For each place along an axis: in which way it is made, and what it reads of each operand. alike: whether
+        places inside the image are made in one way; not where a constant differs from one to the next."""
         net = self.machine.net
         period = Grid(net, axis).per_step(self.node.name)
         kinds, spans = [], {operand: list[Span | None]() for operand in self.operands}
         for o in range(length):
-            inside = True
+            inside = alike
             for operand in self.operands:
                 size = net.size(operand, axis)
                 assert size is not None

@@ -20,6 +20,7 @@ from .demand import OUTSIDE, raveled, unravelled
 from .groups import Groups
 from .hooked import hooked
 from .kernels import Convolution, convolution, prepared
+from .placed import placed_along
 from .program import BEYOND, Program, Ranges
 from .rows import fits
 from .stage import Cells
@@ -154,14 +155,20 @@ class LoopMachine:
             return by_groups
         read = [path.operand for path in self.net.values[name].paths if path.operand not in chain.nodes]
         pickers = [(operand, self._picker(operand, ranges)) for operand in dict.fromkeys(read)]
-        quick = prepared(self.frame, node, invocation)
+        placed = any(placed_along(self.net, self.axes, name))
+        places = unravelled(ranges.samples, form.sizes)
+        quick = None if placed else prepared(self.frame, node, invocation)
         slow = on_samples(Caller(self.frame, node, invocation, self.axes, self._kind(name)))
 
         def pointwise(values: dict[str, Tensor], start: int, stop: int) -> None:
             seen = values
             if pickers:
                 seen = {**values, **{operand: pick(start, stop) for operand, pick in pickers}}
-            values[name] = slow(seen, stop - start) if quick is None else quick(seen)
+            if quick is not None:
+                values[name] = quick(seen)
+                return
+            at = {axis: place[start:stop] for axis, place in zip(self.axes, places, strict=True)}
+            values[name] = slow(seen, stop - start, at)
 
         return pointwise
 
