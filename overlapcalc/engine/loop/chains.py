@@ -80,3 +80,17 @@ def is_pointwise(net: Propagation, axes: Sequence[str], node: str) -> bool:
             if along is None or along.reads != IndexMap.identity() or along.border is not Border.CONSTANT:
                 return False
     return all(constant.alone and constant.trailing for constant in placed_along(net, axes, node))
+
+
+def is_zero_pad(net: Propagation, axes: Sequence[str], node: str) -> bool:
+    """Whether an operator pads its operand with zeros along the axes alone, or cuts it there."""
+    value, call = net.values[node], net.graph[node]
+    if call.op != "aten::constant_pad_nd" or call.args.get("value") or len(value.paths) != 1:
+        return False
+    path, layout = value.paths[0], value.layout
+    before = net.values[path.operand].layout
+    if not fits(before, axes) or set(path.axes) != set(axes) or before.labels != layout.labels:
+        return False
+    others = [i for i, label in enumerate(layout.labels) if label not in axes]
+    one_each = all(along.border is Border.CONSTANT and along.reads.scale == 1 for along in path.axes.values())
+    return one_each and all(before.sizes[i] == layout.sizes[i] for i in others)

@@ -15,8 +15,8 @@ from ...propagate.values import Propagation
 from ...trace.runnable import Runnable
 from ..slab.frame import Frame, SlabTensor, dims_of
 from .calls import Caller, on_samples
-from .chains import Chain, is_pointwise
-from .demand import OUTSIDE, raveled, unravelled
+from .chains import Chain, is_pointwise, is_zero_pad
+from .demand import OUTSIDE, raveled, samples_read, unravelled
 from .groups import Groups
 from .hooked import hooked
 from .kernels import Convolution, convolution, prepared
@@ -146,8 +146,12 @@ class LoopMachine:
         product_of = convolution(self.frame, node, invocation, self.axes, call)
         if product_of is not None and self._reads_rows(product_of.operand):
             return self._convolved(name, product_of, chain, ranges)
+        if is_zero_pad(self.net, self.axes, name) and self._reads_rows(node.operands[0]):
+            if node.operands[0] not in chain.nodes:
+                return self._moved(name, ranges)
         if not is_pointwise(self.net, self.axes, name):
-            grouped = Groups(self, Caller(self.frame, node, invocation, self.axes, self._kind(name)), ranges)
+            caller = Caller(self.frame, node, invocation, self.axes, self._kind(name))
+            grouped = Groups(self, caller, self.program.grouping(name, ranges))
 
             def by_groups(values: dict[str, Tensor], start: int, stop: int) -> None:
                 values[name] = form.tensor(grouped(start, stop), (stop - start, *ones))
@@ -186,6 +190,19 @@ class LoopMachine:
             return form.tensor(self.tables[operand].index_select(0, slots[start:stop]), (stop - start, *ones))
 
         return pick
+
+    def _moved(self, name: str, ranges: Ranges) -> Callable[[dict[str, Tensor], int, int], None]:
+        """Padding with zeros: each sample is one of the operand, or lies beyond the border."""
+        form, ones = self.program.form(name), (1,) * (len(self.axes) - 1)
+        path = self.net.values[name].paths[0]
+        (numbers,) = samples_read(self.net, path, self.axes, name, ranges.samples)
+        slots = torch.where(numbers == OUTSIDE, BEYOND, self.slots[path.operand][numbers]).to(self.device)
+
+        def moved(values: dict[str, Tensor], start: int, stop: int) -> None:
+            read = self.tables[path.operand].index_select(0, slots[start:stop])
+            values[name] = form.tensor(read, (stop - start, *ones))
+
+        return moved
 
     def _convolved(
         self, name: str, product_of: Convolution, chain: Chain, ranges: Ranges
