@@ -97,3 +97,87 @@ def test_what_a_hook_raises_passes_through():
     if sys.version_info >= (3, 11):
         (note,) = caught.value.__notes__
         assert note == "in the hook of x, at step 3, for the cells at (0, 3), (1, 3); it was given output"
+
+
+# ---- what else a caller may get wrong -----------------------------------------------------------------------------
+
+
+def stage(feeds: object = "x", outputs: object = ("output",)) -> oc.Stage:
+    return oc.Stage(outputs, lambda cells: cells["output"], feeds=feeds)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("net", "stages", "said"),
+    [
+        (None, [stage()], "net: expected a torch.nn.Module"),
+        (Left(), None, "stages: expected a list of Stage"),
+        (Left(), "x", "stages='x': expected a list of Stage"),
+        (Left(), [stage(feeds=0)], "a stage feeds 0; expected the name of an input: x"),
+        (Left(), [stage(outputs=0)], "outputs is 0; expected names"),
+        (nn.Conv2d(1, 1, 3, padding=1), [stage("input")], "cells wait for each other"),
+    ],
+)
+def test_what_is_refused_when_a_loop_is_made(net, stages, said):
+    with pytest.raises(oc.InputError, match=said):
+        oc.Loop(net, stages, (1, 1, 2, 4))
+
+
+@pytest.mark.parametrize("dtype", ["float64", torch.float64, torch.float16, torch.int64, "wide"])
+def test_a_run_in_another_type_than_the_weights(dtype):
+    net = nn.Sequential(nn.ZeroPad2d((1, -1, 0, 0)), nn.Conv2d(1, 1, 1))
+    loop = oc.Loop(net, [stage("input")], (1, 1, 2, 4))
+    with pytest.raises(
+        oc.InputError, match=r"dtype=.*(weights are torch\.float32; convert the net|expected a floating)"
+    ):
+        loop.run(dtype=dtype)
+    assert torch.equal(loop.run(dtype="float32")["input"], loop.run()["input"])
+    net.double()
+    assert loop.run(dtype="float64")["input"].dtype == torch.float64
+
+
+class Sided(nn.Module):
+    def forward(self, side: Tensor, x: Tensor, more: Tensor) -> Tensor:
+        return F.pad(x, (1, -1)) + side - 2 * more
+
+
+def test_inputs_by_name():
+    loop = oc.Loop(Sided(), [stage()], *[(1, 1, 2, 4)] * 3)
+    side, more = torch.rand(2, 1, 1, 2, 4)
+    found = loop.run(side, more)["x"]
+    assert torch.equal(loop.run(more=more, side=side)["x"], found)
+    assert torch.equal(loop.run(side, more=more)["x"], found)
+    assert not torch.equal(loop.run(more, side)["x"], found)
+    for given, named, said in (
+        ((side,), {"side": more}, "input 'side' is given already"),
+        ((), {"more": more}, "side is missing; a run takes side, more"),
+        ((side, more), {"x": more}, "input 'x' is not one of side, more"),
+    ):
+        with pytest.raises(oc.InputError, match=said):
+            loop.run(*given, **named)
+
+
+def test_a_loop_says_what_it_is():
+    assert (
+        repr(oc.Loop(Sided(), [stage()], *[(1, 1, 2, 4)] * 3))
+        == "Loop(Sided, feeds x, 2x4 cells along H and W, 4 steps)"
+    )
+
+
+def test_a_net_that_was_refused_is_refused_again():
+    """The second run must not go by what was known before."""
+
+    class Switched(Left):
+        whole = False
+
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x) + (x.mean() if self.whole else 0)
+
+    net = Switched()
+    loop = oc.Loop(net, [stage()], (1, 1, 2, 4))
+    loop.run()
+    net.whole = True
+    for _ in range(2):
+        with pytest.raises(oc.ObstacleError, match="mean"):
+            loop.run()
+    net.whole = False
+    assert loop.run()["x"][0, 0, 0].tolist() == [1.0, 2.0, 3.0, 4.0]
