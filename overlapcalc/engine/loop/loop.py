@@ -215,7 +215,7 @@ class Loop:
         outputs = dict(self.part.graph.outputs)
         return Program(self.part, self.analysis.variants.net, self.grid, self.stages, order, outputs)
 
-    # ---- what it goes through -------------------------------------------------------------------------------------------
+    # ---- what it goes through -------------------------------------------------------------------------------
 
     def _cones(self) -> dict[tuple[int, int], list[SizedCone]]:
         """For a stage and the stage that makes what it reads: the cones of the outputs that read it."""
