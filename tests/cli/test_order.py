@@ -154,3 +154,16 @@ def test_what_is_given_has_no_say_in_how_large_a_cell_is(tmp_path: Path):
     assert json.loads(done.stdout)["steps"] == 24
     done = run("wavefront", net, *shapes, "--feed", "output0:z")
     assert done.returncode != 0
+
+
+def test_the_number_of_steps_comes_first_and_long_lists_are_folded(codec):
+    """The predictor's kernels of 3 read 4 cells each, so few are listed; a kernel of 9 reads 4 * 9 + 4 before its own."""
+    path = Path(codec)
+    path.write_text(CODEC + "\n\ndef Wide():\n    return Causal(1, 1, 9, 0)\n")
+    done = run("wavefront", f"{codec}:Wide", "--input", "1x1x16x16")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert [line.partition(":")[0] for line in lines[:3]] == ["Front", "Image", "Cells that must be there before"]
+    assert "and 28 more, which the JSON format lists" in " ".join(lines[2:])
+    found = json.loads(run("wavefront", f"{codec}:Wide", "--input", "1x1x16x16", "--format", "json").stdout)
+    assert len(found["taps"]) == 40

@@ -450,3 +450,15 @@ def test_what_the_program_settles_is_worked_out_once(monkeypatch):
     assert torch.allclose(loop.run()["input"], naively(net, shape, (1, 1), bounded), atol=1e-12)
     assert not parts
     assert oc.verify(loop).proved
+
+
+def test_stages_that_wait_for_each_other():
+    """Each reads the other's cell: the message says both, and both ways out."""
+
+    class Crossed(nn.Module):
+        def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+            return y + 1, 2 * x
+
+    stages = [oc.Stage((f"output{i}",), lambda cells, i=i: cells[f"output{i}"], feeds="xy"[i]) for i in (0, 1)]
+    with pytest.raises(oc.InputError, match=r"mask one of these taps, or let the stage that reads its own cell"):
+        oc.Loop(Crossed(), stages, (1, 1, 1, 4), (1, 1, 1, 4))
