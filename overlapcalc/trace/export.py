@@ -54,10 +54,8 @@ def export(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[Exported
 
 def _of_sizes(error: Exception) -> bool:
     """Whether torch says that sizes do not fit."""
-    text = str(error).partition("\n")[0]
-    return (
-        isinstance(error, (RuntimeError, ValueError)) and re.search(r"\b(sizes?|shapes?|channels)\b", text) is not None
-    )
+    said = re.search(r"\b(sizes?|shapes?|channels)\b", str(error).partition("\n")[0], re.IGNORECASE)
+    return said is not None and isinstance(error, (RuntimeError, ValueError))
 
 
 def functional(program: ExportedProgram) -> ExportedProgram:
