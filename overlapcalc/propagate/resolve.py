@@ -29,8 +29,9 @@ class Resolver:
         sizes_verified: bool,
         views: Mapping[str, Reshape],
         at_size: bool = False,
+        placed: bool = False,
     ) -> None:
-        self.views, self.at_size = views, at_size
+        self.views, self.at_size, self.placed = views, at_size, placed
         self.graph, self.names, self.differing, self.sizes_verified = graph, dict(names), differing, sizes_verified
         self.nodes: list[Node] = []
         self.truths: set[str] = set()
