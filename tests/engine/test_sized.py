@@ -191,6 +191,18 @@ def test_an_axis_that_is_not_cut_is_as_it_is() -> None:
         assert torch.allclose(oc.run(net, x, block=5, schedule=schedule, axes="H"), whole, atol=1e-12, rtol=0)
 
 
+@pytest.mark.parametrize("pooling", ["mean", "maximum", "local response norm"])
+def test_pooling_over_channels_is_as_it_is(pooling: str) -> None:
+    net = {
+        "mean": Do(lambda x: F.avg_pool3d(x[:, None], (3, 2, 3), 1, (1, 0, 1), count_include_pad=False)[:, 0]),
+        "maximum": Do(lambda x: F.max_pool3d(x[:, None], (3, 1, 3), (2, 1, 2), (1, 0, 1))[:, 0]),
+        "local response norm": nn.LocalResponseNorm(3),
+    }[pooling]
+    x = image(1, 5, 9, 14) - 0.5
+    for schedule in ("trim", "stream"):
+        assert torch.allclose(oc.run(net, x, block=5, schedule=schedule), net(x), atol=1e-12, rtol=0)
+
+
 def test_one_sample_of_an_axis_that_is_spread() -> None:
     net = Do(lambda x, level: F.avg_pool1d(x * level, 3, 1, 1))
     x, level = image(1, 1, 17), image(1, 1, 1, seed=1)

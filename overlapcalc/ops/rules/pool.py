@@ -113,8 +113,11 @@ def pool_on_slab(slab: Slab) -> Tensor:
     spans, left = {}, [0] * n
     for i in range(n):
         out = slab.span(first + i)
-        if out is None:
-            raise slab.none("pools along a dimension that is no axis")
+        if out is None:  # not cut: as the operator has it
+            if call.node.result:
+                raise slab.none("gives positions along a dimension that is no axis")
+            left[i] = padding[i]
+            continue
         if slab.is_whole(0, first + i) and not call["ceil_mode"] and not call.node.result:
             spans[first + i], left[i] = Span(0, call.shapes[0][first + i]), padding[i]
             continue
@@ -123,13 +126,15 @@ def pool_on_slab(slab: Slab) -> Tensor:
     changes = {"padding": left, "ceil_mode": False}
     if "max_pool" in call.node.op:
         found = slab.run(self=slab.fetch(0, spans, fill=-INFINITY), **changes)
+        if not call.node.result:
+            return found
         sizes = tuple(spans[first + i].length for i in range(n))
-        return slab.in_windows(found, Windows(sizes, (0,) * n, stride, kernel)) if call.node.result else found
+        return slab.in_windows(found, Windows(sizes, (0,) * n, stride, kernel))
     more = {} if n == 1 else {"divisor_override": None}
     mean = slab.run(self=slab.fetch(0, spans), count_include_pad=True, **more, **changes)
     for i in range(n):
-        out, size = slab.span(first + i), call.shapes[0][first + i]
-        assert out is not None
+        size = call.shapes[0][first + i]
+        out = slab.span(first + i) or Span(0, call.shape[first + i])
         low, high = (-padding[i], size + padding[i]) if call["count_include_pad"] else (0, size)
         counts = [_overlap(o * stride[i] - padding[i], kernel[i], low, high) for o in range(*out)]
         if call["divisor_override"]:
