@@ -143,9 +143,9 @@ def page(zoo: str, source: Origin, models: dict[str, Record]) -> str:
     rows = [["model", "input", "operators in the way", "passes", "memory", "work", "error", "seconds"]]
     rows += [[name, *_cells(r)] for name, r in models.items()]
     about = [
-        f"Models of {zoo} in float64, at {TIMES} times their size where they run at that. Operators in the way along the "
-        "axis that is cut: a reduction is taken band by band; what runs at this size runs by bands, which tiles of the "
-        "unmodified net could not; the rest runs whole, once. Memory (predicted, without weights) and "
+        f"Models of {zoo} in float64, at {TIMES} times their size where they run at that. Operators in the way along "
+        "the axis that is cut: a reduction is taken band by band; what runs at this size runs by bands, which "
+        "tiles of the unmodified net could not; the rest runs whole, once. Memory (predicted, without weights) and "
         "multiply-accumulates are those of the passes over those of the whole. The error is the largest difference "
         "from the whole over the largest output.",
         "",
