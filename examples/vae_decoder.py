@@ -1,7 +1,7 @@
 """The decoder of a latent diffusion model: every group norm and its attention over all pixels look at the whole image.
 
-The shape is that of AutoencoderKL (Rombach et al., CVPR 2022): a middle with attention, then residual blocks, each level
-twice as large as the one below.
+The shape is that of AutoencoderKL (Rombach et al., CVPR 2022): a middle with attention, then residual blocks, each
+level twice as large as the one below.
 """
 
 from __future__ import annotations
