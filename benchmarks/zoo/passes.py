@@ -6,7 +6,8 @@
 Prints a line per model and writes STEM.json and the page STEM.md, in this repository docs/results/passes.md, after
 every model; models that are there already, of the same code, are not done again. Each has a process of its own. A
 model that runs at its own size alone is run at that, and the page says so. The error is the largest difference over the
-largest output; at most 1e-11 is right, or 1e-5 for a model that runs in float32 alone. Exit code 1: an error above that, or a model that ends in any other way.
+largest output; at most 1e-11 is right, or 1e-5 for a model that runs in float32 alone. Exit code 1: an error above
+that, or a model that ends in any other way.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import overlapcalc as oc
+from overlapcalc.engine.schedules.stream import Column
 
 
 class ReadAhead(nn.Module):
@@ -33,3 +34,16 @@ def test_no_band_is_lost(reduced, rows):
     found = oc.run(net, x.numpy(), schedule="passes", block=rows, stream_axis="H")
     whole = net(x).detach()
     assert (found - whole).abs().max() <= 1e-14 * whole.abs().max()
+
+
+def test_a_reduction_that_lacks_a_band_is_no_result(monkeypatch):
+    given = Column.next
+
+    def without(self: Column, outputs: dict) -> dict:
+        """The band that begins at sample 4 is lost."""
+        found = given(self, outputs)
+        return {name: held for name, held in found.items() if held.region.get("H", (0,))[0] != 4}
+
+    monkeypatch.setattr(Column, "next", without)
+    with pytest.raises(AssertionError, match="of 20 samples of relu came"):
+        oc.run(ReadAhead(reduced=True).eval(), torch.rand(1, 1, 20, 6), schedule="passes", block=4, stream_axis="H")
