@@ -42,7 +42,7 @@ def test_a_reduction_that_lacks_a_band_is_no_result(monkeypatch):
     def without(self: Column, outputs: dict) -> dict:
         """The band that begins at sample 4 is lost."""
         found = given(self, outputs)
-        return {name: held for name, held in found.items() if held.region.get("H", (0,))[0] != 4}
+        return {name: held for name, held in found.items() if held.region["H"].start != 4}
 
     monkeypatch.setattr(Column, "next", without)
     with pytest.raises(AssertionError, match="of 20 samples of relu came"):
