@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import overlapcalc as oc
 
 from .. import page as pages
+from ..page import Origin
 from .page import page
 from .zoofile import Zoo
 
@@ -20,9 +21,19 @@ PACKAGES = ("networkx", "timm", "torchvision", "segmentation-models-pytorch")
 
 
 class Results:
-    """out: without its ending; None where nothing is written."""
+    """out: without its ending; None where nothing is written. render: the page, from zoo, origin and records."""
 
-    def __init__(self, out: Path | None, zoo: Zoo, module: str, argv: Sequence[str] | None, *, checked: bool) -> None:
+    def __init__(
+        self,
+        out: Path | None,
+        zoo: Zoo,
+        module: str,
+        argv: Sequence[str] | None,
+        *,
+        checked: bool,
+        render: Callable[[str, Origin, dict[str, Record]], str] = page,
+    ) -> None:
+        self._render = render
         self._stem = out.with_suffix("") if out is not None and out.suffix in (".json", ".md") else out
         self._zoo, self._checked, self._code = zoo.label, checked, _fingerprint()
         self._origin = pages.origin(module, argv, packages=[p for p in PACKAGES if pages.installed(p)])
@@ -47,7 +58,7 @@ class Results:
             return
         header = {"zoo": self._zoo, "checked": self._checked, "code": self._code, **asdict(self._origin)}
         pages.write(json.dumps({"header": header, "models": models}, indent=1) + "\n", self._file(".json"))
-        pages.write(page(self._zoo, self._origin, models), self._file(".md"))
+        pages.write(self._render(self._zoo, self._origin, models), self._file(".md"))
 
     def _file(self, ending: str) -> Path:
         assert self._stem is not None

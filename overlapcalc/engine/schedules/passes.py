@@ -78,6 +78,8 @@ class PassRun:
             if block.regions:
                 yield block
         for name in one.takes:
+            if most is None:
+                self._check_taken(name)
             self._given[name] = self._finished(name, partial.pop(name))
         for shown, node in one.ended:
             yield Block(Named({shown: {}}), owned({shown: self._whole(node)}, self._given.values()))
@@ -136,6 +138,16 @@ class PassRun:
             if held is not None:
                 self._cover(f"{name} of {operand}", operand, held)
         partial[name] = how.combine(partial[name], new) if name in partial else new
+
+    def _check_taken(self, name: str) -> None:
+        """Raises AssertionError unless a reduction has had every sample of its operands once."""
+        barrier = self._net.barriers[name]
+        for operand, cut in zip(barrier.node.operands, barrier.cut, strict=True):
+            size = 0 if cut is None else self._frame.net.size(operand, self._axis)
+            spans = sorted(self.covered.get(f"{name} of {operand}", (size, []))[1])
+            ends = [0, *(span.stop for span in spans)]
+            if [span.start for span in spans] != ends[:-1] or ends[-1] != size:
+                raise AssertionError(f"{name}: of {size} samples of {operand} came {', '.join(map(str, spans))}")
 
     def _cover(self, what: str, node: str, held: SlabTensor) -> None:
         if self._axis in held.region:

@@ -74,8 +74,6 @@ class Column:
         self._direct.begin(self._front.fresh(outputs), {self._outputs[shown]: s for shown, s in outputs.items()})
         for name, fresh in self._front.band(outputs):
             if name in self._names:
-                if name in self._given and (span := self._span(name, outputs)) is not None:
-                    found[name] = self._cut(name, self._direct.tensor(name), span)
                 continue
             node, region = self._frame.net.graph[name], self._regions.get(name)
             if region is None:
@@ -92,10 +90,12 @@ class Column:
                 self._give(name, outputs, found)
             for operand in {*node.operands, name} - self._inputs - self._names:
                 self._forget(operand)
-        for name in self._given.keys() - self._names:  # computed further ahead, for other readers
-            if name not in found:
-                self._give(name, outputs, found)
-                self._forget(name)
+        for name in self._given.keys() & self._names:
+            if (span := self._span(name, outputs)) is not None:
+                found[name] = self._cut(name, self._direct.tensor(name), span)
+        for name in self._given.keys() - self._names - found.keys():  # computed further ahead, for other readers
+            self._give(name, outputs, found)
+            self._forget(name)
         return found
 
     def _made(self, node: Node, region: Region) -> SlabTensor:

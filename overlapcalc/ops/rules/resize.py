@@ -244,6 +244,9 @@ def _on_slab(slab: Slab, n: int, fill: float | str, weights: Callable[[int], Wei
             continue
         if step.fraction is None:
             raise slab.none("resamples by a factor that is no fraction")
+        if size == 1 and y.shape[d] == 1:  # the weights add up to one; it may lie along no axis, such as a mean
+            y = y.expand([*y.shape[:d], slab.shape[d], *y.shape[d + 1 :]])
+            continue
         y = slab.resampled(y, d, slab.begins(0, d), partial(weights(size), step, step.fraction, slab.rounding(y)))
     return y
 
