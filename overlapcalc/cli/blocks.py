@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
 from ..planning.byte_size import bytes_of
 from ..planning.image_size import parsed_image
-from ..planning.options import SCHEDULES
+from ..planning.options import AUTO, SCHEDULES
 from .common import NOT_SO, OK, subject_arguments, subject_of, write
+
+if TYPE_CHECKING:
+    from ..engine.compare import Alternative
 
 PLAN_EPILOG = "exit codes: 0 planned, 2 wrong usage or input, or nothing fits, 3 an obstacle on an axis to be cut"
 VERIFY_EPILOG = """exit codes: 0 everything that applies is proved, 1 something is refuted, 2 wrong usage or input, 3 an
@@ -38,6 +41,7 @@ def add(commands: Any) -> None:
         "--stored", action="store_true",
         help="inputs and outputs are files read and written by slices, as `run` does: neither is held whole",
     )  # fmt: skip
+    plan.add_argument("--compare", action="store_true", help="all schedules side by side, too")
     plan.add_argument("--dtype", metavar="TYPE", help="the floating type to predict memory for, such as float16")
     plan.add_argument("--format", choices=("table", "json"), default="table")
     plan.set_defaults(run=_plan)
@@ -49,7 +53,7 @@ def add(commands: Any) -> None:
         epilog=VERIFY_EPILOG,
     )
     subject_arguments(verify)
-    _image_arguments(verify, "crop when absent")
+    _image_arguments(verify, "crop when absent; for a net with obstacles a stream or passes")
     verify.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1")
     verify.add_argument("--dtype", metavar="TYPE", help="the floating type of the figures; the model's own when absent")
     verify.add_argument(
@@ -81,24 +85,28 @@ def disk_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def _plan(arguments: argparse.Namespace) -> int:
-    from ..engine.plan import plan
+    from ..engine.compare import alternatives
+    from ..engine.plan import plan_of
+    from ..planning.options import Blocking
     from ..report import plan_json, render_plan
 
     with subject_of(arguments) as subject:
-        found = plan(
-            _at_image(subject, arguments),
+        analysis = _at_image(subject, arguments)
+        blocking = Blocking(
             block=arguments.block,
             memory=arguments.memory,
             fixed_tile=arguments.fixed_tile,
             schedule=arguments.schedule,
             stream_axis=arguments.stream_axis,
-            stored=arguments.stored,
-            dtype=arguments.dtype,
             disk=arguments.disk,
             spill=arguments.spill,
         )
+        found = plan_of(analysis, blocking, stored=arguments.stored, dtype=arguments.dtype)
+        others: list[Alternative] = []
+        if arguments.compare:
+            others = list(alternatives(analysis, blocking, stored=arguments.stored, dtype=arguments.dtype))
     note = "" if arguments.image else subject.note
-    write(found, render_plan, {"json": plan_json}, arguments, note)
+    write(found, partial(render_plan, others=others), {"json": partial(plan_json, others=others)}, arguments, note)
     return OK
 
 
@@ -114,7 +122,7 @@ def _verify(arguments: argparse.Namespace) -> int:
             subject.model,
             _at_image(subject, arguments) if sized else None,
             block=arguments.block,
-            schedule=arguments.schedule or "crop",
+            schedule=arguments.schedule,
             stream_axis=arguments.stream_axis,
             tile=arguments.tile,
             device=arguments.device,
@@ -152,8 +160,9 @@ def memory_argument(command: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def schedule_arguments(command: argparse.ArgumentParser, absent: str, default: str | None = None) -> None:
-    command.add_argument("--schedule", choices=SCHEDULES, default=default, help=f"how blocks are run; {absent}")
+def schedule_arguments(command: argparse.ArgumentParser, absent: str, *, auto: bool = False) -> None:
+    names, default = ((*SCHEDULES, AUTO), AUTO) if auto else (SCHEDULES, None)
+    command.add_argument("--schedule", choices=names, default=default, help=f"how blocks are run; {absent}")
     command.add_argument(
         "--stream-axis", metavar="AXIS", help="along which a stream or passes go; the longest when absent"
     )

@@ -7,11 +7,14 @@ import contextlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import Argument, InputError
-from .blocks import block_argument, memory_argument, schedule_arguments
+from .blocks import block_argument, disk_arguments, memory_argument, schedule_arguments
 from .common import OK, axis_arguments, debug_argument, door_of, loaded, model_arguments, overwrite_argument
+
+if TYPE_CHECKING:
+    from ..planning.plan import Plan
 
 EPILOG = "exit codes: 0 done, 2 wrong usage or input, or nothing fits, 3 an obstacle on an axis to be cut"
 
@@ -36,7 +39,8 @@ def add(commands: Any) -> None:
     run.add_argument("--weights", metavar="FILE", help="a state_dict: .pt, .pth (read safely) or .safetensors")
     block_argument(run)
     memory_argument(run)
-    schedule_arguments(run, "stream when absent", default="stream")
+    schedule_arguments(run, "auto, when absent, is a stream, or passes for a net that no stream runs", auto=True)
+    disk_arguments(run)
     run.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1")
     debug_argument(run)
     run.set_defaults(run=_run)
@@ -70,16 +74,37 @@ def _run(arguments: argparse.Namespace) -> int:
                 print(f"overlapcalc: --in {name}: {image.stored} is read as {own}, the model's type", file=sys.stderr)
         model = model.to(device)
         net = tiled(
-            model, block=arguments.block, memory=arguments.memory, schedule=arguments.schedule,
-            stream_axis=arguments.stream_axis, axes=arguments.axis or None, layout=arguments.layout or None,
-        )  # fmt: skip
+            model,
+            block=arguments.block,
+            memory=arguments.memory,
+            schedule=arguments.schedule,
+            stream_axis=arguments.stream_axis,
+            disk=arguments.disk,
+            spill=arguments.spill,
+            axes=arguments.axis or None,
+            layout=arguments.layout or None,
+        )
         plan = net.machine(*(tuple(image.shape) for image in images), stored=True).plan
         if len(plan.outputs) > 1:
             raise InputError(f"the net gives {', '.join(plan.outputs)}; the command writes one output")
+        _announce(plan)
         placed = [image.to(device) if hasattr(image, "to") else image for image in images]
         with written(out, plan.outputs[0], dtype, door) as store, _progress(plan.count) as advance:
             net(*placed, out=store, after=advance)
     return OK
+
+
+def _announce(plan: Plan) -> None:
+    """Says what goes to the disk before much of it does."""
+    if plan.passes is not None and plan.passes.disk > MUCH:
+        from ..report.passes import disk_text
+
+        count = len(plan.passes.each)
+        print(f"overlapcalc: {count} passes; {disk_text(plan.passes)}", file=sys.stderr)
+
+
+MUCH = 1 << 30
+"""Bytes on disk that are worth a word."""
 
 
 def _dims(model: Any) -> int | None:

@@ -17,6 +17,7 @@ from ..planning.byte_size import bytes_text
 from ..planning.crop import make_plan
 from ..planning.obstacles import runs_at_size_only, schedule_for
 from ..planning.options import (
+    AUTO,
     BLOCKING_OPTIONS,
     BLOCKWISE,
     PASSES,
@@ -65,9 +66,9 @@ def plan(
     included: the blocks with the least work that fit. fixed_tile: instead, tiles of one length in samples of the input,
     those at the border moved inward.
     schedule: "crop", "trim", "stream" or "passes" (docs/mathematics.md); when absent crop, or with a budget the one
-    with the least work; passes for a net with obstacles. stream_axis: the axis along which a stream or passes go, the
-    longest when absent. disk: the most that passes may store on disk. spill: the folder for that, instead of one of the
-    system's.
+    with the least work; for a net with obstacles a stream or passes. "auto": a stream, or passes. stream_axis: the axis
+    along which a stream or passes go, the longest when absent. disk: the most that passes may store on disk. spill: the
+    folder for that, instead of one of the system's.
 
     No forward pass is run. Raises InputError, TraceError, UnknownOperatorError; ObstacleError where the net cannot be
     run this way along these axes; NoSlabError where an operator has no way to run on a part of the image.
@@ -112,6 +113,8 @@ def planned(
     ones are taken.
     """
     kind = floating_type(dtype)
+    if blocking.named_schedule == AUTO:
+        blocking = replace(blocking, schedule=schedule_for(analysis, blocking))
     if schedule_for(analysis, blocking) == PASSES:
         name = None if kind is None else str(kind).removeprefix("torch.")
         room = None if free is None else int(PART * free)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from fractions import Fraction
 from functools import cached_property
 from math import prod
+from pathlib import Path
 
 import torch
 
@@ -25,6 +26,7 @@ from ..planning.plan import Memory, Plan
 from ..planning.strips import BlockSpan, Strip, labels_by_dim
 from ..propagate.regions import whole_region
 from ..trace.runnable import Runnable
+from .spill.place import spill_folder
 from .spill.stores import slots_of
 from .weigh_passes import Weight, weighed_passes
 
@@ -55,6 +57,8 @@ class _Planner:
         self._calls: Runnable = analysis.variants.runnable(tuple(analysis.inputs.values()))
 
     def plan(self) -> Plan:
+        if self._blocking.spill is not None:
+            spill_folder(Path(self._blocking.spill))
         budget = self._blocking.budget
         if budget is None:
             return self._made(self._rows())

@@ -7,7 +7,7 @@ from ..analysis.axis import no_way
 from ..analysis.variants import Variants
 from ..errors import Argument, ObstacleError
 from ..propagate.values import reads_between
-from .options import PASSES, Blocking
+from .options import AUTO, PASSES, Blocking
 
 CROP, STREAM = "crop", "stream"
 
@@ -19,23 +19,24 @@ def variants_for(analysis: Analysis, schedule: str) -> Variants:
     """
     if schedule == PASSES:
         return analysis.variants
-    if schedule != CROP:
-        found = analysis.variants.here
-        refuse_obstacles(analysis, found)
-        return found
+    found = analysis.variants if schedule == CROP else analysis.variants.here
     try:
-        refuse_obstacles(analysis, analysis.variants)
+        refuse_obstacles(analysis, found)
     except ObstacleError as error:
-        if not runs_at_size_only(analysis):
+        if schedule == CROP and runs_at_size_only(analysis):
+            other = "; that is of tiles of the unmodified net; trim and stream can, at this size: "
+            raise ObstacleError(*error.args, other, Argument("schedule", STREAM)) from None
+        if all(one.how == "nothing" for one in analysis.runs.values()):
             raise
-        other = "; that is of tiles of the unmodified net; trim and stream can, at this size: "
-        raise ObstacleError(*error.args, other, Argument("schedule", STREAM)) from None
-    return analysis.variants
+        raise ObstacleError(*error.args, "; passes run it exactly: ", Argument("schedule", PASSES)) from None
+    return found
 
 
 def schedule_for(analysis: Analysis, blocking: Blocking) -> str:
     """The requested schedule. If none is: crop, or a stream where only the laws of this size hold, or passes."""
     named = blocking.named_schedule
+    if named == AUTO:
+        return PASSES if _blocked(analysis, analysis.variants.here) else STREAM
     if named is not None:
         return named
     if blocking.fixed_tile is not None or not _blocked(analysis, analysis.variants):

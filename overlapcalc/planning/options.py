@@ -13,6 +13,8 @@ from .byte_size import bytes_of
 
 BLOCKWISE, PASSES = ("crop", "trim", "stream"), "passes"
 SCHEDULES = (*BLOCKWISE, PASSES)
+AUTO = "auto"
+"""A stream; passes for a net that no stream runs."""
 Blocks = int | Sequence[int | None] | Mapping[str, int]
 """One length for all axes; one per axis in their order, None for a whole one; or by name, the others whole."""
 Tile = int | tuple[int, int] | Mapping[str, tuple[int, int]]
@@ -41,8 +43,9 @@ class Blocking:
     """How to run a net by blocks; checked on construction. None leaves the choice to the plan.
 
     block: the length of a block. memory: a budget instead. fixed_tile: the length of every tile instead. schedule:
-    "crop", "trim", "stream" or "passes". stream_axis: the axis along which a stream or passes go. disk: the most that
-    passes may store on disk. spill: the folder for it. All as for `overlapcalc.plan`.
+    "crop", "trim", "stream" or "passes"; or "auto": a stream, but passes for a net that no stream runs. stream_axis:
+    the axis along which a stream or passes go. disk: the most that passes may store on disk. spill: the folder for it.
+    All as for `overlapcalc.plan`.
 
     >>> Blocking(memory="2GiB").budget
     2147483648
@@ -62,8 +65,8 @@ class Blocking:
 
     def __post_init__(self) -> None:
         schedule = self.named_schedule
-        if schedule is not None and schedule not in SCHEDULES:
-            raise InputError(Argument("schedule", schedule), f": there are {', '.join(SCHEDULES)}")
+        if schedule is not None and schedule not in (*SCHEDULES, AUTO):
+            raise InputError(Argument("schedule", schedule), f": there are {', '.join((*SCHEDULES, AUTO))}")
         sizes = [name for name in ("block", "memory", "fixed_tile") if getattr(self, name) is not None]
         if len(sizes) > 1:
             first, *middle, last = map(Argument, sizes)
@@ -71,11 +74,11 @@ class Blocking:
             raise InputError(first, *commas, " and ", last, " exclude each other; give one of them")
         if self.fixed_tile is not None and schedule not in (None, "crop"):
             raise InputError(Argument("fixed_tile", self.fixed_tile), f" is for the schedule crop, not {schedule}")
-        if self.stream_axis is not None and schedule not in ("stream", "passes"):
+        if self.stream_axis is not None and schedule not in ("stream", PASSES, AUTO):
             there = f" is for the schedules stream and passes, not {schedule}"
             raise InputError(Argument("stream_axis", self.stream_axis), there)
         for name in ("disk", "spill"):
-            if getattr(self, name) is not None and schedule not in (None, "passes"):
+            if getattr(self, name) is not None and schedule not in (None, PASSES, AUTO):
                 raise InputError(Argument(name, getattr(self, name)), f" is for the schedule passes, not {schedule}")
         for amount in (self.memory, self.disk):
             if amount is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Any, Protocol
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
@@ -18,12 +19,30 @@ from .passes import passes_table
 from .tables import new_table
 
 
-def plan_json(plan: Plan) -> str:
-    return json.dumps(plan.to_dict(), indent=2) + "\n"
+class Compared(Protocol):
+    """A schedule among others: engine/compare.py."""
+
+    @property
+    def schedule(self) -> str: ...
+
+    @property
+    def plan(self) -> Plan | None: ...
+
+    @property
+    def why(self) -> str: ...
+
+    def to_dict(self) -> dict[str, Any]: ...
 
 
-def render_plan(plan: Plan, console: Console, *, note: str = "") -> None:
-    """Print how the image is cut, and what that costs."""
+def plan_json(plan: Plan, others: Sequence[Compared] = ()) -> str:
+    found = plan.to_dict()
+    if others:
+        found["schedules"] = [one.to_dict() for one in others]
+    return json.dumps(found, indent=2) + "\n"
+
+
+def render_plan(plan: Plan, console: Console, *, note: str = "", others: Sequence[Compared] = ()) -> None:
+    """Print how the image is cut, and what that costs; others: all schedules, to be compared."""
     inputs = ", ".join(f"{name} {shape_text(shape)}" for name, shape in plan.inputs.items())
     outputs = ", ".join(f"{name} {shape_text(shape)}" for name, shape in plan.outputs.items())
     heading = Text.assemble(("from ", "dim"), inputs, (" to ", "dim"), outputs)
@@ -49,7 +68,29 @@ def render_plan(plan: Plan, console: Console, *, note: str = "") -> None:
     if plan.memory is None:
         fed.append("\nmemory: not predicted for this net")
     parts += [fed]
+    if others:
+        parts += [Text(), *_compared(plan, others)]
     console.print(Group(*parts))
+
+
+def _compared(plan: Plan, others: Sequence[Compared]) -> list[RenderableType]:
+    """All schedules in one table, the one that is taken marked; why some do not go."""
+    table = new_table("schedule", "MACs of the kernels", "peak memory", "disk", "passes", "blocks")
+    refused = []
+    for one in others:
+        if one.plan is None:
+            refused.append(Text(f"{one.schedule}: {one.why}", style="yellow"))
+            continue
+        memory, passes = one.plan.memory, one.plan.passes
+        table.add_row(
+            f"{one.schedule} (taken)" if one.schedule == plan.schedule else one.schedule,
+            _count(one.plan.work.kernel_macs),
+            "-" if memory is None else bytes_text(memory.total),
+            bytes_text(passes.disk) if passes is not None and passes.disk else "-",
+            "1" if passes is None else str(len(passes.each)),
+            str(one.plan.count),
+        )
+    return [table, *refused]
 
 
 def _strip(plan: Plan, strip: Strip) -> Table:
