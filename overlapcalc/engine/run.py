@@ -204,8 +204,8 @@ class Tiled(nn.Module):
 
 
 def _itself(block: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """The first block itself, if it is the whole output."""
-    return block
+    """The first block itself, if it is the whole output: passes may have more bands than their plan has blocks."""
+    return block if tuple(block.shape) == shape else block.new_empty(shape)
 
 
 PLANS_KEPT = 16

@@ -114,8 +114,9 @@ def cross(call: Call) -> Law:
 
 @on_slab("aten::layer_norm", "aten::native_layer_norm", "aten::rms_norm", "aten::_fused_rms_norm")
 def layer_norm_on_slab(slab: Slab) -> Tensor:
-    """Statistics over channels alone run as they are."""
+    """Statistics over channels, and over axes that are not cut, run as they are."""
     n = len(slab.call.shape)
-    if any(slab.span(d) is not None for d in range(n - len(slab.call["normalized_shape"]), n)):
+    over = range(n - len(slab.call["normalized_shape"]), n)
+    if any(slab.span(d) is not None and not slab.is_whole(0, d) for d in over):
         raise slab.none("takes statistics over an axis")
     return slab.run()

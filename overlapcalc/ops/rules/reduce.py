@@ -8,6 +8,7 @@ from ..facts import describe
 from ..kind import Kind
 from ..law import Cause, DimRead, Law, Link, keep, whole
 from ..registry import rule
+from ..slab import Slab, Tensor, on_slab
 
 
 @rule(
@@ -57,6 +58,16 @@ def cumulative(call: Call) -> Law:
 def fourier(call: Call) -> Law:
     n = len(call.shape)
     return Law((Link(0, keep(n, but={d: whole(d, d, "a Fourier transform of the axis") for d in call.dims()})),))
+
+
+@on_slab("aten::_fft_c2c", "aten::_fft_r2c", "aten::_fft_c2r")
+def fourier_on_slab(slab: Slab) -> Tensor:
+    """Over what is not cut, as it is."""
+    for d in slab.call.dims():
+        span, size = slab.span(d), slab.call.shape[d]
+        if span is not None and span.length != size:
+            raise slab.none("transforms a part of an axis")
+    return slab.run()
 
 
 @rule("aten::sort", "aten::topk", "aten::argsort", shown=False)
