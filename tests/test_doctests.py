@@ -134,7 +134,7 @@ def code(page: str) -> list[str]:
 
 
 SMALLER = {
-    "(1, 1, 64, 96)": "(1, 1, 8, 12)",
+    "1, 1, 64, 96)": "1, 1, 8, 12)",
     "(1, 3, 2160, 3840)": "(1, 3, 216, 384)",
     "(1, 3, 512, 768), block=128": "(1, 3, 48, 64), block=16",
     "20000, 20000": "200, 100",
@@ -150,7 +150,7 @@ def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.Monke
     numpy.zeros((3, 200, 100), numpy.float32).tofile("image.bin")
     space = {"torch": torch, "np": numpy, "oc": oc, "nn": nn, "model": model, "x": x}
     blocks = [block for block in code("README.md") if "overlapcalc.testing" not in block]
-    assert len(blocks) == 4
+    assert len(blocks) == 5
     text = "".join(blocks)
     for said, instead in SMALLER.items():
         assert said in text
@@ -161,6 +161,7 @@ def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.Monke
     assert space["v"].proved
     assert space["loop"].steps() == 2 * (8 - 1) + 12
     assert space["image"].std() > 0
+    assert set(space["drawn"].unique().tolist()) == {0.0, 1.0}
     assert oc.verify(space["loop"]).proved
 
 

@@ -12,7 +12,16 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress
 
-from examples.lic.commands import BITSTREAM, add_write, compared, free_door, printed, read_bytes, summary
+from examples.lic.commands import (
+    BITSTREAM,
+    add_write,
+    compared,
+    free_door,
+    printed,
+    read_bytes,
+    refuse_other_suffix,
+    summary,
+)
 from examples.lic.pictures import PNG, Picture, psnr, read_picture, write_picture
 from examples.lic.running import SCHEDULES
 from examples.lic.sheet import Sheet
@@ -152,6 +161,7 @@ def _deblock(given: argparse.Namespace) -> str:
     if by_rows and not has_pyvips():
         raise InputError("--decoder: this needs pyvips: pip install 'pyvips[binary]'")
     door = Door(str(given.target), given.overwrite, "--overwrite", (given.source,))
+    refuse_other_suffix(given.target)
     free_place(given.target, PNG, door)
     how = How(given.block, given.schedule, given.exact, by_rows, given.quality, given.checkpoints)
     console = Console(stderr=True)

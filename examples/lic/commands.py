@@ -10,7 +10,7 @@ from overlapcalc import InputError
 from overlapcalc.io.atomic import REWRITTEN, Door, begins, free_place, write_complete
 
 from .bitstream import MAGIC
-from .pictures import Picture, psnr
+from .pictures import PNG, Picture, psnr
 from .sheet import Sheet, markdown, put_into
 
 BITSTREAM = begins("a coded picture", MAGIC)
@@ -25,16 +25,27 @@ def door_of(given: argparse.Namespace) -> Door:
 def free_door(given: argparse.Namespace) -> Door:
     """The place of OUT, once it is known to be free. Raises InputError."""
     door = door_of(given)
+    if given.kind is PNG:
+        refuse_other_suffix(given.target)
     free_place(given.target, given.kind, door)
     return door
+
+
+def refuse_other_suffix(target: Path) -> None:
+    """Raises InputError where a PNG file would get a name that says it is something else."""
+    if target.suffix.lower() not in ("", ".png"):
+        raise InputError(f"{target}: what is written is a PNG file; name it {target.with_suffix('.png').name}")
 
 
 def read_bytes(path: Path) -> bytes:
     """Raises InputError."""
     try:
-        return path.read_bytes()
+        data = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from error
+    if not data:
+        raise InputError(f"{path}: the file is empty")
+    return data
 
 
 def compared(reference: Picture, picture: Picture) -> float:

@@ -30,7 +30,11 @@ def read_picture(path: Path) -> Picture:
     image, turned = extra("PIL.Image"), extra("PIL.ImageOps").exif_transpose
     image.MAX_IMAGE_PIXELS = MOST_PIXELS
     try:
+        if path.stat().st_size == 0:
+            raise InputError(f"{path}: the file is empty")
         with image.open(path) as file:
+            if getattr(file, "n_frames", 1) > 1:
+                raise InputError(f"{path}: {file.n_frames} pictures in one file; expected one: take it out")
             if file.mode not in ("RGB", "L", "P", "1"):
                 raise InputError(f"{path}: a picture of mode {file.mode}; expected RGB or grey of 8 bits: convert it")
             if "transparency" in file.info:

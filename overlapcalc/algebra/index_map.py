@@ -152,12 +152,10 @@ class IndexMap:
         """
         found: list[Pair] = []
         for a, b in outputs.parts:
-            for phase, reads in enumerate(self.phases):
-                first = -((phase - a) // self.period)  # ceil((a - phase) / period)
-                last = (b - 1 - phase) // self.period
-                if last < first:
-                    continue
-                for lo, hi in reads.parts:
+            for o in range(a, min(b, a + self.period)):  # of a long table only the rows in question
+                phase = o % self.period
+                first, last = o // self.period, (b - 1 - phase) // self.period
+                for lo, hi in self.phases[phase].parts:
                     if hi - lo >= self.advance:  # its copies touch: one step, however many outputs
                         found.append((lo + first * self.advance, hi + last * self.advance))
                     else:

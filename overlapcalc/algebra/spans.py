@@ -135,6 +135,45 @@ class Spans:
         cut = ((max(a, start), min(b, stop)) for a, b in self.parts)
         return Spans(tuple(p for p in cut if p[0] < p[1]))
 
+    def minus(self, other: Spans) -> Spans:
+        """What is in this set and not in the other.
+
+        >>> Spans.span(0, 9).minus(Spans.of([(2, 4), (8, 12)]))
+        Spans(parts=((0, 2), (4, 8)))
+        """
+        left: list[Pair] = []
+        for a, b in self.parts:
+            for c, d in other.parts:
+                if c < b and d > a:
+                    if a < c:
+                        left.append((a, c))
+                    a = d
+            if a < b:
+                left.append((a, b))
+        return Spans(tuple(left))
+
+    def common(self, other: Spans) -> Spans:
+        """What is in both sets.
+
+        >>> Spans.span(0, 9).common(Spans.of([(2, 4), (8, 12)]))
+        Spans(parts=((2, 4), (8, 9)))
+        """
+        return self.minus(self.minus(other))
+
+    def bridged(self, gap: int) -> Spans:
+        """The set with gaps of at most this many integers filled.
+
+        >>> Spans.points([0, 3, 9]).bridged(2)
+        Spans(parts=((0, 4), (9, 10)))
+        """
+        joined: list[Pair] = []
+        for a, b in self.parts:
+            if joined and a - joined[-1][1] <= gap:
+                joined[-1] = joined[-1][0], b
+            else:
+                joined.append((a, b))
+        return Spans(tuple(joined))
+
     def filled(self) -> Spans:
         """The set with the gaps between its parts filled.
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import cached_property
 from typing import Any
 
 from ..errors import InputError, TraceError
 from ..ops.graph import Shapes
+from ..propagate.forward import propagate
 from ..propagate.grid import Grid
-from ..propagate.values import Propagation
+from ..propagate.values import Propagation, joined
 from ..trace.run_memory import MemoryAt
 
 Retrace = Callable[[Shapes, bool], Propagation]
@@ -37,6 +39,15 @@ class Variants:
     run_memory: MemoryAt
     runnable: Callable[[Shapes], Any]
     typed: Callable[[str, Any], Variants] | None = None
+
+    @cached_property
+    def here(self) -> Variants:
+        """The same by the laws of this size alone, if there is an obstacle at any size: a schedule other than crop runs
+        at one size and needs no more. The obstacles that are left stand in its way too."""
+        if not any(reads.via for _, node in self.net.graph.outputs for reads in joined(self.net, node)):
+            return self
+        views = {name: value.view for name, value in self.net.values.items() if value.view is not None}
+        return replace(self, net=propagate(self.net.traced, names=self.net.names, views=views, at_size=True))
 
     def output_node(self, shown: str) -> str:
         """The node of an output, by the name that is shown."""

@@ -74,25 +74,15 @@ def _cone(arguments: argparse.Namespace) -> int:
 
 
 def _wavefront(arguments: argparse.Namespace) -> int:
-    from ..analysis.cone import Cone
+    from ..planning.fed_back import fed_back
     from ..planning.image_shapes import shapes_for_image
-    from ..planning.wavefront import wavefront
     from ..report import Fronts, fronts_json, render_fronts
 
     analysis, note = analysis_of(arguments)
     if arguments.image is not None:
         analysis = analysis.at(*shapes_for_image(analysis, arguments.image))
-    makers = _makers(analysis, arguments.feed)
-    stages = {output: k for k, maker in enumerate(makers.values()) for output in maker}
-    cones, within = list[Cone](), list[Cone]()
-    for k, name in enumerate(makers):
-        for output in analysis.outputs:
-            later = stages.get(output, 0) > k  # it may read the cell that this stage has just made
-            (within if later else cones).append(analysis.cone(output, name))
-    front = wavefront(*cones, within=within)
-    first = (*front.cones, *front.within)[0]
-    size = [analysis.variants.net.size(first.input, axis) or 1 for axis in first.axes]
-    write(Fronts(front, front.order(first.at(size).cells)), render_fronts, {"json": fronts_json}, arguments, note)
+    front, order = fed_back(analysis, _makers(analysis, arguments.feed))
+    write(Fronts(front, order), render_fronts, {"json": fronts_json}, arguments, note)
     return OK
 
 

@@ -19,6 +19,7 @@ from ..trace.runnable import Constants, Runnable
 from .block import Block
 from .schedules.crop import cropped
 from .schedules.passes import PassRun
+from .schedules.split import streamed_here, trimmed_here
 from .schedules.stream import streamed
 from .schedules.trim import trimmed
 from .slab.frame import Frame
@@ -30,7 +31,10 @@ class Machine:
     """Runs `model` by a plan, with its weights at the time of the run."""
 
     def __init__(self, model: nn.Module | None, variants: Variants, plan: Plan) -> None:
-        self._model, self.variants, self.plan = model, variants, plan
+        self._model, self.plan = model, plan
+        self.variants = variants if plan.schedule in ("crop", "passes") else variants.here
+        self.at_size = any(along.picks for v in self.variants.net.values.values() for p in v.paths
+                           for along in p.axes.values())  # fmt: skip
         self._structure: Any = None
         self.covered: Mapping[str, tuple[int, list[Span]]] = {}  # of the last run of passes: see PassRun
 
@@ -69,6 +73,8 @@ class Machine:
         if plan.schedule == "passes":
             return self._by_passes(plan, inputs, poison, state)
         frame = self.frame(inputs, poison, state)
+        if self.at_size:
+            return self._blocks_here(frame, plan, inputs)
         if plan.schedule == "trim":
             return trimmed(frame, self.calls, plan, inputs)
         assert plan.stream_axis is not None
@@ -90,6 +96,12 @@ class Machine:
             run = PassRun(frame, self.calls, net.net, net.passes, plan.passes.rows, inputs, stores.rows)
             yield from run.blocks()
         self.covered = run.covered
+
+    def _blocks_here(self, frame: Frame, plan: Plan, inputs: Mapping[str, Image]) -> Iterator[Block]:
+        if plan.schedule == "trim":
+            return trimmed_here(frame, self.calls, plan, inputs)
+        assert plan.stream_axis is not None
+        return streamed_here(frame, self.calls, plan, inputs, plan.stream_axis)
 
     def frame(
         self, inputs: Mapping[str, Image], poison: float | None = None, state: Mapping[str, Tensor] | None = None

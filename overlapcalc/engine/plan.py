@@ -15,7 +15,7 @@ from ..analysis.analyze import Inputs, analyze
 from ..errors import Argument, InputError, NoSlabError, TraceError
 from ..planning.byte_size import bytes_text
 from ..planning.crop import make_plan
-from ..planning.obstacles import has_obstacles
+from ..planning.obstacles import runs_at_size_only, schedule_for
 from ..planning.options import (
     BLOCKING_OPTIONS,
     BLOCKWISE,
@@ -111,8 +111,8 @@ def planned(
     free: bytes of memory, not counting weights. If no size is given and the usual blocks take too much of that, smaller
     ones are taken.
     """
-    named, kind = blocking.named_schedule, floating_type(dtype)
-    if named == PASSES or (named is None and blocking.fixed_tile is None and has_obstacles(analysis)):
+    kind = floating_type(dtype)
+    if schedule_for(analysis, blocking) == PASSES:
         name = None if kind is None else str(kind).removeprefix("torch.")
         room = None if free is None else int(PART * free)
         return passes_plan(analysis, blocking, stored=stored, dtype=name, room=room)
@@ -153,7 +153,9 @@ class _Planner:
         found: list[Plan] = []
         refused: list[InputError | NoSlabError] = []
         named = self._blocking.named_schedule
-        schedules = BLOCKWISE if named is None else (named,)
+        schedules: tuple[str, ...] = BLOCKWISE if named is None else (named,)
+        if named is None and runs_at_size_only(self._analysis):
+            schedules = ("trim", "stream")
         for schedule in schedules:
             try:
                 found.append(self._fitting(budget, schedule, most))

@@ -14,6 +14,7 @@ from torch import Tensor
 from ..errors import InputError, OverlapcalcError
 from ..io.space import reserve
 from .apart import places
+from .holds import beyond
 from .mapped import Piece
 
 
@@ -208,16 +209,11 @@ def _check_range(dtype: Any, result: Tensor) -> None:
     kind = dtype if isinstance(dtype, torch.dtype) else _torch_type(dtype)
     if kind is None or kind == result.dtype or not (kind.is_floating_point or kind.is_complex) or not result.numel():
         return
-    there = result.to(kind)
-    if result.is_floating_point() or result.is_complex():
-        beyond = result.isfinite() & ~there.isfinite()
-    else:
-        beyond = there.to(torch.complex128 if kind.is_complex else torch.float64) != result.to(torch.float64)
-        beyond = beyond | (there.real if kind.is_complex else there).to(torch.int64).ne(result.to(torch.int64))
-    if bool(beyond.any()):
+    wrong = beyond(result, kind)
+    if bool(wrong.any()):
         raise InputError(
-            f"out holds {dtype}; the net gives {result[beyond][0].item()!r}, which there is "
-            f"{there[beyond][0].item()!r}: a wider type holds it"
+            f"out holds {dtype}; the net gives {result[wrong][0].item()!r}, which there is "
+            f"{result[wrong][0].to(kind).item()!r}: a wider type holds it"
         )
 
 

@@ -10,7 +10,7 @@ from ..algebra.index_map import IndexMap
 from ..algebra.spans import EMPTY, Spans
 from ..errors import RuleError
 from .graph import Constant, Data, Node, data_in
-from .law import Border, Cause, DimRead, Law, Link, Obstruction, Place, keep
+from .law import Border, Cause, DimRead, Law, Link, Obstruction, Place, at_size, keep
 
 MASKING = frozenset({"aten::mul", "aten::where", "aten::masked_fill"})
 """Operators through which a constant can make samples unread."""
@@ -147,7 +147,7 @@ class Call:
                 t = n - len(shape) + s
                 if size == 1 and self.shape[t] > 1:
                     why = Obstruction(Cause.GLOBAL, "one sample is spread over the whole axis")
-                    dims.append(DimRead(s, t, None, obstruction=why))
+                    dims.append(replace(at_size(s, lambda _: [0], self.shape[t], why, None), target=t))
                 else:
                     dims.append(DimRead(s, t, IndexMap.identity()))
             links.append(Link(k, tuple(dims)))

@@ -7,6 +7,7 @@ propagator takes the same law as mathematics on a spatial axis and as bookkeepin
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -111,7 +112,9 @@ class DimRead:
     `reads` is the index map; None means that every output index reads every operand index. `source=None`: the
     operand is repeated along `target`. `target=None`: every output sample reads the whole operand dimension, which
     the output does not have. `least`: the smallest operand size on which the operator runs. `here`: what is read at
-    this size, where an obstruction says that no law holds at every size: a table with a phase for each output.
+    this size, where an obstruction says that no law holds at every size: a table with a phase for each output; or a
+    function that makes it when it is needed, or None where there is none. Most traces, some very long, need none.
+    picks: on slabs the operator takes samples one by one (`Slab.picked`), from several spans if need be.
 
     >>> DimRead(3, 3, IndexMap.window(3, padding=1)).reads.reads(0, 1)  # W of a convolution
     Span(start=-1, stop=2)
@@ -123,7 +126,13 @@ class DimRead:
     border: Border = Border.CONSTANT
     obstruction: Obstruction | None = None
     least: int = 1
-    here: IndexMap | None = None
+    here: IndexMap | Callable[[], IndexMap | None] | None = None
+    picks: bool = False
+
+    @property
+    def table(self) -> IndexMap | None:
+        """What is read at this size, if a table says it."""
+        return self.here() if callable(self.here) else self.here
 
 
 class CellReads(str, Enum):
@@ -209,6 +218,20 @@ def keep(ndim: int, *, but: dict[int, DimRead] | None = None) -> tuple[DimRead, 
     """
     changed = but or {}
     return tuple(changed.get(d, DimRead(d, d, IndexMap.identity())) for d in range(ndim))
+
+
+def at_size(
+    d: int, read: Callable[[int], Iterable[int]], outputs: int, why: Obstruction, reads: IndexMap | None
+) -> DimRead:
+    """Output o of so many reads the operand's samples `read(o)` at this size; at other sizes there is an obstacle.
+
+    reads: the same for a dimension that is no axis, where it is known.
+
+    >>> flip = at_size(2, lambda o: [3 - o], 4, Obstruction(Cause.REORDER, "flips the axis"), None)
+    >>> flip.table.reads(0, 2)
+    Span(start=2, stop=4)
+    """
+    return DimRead(d, d, reads, obstruction=why, here=lambda: IndexMap.table([read(o) for o in range(outputs)]))
 
 
 def whole(source: int, target: int | None, what: str, cause: Cause = Cause.GLOBAL) -> DimRead:

@@ -44,11 +44,11 @@ def _all_of(call: Call, operand: int) -> Link:
 UNSAID = Obstruction(Cause.GLOBAL, "reads an operand of which its rule says nothing, so perhaps all of it")
 
 
-def settled(law: Law, args: Mapping[str, Any], dims: int) -> Law:
+def settled(law: Law, args: Mapping[str, Any], dims: int, *, placed: bool = False) -> Law:
     """The law with the periods and obstructions that its constants impose on the output's `dims` dimensions.
 
     A constant without a place is harmless only if it is the same everywhere: then it does not matter which part of
-    it a sample reads.
+    it a sample reads. placed: each sample is made with the constants of its own place, which so impose nothing.
     """
     periods, obstructions = list(law.period), list(law.obstructions)
     for at, constant in constants_at(args):
@@ -59,7 +59,7 @@ def settled(law: Law, args: Mapping[str, Any], dims: int) -> Law:
             if any(varies(constant, s) for s in range(len(constant.shape))):
                 obstructions += [(d, _unplaced(at)) for d in range(dims)]
             continue
-        for s, d in place.targets:
+        for s, d in () if placed else place.targets:
             if varies(constant, s):
                 period = constant.variation[s] if s < len(constant.variation) else None
                 if period is None:

@@ -6,11 +6,12 @@ reads index by index along every axis, and has no argument that is a size, needs
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from ..algebra.spans import Span
 from .call import Call
+from .graph import Data
 from .positions import Rounding
 from .registry import known_of, say
 
@@ -61,6 +62,19 @@ class Slab(Protocol):
         spans: dimension of the operand -> the span to fetch there instead, if that dimension is an axis. Beyond the
         ends of the image lies `fill`: a number, "replicate" or "reflect".
         """
+
+    def picked(self, places: Mapping[int, Sequence[int]], operand: int = 0, *, fill: float | str = 0.0) -> Tensor:
+        """What the region reads of an operand, at these positions of the image along some dimensions.
+
+        places: dimension of the operand -> positions, in any order and as often as wanted. All are among what the law
+        says that the region reads. The other dimensions are as `fetch` gives them.
+        """
+
+    def plain(self) -> Tensor:
+        """The operator as it is, where it reads index by index along every axis. Raises NoSlabError."""
+
+    def over_windows(self, x: Tensor, dim: int, windows: Sequence[Span], begins: int, largest: bool) -> Tensor:
+        """The mean of each window along a dimension, or the largest sample of it. begins: where `x` begins there."""
 
     def nothing(self, operand: int, dim: int) -> Tensor:
         """No samples along a dimension: a result made of constants alone must still be data."""
@@ -121,6 +135,18 @@ class Slab(Protocol):
 
     def none(self, why: str) -> Exception:
         """The error to raise where the operator cannot run on a slab."""
+
+
+def by_itself(slab: Slab, dims: Iterable[int]) -> Tensor | None:
+    """The operator as it is, where its operand is present whole and the whole is wanted; None otherwise.
+
+    dims: the dimensions along which the operator reads by its place in the image.
+    """
+    cut = {d: slab.call.shapes[0][d] for d in dims if slab.span(d) is not None}
+    if not all(slab.is_whole(0, d) for d in cut):
+        return None
+    operand = next(name for name, value in slab.call.node.args.items() if isinstance(value, Data))
+    return slab.run(**{operand: slab.fetch(0, {d: Span(0, size) for d, size in cut.items()})})
 
 
 SlabFunction = Callable[[Any], Tensor]

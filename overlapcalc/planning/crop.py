@@ -14,7 +14,7 @@ from ..errors import Argument, InputError, TraceError
 from .byte_size import bytes_text
 from .costs import Costs, Left, Work
 from .fixed_tiles import fixed
-from .obstacles import refuse_obstacles
+from .obstacles import schedule_for, variants_for
 from .options import Blocking, Tile, default_block, per_axis, sides_per_axis
 from .plan import Memory, Plan, Weigh
 from .slabs import slab_plan
@@ -35,18 +35,19 @@ def make_plan(
     dtype: str | None = None,
     weigh: Weigh | None = None,
 ) -> Plan:
-    """The requested plan; crop if no schedule is given. Raises InputError, ObstacleError.
+    """The requested plan; if no schedule is given crop, or a stream where only that runs. Raises InputError,
+    ObstacleError.
 
     tile: the sides of tiles, for crop, instead of those that the net needs. stored, dtype: as for `overlapcalc.plan`.
     weigh: predicts the memory of trim and stream, which needs the engine.
     """
     blocking = blocking or Blocking()
-    schedule = blocking.named_schedule or "crop"
-    refuse_obstacles(analysis)
+    schedule = schedule_for(analysis, blocking)
+    variants = variants_for(analysis, schedule)
     if schedule != "crop":
         if tile is not None:
             raise InputError(Argument("tile", tile), f" is for the schedule crop; {schedule} has no tiles")
-        return slab_plan(analysis, blocking, schedule, stored=stored, dtype=dtype, weigh=weigh)
+        return slab_plan(analysis, variants, blocking, schedule, stored=stored, dtype=dtype, weigh=weigh)
     planner = _CropPlanner(analysis, stored, dtype)
     if blocking.budget is not None:
         return planner.within(blocking.budget)

@@ -1,21 +1,66 @@
-"""Refusing nets with obstacles, for which there are no plans."""
+"""Refusing nets with obstacles: there are no plans for them, or none for this schedule."""
 
 from __future__ import annotations
 
 from ..analysis.analysis import Analysis
 from ..analysis.axis import no_way
-from ..errors import ObstacleError
+from ..analysis.variants import Variants
+from ..errors import Argument, ObstacleError
+from ..propagate.values import reads_between
+from .options import PASSES, Blocking
+
+CROP, STREAM = "crop", "stream"
 
 
-def has_obstacles(analysis: Analysis) -> bool:
-    """Whether anything stands in the way between any output and any input, along the axes that are asked about."""
-    return any(pair.obstacles(axis) for pair in analysis.pairs for axis in pair.axes)
+def variants_for(analysis: Analysis, schedule: str) -> Variants:
+    """The net as a schedule runs it: crop by laws of every size, the others by those of this size where needed.
+
+    Raises ObstacleError, with the first obstacle between any output and any input that is left.
+    """
+    if schedule == PASSES:
+        return analysis.variants
+    if schedule != CROP:
+        found = analysis.variants.here
+        refuse_obstacles(analysis, found)
+        return found
+    try:
+        refuse_obstacles(analysis, analysis.variants)
+    except ObstacleError as error:
+        if not runs_at_size_only(analysis):
+            raise
+        other = "; that is of tiles of the unmodified net; trim and stream can, at this size: "
+        raise ObstacleError(*error.args, other, Argument("schedule", STREAM)) from None
+    return analysis.variants
 
 
-def refuse_obstacles(analysis: Analysis) -> None:
+def schedule_for(analysis: Analysis, blocking: Blocking) -> str:
+    """The requested schedule. If none is: crop, or a stream where only the laws of this size hold, or passes."""
+    named = blocking.named_schedule
+    if named is not None:
+        return named
+    if blocking.fixed_tile is not None or not _blocked(analysis, analysis.variants):
+        return CROP
+    return PASSES if _blocked(analysis, analysis.variants.here) else STREAM
+
+
+def runs_at_size_only(analysis: Analysis) -> bool:
+    """Whether there are obstacles, and none of them at this size."""
+    return _blocked(analysis, analysis.variants) and not _blocked(analysis, analysis.variants.here)
+
+
+def refuse_obstacles(analysis: Analysis, variants: Variants) -> None:
     """Raises ObstacleError, with the first obstacle between any output and any input, if there is one."""
+    net = variants.net
     for pair in analysis.pairs:
         for axis in pair.axes:
-            found = pair.obstacles(axis)
-            if found:
-                raise ObstacleError(no_way(pair.output, pair.input, axis, found))
+            via = reads_between(net, variants.output_node(pair.output), pair.input, axis).via
+            if via:
+                raise ObstacleError(no_way(pair.output, pair.input, axis, [o for o in net.obstacles if o in via]))
+
+
+def _blocked(analysis: Analysis, variants: Variants) -> bool:
+    try:
+        refuse_obstacles(analysis, variants)
+    except ObstacleError:
+        return True
+    return False

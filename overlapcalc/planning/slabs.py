@@ -8,6 +8,7 @@ from itertools import product
 from math import prod
 
 from ..analysis.analysis import Analysis
+from ..analysis.variants import Variants
 from ..errors import Argument, InputError
 from ..propagate.grid import Grid
 from ..propagate.regions import Extents, Region, extents_for, joint_regions
@@ -16,16 +17,25 @@ from ..propagate.values import Propagation
 from .costs import Costs, Work
 from .options import Blocking, Blocks, default_block, per_axis
 from .plan import Cell, Plan, Weigh
+from .sized_strips import SizedCutter
 from .strips import Cutter, Strip, fed_ratio, labels_of
 
 
 def slab_plan(
-    analysis: Analysis, blocking: Blocking, schedule: str, *, stored: bool, dtype: str | None, weigh: Weigh | None
+    analysis: Analysis,
+    variants: Variants,
+    blocking: Blocking,
+    schedule: str,
+    *,
+    stored: bool,
+    dtype: str | None,
+    weigh: Weigh | None,
 ) -> Plan:
-    """A plan for trim or stream. weigh: predicts its memory, which needs the engine (engine/weigh.py). Raises
-    InputError."""
-    net, block = analysis.variants.net, blocking.block
-    cutters = {axis: Cutter(net, axis) for axis in analysis.axes}
+    """A plan for trim or stream. variants: the net as these run it. weigh: predicts its memory, which needs the engine
+    (engine/weigh.py). Raises InputError."""
+    net, block = variants.net, blocking.block
+    cut = Cutter if variants is analysis.variants else SizedCutter
+    cutters = {axis: cut(net, axis) for axis in analysis.axes}
     along = _stream_axis(cutters, blocking.stream_axis) if schedule == "stream" else None
     if along is None:
         sizes = per_axis(cutters, default_block(analysis.layouts.values()) if block is None else block, "block")
@@ -62,10 +72,10 @@ WHOLE = 1 << 60
 """A block longer than any axis."""
 
 
-def _stream_axis(cutters: Mapping[str, Cutter], wanted: str | None) -> str:
+def _stream_axis(cutters: Mapping[str, Cutter | SizedCutter], wanted: str | None) -> str:
     if wanted is not None and wanted not in cutters:
         raise InputError(Argument("stream_axis", wanted), f": no such axis is cut here, only {', '.join(cutters)}")
-    return wanted or max(cutters, key=lambda axis: cutters[axis].steps * cutters[axis].finest)
+    return wanted or max(cutters, key=lambda axis: cutters[axis].length)
 
 
 def calls(

@@ -108,8 +108,10 @@ def _cycle(needs: Needs, waiting: Mapping[Place, int], readings: Sequence[Readin
         cone = readings[k].cone.cone
         tap = tuple(b - a for a, b in zip(cells[at[1]], cells[to[1]], strict=True))
         parts.append(f"{cone.output} at {cells[at[1]]} reads {cone.input} at {tap} from there")
+    several = len({at[0] for at, _ in way[seen[place] :]}) > 1
+    help = "mask one of these taps" + (", or let the stage that reads its own cell of the other run after it" * several)
     shown = "; ".join(parts[:4]) + ("; and so on" if len(parts) > 4 else "")
-    return f"cells wait for each other, so none can be made first: {shown}; mask one of these taps"
+    return f"cells wait for each other, so none can be made first: {shown}; {help}"
 
 
 def _check_raster(needs: Needs, readings: Sequence[Reading], cells: Sequence[Point]) -> None:

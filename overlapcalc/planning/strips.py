@@ -97,15 +97,8 @@ class Cutter:
         self.net, self.axis, self.grid = net, axis, Grid(net, axis)
         self.outputs = {shown: node for shown, node in net.graph.outputs if net.size(node, axis) is not None}
         self.inputs = [name for name in net.graph.inputs if net.size(name, axis) is not None]
-        if not self.outputs:
-            raise InputError(
-                f"no output has the axis {axis}; leave it whole, and name the axes to cut with ", Argument("axes")
-            )
+        refuse_without_samples(net, axis, self.outputs)
         self.like = next(iter(self.outputs.values()))
-        for shown, node in self.outputs.items():
-            if not self._size(node):
-                images = ", ".join("x".join(map(str, net.graph[name].shape)) for name in net.graph.inputs)
-                raise InputError(f"on {images} {shown} is empty along {axis}; give a larger image")
         for name in (*self.outputs.values(), *self.inputs):
             if not self.grid.same(name, self.like):
                 raise InputError(
@@ -123,6 +116,11 @@ class Cutter:
     def steps(self) -> int:
         """The number of steps from the start to the end of the longest output."""
         return max(-(-self._size(node) // self.grid.per_step(node)) for node in self.outputs.values())
+
+    @property
+    def length(self) -> int:
+        """The longest output, in samples of the finer side, rounded up to whole steps."""
+        return self.steps * self.finest
 
     def whole_steps(self, block: int) -> int:
         """A block, given in samples of the finer side, in steps, rounded up."""
@@ -220,10 +218,7 @@ class Cutter:
         return min(first for first, _ in cuts), min(last for _, last in cuts)
 
     def _refuse_many(self, blocks: int) -> None:
-        if blocks > MOST_BLOCKS:
-            raise InputError(
-                f"{blocks} blocks along {self.axis}; at most {MOST_BLOCKS} are planned: give a larger block"
-            )
+        refuse_many(blocks, self.axis)
 
     def _spans(self, start: int, stop: int) -> dict[str, Span]:
         found = {}
@@ -252,6 +247,23 @@ class Cutter:
 
     def _shown(self, node: str) -> str:
         return next((shown for shown, name in self.outputs.items() if name == node), node)
+
+
+def refuse_many(blocks: int, axis: str) -> None:
+    if blocks > MOST_BLOCKS:
+        raise InputError(f"{blocks} blocks along {axis}; at most {MOST_BLOCKS} are planned: give a larger block")
+
+
+def refuse_without_samples(net: Propagation, axis: str, outputs: Mapping[str, str]) -> None:
+    """Raises InputError where no output has the axis, or one has no samples along it."""
+    if not outputs:
+        raise InputError(
+            f"no output has the axis {axis}; leave it whole, and name the axes to cut with ", Argument("axes")
+        )
+    for shown, node in outputs.items():
+        if not net.size(node, axis):
+            images = ", ".join("x".join(map(str, net.graph[name].shape)) for name in net.graph.inputs)
+            raise InputError(f"on {images} {shown} is empty along {axis}; give a larger image")
 
 
 def _neighbours(n: int, step: int) -> str:

@@ -31,6 +31,7 @@ def propagate(
     coarser: Mapping[str, int] | None = None,
     views: Mapping[str, Reshape] | None = None,
     at_size: bool = False,
+    placed: bool = False,
 ) -> Propagation:
     """What every tensor of the graph reads of every input.
 
@@ -40,9 +41,10 @@ def propagate(
     means the same only at multiples of that (it pads to a multiple, say). views: node -> how its view was understood
     at another size, adopted wherever it gives the shapes of this one. at_size: the laws of this size alone, which a
     schedule other than crop can run by: tables where there is no periodic law, whatever a second trace showed.
+    placed: each sample is made with the constants of its own place, which so may differ at every position.
     Raises UnknownOperatorError with all operators that have no rule.
     """
-    run = Forward(graph, names or {}, differing or {}, sizes_verified, views or {}, at_size)
+    run = Forward(graph, names or {}, differing or {}, sizes_verified, views or {}, at_size, placed)
     for node in graph:
         with foreseen(run.names.get(node.name) or node.layer or node.name, node.op, node.source):
             run.visit(node)
@@ -182,7 +184,7 @@ class Forward(Resolver):
         law = self._said(node, call)
         if law is None or any(link.runs is not None for link in law.links):
             return law
-        return settled(linked(law, call), node.args, len(node.shape))
+        return settled(linked(law, call), node.args, len(node.shape), placed=self.placed)
 
     def _said(self, node: Node, call: Call) -> Law | None:
         known = find(node.op)

@@ -29,8 +29,9 @@ class Resolver:
         sizes_verified: bool,
         views: Mapping[str, Reshape],
         at_size: bool = False,
+        placed: bool = False,
     ) -> None:
-        self.views, self.at_size = views, at_size
+        self.views, self.at_size, self.placed = views, at_size, placed
         self.graph, self.names, self.differing, self.sizes_verified = graph, dict(names), differing, sizes_verified
         self.nodes: list[Node] = []
         self.truths: set[str] = set()
@@ -38,7 +39,7 @@ class Resolver:
         self.slots: tuple[InputAxis, ...] = tuple(
             (name, axis) for name in graph.inputs for axis in graph[name].axes if axis != CELL
         )
-        self.composer = Composer(self.slots)
+        self.composer = Composer(self.slots, only_via=at_size)
         self.values: dict[str, TensorReads] = {}
         self.rates = RateTies()
         self.obstacles: list[Obstacle] = []
@@ -91,6 +92,8 @@ class Resolver:
     def _wanted(self, node: Node, link: Link) -> bool:
         if link.only_for is None:
             return True
+        if self.at_size:  # what cells read is not composed, so that they may read different things; this form is right
+            return link.only_for is Evenness.UNEVEN
         value = self.values[node.operands[link.operand]]
         places = cell_places(value.labels)
         mixed = {dim.source for dim in link.dims if dim.target is None or dim.reads != IndexMap.identity()}
@@ -120,7 +123,7 @@ class Resolver:
 
     def follows(self, dim: DimRead, label: str) -> bool:
         """Whether an axis stays one along a dimension."""
-        if self.at_size and dim.here is not None:
+        if self.at_size and dim.table is not None:
             return True
         return dim.reads is not None and dim.obstruction is None
 
@@ -140,8 +143,9 @@ class Resolver:
             source = operand.labels[dim.source] if dim.source is not None else CELL
             target = labels[dim.target] if dim.target is not None else CELL
             if source not in (CELL, LOST):
-                if self.at_size and dim.here is not None and target == source:
-                    axes[source] = AxisRead(dim.here, dim.border, dim.least)
+                here = dim.table if self.at_size and target == source else None
+                if here is not None:
+                    axes[source] = AxisRead(here, dim.border, dim.least, dim.picks)
                 elif dim.obstruction is not None:
                     obstruct(source, dim.obstruction)
                 elif dim.reads is None:

@@ -12,13 +12,13 @@ The other axes are not cut, so that nothing stands in the way along them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from ..algebra.cells import Field
 from ..algebra.rates import Rate
-from ..algebra.reshape import CELL, LOST, Factoring, Part
+from ..algebra.reshape import CELL, Factoring
 from ..errors import ObstacleError, foreseen
 from ..ops.graph import Data, Graph, Node
 from ..ops.law import Cause, DimRead, Law, Link
@@ -27,6 +27,7 @@ from ..ops.scans import CARRIED, scan_of
 from .forward import Forward
 from .staged import Barrier, Staged
 from .staged_laws import beside_statistics, in_order, laid_like
+from .staged_layouts import renamed, settled, without
 from .values import Obstacle, Path, Propagation, TensorReads
 
 
@@ -71,9 +72,13 @@ class _Stager(Forward):
             super().visit(node)
             return
         made = self._tried(node)
-        if not self._blocked and not self._astray:
+        if not self._blocked and not self._astray and not self._collapses(node):
             return
         self._undo(made)
+        if not self._blocked and not self._astray:  # local, but each sample reads all
+            if not self._reduced(node):
+                self._tried(node)
+            return
         drawn = next((o for o in self._astray.values() if o.cause == Cause.RANDOM.value), None)
         if drawn is not None:
             raise ObstacleError(f"no two runs of this net give the same: {drawn}")
@@ -122,6 +127,14 @@ class _Stager(Forward):
         del self.barriers[taken]
         return False
 
+    def _collapses(self, node: Node) -> bool:
+        """Whether the axis is left with one sample: a pooling as tall as the image holds all of it, where parts do
+        not."""
+        sizes = [layout.sizes[layout.labels.index(self.axis)]
+                 for layout in (self.values[name].layout for name in (node.name, *node.operands))
+                 if self.axis in layout.labels]  # fmt: skip
+        return len(sizes) > 1 and sizes[0] == 1 and max(sizes) > 1
+
     def _carried(self, node: Node) -> bool:
         """Whether a call is a scan along the axis; if so, it is kept as one that a stream carries."""
         found, cut = scan_of(node.op), self._cut(node)
@@ -141,7 +154,7 @@ class _Stager(Forward):
         """Whether a call follows the bands of some operands if the others are given whole; if so, it is kept so."""
         names = {k: o for k, o in enumerate(node.operands) if k in blocked}
         given = {k: self._given_whole(o) for k, o in names.items()}
-        made = self._tried(replace(node, args=_renamed(node.args, given)))
+        made = self._tried(replace(node, args=renamed(node.args, given)))
         if not self._blocked and not self._astray and self.axis in self.values[node.name].labels:
             return True
         self._undo(made)
@@ -154,7 +167,7 @@ class _Stager(Forward):
             self.stages[alias] = self._whole_at(operand)
             self.whole[alias] = operand
             self.names[alias] = self.names.get(operand, operand)
-            self._keep_input(alias, _without(layout, self.axis))
+            self._keep_input(alias, without(layout, self.axis))
         return alias
 
     def _end(self, node: Node, *, reduction: bool) -> None:
@@ -168,11 +181,11 @@ class _Stager(Forward):
         self._undo(made)
         cut = self._cut(node)
         if reduction:
-            layout, stage = _without(layout, self.axis), self._ended(node)
+            layout, stage = without(layout, self.axis), self._ended(node)
         else:
             given = {k: self._given_whole(o) for k, o in enumerate(node.operands) if cut[k] is not None}
-            node = replace(node, args=_renamed(node.args, given))
-            layout, stage = _settled(layout), max(map(self._whole_at, node.operands))
+            node = replace(node, args=renamed(node.args, given))
+            layout, stage = settled(layout), max(map(self._whole_at, node.operands))
         self._keep_result(node.name, layout, Barrier(node, cut, reduction, stage), truth=node.truth)
 
     def input_of(self, node: Node) -> TensorReads:
@@ -261,31 +274,3 @@ class _Stager(Forward):
         if self.axis in here:
             self._astray[node.name] = here[self.axis]
         return {}
-
-
-def _without(layout: Factoring, axis: str) -> Factoring:
-    """The same, with an axis as a dimension like any other."""
-    return Factoring(
-        tuple(Part(p.size, CELL if p.label in (axis, LOST) else p.label) for p in layout.parts), layout.widths
-    )
-
-
-def _settled(layout: Factoring) -> Factoring:
-    """The same; what has been torn apart, or is one sample long, is no axis."""
-    parts = tuple(Part(p.size, CELL if p.label == LOST or p.size == 1 else p.label) for p in layout.parts)
-    return Factoring(parts, layout.widths)
-
-
-def _renamed(args: Mapping[str, Any], names: Mapping[int, str]) -> dict[str, Any]:
-    """Arguments with some data operands, by their index, replaced."""
-    count = iter(range(1 << 30))
-
-    def one(value: Any) -> Any:
-        if isinstance(value, Data):
-            k = next(count)
-            return Data(names[k]) if k in names else value
-        if isinstance(value, (tuple, list)):
-            return type(value)(map(one, value))
-        return value
-
-    return {key: one(value) for key, value in args.items()}

@@ -14,14 +14,20 @@ from ..errors import RuleError
 from ..ops.law import Border, CellReads, DimRead, Link
 from .values import NOTHING, InputAxis, InputReads, Path, Reads, joined_reads
 
+SOMETHING = IndexMap.identity()
+"""Stands for any reads where only their obstacles count."""
+
 
 @dataclass(frozen=True)
 class Composer:
     """Sends reads through paths, cell by cell. known: one object per value, so that channels which read the same are
-    recognised by identity."""
+    recognised by identity. only_via: only whether anything is read, and behind which obstacles: tables of different
+    lengths have no composition of a length worth having.
+    """
 
     slots: tuple[InputAxis, ...]
     known: dict[InputReads, InputReads] = field(default_factory=dict)
+    only_via: bool = False
 
     @property
     def nothing(self) -> InputReads:
@@ -48,6 +54,9 @@ class Composer:
                 out.append(Reads(via=reads.via | {path.obstructed[axis]}))
             elif axis in path.axes and reads.reads is not None:
                 own = path.axes[axis].reads
+                if self.only_via and not own.empty:
+                    out.append(Reads(SOMETHING, None, reads.via))
+                    continue
                 hulls = own.hull_after(reads.reads)
                 if hulls.empty:
                     if reads.via:  # all that was read here may lie behind the obstacle

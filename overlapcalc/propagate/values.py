@@ -101,12 +101,14 @@ def joined_reads(a: InputReads, b: InputReads) -> InputReads:
 
 @dataclass(frozen=True)
 class AxisRead:
-    """One axis of a path: how the output's axis reads the operand's. carried: through a state that a stream carries,
-    it depends on all samples before, too."""
+    """One axis of a path: how the output's axis reads the operand's. picks: its operator takes samples one by one, so
+    that what a part of it reads need not hang together. carried: through a state that a stream carries, it depends on
+    all samples before, too."""
 
     reads: IndexMap
     border: Border = Border.CONSTANT
     least: int = 1
+    picks: bool = False
     carried: bool = False
 
 

@@ -113,7 +113,7 @@ def minimality(subject: ProofSubject) -> Proof:
         for axis, strip in plan.strips.items():
             if axis not in pair.axes or axis not in plan.labels[pair.output]:
                 continue
-            sure = pair[axis]
+            sure = None if pair.obstacles(axis) else pair[axis]  # at one size, what is read is not claimed to be exact
             for slot in _ends([s for s in strip.slots if pair.output in s.outputs]):
                 region = {axis: slot.outputs[pair.output]}
                 found = sized(net, output_of(net, pair.output), axis, Spans.span(*region[axis])).reads.get(pair.input)
@@ -121,8 +121,16 @@ def minimality(subject: ProofSubject) -> Proof:
                 if hull is None:
                     continue
                 sides = (
-                    ("first", sure.exact_before, Span(hull.start + 1, hull.stop) if hull.length > 1 else None),
-                    ("last", sure.exact_after, Span(hull.start, hull.stop - 1) if hull.length > 1 else None),
+                    (
+                        "first",
+                        sure is not None and sure.exact_before,
+                        Span(hull.start + 1, hull.stop) if hull.length > 1 else None,
+                    ),
+                    (
+                        "last",
+                        sure is not None and sure.exact_after,
+                        Span(hull.start, hull.stop - 1) if hull.length > 1 else None,
+                    ),
                 )
                 for word, exact, shorter in sides:
                     if not exact:

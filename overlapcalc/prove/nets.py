@@ -65,9 +65,10 @@ class Nets:
             found = self.traced.typed(_name(dtype), calls)
         except TraceError:
             return self.traced
-        if self.plan.schedule != "crop":
-            found.runnable(shapes)  # now, rather than under a mode that changes what is traced
-        return found
+        if self.plan.schedule == "crop":
+            return found
+        found.runnable(shapes)  # now, rather than under a mode that changes what is traced
+        return found.here
 
     @property
     def traced_in(self) -> torch.dtype:

@@ -21,7 +21,7 @@ from ..engine.plan import floating_type
 from ..engine.plan_passes import passes_plan
 from ..errors import Argument, InputError
 from ..planning.crop import make_plan
-from ..planning.obstacles import refuse_obstacles
+from ..planning.obstacles import CROP, runs_at_size_only, schedule_for, variants_for
 from ..planning.options import (
     CUT_OPTIONS,
     PASSES,
@@ -43,7 +43,7 @@ from .loops.result import LoopVerification
 from .loops.verify import verify_loop
 from .nets import Nets, measured
 from .passes.verify import verify_passes
-from .proof_image import proof_block, proof_shapes
+from .proof_image import LEAST, proof_block, proof_shapes
 from .result import Proof, Verification
 from .spread import Spread, unanswered
 
@@ -127,7 +127,10 @@ def verify(
     if isinstance(block, (tuple, list)) and inputs is None and stream and blocking.stream_axis is None:
         first = ": which axis comes first depends on the image; give "
         raise InputError(Argument("block", block), first, Argument("stream_axis"), " as well")
-    analysis, given = _subject(model, inputs, blocking, axes, layout)
+    named = tile is not None or plan is not None or options.get("schedule") is not None
+    if plan is not None:
+        blocking = replace(blocking, schedule=plan.schedule, stream_axis=None)
+    analysis, given, blocking = _subject(model, inputs, blocking, axes, layout, named)
     if any(isinstance(x, Tensor) and not bool(x.isfinite().all()) for x in tree_leaves(given)):
         raise InputError("an input holds NaN or infinity, which hide what depends on what; give finite values")
     in_passes = blocking.schedule == PASSES or (plan is not None and plan.schedule == PASSES)
@@ -145,14 +148,16 @@ def verify(
             f"one block takes the whole image ({image}), so there is nothing to prove; give smaller blocks "
             "or a larger image"
         )
-    variants = analysis.variants
+    variants = variants_for(analysis, plan.schedule)
     own = floating_type(dtype)
-    named = _tensors(given, plan, [own or kind for kind in variants.runnable(tuple(plan.inputs.values())).types], where)
-    nets = Nets(model, variants, plan, named, where)
+    images = _tensors(
+        given, plan, [own or kind for kind in variants.runnable(tuple(plan.inputs.values())).types], where
+    )
+    nets = Nets(model, variants, plan, images, where)
     if in_passes:
         with torch.no_grad():
-            borders = _borders(model, variants, plan, named, where)
-        return verify_passes(nets, plan, named, borders, own, bit_exact=bit_exact)
+            borders = _borders(model, variants, plan, images, where)
+        return verify_passes(nets, plan, images, borders, own, bit_exact=bit_exact)
     with torch.no_grad(), exact_kernels():
         nets.check()
         single = {}
@@ -160,11 +165,11 @@ def verify(
             batch = analysis.layouts[name].find("N")
             single[name] = x if batch < 0 else x.narrow(batch, 0, 1)
         spread = nets.spread(single)
-        proofs = [*_claims(nets, analysis, single, spread), exact_twin(nets.wide, nets.variants, plan, named, where)]
+        proofs = [*_claims(nets, analysis, single, spread), exact_twin(nets.wide, nets.variants, plan, images, where)]
     with torch.no_grad(), exact_kernels(cudnn=True):
         figures, precision, refused = measured(nets, own)
     with torch.no_grad():
-        proofs.insert(2, _borders(model, variants, plan, named, where))
+        proofs.insert(2, _borders(model, variants, plan, images, where))
     proofs.append(values(figures, precision, bit_exact=bit_exact, refused=refused))
     open_ends = unanswered(spread)
     proofs = [proof if proof.name == "exact twin" else proof.with_caveat(open_ends) for proof in proofs]
@@ -184,27 +189,33 @@ def _subject(
     blocking: Blocking,
     axes: Sequence[str] | str | None,
     layout: str | Sequence[str | None] | None,
-) -> tuple[Analysis, Inputs]:
-    """The analysis at the size of the proof, and the inputs of that size: shapes or tensors."""
-    by_blocks = blocking.schedule != PASSES
+    named: bool,
+) -> tuple[Analysis, Inputs, Blocking]:
+    """The analysis at the size of the proof, the inputs of that size, shapes or tensors, and the blocks, with the
+    schedule that `run` takes unless it is named. Raises ObstacleError."""
+
+    def scheduled(analysis: Analysis) -> Blocking:
+        found = (
+            blocking if named else replace(blocking, schedule=schedule_for(analysis, replace(blocking, schedule=None)))
+        )
+        variants_for(analysis, found.schedule or CROP)
+        return found
+
     if isinstance(inputs, Analysis):
         refuse_beside_analysis(axes=axes, layout=layout)
-        if by_blocks:
-            refuse_obstacles(inputs)
-        return inputs, tuple(inputs.inputs.values())
+        return inputs, tuple(inputs.inputs.values()), scheduled(inputs)
     given: Any = inputs if inputs is not None else guess_inputs(model, layout if isinstance(layout, str) else None)[0]
     analysis = analyze(model, given, axes=axes, layout=layout)
-    if by_blocks:
-        refuse_obstacles(analysis)
+    blocking = scheduled(analysis)
     if inputs is not None:
-        return analysis, inputs
-    if not by_blocks:
-        return analysis, tuple(analysis.inputs.values())
+        return analysis, inputs, blocking
+    if blocking.schedule == PASSES or runs_at_size_only(analysis):  # at which other size is it the same net?
+        return analysis, tuple(analysis.inputs.values()), blocking
     sizes = proof_block(analysis)
     order = sorted(analysis.axes, key=lambda axis: axis != blocking.stream_axis)  # as planning/slabs.py has them
     asked = {} if blocking.block is None else per_axis(order, blocking.block, "block")
     shapes = proof_shapes(analysis, {**sizes, **asked})
-    return analysis.at(*shapes), shapes
+    return analysis.at(*shapes), shapes, blocking
 
 
 def _sized(blocking: Blocking, analysis: Analysis) -> Blocking:
@@ -212,6 +223,8 @@ def _sized(blocking: Blocking, analysis: Analysis) -> Blocking:
     length."""
     if blocking.block is not None:
         return blocking
+    if runs_at_size_only(analysis):
+        return replace(blocking, block=LEAST - 1)
     sizes = proof_block(analysis)
     return replace(blocking, block=sizes if blocking.schedule == "crop" else max(5, min(sizes.values()) - 1))
 

@@ -56,6 +56,10 @@ def _cone(cone: Cone) -> Iterator[RenderableType]:
         yield Text("An upper bound: a mask or a skipped sample may make the net read less.", style="yellow")
 
 
+MOST_TAPS = 12
+"""How many cells a table lists."""
+
+
 @dataclass(frozen=True)
 class Fronts:
     """A wavefront over one image."""
@@ -86,14 +90,16 @@ def render_fronts(found: Fronts, console: Console, *, note: str = "") -> None:
     front, order = found.wavefront, found.order
     total, widest = prod(order.cells), max(map(len, order.fronts))
     parts: list[RenderableType] = [Text(note, style="yellow")] if note else []
-    taps = ", ".join(map(str, front.taps)) or "none"
-    parts.append(Text.assemble(("Cells that must be there before", "bold"), f": {taps}"))
     if front.skew is not None:
         parts.append(Text.assemble(("Front", "bold"), f": a cell can be made at time {front.skew} * row + column."))
     cells = f"{_size(order.cells)} cells ({total})"
     fewest = "the fewest that there can be" if front.exact else "perhaps not the fewest, for what is read is a bound"
     steps = f"{order.steps} steps, {fewest}, of at most {widest} cells; one by one {total}."
     parts.append(Text.assemble(("Image", "bold"), f": {cells} along {' and '.join(front.axes)}: {steps}"))
+    shown = ", ".join(map(str, front.taps[:MOST_TAPS])) or "none"
+    more = len(front.taps) - MOST_TAPS
+    taps = f"{shown} and {more} more, which the JSON format lists" if more > 0 else shown
+    parts.append(Text.assemble(("Cells that must be there before", "bold"), f": {taps}"))
     console.print(Group(*parts))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Collection, Iterable
 from typing import Any
 
@@ -45,9 +46,16 @@ def export(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[Exported
             except SharedMemoryError:
                 raise
             except Exception as error:  # torch raises many unrelated types here
-                first = first or error
+                # where `.data` stopped the first attempt, sizes that do not fit are what stops the net itself
+                first = error if first is None or (watch.met and _of_sizes(error)) else first
         assert first is not None
         raise TraceError(reason(first)) from first
+
+
+def _of_sizes(error: Exception) -> bool:
+    """Whether torch says that sizes do not fit."""
+    said = re.search(r"\b(sizes?|shapes?|channels)\b", str(error).partition("\n")[0], re.IGNORECASE)
+    return said is not None and isinstance(error, (RuntimeError, ValueError))
 
 
 def functional(program: ExportedProgram) -> ExportedProgram:

@@ -124,3 +124,46 @@ def test_what_cannot_be_made_cell_by_cell_is_refused():
     assert "reads x at (0, 0)" in done.stderr
     done = run("cone", "examples/obstacle.py:Denoiser")
     assert done.returncode == 3
+
+
+HYPER = """
+import torch.nn.functional as F
+from torch import nn
+
+
+class Left(nn.Module):
+    def forward(self, y, z):
+        return F.pad(y, (1, -1)) + F.interpolate(z, scale_factor=4), y + z.mean()
+"""
+
+
+def test_what_is_given_has_no_say_in_how_large_a_cell_is(tmp_path: Path):
+    """Each column reads the one before, and a coarse side information, whole: 16 columns, 16 steps, as Loop has it."""
+    net = f"{tmp_path / 'hyper.py'}:Left"
+    (tmp_path / "hyper.py").write_text(HYPER)
+    shapes = ("--input", "1x1x8x16", "--input", "1x1x2x4")
+    done = run("wavefront", net, *shapes, "--feed", "output0:y", "--format", "json")
+    assert done.returncode == 2  # output1 reads the cell that is being made
+    assert "output1 reads y at (0, 0)" in done.stderr
+    (tmp_path / "hyper.py").write_text(HYPER.replace("y + z", "F.pad(y, (2, -2)) + z"))
+    done = run("wavefront", net, *shapes, "--feed", "output0:y", "--format", "json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["cells"], found["steps"], found["taps"]) == ([8, 16], 16, [[0, -2], [0, -1]])
+    done = run("wavefront", net, *shapes, "--feed", "output0:y", "--image", "24x4", "--format", "json")
+    assert json.loads(done.stdout)["steps"] == 24
+    done = run("wavefront", net, *shapes, "--feed", "output0:z")
+    assert done.returncode != 0
+
+
+def test_the_number_of_steps_comes_first_and_long_lists_are_folded(codec):
+    """The predictor's kernels of 3 read 4 cells each, so few are listed; a kernel of 9 reads 4 * 9 + 4 before its own."""
+    path = Path(codec)
+    path.write_text(CODEC + "\n\ndef Wide():\n    return Causal(1, 1, 9, 0)\n")
+    done = run("wavefront", f"{codec}:Wide", "--input", "1x1x16x16")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert [line.partition(":")[0] for line in lines[:3]] == ["Front", "Image", "Cells that must be there before"]
+    assert "and 28 more, which the JSON format lists" in " ".join(lines[2:])
+    found = json.loads(run("wavefront", f"{codec}:Wide", "--input", "1x1x16x16", "--format", "json").stdout)
+    assert len(found["taps"]) == 40

@@ -15,6 +15,7 @@ from examples.lic.checkerboard import anchors
 from examples.lic.codec import walk
 from examples.lic.masked import MaskedConv2d
 from examples.lic.nested import Checkerboard, thirds
+from overlapcalc.engine.loop.groups import Grouping
 
 
 def bounded(y: Tensor) -> Tensor:
@@ -428,3 +429,36 @@ def test_given_inputs_are_made_use_of_whole():
     assert torch.allclose(loop.run(hyper)["x"], expected, atol=1e-12)
     with pytest.raises(oc.InputError, match=r"hyper has shape \(1, 2, 3, 3\); this loop is for \(1, 2, 3, 4\)"):
         loop.run(hyper[..., :3])
+
+
+def test_what_the_program_settles_is_worked_out_once(monkeypatch):
+    """A second run makes the same of other weights, and groups no samples again."""
+    torch.manual_seed(9)
+    net, shape = (
+        nn.Sequential(nn.ZeroPad2d((1, -1, 1, -1)), nn.AvgPool2d(3, 1, 1), nn.ZeroPad2d((1, -1, 0, 0))),
+        (1, 1, 4, 6),
+    )
+    net.append(nn.Conv2d(1, 1, 1)).double()
+    loop, parts = looped(net, shape), []
+    made = Grouping._part
+    monkeypatch.setattr(Grouping, "_part", lambda *args, **named: parts.append(args) or made(*args, **named))
+    loop.run()
+    assert len(parts) > 6
+    parts.clear()
+    with torch.no_grad():
+        net[-1].weight *= -2
+    assert torch.allclose(loop.run()["input"], naively(net, shape, (1, 1), bounded), atol=1e-12)
+    assert not parts
+    assert oc.verify(loop).proved
+
+
+def test_stages_that_wait_for_each_other():
+    """Each reads the other's cell: the message says both, and both ways out."""
+
+    class Crossed(nn.Module):
+        def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+            return y + 1, 2 * x
+
+    stages = [oc.Stage((f"output{i}",), lambda cells, i=i: cells[f"output{i}"], feeds="xy"[i]) for i in (0, 1)]
+    with pytest.raises(oc.InputError, match=r"mask one of these taps, or let the stage that reads its own cell"):
+        oc.Loop(Crossed(), stages, (1, 1, 1, 4), (1, 1, 1, 4))

@@ -427,12 +427,23 @@ def test_bad_input_is_one_line_and_leaves_no_file(files, capsys):
     own = ("--checkpoint", files / "small.safetensors")
     run("encode", files / "in.png", files / "a.bin", *own, "--no-check")
     (files / "cut.bin").write_bytes((files / "a.bin").read_bytes()[:-3])
+    (files / "empty").touch()
+    image = pytest.importorskip("PIL.Image")
+    frames = [image.fromarray(dead_leaves(8, 8, seed=seed)) for seed in (1, 2)]
+    frames[0].save(files / "two.gif", save_all=True, append_images=frames[1:])
     capsys.readouterr()
     for arguments, said in [
         (("decode", files / "cut.bin", files / "out", *own), "cut.bin: the checksum"),
         (("decode", files / "no.bin", files / "out", *own), "no.bin: No such file"),
         (("decode", files / "in.png", files / "out", *own), "begins with"),
         (("decode", files / "a.bin", files / "out", "--checkpoint", files / "no"), "no such checkpoint"),
+        (
+            ("decode", files / "a.bin", files / "out.jpg", *own),
+            "out.jpg: what is written is a PNG file; name it out.png",
+        ),
+        (("decode", files / "empty", files / "out", *own), "empty: the file is empty"),
+        (("encode", files / "empty", files / "out", *own), "empty: the file is empty"),
+        (("encode", files / "two.gif", files / "out", *own), "two.gif: 2 pictures in one file"),
         (("encode", files / "no.png", files / "out", *own), "No such file"),
         (("encode", files / "in.png", files / "in.png", *own), "in.png"),
     ]:

@@ -247,7 +247,7 @@ def test_refused_by_name(name):
     assert {o.axis for o in a.obstacles} == set(a.axes)
     assert {o.cause for o in a.obstacles} == {"uneven-factor"}
     with pytest.raises(oc.ObstacleError, match=r"scale_factor|rounded unevenly"):
-        oc.plan(a)
+        oc.plan(a, schedule="crop")
 
 
 def test_a_refusal_says_where_torch_stands_elsewhere_and_what_would_help():
@@ -354,7 +354,7 @@ def snapped(step: SamplingStep) -> Fraction:
 )
 def test_the_rule_that_took_any_factor_for_a_fraction_is_refuted(monkeypatch, name, schedule):
     monkeypatch.setattr(SamplingStep, "fraction", property(snapped))
-    monkeypatch.setattr(resize, "_parted", lambda kind, step, factor: None)
+    monkeypatch.setattr(resize, "parted", lambda kind, step, factor: None)
     net, sizes = REFUSED[name]
     found = oc.verify(net, (1, 1, *sizes), schedule=schedule, block=5 if schedule != "crop" else None)
     assert found["values"].status == "refuted"
@@ -363,7 +363,7 @@ def test_the_rule_that_took_any_factor_for_a_fraction_is_refuted(monkeypatch, na
 
 def test_where_types_disagree_the_twin_refutes_what_float64_bears_out(monkeypatch):
     """Blocks equal the whole in float64; in float32 they do not."""
-    monkeypatch.setattr(resize, "_parted", lambda kind, step, factor: None)
+    monkeypatch.setattr(resize, "parted", lambda kind, step, factor: None)
     found = oc.verify(resize_by(3.7, "linear"), (1, 1, 64), schedule="trim", block=50)
     assert found.proved
     found = oc.verify(resize_by(3.7), (1, 1, 64), schedule="trim", block=50)

@@ -53,3 +53,23 @@ def test_weights_out_of_sight_are_weights(build):
     assert all(m.training for m in net.modules())
     if isinstance(net, Closure):
         assert int(net.norm.num_batches_tracked) == 0
+
+
+def test_sizes_that_do_not_fit_are_said_before_data():
+    """A net that writes through `.data`, and adds tensors of two sizes, fails at these sizes for that alone."""
+
+    class Both(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(1, 1, 3, padding=1)
+
+        def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+            self.conv.weight.data *= 0.5
+            return torch.cat([self.conv(x), y], 1)
+
+    assert oc.analyze(Both(), [(1, 1, 8, 12), (1, 1, 8, 12)]).blocking_free
+    with pytest.raises(
+        oc.TraceError, match=r"at input 1x1x8x12, 1x1x8x10: forward fails with RuntimeError: "
+    ) as caught:
+        oc.analyze(Both(), [(1, 1, 8, 12), (1, 1, 8, 10)])
+    assert ".data" not in str(caught.value)

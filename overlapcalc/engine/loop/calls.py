@@ -17,7 +17,10 @@ from ...propagate.regions import Region, whole_region
 from ...trace.runnable import Invocation
 from ..slab.call import SlabCall
 from ..slab.frame import FAR, Frame, SlabTensor, extents
+from .placed import at_places
 
+Places = Mapping[str, Tensor]
+"""Axis -> where each of some samples lies along it."""
 Values = Mapping[str, Tensor]
 """Node -> its samples as a tensor whose first axis counts them and whose other axes have length 1."""
 
@@ -32,10 +35,10 @@ class Caller:
     axes: Sequence[str]
     kind: torch.dtype
 
-    def result(self, region: Region, operands: Mapping[str, SlabTensor], *, column: bool = False) -> Tensor:
-        """A region of the result. column: of samples of any place, one after the other. Raises NoSlabError."""
-        call = (_Column if column else _Call)(self.frame, self.node, self.invocation, region, operands)
-        call.kind = self.kind
+    def result(self, region: Region, operands: Mapping[str, SlabTensor], places: Places | None = None) -> Tensor:
+        """A region of the result. places: of samples of any place, one after the other. Raises NoSlabError."""
+        call = (_Call if places is None else _Column)(self.frame, self.node, self.invocation, region, operands)
+        call.kind, call.places, call.first = self.kind, places or {}, self.axes[0]
         return call.result()
 
     def region(self, node: str, along: Region) -> dict[str, Span]:
@@ -54,6 +57,8 @@ class _Call(SlabCall):
     """A call on a few samples. Types are those of the loop."""
 
     kind: torch.dtype
+    places: Places
+    first: str
 
     def typed(self, x: Tensor) -> Tensor:
         return x.to(self.kind)
@@ -77,28 +82,40 @@ def _stays(reads: IndexMap) -> bool:
 
 
 class _Column(_Call):
-    """A pointwise call on samples, as if they were a column of an image. Nothing may lie along the axes."""
+    """A pointwise call on samples, as if they were a column of an image, along the first axis of the loop. Constants
+    that lie along the axes are taken at the places of the samples."""
 
     def _sliced(self, value: Tensor, targets: Mapping[int, int]) -> Tensor:
+        n, along = len(self.layout.widths), dict[int, Tensor]()
         for s, d in targets.items():
-            cut = any(self.layout.labels[i] in self.region for i in self.layout.places(d))
-            if cut and value.shape[s] != 1:
-                raise AssertionError(f"{self.node.name} has a constant along an axis, and runs on samples of any place")
-        return value
+            axes = [axis for axis in self.layout.axes_of(d) if axis in self.places]
+            if not axes or value.shape[s] == 1:
+                continue
+            if (
+                self.layout.widths[d] != 1
+                or d != n - value.dim() + s
+                or value.shape[s] != self.layout.sizes[self.layout.starts[d]]
+            ):
+                raise self.none("has a constant that lies along an axis in a way of its own")
+            along[d] = self.places[axes[0]]
+        if not along:
+            return value
+        (first,) = (d for d in range(n) if self.first in self.layout.axes_of(d))
+        return at_places(value, along, first, n)
 
 
-def on_samples(caller: Caller) -> Callable[[Values, int], Tensor]:
-    """A pointwise call on a column of samples. Raises NoSlabError when it is called."""
+def on_samples(caller: Caller) -> Callable[[Values, int, Places], Tensor]:
+    """A pointwise call on a column of samples, at their places. Raises NoSlabError when it is called."""
     axes, net = caller.axes, caller.frame.net
 
-    def run(values: Values, count: int) -> Tensor:
+    def run(values: Values, count: int, places: Places) -> Tensor:
         along = {axis: Span(0, count if axis == axes[0] else 1) for axis in axes}
         held = {}
         for name in caller.node.operands:
             if name in values:
                 own = {axis: span for axis, span in along.items() if axis in net.values[name].labels}
                 held[name] = SlabTensor(values[name], caller.region(name, own))
-        return caller.result(caller.region(caller.node.name, along), held, column=True)
+        return caller.result(caller.region(caller.node.name, along), held, places)
 
     return run
 

@@ -7,15 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
 from ...algebra.index_map import IndexMap
-from ...ops.graph import Constant
 from ...ops.law import Border
 from ...propagate.values import Propagation
 from .demand import Demand, sizes_of
+from .placed import placed_along
 from .rows import fits
 
 
@@ -68,8 +67,7 @@ def _is_made(wanted: Demand, node: str) -> bool:
 
 
 def is_pointwise(net: Propagation, axes: Sequence[str], node: str) -> bool:
-    """Whether an operator reads, at each sample, that sample of every operand that has the axes, and nothing that lies
-    along them."""
+    """Whether an operator reads, at each sample, that sample of every operand and constant that has the axes."""
     value, own = net.values[node], sizes_of(net, node, axes)
     for path in value.paths:
         layout = net.values[path.operand].layout
@@ -81,16 +79,18 @@ def is_pointwise(net: Propagation, axes: Sequence[str], node: str) -> bool:
             along = path.axes.get(axis)
             if along is None or along.reads != IndexMap.identity() or along.border is not Border.CONSTANT:
                 return False
-    return not _has_constants_along(net, axes, node)
+    return all(constant.alone and constant.trailing for constant in placed_along(net, axes, node))
 
 
-def _has_constants_along(net: Propagation, axes: Sequence[str], node: str) -> bool:
+def is_zero_pad(net: Propagation, axes: Sequence[str], node: str) -> bool:
+    """Whether an operator pads its operand with zeros along the axes alone, or cuts it there."""
     value, call = net.values[node], net.graph[node]
-    for place in value.law.places:
-        argument: Any = call.args.get(place.argument)
-        constant: Constant = argument if place.item is None else argument[place.item]
-        for s, d in place.targets:
-            along = [axis for axis in value.layout.axes_of(d) if axis in axes]
-            if along and constant.shape[s] != 1:
-                return True
-    return False
+    if call.op != "aten::constant_pad_nd" or call.args.get("value") or len(value.paths) != 1:
+        return False
+    path, layout = value.paths[0], value.layout
+    before = net.values[path.operand].layout
+    if not fits(before, axes) or set(path.axes) != set(axes) or before.labels != layout.labels:
+        return False
+    others = [i for i, label in enumerate(layout.labels) if label not in axes]
+    one_each = all(along.border is Border.CONSTANT and along.reads.scale == 1 for along in path.axes.values())
+    return one_each and all(before.sizes[i] == layout.sizes[i] for i in others)

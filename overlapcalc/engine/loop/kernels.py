@@ -20,6 +20,8 @@ from ...trace.runnable import Fixed, Invocation
 from ..slab.frame import Frame
 from .calls import Values
 
+SPLITS = frozenset({"aten::chunk", "aten::split", "aten::split_with_sizes"})
+
 
 @dataclass(frozen=True)
 class Operand:
@@ -59,7 +61,9 @@ def prepared(frame: Frame, node: Node, invocation: Invocation | None) -> Prepare
     """A pointwise call that needs nothing but its operands; None where its family has a way of its own, or where
     arguments are sizes."""
     rule = find(node.op)
-    if invocation is None or run_of(node.op) is not None or (rule is not None and rule.sizes):
+    if invocation is None or (rule is not None and rule.sizes):
+        return None
+    if run_of(node.op) is not None and not _splits_channels(frame, node):
         return None
     read = {path.operand for path in frame.value(node.name).paths}
     if not set(node.operands) <= read:
@@ -77,6 +81,12 @@ def prepared(frame: Frame, node: Node, invocation: Invocation | None) -> Prepare
     if any(isinstance(value, (Operand, list)) for value in kwargs.values()):
         return None
     return Prepared(invocation.target, tuple(args), kwargs, invocation.result)
+
+
+def _splits_channels(frame: Frame, node: Node) -> bool:
+    """Whether an operator is a split or a chunk along a dimension that is no axis: it runs as it is."""
+    layout = frame.value(node.operands[0]).layout
+    return node.op in SPLITS and not layout.axes_of(int(node.args.get("dim") or 0) % len(layout.widths))
 
 
 def _template(frame: Frame, argument: Any, template: Any) -> Any:

@@ -17,6 +17,7 @@ from ...analysis.cone import Cone, SizedCone, cone_of
 from ...analysis.gc_pause import gc_paused
 from ...analysis.named import Named
 from ...errors import Argument, InputError, ObstacleError
+from ...planning.loop_part import loop_part
 from ...planning.stages import ORDERS, WAVEFRONT, Reading, StagedOrder, staged_order
 from ...propagate.values import Propagation, reads_between
 from ...trace.runnable import Constants, Runnable
@@ -24,11 +25,11 @@ from ..fingerprint import fingerprint
 from ..slab.frame import Frame
 from .cell_grid import CellGrid, cell_grid
 from .demand import NEVER
+from .given import fitting, in_order, run_type
 from .longer import longer_order
 from .machine import LoopMachine
-from .part import loop_part
 from .program import Program
-from .stage import Stage
+from .stage import Stage, check_stages
 
 
 class Loop:
@@ -60,7 +61,9 @@ class Loop:
         axes: Sequence[str] | str | None = None,
         layout: str | Sequence[str | None] | None = None,
     ) -> None:
-        if isinstance(stages, Stage) or not all(isinstance(stage, Stage) for stage in stages):
+        if not isinstance(net, nn.Module):
+            raise InputError(Argument("net", net), ": expected a torch.nn.Module")
+        if not isinstance(stages, (list, tuple)) or not all(isinstance(stage, Stage) for stage in stages):
             raise InputError(Argument("stages", stages), ": expected a list of Stage")
         self.net, self.stages = net, tuple(stages)
         self.options: dict[str, Any] = {"axes": axes, "layout": layout}
@@ -70,13 +73,16 @@ class Loop:
 
     def _analyse(self) -> None:
         """Everything that follows from the net as it is now."""
-        self._seen, self._types = fingerprint(self.net), [p.dtype for p in self.net.parameters()]
+        self._seen = None  # where what follows is refused, the next run looks again
+        seen, types = fingerprint(self.net), [p.dtype for p in self.net.parameters()]
         self.analysis: Analysis = analyze_here(self.net, self._inputs, **self.options)
         for name in ("part", "grid", "calls"):
             self.__dict__.pop(name, None)
         self._programs: dict[str, Program] = {}
-        self._check_stages()
+        check_stages(self.stages, self.analysis.inputs, self.analysis.outputs)
         self._readings = self._cones()
+        self._orders = {WAVEFRONT: self._by_cones(WAVEFRONT)}  # cells that wait for each other are refused at once
+        self._seen, self._types = seen, types
 
     def _look_again(self) -> None:
         """Analyses the net anew where anything but the values of its parameters has changed: a mask, a type."""
@@ -126,24 +132,45 @@ class Loop:
         readings = [Reading(k, source, cone) for (k, source), cones in self._readings.items() for cone in cones]
         return staged_order(order, readings, self.cells, len(self.stages))
 
+    def __repr__(self) -> str:
+        cells = "x".join(map(str, self.cells))
+        fewest = max(order.steps for order in self._orders.values())
+        steps = self._programs[WAVEFRONT].order.steps if WAVEFRONT in self._programs else fewest
+        return (
+            f"Loop({type(self.net).__name__}, feeds {', '.join(self.fed)}, {cells} cells along "
+            f"{' and '.join(self.grid.axes)}, {steps} steps)"
+        )
+
+    def named(self, inputs: Sequence[Tensor], dtype: torch.dtype | None = None) -> dict[str, Tensor]:
+        """The inputs of `given` by name. dtype: of those that are floating. Raises InputError where they do not fit."""
+        types = dict(zip(self.analysis.inputs, self.calls.types, strict=True))
+        return fitting(self.given, inputs, self.analysis.inputs, types, dtype)
+
     # ---- running ------------------------------------------------------------------------------------------
 
-    def run(self, *inputs: Tensor, order: str = WAVEFRONT, dtype: torch.dtype | None = None) -> Named[Tensor]:
-        """All cells, in an order. inputs: those of `given`, whole. dtype: of what is made; as analysed if absent.
+    def run(
+        self, *inputs: Tensor, order: str = WAVEFRONT, dtype: torch.dtype | str | None = None, **named: Tensor
+    ) -> Named[Tensor]:
+        """All cells, in an order. inputs, named: those of `given`, whole, in their order or by their names. dtype: of
+        what is made, which must be that of the net's weights; as analysed if absent.
+
+        Either order gives the same in exact arithmetic. Floats of many cells at once may round otherwise than those of
+        one, and a hook may make much of the last bit. So both sides of a codec must run one order on one machine, or
+        nets whose sums are exact.
 
         Returns the inputs that were made, by name. Hooks run in the order of steps, stage by stage. Raises InputError
         for inputs that do not fit, and where a hook returns something else than its cells; NoSlabError where an
         operator cannot run so.
         """
         self._look_again()
-        program = self.program(order)
-        named = self.named(inputs, dtype)
+        program, kind = self.program(order), run_type(self.net, dtype)
+        given = self.named(in_order(self.given, inputs, named), kind)
         with torch.no_grad(), evaluating(self.net):
             state = {
                 **dict(self.net.named_parameters(remove_duplicate=False)),
                 **dict(self.net.named_buffers(remove_duplicate=False)),
             }
-            machine = self.machine(program, state, named, dtype)
+            machine = self.machine(program, state, given, kind)
             machine.run()
             return Named({name: machine.fed(name) for name in self.fed})
 
@@ -168,7 +195,7 @@ class Loop:
         """What a run in this order does. Raises InputError."""
         if order not in self._programs:
             with gc_paused(), torch.device("cpu"):  # where a user's default is another
-                found = self._program(self._by_cones(order))
+                found = self._program(self._orders.get(order) or self._by_cones(order))
                 if _reads_early(found):
                     longer = longer_order(found) if order == WAVEFRONT else None
                     if longer is None:
@@ -188,24 +215,7 @@ class Loop:
         outputs = dict(self.part.graph.outputs)
         return Program(self.part, self.analysis.variants.net, self.grid, self.stages, order, outputs)
 
-    # ---- checks -------------------------------------------------------------------------------------------
-
-    def _check_stages(self) -> None:
-        inputs, outputs = self.analysis.inputs, self.analysis.outputs
-        if not self.stages:
-            raise InputError("no stages: say which output is fed back as which input")
-        for stage in self.stages:
-            if isinstance(stage.outputs, str) or not stage.outputs:
-                raise InputError(f"stage of {stage.feeds}: outputs is {stage.outputs!r}; expected names, in a tuple")
-            for name in stage.outputs:
-                if name not in outputs:
-                    raise InputError(f"stage of {stage.feeds}: no output {name!r}; the net gives {', '.join(outputs)}")
-            if not callable(stage.hook):
-                raise InputError(f"stage of {stage.feeds}: hook is {stage.hook!r}; expected a function of Cells")
-            if stage.feeds not in inputs:
-                raise InputError(f"a stage feeds {stage.feeds!r}; the net takes {', '.join(inputs)}")
-            if self.fed.count(stage.feeds) > 1:
-                raise InputError(f"two stages feed {stage.feeds}; give each an input of its own")
+    # ---- what it goes through -------------------------------------------------------------------------------
 
     def _cones(self) -> dict[tuple[int, int], list[SizedCone]]:
         """For a stage and the stage that makes what it reads: the cones of the outputs that read it."""
@@ -227,7 +237,7 @@ class Loop:
 
     @cached_property
     def part(self) -> Propagation:
-        """The part of the net that the loop goes through (see part.py)."""
+        """The part of the net that the loop goes through (see planning/loop_part.py)."""
         shown = dict.fromkeys(output for stage in self.stages for output in stage.outputs)
         variants = self.analysis.variants
         with gc_paused():
@@ -245,28 +255,6 @@ class Loop:
                     if obstacles:
                         raise ObstacleError(no_way(output, name, axis, sorted(obstacles)))
         return cell_grid(self.part, axes, self.fed, outputs)
-
-    def named(self, inputs: Sequence[Tensor], dtype: torch.dtype | None = None) -> dict[str, Tensor]:
-        """The inputs of `given` by name. dtype: of those that are floating. Raises InputError where they do not fit."""
-        types = dict(zip(self.analysis.inputs, self.calls.types, strict=True))
-        names = self.given
-        if len(inputs) != len(names):
-            raise InputError(
-                f"{len(inputs)} inputs; expected {', '.join(names) if names else 'none'}: what the loop does not make"
-            )
-        for name, x in zip(names, inputs, strict=True):
-            if not isinstance(x, Tensor):
-                raise InputError(f"{name} is a {type(x).__name__}; expected a tensor")
-            if tuple(x.shape) != self.analysis.inputs[name]:
-                raise InputError(
-                    f"{name} has shape {tuple(x.shape)}; this loop is for {self.analysis.inputs[name]}: make another"
-                )
-            wanted = dtype if dtype is not None and types[name].is_floating_point else types[name]
-            if x.dtype != wanted:
-                raise InputError(
-                    f"{name} is {x.dtype}; this loop takes {wanted} there: convert it, or make another loop"
-                )
-        return dict(zip(names, inputs, strict=True))
 
 
 def _reads_early(program: Program) -> bool:

@@ -9,17 +9,18 @@ from math import prod
 import torch
 from torch import Tensor
 
-from ...errors import InputError
 from ...ops.call import Call
 from ...propagate.regions import whole_region
 from ...propagate.values import Propagation
 from ...trace.runnable import Runnable
 from ..slab.frame import Frame, SlabTensor, dims_of
 from .calls import Caller, on_samples
-from .chains import Chain, is_pointwise
-from .demand import OUTSIDE, raveled, unravelled
+from .chains import Chain, is_pointwise, is_zero_pad
+from .demand import OUTSIDE, raveled, samples_read, unravelled
 from .groups import Groups
+from .hooked import hooked
 from .kernels import Convolution, convolution, prepared
+from .placed import placed_along
 from .program import BEYOND, Program, Ranges
 from .rows import fits
 from .stage import Cells
@@ -30,7 +31,7 @@ Picker = Callable[[int, int], Tensor]
 
 class LoopMachine:
     """Runs a program once, with given weights and inputs. wide: the floating type that it runs in instead of the one
-    that it was traced in."""
+    that it was traced in. judged: whether numbers that hooks make are refused where they are none, or do not fit."""
 
     def __init__(
         self,
@@ -39,7 +40,10 @@ class LoopMachine:
         calls: Runnable,
         inputs: Mapping[str, Tensor],
         wide: torch.dtype | None = None,
+        *,
+        judged: bool = True,
     ) -> None:
+        self.judged = judged
         self.program, self.frame, self.calls, self.wide = program, frame, calls, wide
         self.types = dict(zip(program.whole.graph.inputs, calls.types, strict=True))
         self.net, self.axes = program.net, program.axes
@@ -142,8 +146,12 @@ class LoopMachine:
         product_of = convolution(self.frame, node, invocation, self.axes, call)
         if product_of is not None and self._reads_rows(product_of.operand):
             return self._convolved(name, product_of, chain, ranges)
+        if is_zero_pad(self.net, self.axes, name) and self._reads_rows(node.operands[0]):
+            if node.operands[0] not in chain.nodes:
+                return self._moved(name, ranges)
         if not is_pointwise(self.net, self.axes, name):
-            grouped = Groups(self, Caller(self.frame, node, invocation, self.axes, self._kind(name)), ranges)
+            caller = Caller(self.frame, node, invocation, self.axes, self._kind(name))
+            grouped = Groups(self, caller, self.program.grouping(name, ranges))
 
             def by_groups(values: dict[str, Tensor], start: int, stop: int) -> None:
                 values[name] = form.tensor(grouped(start, stop), (stop - start, *ones))
@@ -151,14 +159,20 @@ class LoopMachine:
             return by_groups
         read = [path.operand for path in self.net.values[name].paths if path.operand not in chain.nodes]
         pickers = [(operand, self._picker(operand, ranges)) for operand in dict.fromkeys(read)]
-        quick = prepared(self.frame, node, invocation)
+        placed = any(placed_along(self.net, self.axes, name))
+        places = unravelled(ranges.samples, form.sizes)
+        quick = None if placed else prepared(self.frame, node, invocation)
         slow = on_samples(Caller(self.frame, node, invocation, self.axes, self._kind(name)))
 
         def pointwise(values: dict[str, Tensor], start: int, stop: int) -> None:
             seen = values
             if pickers:
                 seen = {**values, **{operand: pick(start, stop) for operand, pick in pickers}}
-            values[name] = slow(seen, stop - start) if quick is None else quick(seen)
+            if quick is not None:
+                values[name] = quick(seen)
+                return
+            at = {axis: place[start:stop] for axis, place in zip(self.axes, places, strict=True)}
+            values[name] = slow(seen, stop - start, at)
 
         return pointwise
 
@@ -176,6 +190,19 @@ class LoopMachine:
             return form.tensor(self.tables[operand].index_select(0, slots[start:stop]), (stop - start, *ones))
 
         return pick
+
+    def _moved(self, name: str, ranges: Ranges) -> Callable[[dict[str, Tensor], int, int], None]:
+        """Padding with zeros: each sample is one of the operand, or lies beyond the border."""
+        form, ones = self.program.form(name), (1,) * (len(self.axes) - 1)
+        path = self.net.values[name].paths[0]
+        (numbers,) = samples_read(self.net, path, self.axes, name, ranges.samples)
+        slots = torch.where(numbers == OUTSIDE, BEYOND, self.slots[path.operand][numbers]).to(self.device)
+
+        def moved(values: dict[str, Tensor], start: int, stop: int) -> None:
+            read = self.tables[path.operand].index_select(0, slots[start:stop])
+            values[name] = form.tensor(read, (stop - start, *ones))
+
+        return moved
 
     def _convolved(
         self, name: str, product_of: Convolution, chain: Chain, ranges: Ranges
@@ -244,17 +271,10 @@ class LoopMachine:
                     slots = self.slots[node][program.cell_samples[node][numbers]]
                     picked = self.tables[node][slots.to(self.device)]
                 given[shown] = form.tensors(picked, lengths)
-            result = said.hook(Cells(fronts[step], given, step))
             table = self.tables[said.feeds]
-            expected = (len(numbers), *program.cell_shape(said.feeds))
-            if not isinstance(result, Tensor) or result.layout != torch.strided or tuple(result.shape) != expected:
-                what = tuple(result.shape) if isinstance(result, Tensor) else type(result).__name__
-                raise InputError(
-                    f"the hook of {said.feeds} returned {what} at step {step}; expected a tensor of shape {expected}"
-                )
-            if not torch.can_cast(result.dtype, table.dtype):
-                raise InputError(f"the hook of {said.feeds} returned {result.dtype}; that input is {table.dtype}")
-            rows = feeds.rows_of_each(result.to(table), steps)
+            cells = Cells(fronts[step], given, step)
+            made_here = hooked(said, cells, program.cell_shape(said.feeds), table.dtype, judged=self.judged)
+            rows = feeds.rows_of_each(made_here.to(table.device), steps)
             slots = self.slots[said.feeds][program.cell_samples[said.feeds][numbers]]
             table.index_copy_(0, slots.flatten().to(self.device), rows.flatten(0, 1))
 

@@ -16,6 +16,7 @@ from ...propagate.values import Propagation
 from .cell_grid import CellGrid
 from .chains import Chain, chains
 from .demand import NEVER, Demand, demand, raveled, sizes_of, unravelled
+from .groups import Grouping
 from .rows import RowForm
 from .stage import Stage
 
@@ -163,6 +164,16 @@ class Program:
     def ranges(self, chain: Chain) -> Ranges:
         """The samples that a chain makes."""
         return Ranges.of(self.demand.made[chain.nodes[-1]])
+
+    def grouping(self, node: str, ranges: Ranges) -> Grouping:
+        """The ways in which the samples of a node are made. ranges: of its chain. Raises NoSlabError."""
+        if node not in self._groupings:
+            self._groupings[node] = Grouping(self, self.net.graph[node], ranges.samples)
+        return self._groupings[node]
+
+    _groupings: dict[str, Grouping] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )  # of this order
 
     @cached_property
     def held(self) -> dict[str, Held]:

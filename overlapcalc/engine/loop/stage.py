@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from torch import Tensor
 
 from ...analysis.cone import Point
+from ...errors import InputError
 
 
 @dataclass(frozen=True)
@@ -49,3 +50,24 @@ class Stage:
     outputs: tuple[str, ...]
     hook: Hook = field(repr=False, compare=False)
     feeds: str
+
+
+def check_stages(stages: Sequence[Stage], inputs: Iterable[str], outputs: Iterable[str]) -> None:
+    """Raises InputError where stages do not fit a net with these inputs and outputs."""
+    fed = [stage.feeds for stage in stages]
+    if not stages:
+        raise InputError("no stages: say which output is fed back as which input")
+    for stage in stages:
+        if not isinstance(stage.feeds, str):
+            raise InputError(f"a stage feeds {stage.feeds!r}; expected the name of an input: {', '.join(inputs)}")
+        if not isinstance(stage.outputs, (tuple, list)) or not stage.outputs:
+            raise InputError(f"stage of {stage.feeds}: outputs is {stage.outputs!r}; expected names, in a tuple")
+        for name in stage.outputs:
+            if name not in outputs:
+                raise InputError(f"stage of {stage.feeds}: no output {name!r}; the net gives {', '.join(outputs)}")
+        if not callable(stage.hook):
+            raise InputError(f"stage of {stage.feeds}: hook is {stage.hook!r}; expected a function of Cells")
+        if stage.feeds not in inputs:
+            raise InputError(f"a stage feeds {stage.feeds!r}; the net takes {', '.join(inputs)}")
+        if fed.count(stage.feeds) > 1:
+            raise InputError(f"two stages feed {stage.feeds}; give each an input of its own")

@@ -120,9 +120,7 @@ class SlabCall(Reader):
         return double if x.dtype == torch.float64 else single
 
     def resampled(self, x: Tensor, dim: int, begins: int, taps: Callable[[int], Mapping[int, float]]) -> Tensor:
-        span = self.span(dim)
-        if span is None:
-            raise self.none("resamples a dimension that is no axis")
+        span = self.span(dim) or Span(0, self.call.shape[dim])
         key = self.node.name, dim, span, begins, x.dtype
         if key not in self.frame.taps:
             self.frame.taps[key] = gathering(taps, span, begins)
@@ -136,6 +134,10 @@ class SlabCall(Reader):
             y = one if y is None else y + one
         assert y is not None
         return y
+
+    def over_windows(self, x: Tensor, dim: int, windows: Sequence[Span], begins: int, largest: bool) -> Tensor:
+        parts = (x.narrow(dim, span.start - begins, span.length) for span in windows)
+        return torch.cat([part.amax(dim, True) if largest else part.mean(dim, True) for part in parts], dim)
 
     def in_windows(self, positions: Tensor, windows: Windows) -> Tensor:
         places = places_in(windows)
@@ -221,7 +223,7 @@ class SlabCall(Reader):
         value = self.frame.value(self.node.name)
         for path in value.paths:
             for label, along in path.axes.items():
-                if label in self.region and along.reads != IndexMap.identity():
+                if label in self.region and along.reads not in (IndexMap.identity(), self._spread(path.operand, label)):
                     raise self.none(f"moves samples along {label}")
         return self.run()
 
@@ -242,6 +244,11 @@ class SlabCall(Reader):
         function = run_of(self.node.op)
         found = self.plain() if function is None else function(self)
         return found
+
+    def _spread(self, operand: str, label: str) -> IndexMap | None:
+        """What is read along an axis on which an operand has a single sample: that, everywhere."""
+        out = self.frame.net.size(self.node.name, label)
+        return IndexMap.table([[0]] * out) if out and self.frame.net.size(operand, label) == 1 else None
 
     def result(self) -> Tensor:
         """The region of the output. Raises NoSlabError."""

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
-from ...algebra.spans import Span
+from ...algebra.spans import Span, Spans
 from ...errors import NoSlabError
 from ...ops import Call
 from ...ops.graph import Node
 from ...propagate.regions import Region
 from ...trace.runnable import Invocation
-from .frame import FAR, Frame, SlabTensor, dims_of, extent, extents, label_of, shaped
+from .frame import FAR, Frame, SlabTensor, dims_of, extents, label_of, shaped
 
 
 class Reader:
@@ -36,14 +36,40 @@ class Reader:
         name = self.node.operands[operand]
         held, layout = self._held(name), self.frame.value(name).layout
         asked = {label_of(layout, dim): span for dim, span in (spans or {}).items()}
-        parts = shaped(held.tensor, [extent(layout, i, held.region) for i in range(len(layout.parts))])
+        parts = shaped(held.tensor, [held.extent(layout, i) for i in range(len(layout.parts))])
         region = dict(held.region)
         for i, label in enumerate(layout.labels):
             if label in region and label in self.region:
                 read = self._read(name, label)
                 region[label] = asked.get(label, read)
-                parts = self._along(parts, i, held.region[label], region[label], read, layout.sizes[i], fill)
+                parts = self._along(parts, i, held.at(label), region[label], read, layout.sizes[i], fill)
         return shaped(parts, extents(layout, region))
+
+    def picked(self, places: Mapping[int, Sequence[int]], operand: int = 0, *, fill: float | str = 0.0) -> Tensor:
+        layout = self.frame.value(self.node.operands[operand]).layout
+        held = self._held(self.node.operands[operand])
+        covers: dict[int, list[Span]] = {}
+        for d, at in places.items():
+            label = label_of(layout, d)
+            if label in self.region:
+                covers[d] = _covering(at, held.at(label))
+        x = self._assembled(operand, list(covers.items()), {}, fill)
+        for d, at in places.items():
+            here = [i for span in covers[d] for i in range(*span)] if d in covers else list(range(x.shape[d]))
+            if list(at) != here:
+                rank = {i: k for k, i in enumerate(here)}
+                x = x.index_select(d, torch.tensor([rank[i] for i in at], device=x.device))
+        return x
+
+    def _assembled(
+        self, operand: int, covers: Sequence[tuple[int, list[Span]]], spans: Mapping[int, Span], fill: float | str
+    ) -> Tensor:
+        """Several spans along each of some dimensions, fetched one by one and laid end to end."""
+        if not covers:
+            return self.fetch(operand, spans, fill=fill)
+        (d, listed), rest = covers[0], covers[1:]
+        pieces = [self._assembled(operand, rest, {**spans, d: span}, fill) for span in listed]
+        return pieces[0] if len(pieces) == 1 else torch.cat(pieces, d)
 
     def nothing(self, operand: int, dim: int) -> Tensor:
         return self.fetch(operand).narrow(dim, 0, 0)
@@ -54,7 +80,8 @@ class Reader:
         label, size = label_of(layout, dim), dims_of(layout)[dim]
         held = self._held(name).region.get(label)
         out = self.frame.net.size(self.node.name, label)
-        return held == Span(0, size) and out is not None and self.region.get(label) == Span(0, out)
+        whole = held == Span(0, size) and label not in self._held(name).spans
+        return whole and out is not None and self.region.get(label) == Span(0, out)
 
     def begins(self, operand: int, dim: int) -> int:
         name = self.node.operands[operand]
@@ -94,43 +121,42 @@ class Reader:
         nothing = self.frame.like.sum()  # zero, and data
         return SlabTensor(nothing.expand(extents(layout, region)), region)
 
-    def _along(self, x: Tensor, d: int, has: Span, wanted: Span, read: Span, size: int, fill: float | str) -> Tensor:
-        """`x`, which holds the span `has` along d, as the span `wanted`: cut, filled beyond the image, NaN where it
-        holds nothing."""
-        if wanted == has:
+    def _along(self, x: Tensor, d: int, has: Spans, wanted: Span, read: Span, size: int, fill: float | str) -> Tensor:
+        """`x`, which holds the spans `has` along d one after the other, as the span `wanted`: cut, filled beyond the
+        image, NaN where it holds nothing."""
+        if has.parts == ((wanted.start, wanted.stop),):
             return x
-        if has.start == FAR:  # none of it is read along some axis: the result reads only the fill
+        first = has.parts[0][0]
+        if first == FAR:  # none of it is read along some axis: the result reads only the fill
             made = _full(x, d, wanted.length, 0.0 if isinstance(fill, str) else fill)
             return torch.cat([x.narrow(d, 0, 0), made], d)
+        edges = sorted({0, size, read.start, read.stop, wanted.stop, *(edge for part in has.parts for edge in part)})
         pieces, at = [], wanted.start
         while at < wanted.stop:
+            place = _place(has, at)
             if at < 0 or at >= size:
                 stop = min(wanted.stop, 0) if at < 0 else wanted.stop
                 if isinstance(fill, str):
                     pieces.append(self._mirrored(x, d, has, [_folded(i, size, fill) for i in range(at, stop)]))
                 else:
                     pieces.append(_full(x, d, stop - at, fill))
-            elif has.start <= at < has.stop:
-                stop = min(wanted.stop, has.stop)
-                pieces.append(x.narrow(d, at - has.start, stop - at))
+            elif place is not None:
+                stop = min(wanted.stop, next(b for a, b in has.parts if a <= at < b))
+                pieces.append(x.narrow(d, place, stop - at))
             else:
-                edges = (0, size, has.start, has.stop, read.start, read.stop, wanted.stop)
-                stop = min(edge for edge in edges if edge > at)
+                stop = next(edge for edge in edges if edge > at)
                 pieces.append(_full(x, d, stop - at, self._missing(x, read, at)))
             at = stop
-        if len(pieces) == 1 and not has.start <= wanted.start < has.stop:
+        if len(pieces) == 1 and _place(has, wanted.start) is None:
             pieces.insert(0, x.narrow(d, 0, 0))  # a result made of padding alone is data too, for its twin
         return pieces[0] if len(pieces) == 1 else torch.cat(pieces, d)
 
-    def _mirrored(self, x: Tensor, d: int, has: Span, places: list[int]) -> Tensor:
+    def _mirrored(self, x: Tensor, d: int, has: Spans, places: list[int]) -> Tensor:
         """The samples of the image that mirror positions beyond its end, one by one."""
-        inside = [i in has for i in places]
-        index = torch.tensor(
-            [i - has.start if here else 0 for i, here in zip(places, inside, strict=True)], device=x.device
-        )
-        y = x.index_select(d, index)
-        for i, here in enumerate(inside):
-            if not here:
+        found = [_place(has, i) for i in places]
+        y = x.index_select(d, torch.tensor([at or 0 for at in found], device=x.device))
+        for i, at in enumerate(found):
+            if at is None:
                 y.narrow(d, i, 1).fill_(self._missing(x, Span(places[i], places[i] + 1), places[i]))
         return y
 
@@ -146,6 +172,33 @@ class Reader:
         if poison != poison:
             raise self.none("reads whole numbers across an artificial border")
         return int(poison > 0)
+
+
+def _place(has: Spans, at: int) -> int | None:
+    """Where position `at` is among spans laid end to end; None where it is in none of them."""
+    before = 0
+    for a, b in has.parts:
+        if a <= at < b:
+            return before + at - a
+        before += b - a
+    return None
+
+
+def _covering(places: Sequence[int], has: Spans) -> list[Span]:
+    """For each span that is there, the shortest one in it with all of these places that it holds; the hull of all
+    places where one lies in none.
+
+    >>> [str(span) for span in _covering([8, 9, 0, 1], Spans.of([(0, 4), (7, 10)]))]
+    ['[0, 2)', '[8, 10)']
+    """
+    found = []
+    for a, b in has.parts:
+        inside = [i for i in places if a <= i < b]
+        if inside:
+            found.append(Span(min(inside), max(inside) + 1))
+    if all(any(i in span for span in found) for i in (min(places), max(places))) and all(i in has for i in places):
+        return found
+    return [Span(min(places), max(places) + 1)]
 
 
 def _full(x: Tensor, d: int, length: int, fill: float) -> Tensor:

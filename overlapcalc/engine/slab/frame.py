@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from ...algebra.reshape import Factoring
+from ...algebra.spans import Spans
 from ...propagate.regions import Region
 from ...propagate.values import Propagation, TensorReads
 from ...trace.runnable import Constants
@@ -20,10 +21,22 @@ Gathering = Sequence[tuple[Tensor, "Tensor | None"]]
 
 @dataclass(frozen=True)
 class SlabTensor:
-    """A tensor that holds a region of a node's output; `region` has all its axes."""
+    """A tensor that holds a region of a node's output; `region` has all its axes.
+
+    spans: for axes along which it holds several spans, one after the other, what they are; `region` has their hull.
+    """
 
     tensor: Tensor
     region: Region
+    spans: Mapping[str, Spans] = field(default_factory=dict)
+
+    def at(self, axis: str) -> Spans:
+        """What it holds along an axis."""
+        return self.spans.get(axis) or Spans.span(*self.region[axis])
+
+    def extent(self, layout: Factoring, part: int) -> int:
+        label = layout.labels[part]
+        return length(self.at(label)) if label in self.region else layout.sizes[part]
 
 
 @dataclass(frozen=True)
@@ -50,6 +63,10 @@ def shaped(x: Tensor, sizes: Sequence[int]) -> Tensor:
     """`x` with these sizes. As it is where it has them: torch would give dimensions of one sample other strides, and
     then copy a channels_last tensor before it convolves it."""
     return x if tuple(x.shape) == tuple(sizes) else x.reshape(tuple(sizes))
+
+
+def length(spans: Spans) -> int:
+    return sum(b - a for a, b in spans.parts)
 
 
 FAR = 1 << 40

@@ -49,8 +49,9 @@ class MaxMacsRatio(Cost):
 
 def _too_much_work(subject: Subject, made: Plan, value: str) -> Failure:
     from ...planning.breakdown import spent
+    from ...planning.obstacles import variants_for
 
-    layers = [one for one in spent(subject.at_image.variants.net, made) if one.beyond > 0]
+    layers = [one for one in spent(variants_for(subject.at_image, made.schedule).net, made) if one.beyond > 0]
     beyond, worst = sum(one.beyond for one in layers), layers[0]
     why = (
         f"computes {_percent(worst.beyond, beyond)} of what is computed beyond the whole, {_times(worst)} its own share"
@@ -84,6 +85,7 @@ class MaxMemory(Cost):
 
     def _too_much_held(self, subject: Subject, made: Plan, value: str) -> Failure:
         from ...planning.breakdown import fullest
+        from ...planning.obstacles import variants_for
 
         assert made.memory is not None
         output = subject.at_image.variants.run_memory(tuple(made.inputs.values()), made.dtype).outputs
@@ -91,7 +93,7 @@ class MaxMemory(Cost):
         if made.memory.weights + output >= self.most:
             alone = bytes_text(made.memory.weights + output)
             help = f"fewer weights or a smaller image: weights and the output of the whole image alone take {alone}"
-        moment = fullest(subject.at_image.variants.net, made)
+        moment = fullest(variants_for(subject.at_image, made.schedule).net, made)
         if moment is None:
             return Failure("", value, help=help)
         layer, samples = moment.held[0]

@@ -10,7 +10,7 @@ from ..graph import Constant
 from ..kind import Kind
 from ..law import Cause, DimRead, Law, Link, Obstruction, Place, keep
 from ..registry import rule
-from ..slab import Slab, Tensor, on_slab
+from ..slab import Slab, Tensor, by_itself, on_slab
 
 
 def _length(value: object, shapes: tuple[tuple[int, ...], ...], at: int | None, d: int) -> int:
@@ -34,7 +34,8 @@ def cat(call: Call) -> Law:
     places: list[Place] = []
     for i, (value, at) in enumerate(zip(call["tensors"], positions, strict=True)):
         if at is not None:
-            dims = {d: DimRead(d, d, IndexMap.shift(-offset), obstruction=why)}
+            reads = IndexMap.shift(-offset)
+            dims = {d: DimRead(d, d, reads, obstruction=why, here=reads)}
             links.append(Link(at, keep(n, but=dims)))
         else:  # along the joined dimension it lies beyond the data, where it may be anything
             whole = isinstance(value, Constant) and len(value.shape) == n
@@ -118,8 +119,23 @@ def glu(call: Call) -> Law:
     why = Obstruction(Cause.CONCATENATION, "folds one half of the axis onto the other")
     links = []
     for start in (0, half):
-        links.append(Link(0, keep(len(call.shape), but={d: DimRead(d, d, IndexMap.shift(start), obstruction=why)})))
+        reads = IndexMap.shift(start)
+        links.append(Link(0, keep(len(call.shape), but={d: DimRead(d, d, reads, obstruction=why, here=reads)})))
     return Law(tuple(links))
+
+
+@on_slab("aten::glu")
+def glu_on_slab(slab: Slab) -> Tensor:
+    """Along an axis, the region's part of both halves."""
+    d = slab.call["dim"]
+    d = len(slab.call.shape) - 1 if d is None else int(d) % len(slab.call.shape)
+    span, half = slab.span(d), slab.call.shape[d]
+    if span is None:
+        return slab.plain()
+    found = by_itself(slab, [d])
+    if found is not None:
+        return found
+    return slab.run(self=slab.picked({d: [start + o for start in (0, half) for o in range(*span)]}))
 
 
 @rule("aten::slice_scatter", shown=False, sizes=("start", "end"))
@@ -146,9 +162,8 @@ def slice_scatter(call: Call) -> Law:
             dim = _cells(d, [[] if i in range(start, stop, step) else [i] for i in range(size)], why)
         links.append(Link(base, keep(n, but={d: dim})))
     if source is not None:
-        links.append(
-            Link(source, keep(n, but={d: DimRead(d, d, IndexMap.transposed([0], step, -start), obstruction=why)}))
-        )
+        reads = IndexMap.transposed([0], step, -start)
+        links.append(Link(source, keep(n, but={d: DimRead(d, d, reads, obstruction=why, here=reads)})))
     every = {e: e for e in range(n)}
     places = (*call.place("self", every), *call.place("src", every))
     value = call.constant("src")
@@ -187,8 +202,8 @@ def select_scatter(call: Call) -> Law:
 
 
 def _cells(d: int, sources: list[list[int]], why: Obstruction | None) -> DimRead:
-    """Index i reads exactly `sources[i]`: a table, for dimensions of channels."""
-    return DimRead(d, d, IndexMap.table(sources), obstruction=why)
+    """Index i reads exactly `sources[i]`: a table, for dimensions of channels, or at this size."""
+    return DimRead(d, d, IndexMap.table(sources), obstruction=why, here=IndexMap.table(sources))
 
 
 @on_slab("aten::split", "aten::chunk", "aten::tensor_split", "aten::unsafe_split", "aten::unsafe_chunk",
@@ -247,8 +262,11 @@ def slice_scatter_on_slab(slab: Slab) -> Tensor:
 def select_scatter_on_slab(slab: Slab) -> Tensor:
     call = slab.call
     base, source = call.position("self"), call.constant("src")
-    if slab.span(int(call["dim"]) % len(call.shape)) is not None:
-        raise slab.none("writes into one place of the axis")
     if source is not None and any(n > 1 for n in source.shape):
         raise slab.none("writes a constant that has dimensions")
-    return slab.run(self=slab.typed(slab.constant("self")) if base is None else slab.fetch(base))
+    d = int(call["dim"]) % len(call.shape)
+    out, index = slab.span(d), int(call["index"]) % call.shape[d]
+    if out is None:
+        return slab.run(self=slab.typed(slab.constant("self")) if base is None else slab.fetch(base))
+    into = slab.typed(slab.constant("self")) if base is None else slab.fetch(base, {d: out})
+    return slab.run(self=into, index=index - out.start) if index in out else into

@@ -10,6 +10,7 @@ from ..graph import Constant
 from ..kind import Kind
 from ..law import Cause, DimRead, Law, Link, Obstruction, keep
 from ..registry import rule
+from ..slab import Slab, Tensor, by_itself, on_slab
 
 DATA_DEPENDENT = Obstruction(Cause.INDEXING, "reads positions that depend on data")
 
@@ -37,7 +38,8 @@ def _listed(call: Call, of: str, d: int, index: object) -> DimRead | None:
     if not isinstance(index, Constant) or index.indices is None or len(index.shape) != 1 or call.position(of) is None:
         return None
     size = call.shapes[0][d]
-    return DimRead(d, d, IndexMap.table([[i % size] for i in index.indices]), obstruction=LISTED)
+    table = IndexMap.table([[i % size] for i in index.indices])
+    return DimRead(d, d, table, obstruction=LISTED, here=table, picks=True)
 
 
 def _all_of(call: Call, operand: int) -> Link:
@@ -174,3 +176,27 @@ def random(call: Call) -> Law:
     law = call.identity()
     why = Obstruction(Cause.RANDOM, "draws random numbers")
     return Law(law.links, obstructions=tuple((d, why) for d in range(len(call.shape))))
+
+
+@on_slab("aten::index_select")
+def index_select_on_slab(slab: Slab) -> Tensor:
+    """A constant list along an axis: every sample by its place in the image."""
+    call = slab.call
+    d = int(call["dim"]) % len(call.shape)
+    listed = _listed(call, "self", d, call["index"])
+    return slab.plain() if slab.span(d) is None or listed is None else _picked(slab, d, listed)
+
+
+@on_slab("aten::index", "aten::_unsafe_index")
+def index_on_slab(slab: Slab) -> Tensor:
+    used = [d for d, i in enumerate(slab.call["indices"]) if i is not None]
+    listed = _listed(slab.call, "self", used[0], slab.call["indices"][used[0]]) if len(used) == 1 else None
+    return slab.plain() if listed is None or slab.span(used[0]) is None else _picked(slab, used[0], listed)
+
+
+def _picked(slab: Slab, d: int, listed: DimRead) -> Tensor:
+    span = slab.span(d)
+    assert span is not None
+    assert listed.reads is not None
+    found = by_itself(slab, [d])
+    return slab.picked({d: [next(listed.reads[o].indices()) for o in range(*span)]}) if found is None else found

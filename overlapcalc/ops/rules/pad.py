@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
+
 from ...algebra.index_map import IndexMap
 from ..call import Call
 from ..facts import describe
-from ..law import Border, Cause, DimRead, Law, Link, Obstruction, keep
+from ..law import Border, Cause, DimRead, Law, Link, Obstruction, at_size, keep
 from ..registry import rule
-from ..slab import Slab, Tensor, on_slab
+from ..slab import Slab, Tensor, by_itself, on_slab
 
 
 def _padded(call: Call, pad: tuple[int, ...], mode: str) -> Law:
@@ -16,17 +19,38 @@ def _padded(call: Call, pad: tuple[int, ...], mode: str) -> Law:
     dims: dict[int, DimRead] = {}
     for i in range(len(pad) // 2):
         d, before, after = n - 1 - i, pad[2 * i], pad[2 * i + 1]
-        border = Border(mode) if mode != "circular" else Border.CONSTANT
-        why = Obstruction(Cause.CIRCULAR, "circular padding joins the two ends of the image")
+        if mode == "circular":
+            if before or after:
+                places = _wrapped(call, d)
+                few = IndexMap.table([[i] for i in places]) if len(places) <= MOST_CELLS else None
+                made = at_size(d, partial(_one, places), len(places), CIRCULAR, few)
+                dims[d] = replace(made, picks=True)
+            continue
+        border = Border(mode)
         dims[d] = DimRead(
             d,
             d,
             IndexMap.shift(-before),
             border,
-            why if mode == "circular" and (before or after) else None,
             least=max(before, after, 0) + 1 if border is Border.REFLECT else max(1, -min(before, 0) - min(after, 0)),
         )
     return Law((Link(0, keep(n, but=dims)),))
+
+
+MOST_CELLS = 4096
+"""A table of what the places of a dimension that is no axis read has at most this many rows."""
+CIRCULAR = Obstruction(Cause.CIRCULAR, "circular padding joins the two ends of the image")
+
+
+def _wrapped(call: Call, d: int) -> list[int]:
+    """The sample that each output of a circular padding copies along dimension d."""
+    at, size = 2 * (len(call.shape) - 1 - d), call.shapes[0][d]
+    before = call["pad"][at] if at < len(call["pad"]) else 0
+    return [(o - before) % size for o in range(call.shape[d])]
+
+
+def _one(places: list[int], o: int) -> list[int]:
+    return [places[o]]
 
 
 @rule("aten::pad", sizes=("pad",))
@@ -81,11 +105,24 @@ def pad_on_slab(slab: Slab) -> Tensor:
     op, n = call.node.op, len(call.shape)
     name = "padding" if op.startswith(("aten::reflection", "aten::replication")) else "pad"
     mode = op.partition("::")[2].partition("_")[0] if name == "padding" else call["mode"] or "constant"
+    if mode == "circular":
+        return _circular_on_slab(slab)
     pads = [0 if slab.span(n - 1 - i // 2) is not None else p for i, p in enumerate(call[name])]
-    if mode == "circular" or (any(pads) and mode != "constant"):
+    if any(pads) and mode != "constant":
         raise slab.none(f"pads by {mode} what is not cut")
     x = slab.fetch(0, fill=FILLS.get(mode) or float(call["value"] or 0))
     return slab.run(self=x, **{name: pads}) if any(pads) else x
+
+
+def _circular_on_slab(slab: Slab) -> Tensor:
+    """Every sample by its place in the image, along cut dimensions and others alike."""
+    call, places = slab.call, {}
+    for i in range(len(call["pad"]) // 2):
+        d = len(call.shape) - 1 - i
+        if any(call["pad"][2 * i : 2 * i + 2]):
+            places[d] = _wrapped(call, d)[slice(*(slab.span(d) or (None,)))]
+    found = by_itself(slab, places)
+    return slab.picked(places) if found is None else found
 
 
 @on_slab("aten::slice", "aten::narrow")

@@ -1,6 +1,8 @@
-"""Max and average pooling. Adaptive pooling changes its windows with the image and is refused."""
+"""Max and average pooling. Adaptive pooling changes its windows with the image: a table at each size."""
 
 from __future__ import annotations
+
+from functools import partial
 
 from ...algebra.index_map import IndexMap
 from ...algebra.spans import Span
@@ -9,10 +11,10 @@ from ..call import Call
 from ..facts import describe, spelling
 from ..graph import Node
 from ..kind import Kind
-from ..law import Cause, DimRead, Law, Link, Obstruction, keep
+from ..law import Cause, DimRead, Law, Link, Obstruction, at_size, keep
 from ..parts import Band, Cut, Partial, in_parts
 from ..registry import rule
-from ..slab import Slab, Tensor, Windows, on_slab
+from ..slab import Slab, Tensor, Windows, by_itself, on_slab
 
 
 @rule(
@@ -61,8 +63,21 @@ def adaptive_pool(call: Call) -> Law:
         why = Obstruction(
             Cause.GLOBAL if size == 1 else Cause.ADAPTIVE_POOLING, "pools over the whole axis" if size == 1 else said
         )
-        dims[d] = DimRead(d, d, None, obstruction=why)
+        if size == 1 or call.node.result:
+            dims[d] = DimRead(d, d, None, obstruction=why)
+        else:
+            window = partial(_window, size=x[d], out=size)
+            dims[d] = at_size(d, lambda o, window=window: range(*window(o)), size, why, None)  # type: ignore[misc]
     return Law((Link(0, keep(len(x), but=dims)),))
+
+
+def _window(o: int, size: int, out: int) -> Span:
+    """What output o of an adaptive pooling reads.
+
+    >>> [str(_window(o, 10, 4)) for o in range(4)]
+    ['[0, 3)', '[2, 5)', '[5, 8)', '[7, 10)']
+    """
+    return Span(o * size // out, -(-(o + 1) * size // out))
 
 
 for kind in ("max", "avg"):
@@ -98,8 +113,11 @@ def pool_on_slab(slab: Slab) -> Tensor:
     spans, left = {}, [0] * n
     for i in range(n):
         out = slab.span(first + i)
-        if out is None:
-            raise slab.none("pools along a dimension that is no axis")
+        if out is None:  # not cut: as the operator has it
+            if call.node.result:
+                raise slab.none("gives positions along a dimension that is no axis")
+            left[i] = padding[i]
+            continue
         if slab.is_whole(0, first + i) and not call["ceil_mode"] and not call.node.result:
             spans[first + i], left[i] = Span(0, call.shapes[0][first + i]), padding[i]
             continue
@@ -108,13 +126,15 @@ def pool_on_slab(slab: Slab) -> Tensor:
     changes = {"padding": left, "ceil_mode": False}
     if "max_pool" in call.node.op:
         found = slab.run(self=slab.fetch(0, spans, fill=-INFINITY), **changes)
+        if not call.node.result:
+            return found
         sizes = tuple(spans[first + i].length for i in range(n))
-        return slab.in_windows(found, Windows(sizes, (0,) * n, stride, kernel)) if call.node.result else found
+        return slab.in_windows(found, Windows(sizes, (0,) * n, stride, kernel))
     more = {} if n == 1 else {"divisor_override": None}
     mean = slab.run(self=slab.fetch(0, spans), count_include_pad=True, **more, **changes)
     for i in range(n):
-        out, size = slab.span(first + i), call.shapes[0][first + i]
-        assert out is not None
+        size = call.shapes[0][first + i]
+        out = slab.span(first + i) or Span(0, call.shape[first + i])
         low, high = (-padding[i], size + padding[i]) if call["count_include_pad"] else (0, size)
         counts = [_overlap(o * stride[i] - padding[i], kernel[i], low, high) for o in range(*out)]
         if call["divisor_override"]:
@@ -122,6 +142,25 @@ def pool_on_slab(slab: Slab) -> Tensor:
         if any(count != kernel[i] for count in counts):
             mean = slab.scaled(mean, first + i, [kernel[i] / count for count in counts])
     return mean
+
+
+@on_slab(*(f"aten::{lead}adaptive_{kind}_pool{n}d" for lead in ("", "_") for kind in ("max", "avg") for n in (1, 2, 3)))
+def adaptive_pool_on_slab(slab: Slab) -> Tensor:
+    """Dimension by dimension, window by window: all windows that share a row have its height."""
+    call = slab.call
+    n, largest = int(call.node.op[-2]), "max_pool" in call.node.op
+    if call.node.result:
+        raise slab.none("gives positions of maxima, which count from the start of the image")
+    first = len(call.shape) - n
+    found = by_itself(slab, range(first, first + n))
+    if found is not None:
+        return found
+    x = slab.fetch()
+    for d in range(first, first + n):
+        span, size, out = slab.span(d), call.shapes[0][d], call.shape[d]
+        begins = 0 if span is None else slab.begins(0, d)
+        x = slab.over_windows(x, d, [_window(o, size, out) for o in range(*(span or (0, out)))], begins, largest)
+    return x
 
 
 INFINITY = float("inf")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import lru_cache, partial
+from functools import partial
 from math import floor
 
 from ...algebra.index_map import IndexMap
@@ -22,19 +22,17 @@ from ..law import Border, Cause, DimRead, Law, Link, Obstruction, keep
 from ..positions import (
     HALF,
     STEADY,
-    TYPES,
     Rounding,
     SamplingStep,
     centre,
     cubic,
     double,
     exact_centre,
-    nearest_sample,
-    single,
     tidy,
     wide_filter,
 )
 from ..registry import rule
+from ..sampled import NEAREST, copies, parted, table_here, uneven, weights_here
 from ..slab import Slab, Tensor, on_slab
 
 TO_A_SIZE = Obstruction(Cause.RESIZE, "resamples to a size; the net runs at no other size, which would show how")
@@ -128,13 +126,14 @@ def _resampled(call: Call, n: int, kind: str, taps: TapsOf, border: Border) -> L
     for i in range(n):
         d, step = rank - n + i, _step(call, i, n)
         why = _obstruction(call, kind, step)
+        here = None if why is None else partial(table_here, kind, step, bool(call["align_corners"]))
         if step.fraction is None:
-            dims[d] = DimRead(d, d, None, obstruction=why)
+            dims[d] = DimRead(d, d, None, obstruction=why, here=here)
             continue
         phases = [taps(step, step.fraction, o) for o in range(step.fraction.denominator)]
         exact = exact and not any(phase.noise for phase in phases)
         reads = IndexMap(len(phases), step.fraction.numerator, tuple(phase.every for phase in phases))
-        dims[d] = DimRead(d, d, reads, border, why)
+        dims[d] = DimRead(d, d, reads, border, why, here=here)
         if why is None and not step.given:
             by_size = TO_A_SIZE
     return Law((Link(0, keep(rank, but=dims), exact=exact),), by_size=by_size)
@@ -145,70 +144,17 @@ def _obstruction(call: Call, kind: str, step: SamplingStep) -> Obstruction | Non
     if call["align_corners"]:
         return Obstruction(Cause.ALIGN_CORNERS, "align_corners=True places samples by the size of the image")
     if step.fraction is None:
-        return Obstruction(Cause.FACTOR, _uneven(kind, step))
-    if _copies(kind, step):
+        return Obstruction(Cause.FACTOR, uneven(kind, step))
+    if copies(kind, step):
         return Obstruction(
             Cause.RESIZE,
             f"resampling by {1 / step.fraction} from {step.size_in} to {step.size_out} copies samples instead",
         )
     if kind == "smooth":
         return None
-    parted = _parted(kind, step, step.fraction)
-    unevenly = f"resampling by {1 / step.fraction} is rounded unevenly: {parted}"
-    return None if parted is None else Obstruction(Cause.FACTOR, unevenly)
-
-
-NEAREST = ("nearest", "nearest_exact")
-
-
-def _copies(kind: str, step: SamplingStep) -> bool:
-    """Whether torch takes a short cut that the factor does not: it copies where there happen to be as many outputs as
-    inputs (1.1 times 9 samples, say), and nearest doubles where there are twice as many."""
-    same, twice = step.size_out == step.size_in, step.size_out == 2 * step.size_in
-    return (same and step.fraction != 1) or (kind == "nearest" and twice and step.fraction != HALF)
-
-
-@lru_cache(maxsize=1024)
-def _parted(kind: str, step: SamplingStep, factor: Fraction) -> str | None:
-    """Where torch takes another sample than the fraction does: for linear and cubic, the first sample with a weight.
-
-    Their weights change steadily from sample to sample, so it does not matter how far off float32 is; but float64
-    kernels truncate a position after they round it to float32.
-    """
-    if kind not in NEAREST and step.size_in * factor.denominator < LEFT_BY_FLOAT32:
-        return None
-    for name, to in TYPES.items() if kind in NEAREST else [("float64", double)]:
-        rounded = step.rounded(to)
-        for o in range(step.size_out):
-            if kind in NEAREST:
-                taken = nearest_sample(kind, rounded, o, step.size_in, to)
-                meant = min(step.size_in - 1, floor((o + HALF if kind == "nearest_exact" else o) * factor))
-            else:
-                taken, meant = floor(single(centre(rounded, o, to))), floor(exact_centre(factor, o))
-            if taken != meant:
-                return f"in {name} output {o} takes sample {taken}, not {meant}"
-    return None
-
-
-LEFT_BY_FLOAT32 = 1 << 23
-"""Positions of a factor a/b are multiples of 1/2b, and below n float32 is off by at most n / 2^24."""
-
-
-def _uneven(kind: str, step: SamplingStep) -> str:
-    """For a factor that is no fraction: where torch's positions depart from those of a nearby fraction."""
-    assert step.given is not None
-    per_output = step.rounded(double)
-    text = f"scale_factor={step.given} is no fraction of whole numbers: torch steps {per_output} samples per output"
-    near = Fraction(step.given).limit_denominator(64)
-    if not near or abs(near - step.given) > 1e-4 * step.given:
-        return text
-    text = f"{text}, not {1 / near} as {near} would"
-    parted = _parted(kind, step, 1 / near) if kind in NEAREST else None
-    if parted is not None:
-        return f"{text}; {parted}"
-    last = step.size_out - 1
-    apart = abs(Fraction(centre(per_output, last, double)) - exact_centre(1 / near, last))
-    return f"{text}; output {last} stands {float(apart):.1e} samples from there"
+    apart = parted(kind, step, step.fraction)
+    unevenly = f"resampling by {1 / step.fraction} is rounded unevenly: {apart}"
+    return None if apart is None else Obstruction(Cause.FACTOR, unevenly)
 
 
 @rule(*ANTIALIASED, sizes=("output_size",))
@@ -290,9 +236,12 @@ def _on_slab(slab: Slab, n: int, fill: float | str, weights: Callable[[int], Wei
     if all(slab.is_whole(0, d) for d in sizes):
         operand = next(name for name, value in call.node.args.items() if isinstance(value, Data))
         return slab.run(**{operand: slab.fetch(spans={d: Span(0, size) for d, size in sizes.items()})})
-    y = slab.fetch(fill=fill)
+    y, here = _fetched(slab, n, fill)
     for d, size in sizes.items():
         step = _step(call, d - first, n)
+        if d in here:
+            y = slab.resampled(y, d, 0, lambda o, taps=here[d]: taps[o])  # type: ignore[misc]
+            continue
         if step.fraction is None:
             raise slab.none("resamples by a factor that is no fraction")
         if size == 1 and y.shape[d] == 1:  # the weights add up to one; it may lie along no axis, such as a mean
@@ -300,3 +249,25 @@ def _on_slab(slab: Slab, n: int, fill: float | str, weights: Callable[[int], Wei
             continue
         y = slab.resampled(y, d, slab.begins(0, d), partial(weights(size), step, step.fraction, slab.rounding(y)))
     return y
+
+
+def _fetched(slab: Slab, n: int, fill: float | str) -> tuple[Tensor, dict[int, dict[int, Mapping[int, float]]]]:
+    """What the region reads; and for dimensions without a law at every size the weights of each output, of samples
+    counted among those fetched."""
+    call, first = slab.call, len(slab.call.shape) - n
+    kind = "smooth" if call.node.op in ANTIALIASED else _kind(call.node.op)
+    aligned = bool(call["align_corners"])
+    places: dict[int, list[int]] = {}
+    weights: dict[int, dict[int, Mapping[int, float]]] = {}
+    to = slab.rounding(slab.fetch(fill=fill))
+    for d in range(first, first + n):
+        step = _step(call, d - first, n)
+        if _obstruction(call, kind, step) is None:
+            continue
+        if table_here(kind, step, aligned) is None:
+            raise slab.none("resamples in a way that depends on the type, or by a factor that is no fraction")
+        weights[d] = {o: weights_here(kind, step, aligned, to, o) for o in range(*(slab.span(d) or (0, step.size_out)))}
+        places[d] = sorted({j for taps in weights[d].values() for j in taps})
+        rank = {j: i for i, j in enumerate(places[d])}
+        weights[d] = {o: {rank[j]: w for j, w in taps.items()} for o, taps in weights[d].items()}
+    return slab.picked(places, fill=fill), weights

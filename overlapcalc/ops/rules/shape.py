@@ -13,7 +13,7 @@ from ..facts import spelling
 from ..graph import Node
 from ..law import Cause, DimRead, Law, Link, Obstruction
 from ..registry import rule
-from ..slab import Slab, Tensor, on_slab
+from ..slab import Slab, Tensor, by_itself, on_slab
 
 
 @rule(
@@ -109,7 +109,8 @@ def repeat(call: Call) -> Law:
             dims.append(DimRead(s, t, IndexMap.identity()))
         else:
             why = Obstruction(Cause.CONCATENATION, "repeats the image end to end along the axis")
-            dims.append(DimRead(s, t, IndexMap.table([[i % size] for i in range(call.shape[t])]), obstruction=why))
+            table = IndexMap.table([[i % size] for i in range(call.shape[t])])
+            dims.append(DimRead(s, t, table, obstruction=why, here=table, picks=True))
     return Law((Link(0, tuple(dims)),))
 
 
@@ -122,24 +123,53 @@ def reorder(call: Call) -> Law:
         why = Obstruction(Cause.REORDER, "rotates the image")
         return Law((Link(0, tuple(DimRead(d, d, None, obstruction=why) if d in turned
                                   else DimRead(d, d, IndexMap.identity()) for d in range(n))),))  # fmt: skip
-    if op in ("aten::fliplr", "aten::flipud"):
-        changed = {1 if op == "aten::fliplr" else 0: None}
-    else:
-        shifts = call["shifts"] or ()
-        if op == "aten::roll" and not call["dims"]:
-            return Law((Link(0, tuple(DimRead(d, d, None, obstruction=Obstruction(Cause.REORDER, "rolls the image"))
-                                      for d in range(n))),))  # fmt: skip
-        changed = {d: (shifts[i] if i < len(shifts) else None) for i, d in enumerate(call.dims("dims"))}
+    changed = _changed(call)
+    if changed is None:
+        return Law((Link(0, tuple(DimRead(d, d, None, obstruction=Obstruction(Cause.REORDER, "rolls the image"))
+                                  for d in range(n))),))  # fmt: skip
     dims = []
     for d in range(n):
         if d not in changed:
             dims.append(DimRead(d, d, IndexMap.identity()))
             continue
         by, size = changed[d], shape[d]
-        table = [[size - 1 - i] if by is None else [(i - by) % size] for i in range(size)]
-        word = "flips" if by is None else "rolls"
-        dims.append(DimRead(d, d, IndexMap.table(table), obstruction=Obstruction(Cause.REORDER, f"{word} the axis")))
+        table = IndexMap.table([[_moved(i, by, size)] for i in range(size)])
+        why = Obstruction(Cause.REORDER, f"{'flips' if by is None else 'rolls'} the axis")
+        dims.append(DimRead(d, d, table, obstruction=why, here=table, picks=True))
     return Law((Link(0, tuple(dims)),))
+
+
+def _moved(o: int, by: int | None, size: int) -> int:
+    """The sample that output o of a roll copies, or of a flip, which has no `by`."""
+    return size - 1 - o if by is None else (o - by) % size
+
+
+def _changed(call: Call) -> dict[int, int | None] | None:
+    """The dimensions that a flip or roll changes, and by how much a roll moves each; None for anything else."""
+    op = call.node.op
+    if op in ("aten::fliplr", "aten::flipud"):
+        return {1 if op == "aten::fliplr" else 0: None}
+    if op == "aten::flip":
+        return dict.fromkeys(call.dims("dims"))
+    if op == "aten::roll" and call["dims"]:
+        by: dict[int, int] = {}
+        for d, shift in zip(call.dims("dims"), call["shifts"], strict=True):
+            by[d] = by.get(d, 0) + int(shift)  # a dimension may be named twice
+        return {**by}
+    return None
+
+
+@on_slab("aten::flip", "aten::roll", "aten::fliplr", "aten::flipud")
+def reorder_on_slab(slab: Slab) -> Tensor:
+    """Every sample by its place in the image."""
+    call, places = slab.call, {}
+    changed = _changed(call)
+    if changed is None:
+        raise slab.none("rolls the image as one long row")
+    for d, by in changed.items():
+        places[d] = [_moved(o, by, call.shape[d]) for o in range(*(slab.span(d) or (0, call.shape[d])))]
+    found = by_itself(slab, places)
+    return slab.picked(places) if found is None else found
 
 
 @rule("aten::repeat_interleave", sizes=("output_size",))
@@ -177,8 +207,16 @@ def expand_on_slab(slab: Slab) -> Tensor:
 
 @on_slab("aten::repeat", "aten::tile")
 def repeat_on_slab(slab: Slab) -> Tensor:
-    """The repeated dimension is not an axis: a net that repeats an axis is refused."""
-    return slab.run()
+    """A repeated axis sample by sample; the other dimensions by the operator."""
+    call = slab.call
+    old, new = call.shapes[0], call.shape
+    moved, places, name = len(new) - len(old), {}, "repeats" if "repeats" in call.node.args else "dims"
+    times = [new[moved + s] // size for s, size in enumerate(old)]
+    for s, size in enumerate(old):
+        span = slab.span(moved + s)
+        if span is not None:
+            places[s], times[s] = [o % size for o in range(*span)], 1
+    return slab.run(self=slab.picked(places), **{name: [*new[:moved], *times]})
 
 
 @on_slab("aten::repeat_interleave")

@@ -73,7 +73,7 @@ def _in_integers(subject: LoopSubject, program: Program, twin: nn.Module) -> int
     frame = frame_of(subject, program, state, inputs)
     with Modular() as mode:
         mode.entered("", inputs.values())
-        machine = LoopMachine(mixed, frame, subject.loop.calls, inputs, torch.float64)
+        machine = LoopMachine(mixed, frame, subject.loop.calls, inputs, torch.float64, judged=False)
         mode.left()
         mode.entered("", machine.tables.values())
         machine.run()

@@ -50,7 +50,7 @@ def _off(subject: LoopSubject, program: Program, net: nn.Module) -> float | None
     calm = replace(program, stages=tuple(_calming(subject, program, k, seen) for k in range(len(program.stages))))
     state = {**dict(net.named_parameters(remove_duplicate=False)), **dict(net.named_buffers(remove_duplicate=False))}
     frame = frame_of(subject, program, state, subject.given)
-    machine = LoopMachine(calm, frame, subject.loop.calls, subject.given, torch.float64)
+    machine = LoopMachine(calm, frame, subject.loop.calls, subject.given, torch.float64, judged=False)
     machine.run()
     fed = {stage.feeds: machine.fed(stage.feeds) for stage in program.stages}
     outputs, worst = subject.whole(net, {**subject.given, **fed}), 0.0

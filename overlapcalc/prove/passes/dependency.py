@@ -14,7 +14,7 @@ from ...algebra.spans import Span
 from ...engine.machine import Machine
 from ...engine.schedules.regions import run_regions
 from ...engine.schedules.stream import parts
-from ...engine.slab.frame import SlabTensor, extents
+from ...engine.slab.frame import SlabTensor, extents, shaped
 from ...errors import OverlapcalcError
 from ...propagate.regions import extents_for, joint_regions
 from ..against_whole import FAILURES, said
@@ -94,7 +94,7 @@ def _outside(ran: RanPass, name: str, x: SlabTensor, axis: str, kept: Span | Non
         return x
     layout = ran.one.net.values[name].layout
     changed = only(parts(layout, x), layout.labels, None if kept is None else {axis: kept}, filling)
-    return SlabTensor(changed.reshape(extents(layout, x.region)), x.region)
+    return SlabTensor(shaped(changed, extents(layout, x.region)), x.region)
 
 
 def _band(x: SlabTensor, ran: RanPass, name: str, axis: str, span: Span) -> Tensor:

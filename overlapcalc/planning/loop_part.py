@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from ...algebra.reshape import LOST
-from ...ops.graph import Graph, Node
-from ...propagate.forward import propagate
-from ...propagate.values import Propagation
+from ..algebra.reshape import LOST
+from ..ops.graph import Graph, Node
+from ..propagate.forward import propagate
+from ..propagate.values import Propagation
 
 NO_AXIS = "C"
 """The letter of a dimension that is not an axis."""
@@ -21,7 +21,8 @@ NO_AXIS = "C"
 def loop_part(net: Propagation, fed: Iterable[str], outputs: Iterable[tuple[str, str]]) -> Propagation:
     """The part as a net of its own, at its size. fed: the inputs that are made. outputs: names and nodes.
 
-    The whole net where what enters the part is laid out in a way that no input has.
+    Constants may differ at every position: a loop has one size, and its samples know their places. The whole net where
+    what enters the part is laid out in a way that no input has.
     """
     wanted, makes = list(outputs), set(fed)
     made = set(makes)
@@ -45,7 +46,7 @@ def loop_part(net: Propagation, fed: Iterable[str], outputs: Iterable[tuple[str,
             return net
         nodes.append(replace(node, op="input", args={}, layout=letters))
     views = {name: value.view for name, value in net.values.items() if value.view is not None}
-    return propagate(Graph.of(nodes, wanted), names=net.names, views=views)
+    return propagate(Graph.of(nodes, wanted), names=net.names, views=views, placed=True)
 
 
 def _letters(net: Propagation, node: str) -> str | None:
