@@ -1,6 +1,6 @@
 """The runs that `passes` measures, each in a process of its own: a net whole and by passes, from file to file.
 
-net: a name of NETS. size: the side of the image. folder: where the files of inputs and outputs lie. dtype: of all of it.
+net: a name of NETS. size: the side of the image. folder: where the files of inputs and outputs lie. dtype: of all.
 """
 
 from __future__ import annotations
@@ -74,15 +74,14 @@ def run(net: str, size: int, folder: str, dtype: str, way: str, rows: int, limit
         assert plan.passes is not None
         assert plan.memory is not None
         assert tiled.machine(shape, stored=True).calls  # traced now, not in the measured run
-        record = {"plan": plan.memory.activations, 
-                  "written": plan.passes.written, "disk": plan.passes.disk}  # fmt: skip
+        record = {"plan": plan.memory.activations, "written": plan.passes.written, "disk": plan.passes.disk}
     small = torch.zeros(shapes(net, WARM)[0], dtype=kind)
     if way == PASSES:
         tiled(small)
         work: Callable[[], object] = lambda: tiled(_Image(source), out=out)  # noqa: E731
     else:
         order = torch.channels_last if way == LAST else torch.contiguous_format
-        model = model.to(memory_format=order)
+        model.to(memory_format=order)  # type: ignore[call-overload]
         model(small.to(memory_format=order))
         work = lambda: out.copy_(model(source.to(memory_format=order)))  # noqa: E731
     if limited:

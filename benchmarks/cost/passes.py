@@ -47,7 +47,8 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     torch.set_num_threads(options.threads)
     source = origin("benchmarks.cost.passes", argv, threads=options.threads)
-    rows, said, good = [HEADS], [], True
+    rows, good = [HEADS], True
+    said: list[str] = []
     for net, size in zip(options.nets, options.sizes, strict=True):
         with tempfile.TemporaryDirectory(dir=options.folder) as folder:
             bench = _Bench(net, size, folder, options.threads)
@@ -66,7 +67,7 @@ def main(argv: list[str] | None = None) -> int:
 class _Bench:
     def __init__(self, net: str, size: int, folder: str, threads: int) -> None:
         self._net, self._threads = net, threads
-        self._task = {"net": net, "size": size, "folder": folder}
+        self._task: Record = {"net": net, "size": size, "folder": folder}
         self._exact = f"{WHOLE}-float64"
         self._found: dict[tuple[str, str, int], Record] = {}
         self._make("float64")
@@ -96,9 +97,9 @@ class _Bench:
         parts = [f"{x:.3f} (wanted: {most:g})" for x, most in zip(found, WANTED[self._net], strict=True)]
         near = "right" if far <= 1 else "not right"
         text = (
-            f"- {self._net}: best memory over the whole's {parts[0]}; best time over the contiguous whole's {parts[1]}, "
-            f"over the channels_last one's {parts[2]}; largest error over the whole's {worse:.2f} (wanted: 2); the "
-            f"prediction is {near} within 10 % or 8 MiB."
+            f"- {self._net}: best memory over the whole's {parts[0]}; best time over the contiguous whole's "
+            f"{parts[1]}, over the channels_last one's {parts[2]}; largest error over the whole's {worse:.2f} "
+            f"(wanted: 2); the prediction is {near} within 10 % or 8 MiB."
         )
         return [text], all(
             x <= most for x, most in zip(found, WANTED[self._net], strict=True)
@@ -108,7 +109,7 @@ class _Bench:
         """Passes and the whole in processes that may allocate 1.15 times what the plan of passes says."""
         said, ended = [], []
         for way in (PASSES, WHOLE):
-            task = {**self._task, "dtype": "float32", "way": way, "rows": LIMIT_ROWS, "limited": True}
+            task: Record = {**self._task, "dtype": "float32", "way": way, "rows": LIMIT_ROWS, "limited": True}
             record = apart(pass_runs.run, threads=self._threads, quiet=True, **task)
             ended.append("error" not in record)
             said.append(f"{way}: {'finishes' if ended[-1] else str(record['error'])[:120]}")
@@ -118,7 +119,7 @@ class _Bench:
         _sound(apart(pass_runs.make_input, threads=self._threads, dtype=dtype, **self._task))
 
     def _measured(self, dtype: str, way: str, rows: int, *, memory: bool = True) -> None:
-        task = {**self._task, "dtype": dtype, "way": way, "rows": rows, "limited": False}
+        task: Record = {**self._task, "dtype": dtype, "way": way, "rows": rows, "limited": False}
         record = _sound(apart(pass_runs.run, threads=self._threads, **task))
         if memory:
             record["anonymous"] = _sound(apart(pass_runs.run, threads=self._threads, quiet=True, **task))["anonymous"]

@@ -45,5 +45,5 @@ def test_a_reduction_that_lacks_a_band_is_no_result(monkeypatch):
         return {name: held for name, held in found.items() if held.region["H"].start != 4}
 
     monkeypatch.setattr(Column, "next", without)
-    with pytest.raises(AssertionError, match="samples of .* came"):
+    with pytest.raises(AssertionError, match=r"samples of .* came"):
         oc.run(ReadAhead(reduced=True).eval(), torch.rand(1, 1, 20, 6), schedule="passes", block=4, stream_axis="H")
