@@ -1,0 +1,106 @@
+"""Whether a net gives by passes what it gives as a whole."""
+
+from __future__ import annotations
+
+import copy
+import random
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+import overlapcalc as oc
+from overlapcalc.analysis.analyze import analyze
+from overlapcalc.engine import Machine
+from overlapcalc.engine.plan import plan_of
+from overlapcalc.planning.options import Blocking
+from overlapcalc.planning.plan import Plan
+from overlapcalc.prove.against_whole import by_blocks, exact_twin, in_memory, whole
+from overlapcalc.prove.result import NOT_APPLICABLE, REFUTED
+from overlapcalc.testing.barriers import BarrierNet
+
+from .trial import Verdict
+
+TOLERANCE = 1e-10
+"""In float64, of the largest output."""
+SINGLE = 1e-3
+"""The same in float32, and no more than FACTOR times the error of the whole."""
+FACTOR = 50
+LONGEST = 9
+
+
+def judge(net: BarrierNet, seed: int, *, axes: int = 3, twin: bool = True) -> Verdict:
+    """A net along at most so many of its axes, each in bands of a random length."""
+    rng = random.Random(f"bands {seed}")
+    verdict = Verdict(right=[], wrong=[])
+    model, inputs = net.build(), net.inputs()
+    try:
+        analysis = analyze(model, inputs)
+    except oc.OverlapcalcError as error:
+        verdict.causes.append(f"not analysed: {error}")
+        return verdict
+    for axis in rng.sample(list(analysis.axes), min(axes, len(analysis.axes))):
+        rows = rng.randint(1, LONGEST)
+        try:
+            plan = plan_of(analysis, Blocking(block=rows, schedule="passes", stream_axis=axis))
+        except (oc.ObstacleError, oc.NoSlabError) as error:
+            verdict.causes.append(f"not planned: {error}")
+            continue
+        wrong = [f"{axis} in bands of {rows}: {text}" for text in differences(model, analysis, plan, inputs, twin, verdict)]
+        verdict.wrong += wrong
+        if not wrong:
+            verdict.right.append(axis)
+    return verdict
+
+
+def differences(model, analysis, plan: Plan, inputs: list[Tensor], twin: bool, verdict: Verdict) -> list[str]:
+    named = dict(zip(plan.inputs, inputs, strict=True))
+    found = []
+    with torch.no_grad():
+        full = whole(model, plan, named)
+        for where, one in (("spilled", spilled(plan)), ("kept", in_memory(plan))):
+            try:
+                parts = by_blocks(Machine(model, analysis.variants, one), named)
+            except oc.NoSlabError as error:
+                verdict.causes.append(f"no slab: {error}")
+                return []
+            found += [f"{where}, {text}" for name, y in full.items() if (text := apart(name, y, parts[name], TOLERANCE))]
+        found += single(model, analysis, plan, named, full)
+        if twin and not found:
+            proof = exact_twin(copy.deepcopy(model), analysis.variants, plan, named, torch.device("cpu"))
+            found += [f"the twin: {text}" for text in proof.failures if proof.status == REFUTED]
+            if proof.status == NOT_APPLICABLE:
+                verdict.local.append(f"no twin: {proof.reason}")
+    return found
+
+
+def spilled(plan: Plan) -> Plan:
+    """The same plan, with everything on disk that is not needed whole at once."""
+    assert plan.passes is not None
+    return replace(
+        plan, passes=replace(plan.passes, stored=tuple(replace(t, kept=t.whole) for t in plan.passes.stored))
+    )
+
+
+def single(model, analysis, plan: Plan, named: dict[str, Tensor], full: dict[str, Tensor]) -> list[str]:
+    """In float32."""
+    small, given = copy.deepcopy(model).float(), {name: x.float() for name, x in named.items()}
+    whole_run = whole(small, plan, given)
+    parts = by_blocks(Machine(small, analysis.variants, plan), given)
+    found = []
+    for name, y in full.items():
+        if parts[name].dtype != whole_run[name].dtype:
+            found.append(f"float32: {name} is {parts[name].dtype}, of the whole {whole_run[name].dtype}")
+            continue
+        most = y.abs().max()
+        own = float((whole_run[name] - y).abs().max() / most)
+        text = apart(name, y, parts[name].to(y.dtype), max(1e-5, min(SINGLE, FACTOR * own), own))
+        found += [f"float32: {text}, of the whole {own:.1g}"] if text else []
+    return found
+
+
+def apart(name: str, y: Tensor, z: Tensor, tolerance: float) -> str:
+    if y.shape != z.shape:
+        return f"{name} is {tuple(z.shape)}, not {tuple(y.shape)}"
+    error = float(((y - z).abs().max() / y.abs().max()).nan_to_num(torch.inf))
+    return "" if error <= tolerance else f"{name} is off by {error:.2g} of the largest value"
