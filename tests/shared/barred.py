@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
 import overlapcalc as oc
 from overlapcalc.analysis.analyze import analyze
@@ -17,7 +18,7 @@ from overlapcalc.planning.options import Blocking
 from overlapcalc.planning.plan import Plan
 from overlapcalc.prove.against_whole import by_blocks, exact_twin, in_memory, whole
 from overlapcalc.prove.result import NOT_APPLICABLE, REFUTED
-from overlapcalc.testing.barriers import BarrierNet
+from overlapcalc.testing.barriers import BarrierNet, smallest
 
 from .trial import Verdict
 
@@ -46,11 +47,19 @@ def judge(net: BarrierNet, seed: int, *, axes: int = 3, twin: bool = True) -> Ve
         except (oc.ObstacleError, oc.NoSlabError) as error:
             verdict.causes.append(f"not planned: {error}")
             continue
-        wrong = [f"{axis} in bands of {rows}: {text}" for text in differences(model, analysis, plan, inputs, twin, verdict)]
-        verdict.wrong += wrong
+        try:
+            wrong = differences(model, analysis, plan, inputs, twin, verdict)
+        except (oc.OverlapcalcError, RuntimeError, AssertionError, ValueError, KeyError) as error:
+            wrong = [f"{type(error).__name__}: {error}"]
+        verdict.wrong += [f"{axis} in bands of {rows}: {text}" for text in wrong]
         if not wrong:
             verdict.right.append(axis)
     return verdict
+
+
+def shrunk(net: BarrierNet, seed: int) -> BarrierNet:
+    """The smallest net found that is still wrong."""
+    return smallest(net, lambda one: bool(judge(one, seed).wrong))
 
 
 def differences(model, analysis, plan: Plan, inputs: list[Tensor], twin: bool, verdict: Verdict) -> list[str]:
@@ -65,7 +74,7 @@ def differences(model, analysis, plan: Plan, inputs: list[Tensor], twin: bool, v
                 verdict.causes.append(f"no slab: {error}")
                 return []
             found += [f"{where}, {text}" for name, y in full.items() if (text := apart(name, y, parts[name], TOLERANCE))]
-        found += single(model, analysis, plan, named, full)
+        found += single(model, plan, named, full)
         if twin and not found:
             proof = exact_twin(copy.deepcopy(model), analysis.variants, plan, named, torch.device("cpu"))
             found += [f"the twin: {text}" for text in proof.failures if proof.status == REFUTED]
@@ -82,21 +91,26 @@ def spilled(plan: Plan) -> Plan:
     )
 
 
-def single(model, analysis, plan: Plan, named: dict[str, Tensor], full: dict[str, Tensor]) -> list[str]:
-    """In float32."""
-    small, given = copy.deepcopy(model).float(), {name: x.float() for name, x in named.items()}
-    whole_run = whole(small, plan, given)
-    parts = by_blocks(Machine(small, analysis.variants, plan), given)
+def single(model, plan: Plan, named: dict[str, Tensor], full: dict[str, Tensor]) -> list[str]:
+    """In float32, in the way of users: traced anew in this type."""
+    small, given = copy.deepcopy(model).float(), [x.float() for x in named.values()]
+    whole_run = whole(small, plan, dict(zip(named, given, strict=True)))
+    rows = plan.passes.rows if plan.passes is not None else 1
+    parts = oc.run(small, *given, schedule="passes", block=rows, stream_axis=plan.stream_axis)
+    leaves = {name: leaf for name, leaf in zip(plan.leaves, tree_leaves(parts, is_leaf=_is_none), strict=True) if name}
     found = []
     for name, y in full.items():
-        if parts[name].dtype != whole_run[name].dtype:
-            found.append(f"float32: {name} is {parts[name].dtype}, of the whole {whole_run[name].dtype}")
+        if leaves[name].dtype != whole_run[name].dtype:
+            found.append(f"float32: {name} is {leaves[name].dtype}, of the whole {whole_run[name].dtype}")
             continue
-        most = y.abs().max()
-        own = float((whole_run[name] - y).abs().max() / most)
-        text = apart(name, y, parts[name].to(y.dtype), max(1e-5, min(SINGLE, FACTOR * own), own))
+        own = float((whole_run[name] - y).abs().max() / y.abs().max())
+        text = apart(name, y, leaves[name].to(y.dtype), max(1e-5, min(SINGLE, FACTOR * own)))
         found += [f"float32: {text}, of the whole {own:.1g}"] if text else []
     return found
+
+
+def _is_none(value: object) -> bool:
+    return value is None
 
 
 def apart(name: str, y: Tensor, z: Tensor, tolerance: float) -> str:

@@ -5,6 +5,6 @@ from __future__ import annotations
 from . import reductions, whole  # noqa: F401
 from .barrier import Barrier
 from .drawn import BarrierNet, Several, barrier_net
-from .shrunk import smaller_nets
+from .shrunk import smaller_nets, smallest
 
-__all__ = ["Barrier", "BarrierNet", "Several", "barrier_net", "smaller_nets"]
+__all__ = ["Barrier", "BarrierNet", "Several", "barrier_net", "smaller_nets", "smallest"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -26,6 +26,15 @@ def smaller_nets(net: BarrierNet) -> Iterator[BarrierNet]:
     found = [replace(net, call=call) for call in _smaller(net.call)]
     found += [replace(net, shapes=shapes) for shapes in _shapes(net.shapes)]
     return (one for one in found if _runs(one))
+
+
+def smallest(net: BarrierNet, shows: Callable[[BarrierNet], bool]) -> BarrierNet:
+    """The smallest net that still shows something, found one step after the other."""
+    while True:
+        less = next((one for one in smaller_nets(net) if shows(one)), None)
+        if less is None:
+            return net
+        net = less
 
 
 def _runs(net: BarrierNet) -> bool:
