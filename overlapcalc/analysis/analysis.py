@@ -20,10 +20,10 @@ from .layers import LayerRow, layer_rows
 from .local import Local
 from .named import Named, choose
 from .pair import Pair
+from .plain import plain
+from .runs import Classed, Runs, running
 from .shapes import as_shape
 from .variants import Variants
-
-SCHEMA_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -186,6 +186,40 @@ class Analysis:
         return tuple(o for o in self._net.obstacles if o in found)
 
     @cached_property
+    def classes(self) -> tuple[Classed, ...]:
+        """The operators that are not local, and what each is on an axis: local at a size, a reduction, a scan, whole,
+        or impossible (see runs.py).
+
+        >>> [(c.op, c.axis, c.kind) for c in oc.analyze(nn.Softmax(dim=2), (1, 3, 32)).classes]
+        [('aten::softmax', 'L', 'reduction')]
+        """
+        return tuple(found for one in self._running.values() for found in one[1])
+
+    @cached_property
+    def runs(self) -> Mapping[str, Runs]:
+        """What runs this net exactly when it is cut along an axis: tiles, regions, passes, or nothing and why.
+
+        >>> oc.analyze(nn.Softmax(dim=2), (1, 3, 32)).runs["L"]
+        Runs(axis='L', how='passes', passes=2, why='')
+        """
+        return {axis: one[0] for axis, one in self._running.items()}
+
+    @cached_property
+    def longest_axis(self) -> str:
+        """The axis of the most samples, along which streams and passes go where none is named.
+
+        >>> oc.analyze(nn.Conv2d(3, 8, 5, padding=2), (1, 3, 32, 48)).longest_axis
+        'W'
+        """
+        sizes = {axis: max(self._net.size(name, axis) or 0 for name in self.inputs) for axis in self.axes}
+        return max(self.axes, key=lambda axis: sizes[axis])
+
+    @cached_property
+    def _running(self) -> Mapping[str, tuple[Runs, tuple[Classed, ...]]]:
+        with gc_paused():
+            return {axis: running(self._net, axis, self.obstacles) for axis in self.axes}
+
+    @cached_property
     def layouts(self) -> Named[str]:
         """The layout of each input.
 
@@ -230,52 +264,9 @@ class Analysis:
         >>> a.to_dict()["pairs"][0]["axes"]["L"]["context"]
         {'before': 2, 'after': 2, 'total': 4}
         """
-        return {
-            "schema_version": SCHEMA_VERSION,
-            "inputs": {name: list(shape) for name, shape in self.inputs.items()},
-            "layouts": dict(self.layouts),
-            "outputs": {name: list(shape) for name, shape in self.outputs.items()},
-            "axes": list(self.axes),
-            "blocking_free": self.blocking_free,
-            "size_verified": self.size_verified,
-            "verified_at": self._verified_dict(),
-            "obstacles": [o.to_dict() for o in self.obstacles],
-            "grid": self._grid_dict(),
-            "pairs": [self._pair_dict(pair) for pair in self.pairs],
-            "features": None if self.features is self else self.features._part_dict(),
-            "layers": [row.to_dict() for row in self.layers],
-        }
-
-    def _part_dict(self) -> dict[str, Any]:
-        return {
-            "outputs": {name: list(shape) for name, shape in self.outputs.items()},
-            "size_verified": self.size_verified,
-            "verified_at": self._verified_dict(),
-            "grid": self._grid_dict(),
-            "pairs": [self._pair_dict(pair) for pair in self.pairs],
-        }
+        return plain(self)
 
     # ---- inside -------------------------------------------------------------------------------------------
-
-    def _verified_dict(self) -> list[list[int]] | None:
-        return None if self.verified_at is None else [list(s) for s in self.verified_at]
-
-    def _grid_dict(self) -> dict[str, Any]:
-        return {axis: {"step": dict(g.step), "out_step": dict(g.out_step)} for axis, g in self.grid.items()}
-
-    def _pair_dict(self, pair: Pair) -> dict[str, Any]:
-        axes: dict[str, Any] = {}
-        for axis in pair.axes:
-            obstacles = pair.obstacles(axis)
-            if obstacles:
-                local = pair.local[axis]
-                axes[axis] = {
-                    "obstacles": [o.to_dict() for o in obstacles],
-                    "local": None if local is None else local.to_dict(),
-                }
-            else:
-                axes[axis] = pair[axis].to_dict()
-        return {"output": pair.output, "input": pair.input, "axes": axes}
 
     def _pair(self, output: str, input: str) -> Pair:
         axes = tuple(a for a in self.axes if self._net.size(input, a) is not None)

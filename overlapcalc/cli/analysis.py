@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ..errors import OverlapcalcError
 from .common import EPILOG, OBSTACLE, OK, analysis_of, pairs_of, parsed_depth, subject_arguments, write
 from .wording import shell
 
@@ -51,10 +52,30 @@ def _analyze(arguments: argparse.Namespace) -> int:
     from ..report import render, to_csv, to_json, to_markdown
 
     analysis, note = analysis_of(arguments)
-    markdown = partial(to_markdown, note=note, depth=arguments.depth, spelling=shell)
+    cost = "" if arguments.format in ("json", "csv") else _cost(analysis)
+    markdown = partial(to_markdown, note=note, depth=arguments.depth, spelling=shell, cost=cost)
     texts: dict[str, Callable[[Analysis], str]] = {"json": to_json, "csv": to_csv, "markdown": markdown}
-    write(analysis, partial(render, depth=arguments.depth, spelling=shell), texts, arguments, note)
+    write(analysis, partial(render, depth=arguments.depth, spelling=shell, cost=cost), texts, arguments, note)
     return OK if analysis.blocking_free else OBSTACLE
+
+
+def _cost(analysis: Analysis) -> str:
+    """What it takes to run a net with obstacles; "" where that is not known."""
+    from ..engine.plan import plan_of
+    from ..planning.byte_size import bytes_text
+    from ..planning.options import Blocking
+
+    if analysis.blocking_free:
+        return ""
+    try:
+        plan = plan_of(analysis, Blocking())
+    except OverlapcalcError:
+        return ""
+    if plan.memory is None or plan.full_memory is None:
+        return ""
+    held = f"{bytes_text(plan.memory.activations)} instead of {bytes_text(plan.full_memory.activations)}"
+    stored = f", {bytes_text(plan.passes.disk)} on disk" if plan.passes is not None and plan.passes.disk else ""
+    return f"{held}{stored}"
 
 
 def _explain(arguments: argparse.Namespace) -> int:

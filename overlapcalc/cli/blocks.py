@@ -26,8 +26,11 @@ def add(commands: Any) -> None:
         epilog=PLAN_EPILOG,
     )
     subject_arguments(plan)
-    _image_arguments(plan, "crop when absent, with a budget the one with the least work")
+    _image_arguments(
+        plan, "crop when absent, with a budget the one with the least work; passes for a net with obstacles"
+    )
     memory_argument(plan)
+    disk_arguments(plan)
     plan.add_argument(
         "--fixed-tile", type=count, metavar="N", help="tiles of one length, those at the border moved inward"
     )
@@ -68,6 +71,15 @@ def _image_arguments(command: argparse.ArgumentParser, absent: str) -> None:
     schedule_arguments(command, absent)
 
 
+def disk_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--disk", type=bytes_of, metavar="AMOUNT", help="the most that passes may store on disk, such as 20GiB"
+    )
+    command.add_argument(
+        "--spill", metavar="FOLDER", help="where passes store what later ones read; a folder of the system when absent"
+    )
+
+
 def _plan(arguments: argparse.Namespace) -> int:
     from ..engine.plan import plan
     from ..report import plan_json, render_plan
@@ -82,6 +94,8 @@ def _plan(arguments: argparse.Namespace) -> int:
             stream_axis=arguments.stream_axis,
             stored=arguments.stored,
             dtype=arguments.dtype,
+            disk=arguments.disk,
+            spill=arguments.spill,
         )
     note = "" if arguments.image else subject.note
     write(found, render_plan, {"json": plan_json}, arguments, note)
@@ -140,7 +154,9 @@ def memory_argument(command: argparse.ArgumentParser) -> None:
 
 def schedule_arguments(command: argparse.ArgumentParser, absent: str, default: str | None = None) -> None:
     command.add_argument("--schedule", choices=SCHEDULES, default=default, help=f"how blocks are run; {absent}")
-    command.add_argument("--stream-axis", metavar="AXIS", help="along which a stream goes; the longest when absent")
+    command.add_argument(
+        "--stream-axis", metavar="AXIS", help="along which a stream or passes go; the longest when absent"
+    )
 
 
 def lengths(text: str) -> int | dict[str, int]:

@@ -22,7 +22,7 @@ from ..planning.passes.net import PassNet
 from ..planning.passes.plan import PassesPlan, PassPlan, traffic
 from ..planning.passes.stored import Stored, kept_within
 from ..planning.plan import Memory, Plan
-from ..planning.strips import BlockSpan, Strip, labels_of
+from ..planning.strips import BlockSpan, Strip, labels_by_dim
 from ..propagate.regions import whole_region
 from ..trace.runnable import Runnable
 from .spill.stores import slots_of
@@ -77,12 +77,11 @@ class _Planner:
     # ---- options ------------------------------------------------------------------------------------------
 
     def _chosen_axis(self) -> str:
-        net, wanted = self._variants.net, self._blocking.stream_axis
+        wanted = self._blocking.stream_axis
         axes = list(self._analysis.axes)
         if wanted is not None and wanted not in axes:
             raise InputError(Argument("stream_axis", wanted), f": no such axis is cut here, only {', '.join(axes)}")
-        sizes = {axis: max(net.size(name, axis) or 0 for name in net.graph.inputs) for axis in axes}
-        return wanted or max(axes, key=lambda axis: sizes[axis])
+        return wanted or self._analysis.longest_axis
 
     def _rows(self) -> int:
         if self._blocking.block is None:
@@ -121,7 +120,7 @@ class _Planner:
             schedule="passes",
             inputs=self._analysis.inputs,
             outputs=self._analysis.outputs,
-            labels=labels_of(net),
+            labels=labels_by_dim(self._parts.net.net),
             strips={self._axis: self._strip(rows)},
             work=Work(),
             largest=Work(),
@@ -135,7 +134,7 @@ class _Planner:
 
     def _strip(self, rows: int) -> Strip:
         """The bands of the outputs, of inputs the same share."""
-        net, axis = self._variants.net, self._axis
+        net, axis = self._parts.net.net, self._axis
         sizes = {shown: net.size(node, axis) for shown, node in net.graph.outputs}
         fed = {name: net.size(name, axis) for name in net.graph.inputs}
         count = max((-(-n // rows) for n in [*sizes.values(), *fed.values()] if n), default=1)

@@ -51,7 +51,7 @@ class Operator:
     """Everything known about one operator; None where nothing is.
 
     steps: what comes before it. slab: how it runs on a slab (slab.py). parts: how it runs in parts, a `Reduction`
-    (parts.py). kernel, slab_kernel, dense: what its kernels
+    (parts.py). scan: how it runs along an axis, a `Scan` (scans.py). kernel, slab_kernel, dense: what its kernels
     carry out (cost.py). twin: how it is computed in integers modulo a prime; question: what it decides by the values of
     its samples, such as which are above zero (prove fills both in, as they need torch).
 
@@ -64,6 +64,7 @@ class Operator:
     steps: StepsFunction | None = None
     slab: Callable[[Any], Any] | None = None
     parts: Any = None
+    scan: Any = None
     kernel: Callable[[Call], int] | None = None
     slab_kernel: Callable[..., int | None] | None = None
     dense: bool = False
@@ -87,6 +88,7 @@ SAID = {
     "steps": "steps before it",
     "slab": "a way to run on a slab",
     "parts": "a way to run in parts",
+    "scan": "a way to run along an axis",
     "kernel": "a cost",
     "slab_kernel": "a cost on a slab",
     "twin": "a twin",

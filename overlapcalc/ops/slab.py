@@ -83,6 +83,9 @@ class Slab(Protocol):
     def run(self, /, **changes: Any) -> Tensor:
         """Call the operator itself, with these arguments changed and the other operands as `fetch` returns them."""
 
+    def run_all(self, /, **changes: Any) -> tuple[Tensor, ...]:
+        """The same; all results of the operator."""
+
     def typed(self, x: Tensor) -> Tensor:
         """`x` in the operator's output type."""
 

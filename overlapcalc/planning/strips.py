@@ -60,6 +60,17 @@ def labels_of(net: Propagation) -> Named[tuple[str, ...]]:
     return Named({shown: net.values[node].labels for shown, node in nodes})
 
 
+def labels_by_dim(net: Propagation) -> Named[tuple[str, ...]]:
+    """The same for tensors that may hold several axes in one dimension: such a dimension counts as none."""
+    nodes = [*((name, name) for name in net.graph.inputs), *net.graph.outputs]
+    found = {}
+    for shown, node in nodes:
+        layout = net.values[node].layout
+        every = [[layout.parts[i] for i in layout.places(d)] for d in range(len(layout.widths))]
+        found[shown] = tuple(parts[0].label if len(parts) == 1 and parts[0].is_axis else "" for parts in every)
+    return Named(found)
+
+
 def fed_ratio(net: Propagation, strips: Mapping[str, Strip], along: str | None = None) -> Fraction:
     """Samples fed over samples of all inputs. along: the axis of a stream, which reads each sample once per column."""
     fed = own = 0

@@ -30,6 +30,9 @@ def extents_for(net: Propagation, axis: str, outputs: Mapping[str, Span]) -> Ext
             if axis in path.obstructed:
                 size = net.size(path.operand, axis)
                 read = None if size is None else Span(0, size)
+            if read is not None and axis in path.axes and path.axes[axis].carried:
+                wanted[name] = Span(0, span.stop)
+                read = Span(0, read.stop)
             if read is not None:
                 wanted[path.operand] = read.joined(wanted.get(path.operand))
     return wanted

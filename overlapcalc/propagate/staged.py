@@ -38,12 +38,8 @@ class Staged:
     whole: Mapping[str, str]
     stages: Mapping[str, int]
 
-    def ready(self, name: str) -> int:
-        """The first stage that may read a tensor as a whole."""
-        computed = self.net.graph[name].op != "input"
-        return self.stages[name] + computed
-
     @property
-    def count(self) -> int:
-        """The number of stages."""
-        return max(self.stages.values()) + 1
+    def passes(self) -> int:
+        """The number of passes over the image: what a reduction gives is there when the pass before has ended."""
+        reductions = {name for name, barrier in self.barriers.items() if barrier.reduction}
+        return max(stage - (name in reductions) for name, stage in self.stages.items()) + 1

@@ -12,7 +12,7 @@ The other axes are not cut, so that nothing stands in the way along them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -23,8 +23,10 @@ from ..errors import ObstacleError, foreseen
 from ..ops.graph import Data, Graph, Node
 from ..ops.law import Cause, DimRead, Law, Link
 from ..ops.parts import STATISTICS, Cut, reduction_of
+from ..ops.scans import CARRIED, scan_of
 from .forward import Forward
 from .staged import Barrier, Staged
+from .staged_laws import beside_statistics, in_order
 from .values import Obstacle, Path, Propagation, TensorReads
 
 
@@ -77,7 +79,7 @@ class _Stager(Forward):
             raise ObstacleError(f"no two runs of this net give the same: {drawn}")
         blocked, straying = {k for name, k in self._blocked if name == node.name}, bool(self._astray)
         only_here = all(name == node.name for name, _ in self._blocked)
-        if not straying and self._reduced(node):
+        if not straying and (self._reduced(node) or self._carried(node)):
             return
         if not straying and only_here and self._following(node, blocked):
             return
@@ -118,6 +120,21 @@ class _Stager(Forward):
         self._undo(made)
         self._undo([self.nodes[-1]])
         del self.barriers[taken]
+        return False
+
+    def _carried(self, node: Node) -> bool:
+        """Whether a call is a scan along the axis; if so, it is kept as one that a stream carries."""
+        found, cut = scan_of(node.op), self._cut(node)
+        if found is None or not found.fits(self._call(node), cut):
+            return False
+        for operand, d in zip(node.operands, cut, strict=True):
+            layout = self.values[operand].layout
+            if d is not None and layout.labels[layout.places(d)[0]] != self.axis:
+                return False  # the axis is not what runs slowest along that dimension
+        made = self._tried(replace(node, args={**node.args, CARRIED: True}))
+        if not self._blocked and not self._astray and self.axis in self.values[node.name].labels:
+            return True
+        self._undo(made)
         return False
 
     def _following(self, node: Node, blocked: set[int]) -> bool:
@@ -202,18 +219,16 @@ class _Stager(Forward):
     # ---- laws ---------------------------------------------------------------------------------------------
 
     def law_of(self, node: Node) -> Law | None:
-        """Of an operator that is given its statistics: what it reads beside them."""
-        if STATISTICS not in node.args:
+        """Of an operator that is given its statistics: what it reads beside them. Of a scan: sample by sample."""
+        given = {STATISTICS, CARRIED} & node.args.keys()
+        if not given:
             return super().law_of(node)
-        plain = replace(node, args={k: v for k, v in node.args.items() if k != STATISTICS})
-        law = super().law_of(plain)
+        law = super().law_of(replace(node, args={k: v for k, v in node.args.items() if k not in given}))
         assert law is not None
-        own = [link for link in law.links if not any(map(self._over_axis, _layouts(self, node, link), link.dims))]
-        given = Link(len(node.operands) - 1, tuple(DimRead(None, t) for t in range(len(node.shape))))
-        return replace(law, links=(*own, given))
-
-    def _over_axis(self, layout: Factoring, dim: DimRead) -> bool:
-        return dim.obstruction is not None and dim.source is not None and self.axis in layout.axes_of(dim.source)
+        layouts = [self.values[operand].layout for operand in node.operands]
+        if CARRIED in given:
+            return in_order(law, layouts, self.axis)
+        return beside_statistics(law, layouts, self.axis, len(node.shape))
 
     def labels_for(self, node: Node, links: Sequence[Link], layout: Factoring) -> tuple[str, ...]:
         """As the links say. A dimension along which one sample is spread may be called the axis that an input has
@@ -236,6 +251,8 @@ class _Stager(Forward):
         path = super().path_of(node, link, *rest)
         if self.axis in path.obstructed:
             self._blocked.append((node.name, link.operand))
+        if CARRIED in node.args and self.axis in path.axes:
+            path = replace(path, axes={**path.axes, self.axis: replace(path.axes[self.axis], carried=True)})
         return path
 
     def own_obstacles(self, node: Node, law: Law, *rest: Any) -> dict[str, Obstacle]:
@@ -243,11 +260,6 @@ class _Stager(Forward):
         if self.axis in here:
             self._astray[node.name] = here[self.axis]
         return {}
-
-
-def _layouts(run: _Stager, node: Node, link: Link) -> Iterator[Factoring]:
-    layout = run.values[node.operands[link.operand]].layout
-    return (layout for _ in link.dims)
 
 
 def _without(layout: Factoring, axis: str) -> Factoring:

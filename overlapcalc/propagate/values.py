@@ -101,11 +101,13 @@ def joined_reads(a: InputReads, b: InputReads) -> InputReads:
 
 @dataclass(frozen=True)
 class AxisRead:
-    """One axis of a path: how the output's axis reads the operand's."""
+    """One axis of a path: how the output's axis reads the operand's. carried: through a state that a stream carries,
+    it depends on all samples before, too."""
 
     reads: IndexMap
     border: Border = Border.CONSTANT
     least: int = 1
+    carried: bool = False
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from ..analysis.analysis import SCHEMA_VERSION
 from ..analysis.cone import OWN, READ, UNREAD, Cone
+from ..analysis.plain import SCHEMA_VERSION
 from ..planning.wavefront import Order, Wavefront
 
 MOST_COLUMNS = 60

@@ -14,9 +14,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from ..analysis.analysis import SCHEMA_VERSION, Analysis
+from ..analysis.analysis import Analysis
 from ..analysis.explain import BLOCK, Contribution, Explanation, SideExplanation
 from ..analysis.pair import Pair
+from ..analysis.plain import SCHEMA_VERSION
 from ..analysis.reasons import Blame, StepReason, TileReason
 from .op_text import call_words
 

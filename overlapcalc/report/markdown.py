@@ -19,8 +19,10 @@ NUMBERS = 6
 """The number of columns that hold numbers."""
 
 
-def to_markdown(analysis: Analysis, *, note: str = "", depth: int | None = None, spelling: Spelling = python) -> str:
-    """The tables and the verdict. note, depth, spelling: as in `table.render`."""
+def to_markdown(
+    analysis: Analysis, *, note: str = "", depth: int | None = None, spelling: Spelling = python, cost: str = ""
+) -> str:
+    """The tables and the verdict. note, depth, spelling, cost: as in `table.render`."""
     out = [f"from {_plain(inputs_text(analysis))} to {_plain(outputs_text(analysis))}"]
     out += [_plain(note)] if note else []
     shown = lines(analysis.layers, depth)
@@ -30,7 +32,7 @@ def to_markdown(analysis: Analysis, *, note: str = "", depth: int | None = None,
             out.append(f"### {' and '.join(axes)}{f', against {_code(name)}' if several else ''}")
             out.append("\n".join(_table(shown, name, axes)))
     out += [_plain(text) for text in (BESIDE if analysis.obstacles else "", folding(shown, depth, spelling)) if text]
-    out.append(f"**Blocking-free: {_plain(answer(analysis)).replace('.', '.**', 1)}")
+    out.append(f"**Blocking-free: {_plain(answer(analysis, cost)).replace('. ', '.** ', 1)}")
     if analysis.obstacles:
         out.append("\n".join(_obstacles(analysis)))
         out += [_plain(text) for text in (free_part(analysis),) if text]

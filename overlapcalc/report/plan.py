@@ -14,7 +14,8 @@ from ..planning.byte_size import bytes_text
 from ..planning.plan import Plan
 from ..planning.strips import BlockSpan, Strip
 from .op_text import shape_text
-from .table import UNDERLINED
+from .passes import passes_table
+from .tables import new_table
 
 
 def plan_json(plan: Plan) -> str:
@@ -31,10 +32,16 @@ def render_plan(plan: Plan, console: Console, *, note: str = "") -> None:
     parts: list[RenderableType] = [heading, Text()]
     grid = " x ".join(f"{len(strip.slots)} along {axis}" for axis, strip in plan.strips.items())
     blocks = " x ".join(str(strip.block) for strip in plan.strips.values())
-    parts.append(Text(f"{plan.count} blocks ({grid}) of {blocks}, schedule {plan.schedule}"))
-    parts += [_strip(plan, strip) for strip in plan.strips.values()]
+    if plan.passes is None:
+        parts.append(Text(f"{plan.count} blocks ({grid}) of {blocks}, schedule {plan.schedule}"))
+        parts += [_strip(plan, strip) for strip in plan.strips.values()]
+    else:
+        count = len(plan.passes.each)
+        passes = "1 pass" if count == 1 else f"{count} passes"
+        parts.append(Text(f"{passes} in bands of at most {plan.passes.rows}, schedule {plan.schedule}"))
+        parts += passes_table(plan)
     parts += [Text(), _costs(plan)]
-    fed = Text(f"samples fed over samples of the input: {float(plan.fed):.3f}")
+    fed = Text("" if plan.passes is not None else f"samples fed over samples of the input: {float(plan.fed):.3f}")
     if plan.stored:
         fed.append("\nmemory: input and output are read and written by slices, neither is held whole")
     if plan.saves_memory is False and plan.count > 1:
@@ -43,16 +50,6 @@ def render_plan(plan: Plan, console: Console, *, note: str = "") -> None:
         fed.append("\nmemory: not predicted for this net")
     parts += [fed]
     console.print(Group(*parts))
-
-
-def new_table(*heads: str, title: str = "") -> Table:
-    table = Table(
-        title=title or None, title_justify="left", title_style="bold", box=UNDERLINED, show_edge=False, pad_edge=False,
-        padding=(0, 1), collapse_padding=True,
-    )  # fmt: skip
-    for i, head in enumerate(heads):
-        table.add_column(head, justify="left" if i == 0 else "right", no_wrap=True)
-    return table
 
 
 def _strip(plan: Plan, strip: Strip) -> Table:
@@ -84,7 +81,8 @@ def _span(span: Span | None) -> str:
 
 
 def _costs(plan: Plan) -> Table:
-    table = new_table("", "whole image", "all blocks", "ratio", "largest block")
+    each = ("all blocks", "largest block") if plan.passes is None else ("all passes", "largest pass")
+    table = new_table("", "whole image", each[0], "ratio", each[1])
     for name, of in (("MACs", "macs"), ("MACs of the kernels", "kernel_macs")):
         whole, all_of, one = (getattr(work, of) for work in (plan.full, plan.work, plan.largest))
         table.add_row(name, _count(whole), _count(all_of), _ratio(all_of, whole), _count(one))

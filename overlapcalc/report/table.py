@@ -40,11 +40,12 @@ def render(
     note: str = "",
     depth: int | None = None,
     spelling: Spelling = python,
+    cost: str = "",
 ) -> None:
     """Print the tables and the verdict.
 
     note: a line under the heading, such as where the input shape comes from. depth: how to fold long tables (see
-    fold.py). spelling: how a hint names an argument.
+    fold.py). spelling: how a hint names an argument. cost: of what runs a net with obstacles, in a few words.
     """
     parts: list[RenderableType] = [_heading(analysis, note)]
     shown = lines(analysis.layers, depth)
@@ -55,7 +56,7 @@ def render(
     if analysis.obstacles:
         legend += f"; {BESIDE}"
     folded = folding(shown, depth, spelling)
-    parts += [Text(f"{legend}\n{folded}" if folded else legend, style="dim"), Text(), *verdict(analysis)]
+    parts += [Text(f"{legend}\n{folded}" if folded else legend, style="dim"), Text(), *verdict(analysis, cost)]
     console.print(Group(*parts))
 
 

@@ -23,10 +23,10 @@ NOUNS = {"W": "columns", "H": "rows", "D": "slices", "L": "samples"}
 MOST_OBSTACLES, MOST_LAYERS = 12, 6
 
 
-def verdict(analysis: Analysis) -> list[RenderableType]:
-    """A few lines for a person in a hurry."""
+def verdict(analysis: Analysis, cost: str = "") -> list[RenderableType]:
+    """A few lines for a person in a hurry. cost: what it takes to run what runs."""
     style = "bold green" if analysis.blocking_free else "bold red"
-    out: list[RenderableType] = [Text.assemble(("Blocking-free", style), f": {answer(analysis)}")]
+    out: list[RenderableType] = [Text.assemble(("Blocking-free", style), f": {answer(analysis, cost)}")]
     if not analysis.blocking_free:
         out += _obstacles(analysis)
         out += beside(analysis)
@@ -36,13 +36,25 @@ def verdict(analysis: Analysis) -> list[RenderableType]:
     return out
 
 
-def answer(analysis: Analysis) -> str:
-    """Yes or no, in a sentence."""
+def answer(analysis: Analysis, cost: str = "") -> str:
+    """Yes or no, and for a no what runs exactly."""
     if analysis.blocking_free:
         return f"yes, along {listed(analysis.axes)}. Blocks with their context give the same output as the whole."
     layers = len({(o.layer, o.op) for o in analysis.obstacles})
     stand = "operators stand" if layers > 1 else "operator stands"
-    return f"no. {layers} {stand} in the way of exact block-wise running:"
+    return f"no{_instead(analysis, cost)}. {layers} {stand} in the way of tiles of the unmodified net:"
+
+
+def _instead(analysis: Analysis, cost: str) -> str:
+    """What runs a net with obstacles exactly."""
+    found = analysis.runs[analysis.longest_axis]
+    costs = f" ({cost})" if cost else ""
+    if found.how == "nothing":
+        return f", and nothing else runs it exactly: {found.why}"
+    if found.how == "passes":
+        count = "one pass runs" if found.passes == 1 else f"{found.passes} passes run"
+        return f", but {count} it exactly along {found.axis}{costs}"
+    return f", but trim and stream run it exactly at this size{costs}"
 
 
 def grouped_obstacles(analysis: Analysis) -> dict[tuple[str, str, str], list[Obstacle]]:

@@ -11,7 +11,7 @@ from rich.text import Text
 from ..planning.byte_size import bytes_text
 from ..prove.result import NOT_APPLICABLE, PROVED, Proof, Verification
 from .op_text import shape_text
-from .plan import new_table
+from .tables import new_table
 
 STYLES = {PROVED: "green", NOT_APPLICABLE: "yellow"}
 

@@ -68,7 +68,7 @@ TRACED = {
     "instance_norm": lambda x, w: F.instance_norm(x, None, None, w, w),
     "batch_norm": lambda x, w: F.batch_norm(x, None, None, w, w, training=True),
     "layer_norm": lambda x, w: F.layer_norm(x, x.shape[2:], *2 * (w.sum().expand(x.shape[2:]),)),
-    "rms_norm": lambda x, w: F.rms_norm(x, x.shape[2:], w.sum().expand(x.shape[2:])),
+    "rms_norm": lambda x, w: F.rms_norm(x, x.shape[2:], w.sum().expand(x.shape[2:]), 1e-5),
     "avg_pool2d": lambda x, w: F.avg_pool2d(x, (9, 1)),
     "adaptive_max_pool2d": lambda x, w: F.adaptive_max_pool2d(x, (1, 5)),
     "baddbmm": lambda x, w: torch.baddbmm(w[None, None] * w[:, None], x[..., 0], x[..., 0].mT, beta=3),

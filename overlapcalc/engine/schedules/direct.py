@@ -25,7 +25,7 @@ def direct_nodes(net: Propagation, axis: str, stored: frozenset[str]) -> frozens
             continue
         paths = net.values[node.name].paths
         near = all(path.operand in found or net.size(path.operand, axis) is None for path in paths)
-        along = [path.axes[axis].reads for path in paths if axis in path.axes]
+        along = [path.axes[axis].reads for path in paths if axis in path.axes and not path.axes[axis].carried]
         if near and along and not any(axis in p.obstructed for p in paths) and set(along) == {IndexMap.identity()}:
             found.add(node.name)
     return frozenset(found)

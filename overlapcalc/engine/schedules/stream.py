@@ -6,6 +6,7 @@ Every tensor is computed once, and only those of its rows are kept that are stil
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -64,6 +65,7 @@ class Column:
         self.held = {name: whole(frame, name, x) for name, x in present.items()}
         self._inputs = frozenset(self.held)
         self._read, self._names = read, direct
+        self._carried: dict[str, Any] = {}  # the states of scans
         self._direct = Direct(frame.net, axis, direct, self._computed)
 
     def next(self, outputs: Mapping[str, Span]) -> dict[str, SlabTensor]:
@@ -101,7 +103,11 @@ class Column:
             return self._read(node.name, region)
         near = {o: self._direct.tensor(o) for o in {*node.operands} & self._direct.wanted.keys()}
         call = SlabCall(self._frame, node, self._calls.calls.get(node.name), region, {**self.held, **near})
-        return SlabTensor(call.result(), region)
+        call.carried = self._carried.pop(node.name, None)
+        made = SlabTensor(call.result(), region)
+        if call.carried is not None:
+            self._carried[node.name] = call.carried
+        return made
 
     def _computed(self, name: str, span: Span) -> SlabTensor:
         """A direct node where it is wanted now."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 from math import prod
 from typing import Any
@@ -18,8 +19,9 @@ from ...ops.graph import Constant, Data
 from ...ops.parts import STATISTICS, reduction_of
 from ...ops.place import At, place_of
 from ...ops.positions import Rounding, double, single
+from ...ops.scans import CARRIED, scan_of
 from ...ops.slab import Phase, Windows, run_of
-from ...trace.runnable import Fixed
+from ...trace.runnable import Fixed, Invocation
 from .fetch import Reader
 from .frame import extents
 from .phases import phase_kernel
@@ -28,7 +30,9 @@ from .windows import corners, places_in
 
 
 class SlabCall(Reader):
-    """See ops/slab.py."""
+    """See ops/slab.py. carried: for a scan, the state before the region, and afterwards the state behind it."""
+
+    carried: Any = None
 
     # ---- what families use --------------------------------------------------------------------------------
 
@@ -57,7 +61,15 @@ class SlabCall(Reader):
         return None if value is None else self._laid(value, (argument, None))
 
     def run(self, /, **changes: Any) -> Tensor:
-        if self.invocation is None:
+        return self._run(self.invocation, changes)
+
+    def run_all(self, /, **changes: Any) -> tuple[Tensor, ...]:
+        every = None if self.invocation is None else replace(self.invocation, result=None)
+        found: Any = self._run(every, changes)
+        return tuple(found)
+
+    def _run(self, invocation: Invocation | None, changes: dict[str, Any]) -> Tensor:
+        if invocation is None or self.invocation is None:
             raise self.none("is a step of another operator")
         values = {}
         taken = iter(range(len(self.node.operands)))
@@ -65,7 +77,7 @@ class SlabCall(Reader):
             values[name] = self._filled((name, None), self.node.args.get(name), template, taken, name in changes)
         if values.get("device") is not None:
             values["device"] = self.frame.constants.device
-        return self.invocation({**values, **changes})
+        return invocation({**values, **changes})
 
     def typed(self, x: Tensor) -> Tensor:
         assert self.invocation is not None
@@ -214,6 +226,12 @@ class SlabCall(Reader):
         return self.run()
 
     def _computed(self) -> Tensor:
+        if self.call[CARRIED]:
+            scan = scan_of(self.node.op)
+            assert scan is not None
+            made: Tensor
+            made, self.carried = scan.run(self, self.carried)
+            return made
         given = self.call[STATISTICS]
         if given is not None:
             how = reduction_of(self.node.op)

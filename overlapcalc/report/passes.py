@@ -1,0 +1,60 @@
+"""The passes of a Plan as a table: what each reads, completes and stores, and what that takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from ..planning.byte_size import bytes_text
+from ..planning.passes.plan import PassesPlan, PassPlan
+from ..planning.plan import Plan
+from .tables import new_table
+
+MOST = 3
+"""At most this many layers are named in a cell; JSON lists all."""
+
+
+def passes_table(plan: Plan) -> list[RenderableType]:
+    """One row per pass, and a line on the disk."""
+    assert plan.passes is not None
+    table = new_table(
+        "pass", "reads", "completes", "stores", "memory", "written", "read", title=f"along {plan.stream_axis}"
+    )
+    for column in table.columns[1:4]:
+        column.justify, column.no_wrap, column.overflow = "left", False, "fold"
+    for one in plan.passes.each:
+        _add(table, one)
+    return [table, Text(disk_text(plan.passes))]
+
+
+def disk_text(passes: PassesPlan) -> str:
+    """What goes to the disk, in a sentence."""
+    kept = sum(one.nbytes for one in passes.stored if one.kept)
+    inside = f"{bytes_text(kept)} of what is stored are kept in memory; " if kept else ""
+    if not passes.disk:
+        return f"{inside}nothing goes to the disk"
+    place = passes.spill or "a folder of the system"
+    file = f"in a file of {bytes_text(passes.disk)} in {place}"
+    return f"{inside}{bytes_text(passes.written)} are written to the disk, {file}"
+
+
+def _add(table: Table, one: PassPlan) -> None:
+    ends = [f"{layer} ({op.partition('::')[2]})" for layer, op in one.ends]
+    whole = [f"{layer} ({op.partition('::')[2]}, whole)" for layer, op in one.whole]
+    table.add_row(
+        str(one.number + 1),
+        _few(one.reads) or "input",
+        _few([*whole, *ends]) or "-",
+        _few(one.stores) or "-",
+        "-" if one.memory is None else bytes_text(one.memory),
+        bytes_text(one.written) if one.written else "-",
+        bytes_text(one.read) if one.read else "-",
+    )
+
+
+def _few(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MOST} more" if len(names) > MOST else ""
+    return ", ".join(names[:MOST]) + more
