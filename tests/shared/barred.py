@@ -30,8 +30,11 @@ FACTOR = 50
 LONGEST = 9
 
 
-def judge(net: BarrierNet, seed: int, *, axes: int = 3, twin: bool = True) -> Verdict:
-    """A net along at most so many of its axes, each in bands of a random length."""
+def judge(net: BarrierNet, seed: int, *, axes: int = 1, twin: bool = True, single_too: bool = True) -> Verdict:
+    """A net along so many of its axes, drawn at random, each in bands of a random length. single_too: in float32, too.
+
+    causes: of refusals. local: nets without a twin.
+    """
     rng = random.Random(f"bands {seed}")
     verdict = Verdict(right=[], wrong=[])
     model, inputs = net.build(), net.inputs()
@@ -45,11 +48,14 @@ def judge(net: BarrierNet, seed: int, *, axes: int = 3, twin: bool = True) -> Ve
         try:
             plan = plan_of(analysis, Blocking(block=rows, schedule="passes", stream_axis=axis))
         except (oc.ObstacleError, oc.NoSlabError) as error:
-            verdict.causes.append(f"not planned: {error}")
+            verdict.causes.append(f"{axis}: {error}")
+            continue
+        except (oc.OverlapcalcError, RuntimeError, AssertionError, ValueError, LookupError) as error:
+            verdict.wrong.append(f"{axis} in bands of {rows}, planning: {type(error).__name__}: {error}")
             continue
         try:
-            wrong = differences(model, analysis, plan, inputs, twin, verdict)
-        except (oc.OverlapcalcError, RuntimeError, AssertionError, ValueError, KeyError) as error:
+            wrong = differences(model, analysis, plan, inputs, verdict, twin=twin, single_too=single_too)
+        except (oc.OverlapcalcError, RuntimeError, AssertionError, ValueError, LookupError) as error:
             wrong = [f"{type(error).__name__}: {error}"]
         verdict.wrong += [f"{axis} in bands of {rows}: {text}" for text in wrong]
         if not wrong:
@@ -59,10 +65,13 @@ def judge(net: BarrierNet, seed: int, *, axes: int = 3, twin: bool = True) -> Ve
 
 def shrunk(net: BarrierNet, seed: int) -> BarrierNet:
     """The smallest net found that is still wrong."""
-    return smallest(net, lambda one: bool(judge(one, seed).wrong))
+    few = judge(net, seed, twin=False, single_too=False).wrong
+    return smallest(net, lambda one: bool(judge(one, seed, twin=not few, single_too=not few).wrong))
 
 
-def differences(model, analysis, plan: Plan, inputs: list[Tensor], twin: bool, verdict: Verdict) -> list[str]:
+def differences(
+    model, analysis, plan: Plan, inputs: list[Tensor], verdict: Verdict, *, twin: bool, single_too: bool
+) -> list[str]:
     named = dict(zip(plan.inputs, inputs, strict=True))
     found = []
     with torch.no_grad():
@@ -74,7 +83,8 @@ def differences(model, analysis, plan: Plan, inputs: list[Tensor], twin: bool, v
                 verdict.causes.append(f"no slab: {error}")
                 return []
             found += [f"{where}, {text}" for name, y in full.items() if (text := apart(name, y, parts[name], TOLERANCE))]
-        found += single(model, plan, named, full)
+        if single_too:
+            found += single(model, plan, named, full)
         if twin and not found:
             proof = exact_twin(copy.deepcopy(model), analysis.variants, plan, named, torch.device("cpu"))
             found += [f"the twin: {text}" for text in proof.failures if proof.status == REFUTED]
