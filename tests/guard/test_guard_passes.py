@@ -17,6 +17,16 @@ ROWS = HEAD + (
     "    def forward(self, x):\n"
     "        return x - x.mean(3, keepdim=True)\n"
 )  # fmt: skip
+SIZED = HEAD + (
+    "class Net(nn.Module):\n"
+    "    def forward(self, x):\n"
+    "        return F.interpolate(x, size=[n + 3 for n in x.shape[2:]])\n"
+)  # fmt: skip
+ROWS = HEAD + (
+    "class Net(nn.Module):\n"
+    "    def forward(self, x):\n"
+    "        return x - x.mean(3, keepdim=True)\n"
+)  # fmt: skip
 RING = HEAD + "def Net():\n    return nn.Conv2d(1, 2, 3, padding=1, padding_mode='circular')\n"
 NOISE = HEAD + (
     "class Net(nn.Module):\n"
@@ -32,7 +42,7 @@ def judgement(project: Project, source: str, *more: str):
 
 
 @pytest.mark.parametrize(
-    ("source", "how"), [(CHAIN, "tiles"), (RING, "regions"), (NORMS, "passes"), (GLOBAL, "passes"), (NOISE, "nothing")]
+    ("source", "how"), [(CHAIN, "tiles"), (SIZED, "regions"), (NORMS, "passes"), (GLOBAL, "passes"), (NOISE, "nothing")]
 )
 def test_what_runs_is_exactly_as_claimed(project: Project, source, how):
     for claimed in HOW:
