@@ -2,7 +2,8 @@
 
 Families: "plain" are nets that must be answered (at most 2% of them may be refused, or answered with a bound); the others
 hold one layer of which a wrong account is easily given, and must be refused by name, or right. "passes" are nets that are
-not local: by passes they must give what they give as a whole; a wrong one is shrunk. Prints per family how many
+not local: by passes they must give what they give as a whole; with --seed, a
+wrong one is shrunk. Prints per family how many
 nets were right and refused, by cause, and what was refused though brute force finds it local. Exit status 1 on any
 disagreement, each printed with a line that reproduces it.
 """
@@ -96,13 +97,12 @@ def hazardous(family: str, seed: int) -> tuple[str, Verdict]:
     return repr(net), judge(net, seed)
 
 
-def not_local(seed: int) -> tuple[str, Verdict]:
+def not_local(seed: int, *, shrink: bool) -> tuple[str, Verdict]:
+    """shrink: where it is wrong, find the smallest net that is; that takes minutes."""
     net = barrier_net(seed)
     verdict = barred.judge(net, seed, single_too=seed % 4 == 0)
-    text = repr(net)
-    if verdict.wrong:
-        text += f"\nshrunk: {barred.shrunk(net, seed)!r}"
-    return text, verdict
+    small = f"\nshrunk: {barred.shrunk(net, seed)!r}" if verdict.wrong and shrink else ""
+    return f"{net!r}{small}", verdict
 
 
 def main() -> int:
@@ -145,7 +145,7 @@ def _run(family: str, seed: int, tally: Tally, *, shown: bool) -> bool:
     started = time.time()
     try:
         if family == PASSES:
-            text, verdict = not_local(seed)
+            text, verdict = not_local(seed, shrink=shown)
         else:
             text, verdict = plain(seed, tally) if family == PLAIN else hazardous(family, seed)
     except Exception as error:  # of the net or of this file: a disagreement too, and must not hide the other seeds
