@@ -186,7 +186,9 @@ def _model(entry: Mapping[str, Any], place: int, line: int, mistakes: _Mistakes)
         mistakes.add(f"{where}.{claimed[0]}", 'it is for a given image; add image = "3840x2160"')
     for key in PLANNED:
         if key in entry and not claimed:
-            mistakes.add(f"{where}.{key}", f"it is for {', '.join(costs[:-1])} and {costs[-1]}, of which none is claimed")
+            mistakes.add(
+                f"{where}.{key}", f"it is for {', '.join(costs[:-1])} and {costs[-1]}, of which none is claimed"
+            )
     blocking = _blocking(read, where, mistakes)
     if read["name"] is None or read["spec"] is None:
         return None

@@ -34,10 +34,14 @@ def test_a_last_row_is_lost_without_a_word():
 
 @pytest.mark.xfail(strict=True, raises=oc.NoSlabError, reason="a norm over an axis that is not cut is not run as it is")
 def test_a_norm_over_the_axis_that_is_not_cut():
-    assert same(BarrierNet(Call.of(Barrier, 2, "layer_norm over the last axis"), ((1, 2, 9, 6),)), stream_axis="H", block=4)
+    assert same(
+        BarrierNet(Call.of(Barrier, 2, "layer_norm over the last axis"), ((1, 2, 9, 6),)), stream_axis="H", block=4
+    )
 
 
-@pytest.mark.xfail(strict=True, raises=oc.NoSlabError, reason="an FFT along an axis that is not cut is not run as it is")
+@pytest.mark.xfail(
+    strict=True, raises=oc.NoSlabError, reason="an FFT along an axis that is not cut is not run as it is"
+)
 @pytest.mark.parametrize(("name", "axis"), [("rfft along the last axis", "H"), ("fft along the first axis", "W")])
 def test_an_fft_along_the_axis_that_is_not_cut(name, axis):
     assert same(BarrierNet(Call.of(Barrier, 2, name), ((1, 2, 9, 6),)), stream_axis=axis, block=4)

@@ -82,7 +82,9 @@ def differences(
             except oc.NoSlabError as error:
                 verdict.causes.append(f"no slab: {error}")
                 return []
-            found += [f"{where}, {text}" for name, y in full.items() if (text := apart(name, y, parts[name], TOLERANCE))]
+            found += [
+                f"{where}, {text}" for name, y in full.items() if (text := apart(name, y, parts[name], TOLERANCE))
+            ]
         if single_too:
             found += single(model, plan, named, full)
         if twin and not found:

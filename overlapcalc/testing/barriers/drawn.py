@@ -256,7 +256,9 @@ class _Drawing:
         if small is None:
             return down
         inner, y = self._row(small, int(barrier), nesting=nesting - 1)
-        up = Call.of(TCONV[n], y.shape[1], c, 2, 2) if self._rng.random() < 0.5 else Call.of(nn.Upsample, scale_factor=2)
+        up = (
+            Call.of(TCONV[n], y.shape[1], c, 2, 2) if self._rng.random() < 0.5 else Call.of(nn.Upsample, scale_factor=2)
+        )
         return Call.of(Cat, row([down, *inner, up]), Call.of(nn.Identity))
 
     def _through(self, call: Call, x: Tensor) -> Tensor | None:
