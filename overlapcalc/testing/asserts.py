@@ -120,7 +120,8 @@ def assert_same_by_blocks(
     """Assert that `model` gives the same by blocks as on the whole of `x`. Returns the plan that was compared.
 
     axes, layout, and the options block, schedule and stream_axis: as for `plan`; three blocks per axis and crop when
-    absent. By passes, a net may have obstacles; every sample must enter each reduction once. A copy runs in `dtype`; no sample may differ by more than `tolerance` of the largest. twin: the
+    absent. By passes, a net may have obstacles; every sample must enter each reduction once. A copy runs in `dtype`;
+    no sample may differ by more than `tolerance` of the largest. twin: the
     same net in integers modulo a prime, where it has such a twin, must be bit-identical too: values alone miss a tile
     one sample short in a deep net.
     least_blocks: a comparison of fewer is refused, as one block proves nothing.
