@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ..layer_recipes import AVG, CONV, MAX, NORM, TCONV
-from ..modules import GDN, Add, Branches, Cat, ChannelNorm, Channels, Multiply, Slice
+from ..layer_recipes import CONV, TCONV
+from ..modules import Add, Branches, Cat, Multiply
 from ..nets import Call
 from .barrier import RECIPES, Barrier
+from .local import LocalLayers
 
 AXES = {1: "L", 2: "HW", 3: "DHW"}
 SIDES = {1: (7, 60), 2: (6, 21), 3: (4, 9)}
@@ -160,6 +161,12 @@ def _lively(y: Tensor) -> bool:
     return float(y.flatten(2).var(-1).min()) > LEAST_VARIANCE
 
 
+def _shortened(y: Tensor, sides: Sequence[int]) -> Tensor:
+    for d, length in enumerate(sides, 2):
+        y = y.narrow(d, 0, length)
+    return y
+
+
 # ---- drawing ----------------------------------------------------------------------------------------------
 
 
@@ -169,10 +176,7 @@ class _Drawing:
     def __init__(self, rng: random.Random, seed: int) -> None:
         self._rng, self._seed = rng, seed
         self._n = rng.choice([1, 2, 2, 2, 3])
-        self._local: list[Callable[[int], Call]] = [
-            self._conv, self._conv, self._strided, self._transposed, self._pool, self._pointwise, self._channels,
-            self._up, self._cut,
-        ]  # fmt: skip
+        self._local = LocalLayers(rng, self._n)
 
     def net(self) -> BarrierNet | None:
         rng, n = self._rng, self._n
@@ -197,7 +201,7 @@ class _Drawing:
             stems.append(row(calls))
             joined.append(second)
         sides = [min(y.shape[d] for y in joined) for d in range(2, x.dim())]
-        cut = torch.cat([y[(slice(None), slice(None), *map(slice, sides))] for y in joined], 1)
+        cut = torch.cat([_shortened(y, sides) for y in joined], 1)
         trunk, there = self._row(cut, rng.randint(1, 2), nesting=1)
         heads = []
         for _ in range(rng.randint(1, 3)):
@@ -231,7 +235,7 @@ class _Drawing:
         if nesting and rng.random() < 0.12:
             return self._around(x, barrier, nesting)
         if not barrier:
-            return rng.choice(self._local)(x.shape[1])
+            return self._local.drawn(x.shape[1])
         names = [name for name, r in RECIPES.items() if not r.last and self._n in r.numbers]
         return Call.of(Barrier, x.shape[1], rng.choice(names))
 
@@ -270,45 +274,6 @@ class _Drawing:
         if found is None or found.dim() != x.dim() or found.shape[1] > MOST_CHANNELS or min(found.shape[2:]) < 2:
             return None
         return found
-
-    # ---- local layers -------------------------------------------------------------------------------------
-
-    def _conv(self, c: int) -> Call:
-        rng, kernel = self._rng, self._rng.choice([1, 3, 3, 5])
-        figures: dict[str, Any] = {"padding": rng.choice([kernel // 2, kernel // 2, 0, 1])}
-        if rng.random() < 0.2:
-            figures["dilation"] = 2
-        if figures["padding"] and rng.random() < 0.3:
-            figures["padding_mode"] = rng.choice(["reflect", "replicate"])
-        if rng.random() < 0.2:
-            figures["groups"] = c
-        return Call.of(CONV[self._n], c, c * rng.randint(1, 2), kernel, **figures)
-
-    def _strided(self, c: int) -> Call:
-        kernel = self._rng.choice([2, 3, 4])
-        return Call.of(CONV[self._n], c, c + self._rng.randint(0, 2), kernel, stride=2, padding=self._rng.randint(0, 1))
-
-    def _transposed(self, c: int) -> Call:
-        kernel = self._rng.choice([2, 3, 4, 5])
-        return Call.of(TCONV[self._n], c, self._rng.randint(1, 3), kernel, stride=2, padding=self._rng.randint(0, 1))
-
-    def _pool(self, c: int) -> Call:
-        maker = self._rng.choice([MAX, AVG])[self._n]
-        return Call.of(maker, self._rng.choice([2, 3]), self._rng.choice([1, 2]), padding=self._rng.randint(0, 1))
-
-    def _pointwise(self, c: int) -> Call:
-        return Call.of(self._rng.choice([nn.GELU, nn.SiLU, nn.Sigmoid, nn.LeakyReLU, nn.Softplus]))
-
-    def _channels(self, c: int) -> Call:
-        maker = self._rng.choice([NORM[self._n], GDN, ChannelNorm])
-        return Call.of(maker, c) if maker is not ChannelNorm or c > 1 else Call.of(Channels, 0)
-
-    def _up(self, c: int) -> Call:
-        linear = {1: "linear", 2: "bilinear", 3: "trilinear"}[self._n]
-        return Call.of(nn.Upsample, scale_factor=2, mode=self._rng.choice(["nearest", linear]))
-
-    def _cut(self, c: int) -> Call:
-        return Call.of(Slice, self._rng.randint(0, 2), self._rng.choice([None, -1]))
 
 
 def row(calls: Sequence[Call]) -> Call:
