@@ -1,7 +1,9 @@
 """Random nets against brute force, by fixed seeds: `python tests/fuzz.py --nets 3000 --shard 1/4`.
 
 Families: "plain" are nets that must be answered (at most 2% of them may be refused, or answered with a bound); the others
-hold one layer of which a wrong account is easily given, and must be refused by name, or right. Prints per family how many
+hold one layer of which a wrong account is easily given, and must be refused by name, or right. "passes" are nets that are
+not local: by passes they must give what they give as a whole; with --seed, a
+wrong one is shrunk. Prints per family how many
 nets were right and refused, by cause, and what was refused though brute force finds it local. Exit status 1 on any
 disagreement, each printed with a line that reproduces it.
 """
@@ -18,17 +20,19 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
 import torch
+from shared import barred
 from shared.agreement import FEW_BLOCKS, compare, draw_shape
 from shared.nets import Net
 from shared.trial import Verdict, judge
 
-from overlapcalc.testing import HAZARDS, hazard_net
+from overlapcalc.testing import HAZARDS, barrier_net, hazard_net
 
 SIZES_TRIED = 6
 MANY_BLOCKS = 4
 """Of every net, per axis."""
 PLAIN = "plain"
-FAMILIES = (PLAIN, *HAZARDS)
+PASSES = "passes"
+FAMILIES = (PLAIN, *HAZARDS, PASSES)
 MOST_CAUSES = 12
 MOST_DECLINED = 0.02
 
@@ -93,6 +97,14 @@ def hazardous(family: str, seed: int) -> tuple[str, Verdict]:
     return repr(net), judge(net, seed)
 
 
+def not_local(seed: int, *, shrink: bool) -> tuple[str, Verdict]:
+    """shrink: where it is wrong, find the smallest net that is; that takes minutes."""
+    net = barrier_net(seed)
+    verdict = barred.judge(net, seed, single_too=seed % 4 == 0)
+    small = f"\nshrunk: {barred.shrunk(net, seed)!r}" if verdict.wrong and shrink else ""
+    return f"{net!r}{small}", verdict
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--nets", type=int, default=3000, help="so many, of all families in turn")
@@ -132,7 +144,10 @@ def _run(family: str, seed: int, tally: Tally, *, shown: bool) -> bool:
     """Judge one net. True where it disagrees; it is printed then, or where it is asked to be shown."""
     started = time.time()
     try:
-        text, verdict = plain(seed, tally) if family == PLAIN else hazardous(family, seed)
+        if family == PASSES:
+            text, verdict = not_local(seed, shrink=shown)
+        else:
+            text, verdict = plain(seed, tally) if family == PLAIN else hazardous(family, seed)
     except Exception as error:  # of the net or of this file: a disagreement too, and must not hide the other seeds
         text, verdict = traceback.format_exc(limit=-2), Verdict(wrong=[f"{type(error).__name__}: {error}"])
     tally.seconds += time.time() - started

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import Argument, InputError
-from ..ops.layout import AXES
-from ..planning.image_size import parsed_image
-from ..planning.options import SCHEDULES, Blocking
+from ..planning.options import PASSES, Blocking
+from .allowed import READERS, sayable
 from .claims import KINDS, Claim, Setting, WrongValue
 from .toml import read_toml
 
@@ -163,12 +162,14 @@ def _near(word: str, known: list[str]) -> str:
     return f" (did you mean {near[0]}?)" if near else ""
 
 
-OPTIONS = ("name", "spec", "kwargs", "input", "layout", "axes", "image", "block", "schedule")
+PLANNED = ("image", "block", "schedule", "disk", "spill")
+"""What claims about a plan refer to."""
+OPTIONS = ("name", "spec", "kwargs", "input", "layout", "axes", *PLANNED)
 
 
 def _model(entry: Mapping[str, Any], place: int, line: int, mistakes: _Mistakes) -> GuardedModel | None:
     name = entry.get("name")
-    where = f"models.{name}" if isinstance(name, str) and _sayable(name) else f"models[{place}]"
+    where = f"models.{name}" if isinstance(name, str) and sayable(name) else f"models[{place}]"
     mistakes.unknown(where, entry, (*OPTIONS, *KINDS))
     for key in ("name", "spec"):
         if key not in entry:
@@ -183,9 +184,12 @@ def _model(entry: Mapping[str, Any], place: int, line: int, mistakes: _Mistakes)
     claimed = [key for key in costs if key in entry]
     if claimed and "image" not in entry:
         mistakes.add(f"{where}.{claimed[0]}", 'it is for a given image; add image = "3840x2160"')
-    for key in ("image", "block", "schedule"):
+    for key in PLANNED:
         if key in entry and not claimed:
-            mistakes.add(f"{where}.{key}", f"it is for {' and '.join(costs)}, of which none is claimed")
+            mistakes.add(
+                f"{where}.{key}", f"it is for {', '.join(costs[:-1])} and {costs[-1]}, of which none is claimed"
+            )
+    blocking = _blocking(read, where, mistakes)
     if read["name"] is None or read["spec"] is None:
         return None
     return GuardedModel(
@@ -195,102 +199,18 @@ def _model(entry: Mapping[str, Any], place: int, line: int, mistakes: _Mistakes)
         read["input"],
         read["layout"],
         read["axes"],
-        Setting(read["image"], Blocking(block=read["block"], schedule=read["schedule"])),
+        Setting(read["image"], blocking),
         tuple(found for found in claims if found is not None),
         line,
         entry,
     )
 
 
-# ---- allowed values -------------------------------------------------------------------------------------------
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or not _sayable(value):
-        raise WrongValue
-    return value
-
-
-def _sayable(text: str) -> bool:
-    """Whether a name fits into one-line reports."""
-    return bool(text.strip()) and text.isprintable()
-
-
-def _table(value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise WrongValue
-    return value
-
-
-def _inputs(value: Any) -> tuple[tuple[int, ...], ...]:
-    """One shape or a list of them, each a text or a list of sizes.
-
-    >>> _inputs("1x3x256x256"), _inputs([[1, 3, 64], "1x8x32"])
-    (((1, 3, 256, 256),), ((1, 3, 64), (1, 8, 32)))
-    """
-    shapes = value if isinstance(value, list) and value and not all(_size(n) for n in value) else [value]
-    return tuple(_shape(shape) for shape in shapes)
-
-
-def _shape(value: Any) -> tuple[int, ...]:
-    if isinstance(value, str) and re.fullmatch(r"[0-9]+(x[0-9]+)+", value):
-        value = [int(n) for n in value.split("x")]
-    if not isinstance(value, list) or len(value) < 2 or not all(_size(n) for n in value):
-        raise WrongValue
-    return tuple(value)
-
-
-def _size(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
-
-
-def _texts(value: Any) -> tuple[str, ...]:
-    listed = [value] if isinstance(value, str) else value
-    if not isinstance(listed, list) or not listed:
-        raise WrongValue
-    return tuple(_text(item) for item in listed)
-
-
-def _axes(value: Any) -> tuple[str, ...]:
-    found = _texts(value)
-    if not set(found) <= set(AXES):
-        raise WrongValue
-    return found
-
-
-def _image(value: Any) -> tuple[int, ...]:
-    if isinstance(value, list) and 1 <= len(value) <= 3 and all(_size(n) for n in value):
-        return tuple(value)
-    if not isinstance(value, str):
-        raise WrongValue
-    try:
-        return parsed_image(value)
-    except InputError as error:
-        raise WrongValue from error
-
-
-def _block(value: Any) -> int | dict[str, int]:
-    if _size(value):
-        return int(value)
-    if not isinstance(value, dict) or not value or not set(value) <= set(AXES) or not all(map(_size, value.values())):
-        raise WrongValue
-    return value
-
-
-def _schedule(value: Any) -> str:
-    if value not in SCHEDULES:
-        raise WrongValue
-    return str(value)
-
-
-READERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
-    "name": ("a text, not empty, of characters that can be printed in one line", _text),
-    "spec": ('a text such as "model.py:Net", "package.module:Net" or "net.pt2"', _text),
-    "kwargs": ("a table of arguments of the class or function", _table),
-    "input": ('a shape such as "1x3x256x256" or [1, 3, 256, 256], or a list of shapes', _inputs),
-    "layout": ('a text such as "NHWC", or one for each input', _texts),
-    "axes": (f"a list of {', '.join(AXES)}", _axes),
-    "image": ('a text such as "3840x2160", the width first, or [3840, 2160]', _image),
-    "block": ("a number of samples of at least 1, or a table such as {W = 256}", _block),
-    "schedule": (" or ".join(f'"{name}"' for name in SCHEDULES), _schedule),
-}
+def _blocking(read: Mapping[str, Any], where: str, mistakes: _Mistakes) -> Blocking:
+    """How the image is run by blocks, as configured."""
+    schedule = read["schedule"]
+    for key in ("disk", "spill"):
+        if read[key] is not None and schedule not in (None, PASSES):
+            mistakes.add(f"{where}.{key}", f'it is for schedule = "{PASSES}", not "{schedule}"')
+            return Blocking()
+    return Blocking(block=read["block"], schedule=schedule, disk=read["disk"], spill=read["spill"])

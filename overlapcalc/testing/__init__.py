@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .asserts import assert_blocking_free, assert_reads, assert_same_by_blocks
+from .barriers import Barrier, BarrierNet, Several, barrier_net
 from .hazards import HAZARDS, Hazard, hazard_net, hazards
 from .modules import GDN, Add, Cat, ChannelNorm, Channels, Gate, Mirror, Multiply, Slice, Whole
 from .nets import Call, Net
@@ -25,6 +26,8 @@ __all__ = [
     "GDN",
     "HAZARDS",
     "Add",
+    "Barrier",
+    "BarrierNet",
     "BruteForce",
     "Call",
     "Cat",
@@ -36,11 +39,13 @@ __all__ = [
     "Mirror",
     "Multiply",
     "Net",
+    "Several",
     "Slice",
     "Whole",
     "assert_blocking_free",
     "assert_reads",
     "assert_same_by_blocks",
+    "barrier_net",
     "block_grids",
     "cnns",
     "dependency",

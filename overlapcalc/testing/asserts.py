@@ -13,14 +13,16 @@ from torch import Tensor, nn
 from ..analysis.analysis import Analysis
 from ..analysis.analyze import Inputs, analyze
 from ..engine import Machine
-from ..errors import InputError
+from ..engine.plan_passes import passes_plan
+from ..errors import InputError, ObstacleError
 from ..guard.claims import Setting, Subject
 from ..planning.crop import make_plan
-from ..planning.options import CUT_OPTIONS, Blocking, CutOptions, refuse_unknown
+from ..planning.options import CUT_OPTIONS, PASSES, Blocking, CutOptions, refuse_unknown
 from ..planning.plan import Plan
 from ..prove.against_whole import FAILURES, TOLERANCE, by_blocks, exact_twin, said, whole
 from ..prove.fillings import same_bits
 from ..prove.kernel_settings import exact_kernels
+from ..prove.passes.cover import cover
 from ..prove.result import REFUTED
 from .claimed import Limit, ScaleLimit, SidedLimit, SizeVerified, broken, claims_of
 from .messages import behind, called, differing, disagreement, parts_of
@@ -118,7 +120,8 @@ def assert_same_by_blocks(
     """Assert that `model` gives the same by blocks as on the whole of `x`. Returns the plan that was compared.
 
     axes, layout, and the options block, schedule and stream_axis: as for `plan`; three blocks per axis and crop when
-    absent. A copy runs in `dtype`; no sample may differ by more than `tolerance` of the largest. twin: the
+    absent. By passes, a net may have obstacles; every sample must enter each reduction once. A copy runs in `dtype`;
+    no sample may differ by more than `tolerance` of the largest. twin: the
     same net in integers modulo a prime, where it has such a twin, must be bit-identical too: values alone miss a tile
     one sample short in a deep net.
     least_blocks: a comparison of fewer is refused, as one block proves nothing.
@@ -127,6 +130,8 @@ def assert_same_by_blocks(
 
     >>> assert_same_by_blocks(nn.Conv1d(3, 8, 5, padding=2), torch.rand(1, 3, 32), block=8).count
     4
+    >>> len(assert_same_by_blocks(nn.GroupNorm(1, 3), torch.rand(1, 3, 32), schedule="passes").passes.each)
+    2
     """
     __tracebackhide__ = True
     refuse_unknown(options, *CUT_OPTIONS, "tolerance", "dtype", "twin", "least_blocks", "axes", "layout")
@@ -137,11 +142,13 @@ def assert_same_by_blocks(
         raise InputError(f"dtype={dtype}: expected a floating type such as torch.float64")
     analysis = analyze(model, given, axes=axes, layout=layout)
     where = called(model, analysis)
-    text = broken(claims_of(), Subject(model, analysis, Setting()), f"{where} cannot be run by blocks.")
+    by_passes = blocking.schedule == PASSES
+    claims = [] if by_passes else claims_of()
+    text = broken(claims, Subject(model, analysis, Setting()), f"{where} cannot be run by blocks.")
     if text:
         raise AssertionError(text)
-    sizes = parts_of(analysis) if blocking.block is None else blocking.block
-    plan = make_plan(analysis, replace(blocking, block=sizes))
+    plan = _plan(model, analysis, blocking)
+    sizes = {axis: strip.block for axis, strip in plan.strips.items()} if blocking.block is None else blocking.block
     if plan.count < least_blocks:
         raise InputError(
             f"{where}: block={sizes!r} makes {plan.count} block{'s' if plan.count != 1 else ''} with the schedule "
@@ -155,12 +162,14 @@ def assert_same_by_blocks(
         again = whole(own, plan, images)
         if any(not bool(same_bits(y, again[name]).all()) for name, y in full.items()):
             raise InputError(f"{where} gives something else every time on the same image; make it deterministic")
+        machine = Machine(own, analysis.variants, plan)
         try:
-            tiled = by_blocks(Machine(own, analysis.variants, plan), images)
+            tiled = by_blocks(machine, images)
         except FAILURES as error:
             wrong = [said(error)]
         else:
             wrong = [text for name, y in full.items() for text in differing(plan, name, y, tiled[name], tolerance)]
+            wrong += cover(machine, images).failures if by_passes else ()
         if twin and not wrong:
             wide, where_at = copy.deepcopy(model).eval().to(dtype=torch.float64), next(iter(images.values())).device
             proof = exact_twin(wide, analysis.variants, plan, images, where_at)
@@ -221,6 +230,19 @@ def assert_reads(
 
 
 # ---- the parts of it --------------------------------------------------------------------------------------
+
+
+def _plan(model: nn.Module, analysis: Analysis, blocking: Blocking) -> Plan:
+    """With three blocks per axis if none are given; passes cut one axis. Raises AssertionError where nothing runs."""
+    parts = parts_of(analysis)
+    if blocking.schedule != PASSES:
+        return make_plan(analysis, replace(blocking, block=parts if blocking.block is None else blocking.block))
+    if blocking.block is None:
+        blocking = replace(blocking, block=parts[blocking.stream_axis or analysis.longest_axis])
+    try:
+        return passes_plan(analysis, blocking)
+    except ObstacleError as error:
+        raise AssertionError(f"{called(model, analysis)} cannot be run by passes: {error}") from error
 
 
 def _images(x: Tensor | Sequence[Tensor]) -> list[Tensor]:

@@ -44,7 +44,7 @@ def differing(plan: Plan, name: str, y: Tensor, z: Tensor, tolerance: float) -> 
     error = float((apart[wrong].nan_to_num(torch.inf).max() / largest).nan_to_num(torch.inf))
     index = wrong.nonzero()[0].tolist()
     at = {axis: i for i, axis in zip(index, plan.labels[name], strict=True) if axis}
-    here = ", ".join(f"{axis} {i}" for axis, i in at.items())
+    here = ", ".join(f"{axis} {i}" for axis, i in at.items()) or str(tuple(index))
     text = (
         f"{int(wrong.sum())} of {y.numel()} samples of {name} differ by more than {tolerance:g} of the largest value, "
         f"by {error:.2g} at most, the first at {here}"
@@ -55,6 +55,8 @@ def differing(plan: Plan, name: str, y: Tensor, z: Tensor, tolerance: float) -> 
         if slot is not None:
             block.append(f"{axis} {slot.outputs[name]}")
             tiles += [f"{axis} {span} of {inp}" for inp, span in slot.tiles.items()]
+    if plan.passes is not None:
+        return [text, f"in the pass that gives it, bands have at most {plan.passes.rows} samples"]
     return [text, f"there is the block {', '.join(block)}, on the tile {', '.join(tiles)}"]
 
 
@@ -104,6 +106,8 @@ def behind(analysis: Analysis) -> list[str]:
     lines = []
     for pair in analysis.pairs:
         for axis in pair.axes:
+            if pair.obstacles(axis):
+                continue
             e = pair.explain(axis)
             lines += [f"    {axis}: {tile_text(r, e.step or 1)}" for r in e.tile_reasons]
     own = []

@@ -22,7 +22,7 @@ LARGEST_LEAST = 256
 
 @dataclass(frozen=True, repr=False)
 class Call:
-    """A call that makes a module, as a value. Arguments are calls themselves, or plain values.
+    """A call that makes a module, as a value. Arguments are calls themselves, lists of them, or plain values.
 
     `eval(repr(call))` makes what `call.build()` makes.
 
@@ -53,8 +53,9 @@ class Call:
         """This call and those inside it, from the outside in."""
         yield self
         for value in (*self.args, *(value for _, value in self.kwargs)):
-            if isinstance(value, Call):
-                yield from value.calls()
+            for one in value if isinstance(value, list) else [value]:
+                if isinstance(one, Call):
+                    yield from one.calls()
 
     def text(self, indent: int = 0) -> str:
         """The call in one line, or with one argument per line where that would be long."""
@@ -72,6 +73,8 @@ class Call:
 
 
 def _built(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_built(one) for one in value]
     return value.build() if isinstance(value, Call) else value
 
 

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from shared.guarded import CHAIN, Project, entry
+from shared.guarded import CHAIN, NORMS, Project, entry
 
 from overlapcalc.guard.claims import KINDS
 from overlapcalc.guard.config import OPTIONS, read_config
@@ -22,17 +22,30 @@ def blocks(text: str, language: str) -> list[str]:
 
 def test_every_key_is_documented_and_no_other(project: Project):
     rows = re.findall(r"^\| `([a-z-]+)(?: = true)?` \|", DOCS, re.MULTILINE)
-    prose = ["image", "block", "schedule"]
+    prose = ["image", "block", "schedule", "disk", "spill"]
     assert sorted([*rows, *prose]) == sorted([*OPTIONS, *KINDS])
     assert all(f"`{key}`" in DOCS for key in prose)
 
 
 def test_the_configuration_of_the_docs_holds(project: Project):
-    (text,) = blocks(DOCS, "toml")
+    text, _ = blocks(DOCS, "toml")
     shutil.copy(ROOT / "examples/codec.py", project.root)
     file = project.configure(text)
     claimed = {claim.key for model in read_config(file).models for claim in model.claims}
-    assert claimed == set(KINDS) - {"causal", "max-skew"}  # an encoder reads ahead
+    assert claimed == set(KINDS) - {"causal", "max-skew", *BY_PASSES}  # an encoder reads ahead, and needs no passes
+    said = project.check()
+    assert said.code == 0, said.out
+
+
+BY_PASSES = {"runs", "max-passes", "max-disk"}
+
+
+def test_the_configuration_of_a_net_that_is_not_local_holds(project: Project):
+    _, text = blocks(DOCS, "toml")
+    project.write("restore.py", NORMS)
+    file = project.configure(text)
+    claimed = {claim.key for model in read_config(file).models for claim in model.claims}
+    assert claimed > BY_PASSES
     said = project.check()
     assert said.code == 0, said.out
 

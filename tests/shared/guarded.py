@@ -27,6 +27,11 @@ GLOBAL = HEAD + (
     "    def forward(self, x):\n"
     "        return x - x.mean((2, 3), keepdim=True)\n"
 )  # fmt: skip
+NORMS = HEAD + (
+    "def Net():\n"
+    "    return nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.GroupNorm(2, 4), nn.ReLU(), nn.Conv2d(4, 4, 3, padding=1),\n"
+    "                         nn.GroupNorm(1, 4), nn.Conv2d(4, 1, 3, padding=1))\n"
+)
 ENTRY = '[[tool.overlapcalc.models]]\nname = "{name}"\nspec = "{spec}"\ninput = "1x1x32x32"\n{more}\n'
 
 

@@ -824,3 +824,29 @@ def test_claims_about_cones():
             kit.assert_blocking_free(above, (1, 1, 16, 16), **claim)
     with pytest.raises(AssertionError, match="causal='raster' does not hold"):
         kit.assert_blocking_free(nn.Conv2d(1, 1, 3, padding=1), (1, 1, 16, 16), max_cone=9, causal="raster")
+
+
+def test_by_passes():
+    net, x = nn.Sequential(nn.Conv2d(1, 2, 5, padding=2), nn.GroupNorm(1, 2)), torch.rand(1, 1, 30, 33)
+    plan = kit.assert_same_by_blocks(net, x, schedule="passes")
+    assert (plan.count, plan.stream_axis, len(plan.passes.each)) == (3, "W", 2)
+    assert kit.assert_same_by_blocks(net, x, schedule="passes", stream_axis="H", block=7).count == 5
+    with pytest.raises(AssertionError, match="blocking-free does not hold"):
+        kit.assert_same_by_blocks(net, x)
+    with pytest.raises(oc.InputError, match="nothing to compare"):
+        kit.assert_same_by_blocks(net, x, schedule="passes", block=99)
+
+
+def test_a_wrong_reduction_is_found_by_passes():
+    from dataclasses import replace
+
+    from overlapcalc.ops import registry
+    from overlapcalc.ops.parts import reduction_of
+
+    net, x = nn.Sequential(nn.Conv2d(1, 2, 5, padding=2), nn.GroupNorm(1, 2)), torch.rand(1, 1, 30, 33)
+    with registry.kept():
+        parts = replace(reduction_of("aten::group_norm"), combine=lambda a, b: a)
+        registry._OPERATORS["aten::group_norm"] = replace(registry.known_of("aten::group_norm"), parts=parts)
+        with pytest.raises(AssertionError, match="schedule passes") as caught:
+            kit.assert_same_by_blocks(net, x, schedule="passes")
+    assert "bands have at most 11 samples" in str(caught.value)

@@ -1,4 +1,4 @@
-"""`max-macs-ratio`, `max-memory`: the most that blocks of an image may cost."""
+"""`max-macs-ratio`, `max-memory`, `max-disk`: the most that blocks, or passes, of an image may cost."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from ...errors import InputError
+from ...errors import InputError, ObstacleError
 from ...planning.byte_size import bytes_of, bytes_text
+from ...planning.options import PASSES
 from ..judgement import Failure, Judgement
 from .claim import Claim, Subject, WrongValue, claim, in_the_way
 
 if TYPE_CHECKING:
     from ...planning.breakdown import Spent
+    from ...planning.passes.plan import PassesPlan
     from ...planning.plan import Plan
 
 
@@ -22,9 +24,14 @@ class Cost(Claim):
 
     def judge(self, subject: Subject) -> Judgement:
         blocked = [failure for place in subject.places() for failure in in_the_way(subject, *place)]
-        if blocked:
-            return Judgement(self.key, self.limit, "no plan", tuple(blocked))
-        return self.of(subject, subject.plan)
+        by_passes = subject.setting.blocking.named_schedule in (None, PASSES)
+        try:
+            if not blocked or by_passes:
+                return self.of(subject, subject.plan)
+        except ObstacleError:
+            if not blocked:
+                raise
+        return Judgement(self.key, self.limit, "no plan", tuple(blocked))
 
     @abstractmethod
     def of(self, subject: Subject, made: Plan) -> Judgement: ...
@@ -32,6 +39,9 @@ class Cost(Claim):
 
 def _blocks(made: Plan) -> str:
     sizes = " x ".join(f"{strip.block} along {axis}" for axis, strip in made.strips.items())
+    if made.passes is not None:
+        count = len(made.passes.each)
+        return f"{count} pass{'es' if count > 1 else ''} in bands of {sizes}"
     return f"{made.count} block{'s' if made.count > 1 else ''} of {sizes}, schedule {made.schedule}"
 
 
@@ -51,6 +61,8 @@ def _too_much_work(subject: Subject, made: Plan, value: str) -> Failure:
     from ...planning.breakdown import spent
     from ...planning.obstacles import variants_for
 
+    if made.passes is not None:
+        return Failure("", value, help="longer bands, or less memory, so that passes compute nothing twice")
     layers = [one for one in spent(variants_for(subject.at_image, made.schedule).net, made) if one.beyond > 0]
     beyond, worst = sum(one.beyond for one in layers), layers[0]
     why = (
@@ -88,6 +100,8 @@ class MaxMemory(Cost):
         from ...planning.obstacles import variants_for
 
         assert made.memory is not None
+        if made.passes is not None:
+            return _fullest_pass(made, made.passes, value)
         output = subject.at_image.variants.run_memory(tuple(made.inputs.values()), made.dtype).outputs
         help = "smaller blocks, which hold less"
         if made.memory.weights + output >= self.most:
@@ -105,6 +119,29 @@ class MaxMemory(Cost):
         return Failure("", value, layer, why, subject.source(layer), path, help)
 
 
+def _fullest_pass(made: Plan, passes: PassesPlan, value: str) -> Failure:
+    worst = max(passes.each, key=lambda one: one.memory or 0)
+    whole = tuple(f"{one.layer} ({bytes_text(one.nbytes)}, as a whole)" for one in passes.stored if one.whole)
+    why = f"pass {worst.number + 1} of {len(passes.each)} holds {bytes_text(worst.memory or 0)} beside the weights"
+    return Failure("", value, why=why, path=whole, help="shorter bands, which hold less")
+
+
+@dataclass(frozen=True)
+class MaxDisk(Cost):
+    most: int
+
+    def of(self, subject: Subject, made: Plan) -> Judgement:
+        disk = 0 if made.passes is None else made.passes.disk
+        value = f"{bytes_text(disk)} ({disk} bytes) in {_blocks(made)}"
+        if made.passes is None or disk <= self.most:
+            return Judgement(self.key, self.limit, value)
+        stored = sorted((one for one in made.passes.stored if not one.kept), key=lambda one: -one.nbytes)
+        path = tuple(f"{one.layer} ({bytes_text(one.nbytes)})" for one in stored)
+        why = f"the largest of {len(stored)} tensors that passes store for later ones"
+        failure = Failure("", value, stored[0].layer, why, subject.source(stored[0].layer), path, "a smaller image")
+        return Judgement(self.key, self.limit, value, (failure,))
+
+
 @claim(
     "max-macs-ratio", "a number of at least 1: multiply-accumulates of all blocks over those of the whole", costs=True
 )
@@ -114,11 +151,24 @@ def max_macs_ratio(key: str, value: Any) -> Claim:
     return MaxMacsRatio(key, str(value), Fraction(str(value)))
 
 
-@claim("max-memory", 'an amount such as "2GiB", or a number of bytes', costs=True)
+AN_AMOUNT = 'an amount such as "2GiB", or a number of bytes'
+
+
+@claim("max-memory", AN_AMOUNT, costs=True)
 def max_memory(key: str, value: Any) -> Claim:
+    return MaxMemory(key, str(value), _amount(value))
+
+
+@claim("max-disk", AN_AMOUNT, costs=True)
+def max_disk(key: str, value: Any) -> Claim:
+    return MaxDisk(key, str(value), _amount(value))
+
+
+def _amount(value: Any) -> int:
+    """Bytes. Raises WrongValue."""
     if isinstance(value, bool) or not isinstance(value, (int, str)):
         raise WrongValue
     try:
-        return MaxMemory(key, str(value), bytes_of(value))
+        return bytes_of(value)
     except InputError as error:
         raise WrongValue from error

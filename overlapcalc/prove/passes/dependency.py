@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+import torch
 from torch import Tensor
 
 from ...algebra.spans import Span
 from ...engine.machine import Machine
 from ...engine.schedules.regions import run_regions
 from ...engine.schedules.stream import parts
-from ...engine.slab.frame import SlabTensor, extents, shaped
+from ...engine.slab.frame import SlabTensor, extents
 from ...errors import OverlapcalcError
 from ...propagate.regions import extents_for, joint_regions
 from ..against_whole import FAILURES, said
@@ -94,7 +95,8 @@ def _outside(ran: RanPass, name: str, x: SlabTensor, axis: str, kept: Span | Non
         return x
     layout = ran.one.net.values[name].layout
     changed = only(parts(layout, x), layout.labels, None if kept is None else {axis: kept}, filling)
-    return SlabTensor(shaped(changed, extents(layout, x.region)), x.region)
+    laid = torch.empty_like(x.tensor)  # in memory as it was, or another kernel would round otherwise
+    return SlabTensor(laid.copy_(changed.reshape(extents(layout, x.region))), x.region)
 
 
 def _band(x: SlabTensor, ran: RanPass, name: str, axis: str, span: Span) -> Tensor:

@@ -1,0 +1,61 @@
+"""Random nets that are not local give by passes what they give as a whole. More by `make fuzz FAMILY=passes`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from shared import barred
+
+import overlapcalc.testing as kit
+from overlapcalc.ops import registry
+from overlapcalc.ops.parts import reduction_of
+from overlapcalc.testing.barriers.barrier import RECIPES
+from overlapcalc.testing.barriers.shrunk import smallest
+from overlapcalc.testing.nets import Call
+
+NETS = 60
+OPEN: set[int] = set()
+"""Seeds that are wrong for what tests/engine/test_passes_open.py has."""
+
+
+@pytest.mark.parametrize("seed", range(NETS))
+def test_a_net_by_passes(seed):
+    net = kit.barrier_net(seed)
+    verdict = barred.judge(net, seed, twin=seed % 3 == 0, single_too=seed % 6 == 0)
+    assert (verdict.wrong != []) is (seed in OPEN), f"{net!r}\n{verdict.wrong}"
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_barrier_is_drawn_right_on_its_own(name):
+    n = 2 if 2 in RECIPES[name].numbers else 1
+    net = kit.BarrierNet(Call.of(kit.Barrier, 4, name), ((2, 4, *(9, 6)[:n]),), 1)
+    verdict = barred.judge(net, 1, axes=2, twin=False, single_too=False)
+    assert not verdict.wrong, verdict.wrong
+
+
+def test_a_wrong_combine_is_seen():
+    """The control: without the last band of every mean, the first nets with one are wrong."""
+    net = kit.BarrierNet(Call.of(kit.Barrier, 2, "squeeze by mean"), ((1, 2, 19, 6),))
+    with registry.kept():
+        parts = replace(reduction_of("aten::mean"), combine=lambda a, b: a)
+        registry._OPERATORS["aten::mean"] = replace(registry.known_of("aten::mean"), parts=parts)
+        assert len(barred.judge(net, 2).wrong) == 3  # spilled, kept and in float32
+    assert not barred.judge(net, 2).wrong
+
+
+def test_a_net_is_the_same_every_time_and_prints_as_it_is():
+    net = kit.barrier_net(0)
+    again = eval(repr(net), {**vars(kit), "nn": torch.nn, "Call": Call})
+    assert again == net == kit.barrier_net(0) != kit.barrier_net(1)
+    a, b = net.build()(*net.inputs()), again.build()(*again.inputs())
+    assert all(map(torch.equal, a, b))
+
+
+def test_a_net_shrinks_to_what_matters():
+    found = next(n for n in map(kit.barrier_net, range(200)) if "sort" in n.barriers and len(n.barriers) > 1)
+    small = smallest(found, lambda net: "sort" in net.barriers)
+    assert [call.name for call in small.call.calls() if call.name != "nn.Identity"][-1] == "Barrier"
+    assert small.barriers == ("sort",)
+    assert small.shapes[0][0] == 1
