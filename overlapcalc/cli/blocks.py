@@ -26,7 +26,7 @@ def add(commands: Any) -> None:
         epilog=PLAN_EPILOG,
     )
     subject_arguments(plan)
-    _image_arguments(plan, "crop when absent, with a budget the one with the least work")
+    _image_arguments(plan, "crop when absent (stream where crop cannot run), with a budget the one with the least work")
     memory_argument(plan)
     plan.add_argument(
         "--fixed-tile", type=count, metavar="N", help="tiles of one length, those at the border moved inward"
@@ -46,7 +46,7 @@ def add(commands: Any) -> None:
         epilog=VERIFY_EPILOG,
     )
     subject_arguments(verify)
-    _image_arguments(verify, "crop when absent")
+    _image_arguments(verify, "when absent crop, or stream where only that can run")
     verify.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1")
     verify.add_argument("--dtype", metavar="TYPE", help="the floating type of the figures; the model's own when absent")
     verify.add_argument(
@@ -100,7 +100,7 @@ def _verify(arguments: argparse.Namespace) -> int:
             subject.model,
             _at_image(subject, arguments) if sized else None,
             block=arguments.block,
-            schedule=arguments.schedule or "crop",
+            schedule=arguments.schedule,
             stream_axis=arguments.stream_axis,
             tile=arguments.tile,
             device=arguments.device,

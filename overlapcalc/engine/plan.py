@@ -62,8 +62,9 @@ def plan(
     length of a band along the stream, and the other axes stay whole. memory: instead, a budget such as "2GiB", weights
     included: the blocks with the least work that fit. fixed_tile: instead, tiles of one length in samples of the input,
     those at the border moved inward.
-    schedule: "crop", "trim" or "stream" (docs/mathematics.md); when absent crop, or with a budget the one with the
-    least work. stream_axis: the axis along which a stream goes, the longest when absent.
+    schedule: "crop", "trim" or "stream" (docs/mathematics.md); when absent crop (a stream where only laws of this size
+    hold), or with a budget the one with the least work. stream_axis: the axis along which a stream goes, the longest
+    when absent.
 
     No forward pass is run. Raises InputError, TraceError, UnknownOperatorError; ObstacleError where the net cannot be
     run by blocks along these axes; NoSlabError where an operator has no way to run with trim or stream.
