@@ -84,10 +84,10 @@ def run(net: str, size: int, folder: str, dtype: str, way: str, rows: int, limit
         model.to(memory_format=order)  # type: ignore[call-overload]
         model(small.to(memory_format=order))
         work = lambda: out.copy_(model(source.to(memory_format=order)))  # noqa: E731
-    if limited:
-        most = int(_status("VmData") + SLACK * record["plan"])
-        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
     with Anonymous() as taken:
+        if limited:  # the stack of the thread that looks is there already
+            most = int(_status("VmData") + SLACK * record["plan"])
+            resource.setrlimit(resource.RLIMIT_DATA, (most, most))
         wall, processor = time.perf_counter(), time.process_time()
         work()
         record |= {"wall": time.perf_counter() - wall, "processor": time.process_time() - processor}
