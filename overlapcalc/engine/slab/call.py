@@ -29,6 +29,10 @@ from .taps import gathering
 from .windows import corners, places_in
 
 
+NO_MEMORY = "DefaultCPUAllocator: can't allocate memory"
+"""What torch says, in a plain RuntimeError, where the CPU has too little memory."""
+
+
 class SlabCall(Reader):
     """See ops/slab.py. carried: for a scan, the state before the region, and afterwards the state behind it."""
 
@@ -257,6 +261,8 @@ class SlabCall(Reader):
         except (torch.OutOfMemoryError, MemoryError, OverlapcalcError, AssertionError):
             raise
         except Exception as error:
+            if NO_MEMORY in str(error):
+                raise
             raise self.none(
                 f"fails on a part of the image ({(str(error).splitlines() or [type(error).__name__])[0]})"
             ) from error
