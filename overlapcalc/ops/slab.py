@@ -127,6 +127,15 @@ class Slab(Protocol):
     def in_rows(self, places: Tensor, windows: Windows) -> Tensor:
         """The inverse of `in_windows`."""
 
+    def positions(self, dim: int) -> Tensor:
+        """The place of each sample of the region along a dimension of the whole output."""
+
+    def counted(self, size: int) -> Tensor:
+        """The numbers from 0 to `size` - 1."""
+
+    def joined(self, pieces: Sequence[Tensor], dim: int) -> Tensor:
+        """Pieces laid end to end along a dimension."""
+
     def every(self, x: Tensor, dim: int, step: int) -> Tensor:
         """Every step-th sample along a dimension, starting with the first."""
 

@@ -28,7 +28,6 @@ from .phases import phase_kernel
 from .taps import gathering
 from .windows import corners, places_in
 
-
 NO_MEMORY = "DefaultCPUAllocator: can't allocate memory"
 """What torch says, in a plain RuntimeError, where the CPU has too little memory."""
 
@@ -152,6 +151,15 @@ class SlabCall(Reader):
     def in_rows(self, places: Tensor, windows: Windows) -> Tensor:
         places = places.to(torch.int64)  # poison values are not valid offsets
         return torch.tensor(places_in(windows), device=places.device).take(places) + corners(windows, places)
+
+    def positions(self, dim: int) -> Tensor:
+        return self._sliced(self.counted(self.call.shape[dim]), {0: dim})
+
+    def counted(self, size: int) -> Tensor:
+        return torch.arange(size, device=self.frame.constants.device)
+
+    def joined(self, pieces: Sequence[Tensor], dim: int) -> Tensor:
+        return pieces[0] if len(pieces) == 1 else torch.cat(list(pieces), dim)
 
     def every(self, x: Tensor, dim: int, step: int) -> Tensor:
         return x[(slice(None),) * dim + (slice(None, None, step),)]

@@ -10,6 +10,7 @@ from ..cost import kernel
 from ..graph import Constant
 from ..law import DimRead, Law, Link, Place, drawn, whole
 from ..registry import rule
+from ..slab import Slab, Tensor, on_slab
 
 EVERY = "attention reads every position"
 WEIGHTS = ("qkv_weight", "qkv_bias", "proj_weight", "proj_bias")
@@ -66,6 +67,39 @@ def attention(call: Call) -> Law:
         met = {d.target for d in dims}
         links.append(Link(at, (*dims, *(DimRead(None, t) for t in range(n) if t not in met)), exact=exact))
     return Law(tuple(links), obstructions=drawn(n) if call["dropout_p"] else (), places=tuple(places))
+
+
+SCORES = 1 << 20
+"""About as many products of queries and keys are held at once."""
+
+
+@on_slab(*FUSED)
+def attention_on_slab(slab: Slab) -> Tensor:
+    """A few queries at a time, each against all keys. Causal: a query sees keys up to its own position in the whole."""
+    call = slab.call
+    n = len(call.shape)
+    mask = "attn_bias" if "attn_bias" in call.node.args else "attn_mask"
+    if call["is_causal"] and mask not in call.node.args:
+        raise slab.none("is causal, and takes no mask that would say so for a part of the queries")
+    at, of_keys = call.position("query"), call["key"]
+    keys = of_keys.shape[-2] if isinstance(of_keys, Constant) else call.shapes[call.position("key") or 0][-2]
+    queries = slab.shape[n - 2]
+    step = max(1, SCORES // keys)
+    if call["is_causal"]:
+        places = slab.positions(n - 2)
+        ahead = slab.counted(keys).unsqueeze(0) > places.unsqueeze(1)
+        pieces = [
+            slab.run(query=slab.fetch(at).narrow(-2, i, min(step, queries - i)), is_causal=False,
+                     **{mask: ~ahead.narrow(0, i, min(step, queries - i))})
+            for i in range(0, queries, step)
+        ] if at is not None else [slab.run(is_causal=False, **{mask: ~ahead})]  # fmt: skip
+        return slab.joined(pieces, n - 2)
+    if at is None or call[mask] is not None or queries <= step:
+        return slab.run()
+    q = slab.fetch(at)
+    return slab.joined(
+        [slab.run(query=q.narrow(-2, i, min(step, queries - i))) for i in range(0, queries, step)], n - 2
+    )
 
 
 @kernel(*FUSED, dense=True)

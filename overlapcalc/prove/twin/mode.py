@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch._ops import OpOverload
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes, _get_current_dispatch_mode_stack
 
 from ...errors import InputError, NoTwin
@@ -56,11 +57,12 @@ class Modular(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._settings: list[ExitStack] = []
 
     def __enter__(self) -> Modular:
-        """Within, cuDNN and fused layers are off. All other float64 kernels compute in full float64 (oneDNN has
-        none)."""
+        """Within, cuDNN and fused layers are off, and attention is computed by its parts: which fused kernel takes it
+        depends on strides. All other float64 kernels compute in full float64 (oneDNN has none)."""
         with ExitStack() as stack:
             stack.enter_context(torch.no_grad())
             stack.enter_context(torch.backends.cudnn.flags(enabled=False))
+            stack.enter_context(sdpa_kernel(SDPBackend.MATH))
             fast = torch.backends.mha.get_fastpath_enabled()
             torch.backends.mha.set_fastpath_enabled(False)
             stack.callback(torch.backends.mha.set_fastpath_enabled, fast)
