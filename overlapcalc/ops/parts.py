@@ -54,7 +54,8 @@ class Reduction:
     operand has no such dimension. start: a band to its partial result. combine: those of two neighbours to that of
     both, in order. finish: the call and the last one to the result; a floating one may be in float64, and is brought to
     the operator's type. apply: for an operator that gives every sample something of what `finish` made: how it runs on
-    a slab, given that.
+    a slab, given that. ordered: it tells positions by where bands begin, so the axis must run slowest along the
+    dimension that is cut; otherwise it runs whole.
 
     >>> from overlapcalc.ops.parts import reduction_of
     >>> mean = reduction_of("aten::mean")
@@ -68,6 +69,7 @@ class Reduction:
     combine: Callable[[Partial, Partial], Partial]
     finish: Callable[[Call, Partial], Tensor]
     apply: Callable[[Slab, Tensor], Tensor] | None = None
+    ordered: bool = False
 
 
 def in_parts(*ops: str | Callable[..., object], **how: Any) -> None:

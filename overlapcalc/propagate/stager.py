@@ -20,8 +20,8 @@ from ..algebra.cells import Field
 from ..algebra.rates import Rate
 from ..algebra.reshape import CELL, Factoring
 from ..errors import ObstacleError, foreseen
-from ..ops.graph import Data, Graph, Node
-from ..ops.law import Cause, DimRead, Law, Link
+from ..ops.graph import Data, Graph, Node, constants_in
+from ..ops.law import Cause, DimRead, Law, Link, Obstruction
 from ..ops.parts import STATISTICS, Cut, reduction_of
 from ..ops.scans import CARRIED, scan_of
 from .forward import Forward
@@ -29,6 +29,7 @@ from .staged import Barrier, Staged
 from .staged_laws import beside_statistics, in_order, laid_like
 from .staged_layouts import renamed, settled, without
 from .values import Obstacle, Path, Propagation, TensorReads
+from .views import ELSEWHERE
 
 
 def staged(net: Propagation, axis: str) -> Staged:
@@ -111,7 +112,7 @@ class _Stager(Forward):
         """Whether a call runs in parts; if so, it is kept that way."""
         found = reduction_of(node.op)
         cut = self._cut(node)
-        if found is None or not found.fits(self._call(node), cut):
+        if found is None or not found.fits(self._call(node), cut) or (found.ordered and not self._slowest(node, cut)):
             return False
         if found.apply is None:
             self._end(node, reduction=True)
@@ -140,15 +141,18 @@ class _Stager(Forward):
         found, cut = scan_of(node.op), self._cut(node)
         if found is None or not found.fits(self._call(node), cut):
             return False
-        for operand, d in zip(node.operands, cut, strict=True):
-            layout = self.values[operand].layout
-            if d is not None and layout.labels[layout.places(d)[0]] != self.axis:
-                return False  # the axis is not what runs slowest along that dimension
+        if not self._slowest(node, cut):
+            return False
         made = self._tried(replace(node, args={**node.args, CARRIED: True}))
         if not self._blocked and not self._astray and self.axis in self.values[node.name].labels:
             return True
         self._undo(made)
         return False
+
+    def _slowest(self, node: Node, cut: Cut) -> bool:
+        """Whether the axis runs slowest along the dimension that holds it: then a band is one stretch of that."""
+        layouts = [self.values[operand].layout for operand in node.operands]
+        return all(d is None or x.labels[x.places(d)[0]] == self.axis for x, d in zip(layouts, cut, strict=True))
 
     def _following(self, node: Node, blocked: set[int]) -> bool:
         """Whether a call follows the bands of some operands if the others are given whole; if so, it is kept so."""
@@ -262,7 +266,11 @@ class _Stager(Forward):
         return self._loose or label != self.axis or super().follows(dim, label)
 
     def path_of(self, node: Node, link: Link, *rest: Any) -> Path:
+        layout, operand = rest[0], self.values[node.operands[link.operand]].layout
         path = super().path_of(node, link, *rest)
+        if any(layout.labels[d.target] == self.axis != operand.labels[d.source] and operand.sizes[d.source] > 1
+               for d in link.dims if d.source is not None and d.target is not None):  # fmt: skip
+            self._astray[node.name] = self._obstacle(node, self.axis, ELSEWHERE)
         if self.axis in path.obstructed:
             self._blocked.append((node.name, link.operand))
         if CARRIED in node.args and self.axis in path.axes:
@@ -271,6 +279,10 @@ class _Stager(Forward):
 
     def own_obstacles(self, node: Node, law: Law, *rest: Any) -> dict[str, Obstacle]:
         here = super().own_obstacles(node, law, *rest)
+        drawn = next((why for _, why in law.obstructions if why.cause is Cause.RANDOM), None)
+        if drawn is not None or any(value.random for value in constants_in(node.args.values())):
+            why = drawn or Obstruction(Cause.RANDOM, "uses values that are drawn at random or change with every call")
+            here = {self.axis: self._obstacle(node, self.axis, why)}
         if self.axis in here:
             self._astray[node.name] = here[self.axis]
         return {}

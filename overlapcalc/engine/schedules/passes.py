@@ -134,7 +134,7 @@ class PassRun:
         how = reduction_of(barrier.node.op)
         assert how is not None
         new = how.start(call)
-        for operand, held in zip(barrier.node.operands, bands, strict=True):
+        for operand, held in dict(zip(barrier.node.operands, bands, strict=True)).items():
             if held is not None:
                 self._cover(f"{name} of {operand}", operand, held)
         partial[name] = how.combine(partial[name], new) if name in partial else new

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
 
 from ...algebra.index_map import IndexMap
 from ..call import Call
 from ..cost import kernel
 from ..graph import Constant
-from ..law import DimRead, Law, Link, Place, drawn, whole
+from ..law import Cause, DimRead, Law, Link, Obstruction, Place, drawn, whole
 from ..registry import rule
 from ..slab import Slab, Tensor, on_slab
 
 EVERY = "attention reads every position"
+CAUSAL = Obstruction(Cause.POSITION, "each query sees the keys up to its own place, counted from the start of the axis")
 WEIGHTS = ("qkv_weight", "qkv_bias", "proj_weight", "proj_bias")
 FUSED = (
     "aten::scaled_dot_product_attention",
@@ -64,6 +66,9 @@ def attention(call: Call) -> Law:
             for s, t in {**lead, **own}.items()
         ]
         dims += [whole(s, None, EVERY) for s in (m - 2, m - 1) if s not in own]
+        if call["is_causal"] and name == "query":  # on a tile the mask would begin anew
+            here = IndexMap.identity()
+            dims = [replace(d, obstruction=CAUSAL, here=here) if d.target == n - 2 else d for d in dims]
         met = {d.target for d in dims}
         links.append(Link(at, (*dims, *(DimRead(None, t) for t in range(n) if t not in met)), exact=exact))
     return Law(tuple(links), obstructions=drawn(n) if call["dropout_p"] else (), places=tuple(places))

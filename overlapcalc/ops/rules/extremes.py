@@ -106,10 +106,10 @@ def minimum(a: Partial, b: Partial) -> Partial:
     return smaller(a[0], b[0]), a[1].where(kept, b[1])
 
 
-in_parts("aten::max", fits=one_operand, start=start_maximum, combine=maximum, finish=meant)
-in_parts("aten::min", fits=one_operand, start=start_minimum, combine=minimum, finish=meant)
-in_parts("aten::argmax", fits=one_dimension, start=start_last, combine=maximum, finish=last)
-in_parts("aten::argmin", fits=one_dimension, start=start_least, combine=minimum, finish=last)
+in_parts("aten::max", fits=one_operand, start=start_maximum, combine=maximum, finish=meant, ordered=True)
+in_parts("aten::min", fits=one_operand, start=start_minimum, combine=minimum, finish=meant, ordered=True)
+in_parts("aten::argmax", fits=one_dimension, start=start_last, combine=maximum, finish=last, ordered=True)
+in_parts("aten::argmin", fits=one_dimension, start=start_least, combine=minimum, finish=last, ordered=True)
 
 
 # ---- truth ----------------------------------------------------------------------------------------------------
