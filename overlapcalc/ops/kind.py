@@ -17,6 +17,8 @@ class Kind(str, Enum):
     RESIZE: resamples at positions that torch computes in the type of the samples.
     COPY: returns its operand.
     LIKE: uses only the shape and the type of its first operand.
+    PADDING: pads with a constant.
+    SPLIT: gives pieces of a dimension.
     RECAST: reads memory as numbers of another type.
     """
 
@@ -32,6 +34,8 @@ class Kind(str, Enum):
     CONCATENATION = "concatenation"
     COPY = "copy"
     LIKE = "like"
+    PADDING = "padding"
+    SPLIT = "split"
     RECAST = "recast"
 
 

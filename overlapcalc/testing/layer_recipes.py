@@ -8,6 +8,7 @@ from typing import Any
 from hypothesis import strategies as st
 from torch import nn
 
+from .by_axes import AVG, CONV, MAX, NORM, TCONV
 from .modules import GDN, ChannelNorm, Gate, Mirror, Slice, Whole
 from .nets import Call
 
@@ -15,11 +16,6 @@ Shape = tuple[int, ...]
 Recipe = Callable[[Shape], tuple[Call, ...]]
 """The shape so far -> what to append; nothing where the layer does not fit."""
 Recipes = st.SearchStrategy[Recipe]
-CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
-TCONV = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
-MAX = {1: nn.MaxPool1d, 2: nn.MaxPool2d, 3: nn.MaxPool3d}
-AVG = {1: nn.AvgPool1d, 2: nn.AvgPool2d, 3: nn.AvgPool3d}
-NORM = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
 PADS = {
     1: (nn.ZeroPad1d, nn.ReflectionPad1d, nn.ReplicationPad1d),

@@ -14,12 +14,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from ..errors import InputError
+from .by_axes import AVG, CONV, MAX, TCONV
 from .layer_recipes import (
-    AVG,
-    CONV,
-    MAX,
     MOST_CHANNELS,
-    TCONV,
     Recipe,
     Recipes,
     Shape,

@@ -136,8 +136,9 @@ def test_pictures_of_other_kinds(tmp_path):
 def test_an_obstacle_is_refused(tmp_path):
     np.save(tmp_path / "in.npy", np.zeros((3, 16, 16), np.float32))
     done = run(
-        "run", "examples/obstacle.py:Denoiser", "--in", str(tmp_path / "in.npy"), "--out", str(tmp_path / "out.npy")
-    )
+        "run", "examples/obstacle.py:Denoiser", "--in", str(tmp_path / "in.npy"), "--out", str(tmp_path / "out.npy"),
+        "--schedule", "stream",
+    )  # fmt: skip
     assert done.returncode == 3
     assert not (tmp_path / "out.npy").exists()
 

@@ -288,8 +288,8 @@ def test_nothing_is_replaced_unasked(tmp_path, nets, capsys):
     first = (tmp_path / "out.png").read_bytes()
     for target, options, said in [
         (tmp_path / "out.png", (), "it exists"),
-        (tmp_path / "note.txt", ("--overwrite",), "is not a PNG file"),
-        (source, ("--overwrite",), "this run reads"),
+        (tmp_path / "note.txt", ("--overwrite",), "name it note.png"),
+        (source, ("--overwrite",), "name it in.png"),
         (tmp_path / "no" / "out.png", (), "which does not exist"),
     ]:
         assert run("deblock", source, target, "--checkpoints", nets, *options) == 2

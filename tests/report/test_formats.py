@@ -177,7 +177,7 @@ def test_markdown_escapes_what_it_would_read_as_its_own():
 
 def test_markdown_shows_obstacles_and_no_made_up_figures():
     text = to_markdown(oc.analyze(Blocked(), (1, 3, 16, 20)))
-    assert "**Blocking-free: no.**" in text
+    assert "**Blocking-free: no, but 2 passes run it exactly along W.**" in text
     assert "- `mean`: `mean` on W: " in text
     assert "test_formats.py:" in text
     assert "To change that" in text

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import torch
 
 from ...algebra.index_map import IndexMap
+from ...ops.facts import kind_of
+from ...ops.kind import Kind
 from ...ops.law import Border
 from ...propagate.values import Propagation
 from .demand import Demand, sizes_of
@@ -85,7 +87,7 @@ def is_pointwise(net: Propagation, axes: Sequence[str], node: str) -> bool:
 def is_zero_pad(net: Propagation, axes: Sequence[str], node: str) -> bool:
     """Whether an operator pads its operand with zeros along the axes alone, or cuts it there."""
     value, call = net.values[node], net.graph[node]
-    if call.op != "aten::constant_pad_nd" or call.args.get("value") or len(value.paths) != 1:
+    if kind_of(call) is not Kind.PADDING or call.args.get("value") or len(value.paths) != 1:
         return False
     path, layout = value.paths[0], value.layout
     before = net.values[path.operand].layout

@@ -20,8 +20,6 @@ from ...trace.runnable import Fixed, Invocation
 from ..slab.frame import Frame
 from .calls import Values
 
-SPLITS = frozenset({"aten::chunk", "aten::split", "aten::split_with_sizes"})
-
 
 @dataclass(frozen=True)
 class Operand:
@@ -86,7 +84,7 @@ def prepared(frame: Frame, node: Node, invocation: Invocation | None) -> Prepare
 def _splits_channels(frame: Frame, node: Node) -> bool:
     """Whether an operator is a split or a chunk along a dimension that is no axis: it runs as it is."""
     layout = frame.value(node.operands[0]).layout
-    return node.op in SPLITS and not layout.axes_of(int(node.args.get("dim") or 0) % len(layout.widths))
+    return kind_of(node) is Kind.SPLIT and not layout.axes_of(int(node.args.get("dim") or 0) % len(layout.widths))
 
 
 def _template(frame: Frame, argument: Any, template: Any) -> Any:

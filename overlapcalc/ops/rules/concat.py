@@ -206,6 +206,9 @@ def _cells(d: int, sources: list[list[int]], why: Obstruction | None) -> DimRead
     return DimRead(d, d, IndexMap.table(sources), obstruction=why, here=IndexMap.table(sources))
 
 
+describe("aten::chunk", "aten::split", "aten::split_with_sizes", kind=Kind.SPLIT)
+
+
 @on_slab("aten::split", "aten::chunk", "aten::tensor_split", "aten::unsafe_split", "aten::unsafe_chunk",
       "aten::split_with_sizes", "aten::unsafe_split_with_sizes")  # fmt: skip
 def split_on_slab(slab: Slab) -> Tensor:

@@ -8,6 +8,7 @@ from functools import partial
 from ...algebra.index_map import IndexMap
 from ..call import Call
 from ..facts import describe
+from ..kind import Kind
 from ..law import Border, Cause, DimRead, Law, Link, Obstruction, at_size, keep
 from ..registry import rule
 from ..slab import Slab, Tensor, by_itself, on_slab
@@ -90,7 +91,7 @@ def narrow(call: Call) -> Law:
     return call.local({d: IndexMap.shift(start + call.shapes[0][d] if start < 0 else start)})
 
 
-describe("aten::constant_pad_nd", word="pad")
+describe("aten::constant_pad_nd", kind=Kind.PADDING, word="pad")
 describe(*(f"aten::reflection_pad{n}d" for n in (1, 2, 3)), word="reflect pad")
 describe(*(f"aten::replication_pad{n}d" for n in (1, 2, 3)), word="replicate pad")
 

@@ -49,9 +49,8 @@ class Barrier(nn.Module):
 
     channels: those of its input. name: of its recipe.
 
-    >>> layer = Barrier(4, "group_norm")
-    >>> layer, layer(torch.rand(1, 4, 9, 7)).shape
-    (Barrier(group_norm), torch.Size([1, 4, 9, 7]))
+    >>> Barrier(4, "group_norm")(torch.rand(1, 4, 9, 7)).shape
+    torch.Size([1, 4, 9, 7])
     """
 
     def __init__(self, channels: int, name: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..layer_recipes import CONV, TCONV
+from ..by_axes import CONV, TCONV
 from ..modules import Add, Branches, Cat, Multiply
 from ..nets import Call
 from .barrier import RECIPES, Barrier

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from ..layer_recipes import AVG, CONV, MAX, NORM, TCONV
+from ..by_axes import AVG, CONV, MAX, NORM, TCONV
 from ..modules import GDN, ChannelNorm, Channels, Slice
 from ..nets import Call
 
