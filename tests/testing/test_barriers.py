@@ -15,16 +15,15 @@ from overlapcalc.testing.barriers.barrier import RECIPES
 from overlapcalc.testing.barriers.shrunk import smallest
 from overlapcalc.testing.nets import Call
 
-NETS = 60
-OPEN: set[int] = set()
-"""Seeds that are wrong for what tests/engine/test_passes_open.py has."""
+NETS = [seed for seed in range(13) if seed not in (3, 12)]
+"""Seeds; two of the first take long, and are left to the fuzz."""
 
 
-@pytest.mark.parametrize("seed", range(NETS))
+@pytest.mark.parametrize("seed", NETS)
 def test_a_net_by_passes(seed):
     net = kit.barrier_net(seed)
     verdict = barred.judge(net, seed, twin=seed % 3 == 0, single_too=seed % 6 == 0)
-    assert (verdict.wrong != []) is (seed in OPEN), f"{net!r}\n{verdict.wrong}"
+    assert not verdict.wrong, f"{net!r}\n{verdict.wrong}"
 
 
 @pytest.mark.parametrize("name", RECIPES)
