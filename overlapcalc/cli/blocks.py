@@ -77,7 +77,10 @@ def _image_arguments(command: argparse.ArgumentParser, absent: str) -> None:
 
 def disk_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--disk", type=bytes_of, metavar="AMOUNT", help="the most that passes may store on disk, such as 20GiB"
+        "--disk",
+        type=partial(bytes_of, argument="disk", least=0),
+        metavar="AMOUNT",
+        help="the most that passes may store on disk, such as 20GiB; 0 for nothing",
     )
     command.add_argument(
         "--spill", metavar="FOLDER", help="where passes store what later ones read; a folder of the system when absent"

@@ -107,7 +107,7 @@ class _Planner:
         taken = _taken(stored, weight)
         disk = slots_of(stored).size
         limit = self._blocking.disk
-        if limit is not None and disk > bytes_of(limit):
+        if limit is not None and disk > bytes_of(limit, "disk", least=0):
             raise InputError(
                 Argument("disk", limit), f": the passes store {bytes_text(disk)} on disk; allow that, or more memory"
             )

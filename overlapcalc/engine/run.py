@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -158,7 +159,9 @@ class Tiled(nn.Module):
         writers = {name: Witness(store, inputs) for name, store in stores.items()}
         with torch.no_grad(), evaluating(self.model):
             room = _itself if made.count == 1 else Tensor.new_empty
-            outputs = assemble(machine.blocks(named), made, writers=writers, room=room, after=after)
+            produced: Any = machine.blocks(named)
+            with closing(produced):  # a spill file is gone at once, even where somebody keeps the error
+                outputs = assemble(produced, made, writers=writers, room=room, after=after)
         return machine.structured(outputs) if out is None else out
 
     def blocks(self, *inputs: Image) -> Iterator[Block]:

@@ -18,10 +18,11 @@ from ..planning.slabs import PartKind, part_kind_of
 from ..planning.strips import BlockSpan, Strip
 from ..propagate.grid import Grid
 from ..propagate.regions import extents_for
-from ..propagate.stream_front import StreamFront
+from ..propagate.stream_front import telling_bands
 from ..propagate.values import Propagation
 from ..trace.peak_memory import MemoryMeter
 from ..trace.quiet import quiet
+from ..trace.runnable import Runnable
 from .assemble import assemble
 from .machine import Machine
 
@@ -40,16 +41,22 @@ def weighed(variants: Variants, plan: Plan) -> tuple[Memory, Memory] | None:
     return Memory(held, whole.weights), Memory(whole.peak, whole.weights)
 
 
-def _held(machine: Machine) -> int:
-    calls, plan = machine.calls, machine.plan
+def fakes(calls: Runnable, plan: Plan) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Weights and inputs in the types of a plan; within a mode of fake tensors, without samples."""
     dtype = None if plan.dtype is None else getattr(torch, plan.dtype)
 
     def fake(shape: tuple[int, ...], own: torch.dtype) -> Tensor:
         return torch.empty(shape, dtype=dtype if dtype is not None and own.is_floating_point else own)
 
+    state = {name: fake(shape, own) for name, (shape, own) in calls.weights.items()}
+    inputs = {name: fake(shape, own) for (name, shape), own in zip(plan.inputs.items(), calls.types, strict=True)}
+    return state, inputs
+
+
+def _held(machine: Machine) -> int:
+    calls, plan = machine.calls, machine.plan
     with quiet(), torch.no_grad(), FakeTensorMode(allow_non_fake_inputs=True):
-        state = {name: fake(shape, own) for name, (shape, own) in calls.weights.items()}
-        inputs = {name: fake(shape, own) for (name, shape), own in zip(plan.inputs.items(), calls.types, strict=True)}
+        state, inputs = fakes(calls, plan)
         held = MemoryMeter([*state.values(), *inputs.values()], kernels=True)
         given = {name: StoredImage(x) for name, x in inputs.items()} if plan.stored else inputs
         blocks = chain.from_iterable(
@@ -75,7 +82,7 @@ def _telling(net: Propagation, plan: Plan) -> Iterator[tuple[Plan, int]]:
     if along is None:
         yield few, MOST
         return
-    bands = _bands(net, strips[along])
+    bands = telling_bands(net, along, (slot.outputs for slot in strips[along].slots[:MOST]), FEW)
     for column in few.cells(along=along):
         chosen = {axis: replace(strips[axis], slots=(slot,)) for axis, slot in column.items()}
         yield replace(plan, strips={**strips, **chosen}), bands
@@ -89,23 +96,6 @@ def _kinds(net: Propagation, strip: Strip) -> Strip:
         kind = part_kind_of(grid, extents_for(net, strip.axis, slot.outputs))
         kinds.setdefault((i == 0, i == len(strip.slots) - 1, kind), slot)
     return replace(strip, slots=tuple(kinds.values()))
-
-
-def _bands(net: Propagation, strip: Strip) -> int:
-    """How many bands of a stream to run: up to the last one in which some tensor gains or holds more than in any band
-    before."""
-    front = StreamFront(net, strip.axis)
-    most: dict[tuple[str, str], int] = {}
-    last = FEW
-    for i, slot in enumerate(strip.slots[:MOST], 1):
-        found = {("gains", name): span.length for name, span in front.gains(slot.outputs).items()}
-        for name in front.extents:
-            unread = front.unread(name)
-            found["holds", name] = 0 if unread is None else unread.length
-        if any(n > most.get(key, 0) for key, n in found.items()):
-            last = max(last, i)
-        most.update((key, n) for key, n in found.items() if n > most.get(key, 0))
-    return last
 
 
 class StoredImage:

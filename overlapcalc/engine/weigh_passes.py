@@ -20,7 +20,7 @@ from .assemble import assemble
 from .schedules.passes import PassRun
 from .slab.frame import Frame
 from .spill.form import RowsForm
-from .weigh import StoredImage
+from .weigh import StoredImage, fakes
 
 
 @dataclass(frozen=True)
@@ -35,14 +35,8 @@ class Weight:
 def weighed_passes(calls: Runnable, net: Staged, passes: Sequence[Pass], rows: int, plan: Plan) -> Weight:
     """The weight of passes in bands of so many rows. plan: for the shapes and types of inputs and outputs, and whether
     these are stored elsewhere."""
-    dtype = None if plan.dtype is None else getattr(torch, plan.dtype)
-
-    def fake(shape: tuple[int, ...], own: torch.dtype) -> Tensor:
-        return torch.empty(shape, dtype=dtype if dtype is not None and own.is_floating_point else own)
-
     with quiet(), torch.no_grad(), FakeTensorMode(allow_non_fake_inputs=True):
-        state = {name: fake(shape, own) for name, (shape, own) in calls.weights.items()}
-        inputs = {name: fake(shape, own) for (name, shape), own in zip(plan.inputs.items(), calls.types, strict=True)}
+        state, inputs = fakes(calls, plan)
         meter = MemoryMeter([*state.values(), *inputs.values()], kernels=True)
         taken: list[int] = []
         types: dict[str, torch.dtype] = {}

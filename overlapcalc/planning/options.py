@@ -80,9 +80,12 @@ class Blocking:
         for name in ("disk", "spill"):
             if getattr(self, name) is not None and schedule not in (None, PASSES, AUTO):
                 raise InputError(Argument(name, getattr(self, name)), f" is for the schedule passes, not {schedule}")
-        for amount in (self.memory, self.disk):
-            if amount is not None:
-                bytes_of(amount)
+        if self.memory is not None:
+            bytes_of(self.memory)
+        if self.disk is not None:
+            bytes_of(self.disk, "disk", least=0)
+        if self.spill == "":
+            raise InputError(Argument("spill", self.spill), ": expected a folder")
 
     @property
     def named_schedule(self) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from ..algebra.spans import Span
 from .regions import extents_for, real_reads
@@ -86,3 +86,20 @@ class StreamFront:
             for path in self._net.values[reader].paths:
                 if path.operand == name and self._axis in path.axes and reader in self.extents:
                     yield reader, path.axes[self._axis]
+
+
+def telling_bands(net: Propagation, axis: str, bands: Iterable[Mapping[str, Span]], least: int) -> int:
+    """How many of these bands of outputs show what a stream holds: up to the last one in which some tensor gains or
+    holds more than in any band before, and at least so many."""
+    front = StreamFront(net, axis)
+    most: dict[tuple[str, str], int] = {}
+    last = least
+    for i, outputs in enumerate(bands, 1):
+        found = {("gains", name): span.length for name, span in front.gains(outputs).items()}
+        for name in front.extents:
+            unread = front.unread(name)
+            found["holds", name] = 0 if unread is None else unread.length
+        if any(n > most.get(key, 0) for key, n in found.items()):
+            last = max(last, i)
+        most.update((key, n) for key, n in found.items() if n > most.get(key, 0))
+    return last

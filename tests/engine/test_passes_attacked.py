@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -82,6 +84,41 @@ def test_random_numbers_without_the_axis_are_refused(name):
     with pytest.raises(oc.ObstacleError, match="no two runs"):
         oc.run(net, torch.randn(shape), schedule="passes")
     assert oc.analyze(net, shape).runs["H"].how == "nothing"
+
+
+@pytest.mark.parametrize(("option", "value"), [("disk", "x"), ("disk", -5), ("spill", "")])
+def test_a_wrong_place_or_amount_is_refused_by_its_name(option, value):
+    with pytest.raises(oc.InputError, match=option):
+        oc.plan(nn.GroupNorm(1, 2), (1, 2, 9, 6), schedule="passes", **{option: value})
+
+
+def test_nothing_may_go_to_the_disk():
+    net = nn.Sequential(nn.Conv2d(2, 2, 1), nn.GroupNorm(1, 2))
+    with pytest.raises(oc.InputError, match="the passes store"):
+        oc.plan(net, (1, 2, 9, 6), schedule="passes", disk=0)
+    assert oc.plan(net, (1, 2, 9, 6), schedule="passes", disk=0, memory="1MiB").passes.disk == 0
+
+
+def test_a_failed_run_keeps_no_file_open(tmp_path):
+    class Failing:
+        shape, dtype = (1, 2, 64, 6), "float32"
+
+        def __setitem__(self, place, part):
+            raise OSError("no more")
+
+        def __getitem__(self, place):
+            return torch.zeros(self.shape)[place]
+
+    net, x = nn.Sequential(nn.Conv2d(2, 2, 1), nn.GroupNorm(1, 2)), torch.rand(1, 2, 64, 6)
+    least = oc.plan(net, x.shape, schedule="passes", block=1, stored=True).memory.total
+    net_in_passes = oc.tiled(net, schedule="passes", memory=least, spill=str(tmp_path))
+    assert net_in_passes.plan(x.shape, stored=True).passes.disk > 0
+    with pytest.raises(oc.InputError, match="no more") as kept:
+        net_in_passes(x, out=Failing())
+    held = [os.readlink(f"/proc/self/fd/{n}") for n in os.listdir("/proc/self/fd") if n.isdigit()
+            and os.path.islink(f"/proc/self/fd/{n}")]  # fmt: skip
+    assert not [name for name in held if name.startswith(str(tmp_path))]
+    assert kept.value is not None
 
 
 def test_one_tensor_twice_in_a_reduction():

@@ -9,7 +9,7 @@ from itertools import islice
 from ...algebra.spans import Span
 from ...ops.graph import Graph, Node
 from ...propagate.staged import Barrier, Staged
-from ...propagate.stream_front import StreamFront
+from ...propagate.stream_front import telling_bands
 from ...propagate.values import Propagation
 from .order import ordered
 
@@ -59,20 +59,8 @@ def share(size: int, i: int, count: int) -> Span | None:
 
 
 def telling(one: Pass, axis: str, rows: int) -> int:
-    """How many of the first bands of a pass show what all of them hold: up to the last one in which some tensor gains
-    or holds more than before."""
-    front = StreamFront(one.net, axis)
-    most: dict[tuple[str, str], int] = {}
-    last = FEW
-    for i, spans in enumerate(islice(one.bands(axis, rows), MOST), 1):
-        found = {("gains", name): span.length for name, span in front.gains(spans).items()}
-        for name in front.extents:
-            unread = front.unread(name)
-            found["holds", name] = 0 if unread is None else unread.length
-        if any(n > most.get(key, 0) for key, n in found.items()):
-            last = max(last, i)
-        most.update((key, n) for key, n in found.items() if n > most.get(key, 0))
-    return last
+    """How many of the first bands of a pass show what all of them hold."""
+    return telling_bands(one.net, axis, islice(one.bands(axis, rows), MOST), FEW)
 
 
 FEW, MOST = 3, 96
