@@ -24,7 +24,7 @@ from .schedules.stream import streamed
 from .schedules.trim import trimmed
 from .slab.frame import Frame
 from .spill.stores import Stores
-from .store import Image, type_of
+from .store import Image, floating_first, type_of
 
 
 class Machine:
@@ -112,7 +112,7 @@ class Machine:
                 **dict(self.model.named_parameters(remove_duplicate=False)),
                 **dict(self.model.named_buffers(remove_duplicate=False)),
             }
-        first = next(iter(inputs.values()))
+        first = floating_first(inputs.values())
         here = next((t.device for t in state.values()), torch.device("cpu"))
         like = first[:0] if isinstance(first, Tensor) else torch.empty(0, dtype=type_of(first), device=here)
         return Frame(self.variants.net, Constants(self.calls, state, like.device), like, poison)

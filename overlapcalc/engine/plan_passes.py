@@ -9,8 +9,6 @@ from functools import cached_property
 from math import prod
 from pathlib import Path
 
-import torch
-
 from ..analysis.analysis import Analysis
 from ..analysis.named import Named
 from ..analysis.variants import Variants
@@ -155,7 +153,6 @@ class _Planner:
         written = {name: one.number for one in self._parts.passes for name in one.stores}
         last = {name: one.number for one in self._parts.passes for name in one.last}
         whole = set(net.whole.values()) | {node for one in self._parts.passes for _, node in one.ended}
-        traced = self._calls.types[0] if self._calls.types else torch.float32
         for name, kind in weight.types.items():
             layout = net.net.values[name].layout
             yield Stored(
@@ -164,7 +161,7 @@ class _Planner:
                 sizes=layout.sizes,
                 at=layout.labels.index(net.axis),
                 dtype=str(kind).removeprefix("torch."),
-                own=kind.is_floating_point and self._follows(name, traced),
+                own=kind.is_floating_point and self._follows(name),
                 nbytes=prod(layout.sizes) * kind.itemsize,
                 first=written[name],
                 last=max(last.get(name, written[name]), written[name]),
@@ -172,9 +169,10 @@ class _Planner:
                 whole=name in whole,
             )
 
-    def _follows(self, name: str, traced: torch.dtype) -> bool:
+    def _follows(self, name: str) -> bool:
+        """Whether a tensor has the type of an input, and so another one where that has: see SlabCall.typed."""
         call = self._calls.calls.get(name)
-        return call is None or call.dtype == traced
+        return call is None or call.dtype in self._calls.types
 
     def _kept(self, stored: list[Stored], weight: Weight, weights: int) -> list[Stored]:
         budget = self._blocking.budget

@@ -38,8 +38,8 @@ class Options(BlockingOptions, total=False):
 def run(model: nn.Module, *inputs: Image, out: Any = None, **options: Unpack[Options]) -> Any:
     """The result of `model(*inputs)` in eval mode, computed block by block.
 
-    options: block, schedule, stream_axis, memory, fixed_tile, axes, layout, as for `plan`. Where neither a block nor a
-    budget is given and the usual blocks would take more than the free memory, smaller ones are taken.
+    options: block, schedule, stream_axis, memory, fixed_tile, disk, spill, axes, layout, as for `plan`. Where neither a
+    block nor a budget is given and the usual blocks would take more than the free memory, smaller ones are taken.
 
     An input may be anything with shape, dtype and slicing instead of a tensor (numpy's memmap, a zarr array): only what
     a block needs is read. out: where to write, a tensor or such an array for a net with one output, a mapping by name

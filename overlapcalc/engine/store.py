@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import mmap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -41,6 +41,12 @@ def type_of(image: Image) -> torch.dtype:
     if found is None:
         raise InputError(f"an image of type {image.dtype}: torch has no such type; convert it, to float32 say")
     return found
+
+
+def floating_first(images: Iterable[Image]) -> Image:
+    """The first image of a floating type, which says in which type a net runs; of integers alone, the first."""
+    listed = list(images)
+    return next((x for x in listed if type_of(x).is_floating_point), listed[0])
 
 
 def _torch_type(kind: Any) -> torch.dtype | None:

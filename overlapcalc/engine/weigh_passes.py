@@ -52,8 +52,8 @@ def weighed_passes(calls: Runnable, net: Staged, passes: Sequence[Pass], rows: i
             return _Nowhere(RowsForm(name, sizes, at, band.dtype, band.device))
 
         given = {name: StoredImage(x) for name, x in inputs.items()} if plan.stored else inputs
-        first = next(iter(inputs.values()))
-        frame = Frame(net.net, Constants(calls, state, first.device), first[:0], None)
+        like = next((x for x in inputs.values() if x.is_floating_point()), next(iter(inputs.values())))[:0]
+        frame = Frame(net.net, Constants(calls, state, like.device), like, None)
         run = PassRun(frame, calls, net, tuple(passes), rows, given, storage, watch)
         with meter:
             if plan.stored:

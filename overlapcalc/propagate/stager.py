@@ -121,7 +121,7 @@ class _Stager(Forward):
         self._keep_result(taken, Factoring((), ()), Barrier(node, cut, True, self._ended(node)))
         self.names[taken] = self.names.get(node.name, node.layer or node.name)
         made = self._tried(replace(node, args={**node.args, STATISTICS: Data(taken)}))
-        if not self._blocked and not self._astray:
+        if not self._blocked and not self._astray and self.axis in self.values[node.name].labels:
             return True
         self._undo(made)
         self._undo([self.nodes[-1]])

@@ -98,6 +98,9 @@ def verify(
     The proofs: "dependency" and "minimality" of what the analysis says that blocks read; "poisoned borders",
     "exact twin" and "values" of the schedule. The model is copied; yours is never touched.
 
+    Without a named schedule, that which `run` takes. Of passes: "cover" (every sample enters each reduction once),
+    "dependency" within each pass, "poisoned borders", "exact twin" and "values".
+
     Of a `Loop`, at its size: "order" (nothing is read before it is made), "fixed point" (the whole net, run on what the
     loop made, makes it again, bit for bit, in integers modulo a prime) and "values" (the same in float64). Its hooks
     are not called. inputs: what the loop is given. order: "wavefront" or "raster".

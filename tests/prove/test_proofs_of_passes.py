@@ -218,3 +218,44 @@ def test_a_reduction_that_takes_a_band_not_once_is_not_covered(monkeypatch, time
     assert found["cover"] == REFUTED
     assert found["values"] == REFUTED
     assert found["exact twin"] == REFUTED
+
+
+# ---- types --------------------------------------------------------------------------------------------------
+
+
+class Labelled(nn.Module):
+    """Its first input holds whole numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.conv, self.norm = nn.Embedding(5, 2), nn.Conv2d(4, 4, 3, padding=1), nn.GroupNorm(1, 4)
+
+    def forward(self, labels, x):
+        y = self.conv(torch.cat([self.table(labels).permute(0, 3, 1, 2), x], 1))
+        return self.conv(self.norm(y))
+
+
+def test_a_net_whose_first_input_holds_whole_numbers():
+    labels, x = torch.randint(0, 5, (1, 17, 6)), torch.rand(1, 2, 17, 6)
+    found = oc.verify(Labelled().eval(), (labels, x), schedule="passes", layout=["NHW", "NCHW"])
+    assert set(status(found).values()) == {PROVED}, status(found)
+
+
+class Cast(nn.Module):
+    """It computes a mean in a type of its own."""
+
+    def __init__(self, inner: torch.dtype) -> None:
+        super().__init__()
+        self.inner, self.first, self.last = inner, nn.Conv2d(2, 4, 3, padding=1), nn.Conv2d(4, 2, 3, padding=1)
+
+    def forward(self, x):
+        y = self.first(x).to(self.inner) * 2
+        return self.last((y - y.mean((2, 3), keepdim=True)).to(x.dtype))
+
+
+@pytest.mark.parametrize(
+    ("own", "inner"), [(torch.bfloat16, torch.float32), (torch.float32, torch.bfloat16), (torch.float32, torch.float64)]
+)
+def test_what_is_stored_in_another_type_than_the_inputs(own, inner):
+    found = oc.verify(Cast(inner).eval().to(own), torch.rand(1, 2, 17, 6).to(own), schedule="passes")
+    assert set(status(found).values()) == {PROVED}, status(found)

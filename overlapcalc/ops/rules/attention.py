@@ -84,8 +84,8 @@ def attention_on_slab(slab: Slab) -> Tensor:
     call = slab.call
     n = len(call.shape)
     mask = "attn_bias" if "attn_bias" in call.node.args else "attn_mask"
-    if call["is_causal"] and mask not in call.node.args:
-        raise slab.none("is causal, and takes no mask that would say so for a part of the queries")
+    if call["is_causal"] and (mask not in call.node.args or call[mask] is not None):
+        raise slab.none("is causal, and takes no other mask that would say so for a part of the queries")
     at, of_keys = call.position("query"), call["key"]
     keys = of_keys.shape[-2] if isinstance(of_keys, Constant) else call.shapes[call.position("key") or 0][-2]
     queries = slab.shape[n - 2]

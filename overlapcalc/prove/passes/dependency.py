@@ -24,8 +24,6 @@ from ..result import NOT_APPLICABLE, Proof
 from .run import RanPass, held
 
 NAME = "dependency"
-PLACES = 3
-"""Bands of each output that are looked at: at both ends, and in the middle."""
 
 
 def pass_dependency(machine: Machine, inputs: Mapping[str, Tensor]) -> Proof:
