@@ -181,7 +181,11 @@ class WrongTileError(OverlapcalcError):
 
 
 class NoSlabError(OverlapcalcError):
-    """An operator has no way to run on a slab."""
+    """An operator has no way to run on a slab. node: the name of the call, where it is known."""
+
+    def __init__(self, message: str, node: str = "") -> None:
+        super().__init__(message)
+        self.node = node
 
 
 class NoTwin(OverlapcalcError):  # noqa: N818 - the name is part of the contract

@@ -84,7 +84,8 @@ class Machine:
     def in_passes(self) -> PassNet:
         """The net in passes along the axis of the plan."""
         assert self.plan.stream_axis is not None
-        return PassNet.of(self.variants.net, self.plan.stream_axis)
+        assert self.plan.passes is not None
+        return PassNet.of(self.variants.net, self.plan.stream_axis, self.plan.passes.unparted, self.plan.passes.again)
 
     def _by_passes(
         self, plan: Plan, inputs: Mapping[str, Image], poison: float | None, state: Mapping[str, Tensor] | None

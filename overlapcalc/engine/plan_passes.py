@@ -12,13 +12,14 @@ from pathlib import Path
 from ..analysis.analysis import Analysis
 from ..analysis.named import Named
 from ..analysis.variants import Variants
-from ..errors import Argument, InputError, TraceError
+from ..errors import Argument, InputError, NoSlabError, TraceError
 from ..planning.byte_size import bytes_of, bytes_text
 from ..planning.costs import Costs, Work
 from ..planning.options import Blocking, default_block, per_axis
 from ..planning.passes.cut import share
 from ..planning.passes.net import PassNet
 from ..planning.passes.plan import PassesPlan, PassPlan, traffic
+from ..planning.passes.recompute import Recompute
 from ..planning.passes.stored import Stored, kept_within
 from ..planning.plan import Memory, Plan
 from ..planning.strips import BlockSpan, Strip, labels_by_dim
@@ -51,7 +52,11 @@ class _Planner:
         self._variants: Variants = analysis.variants
         self._analysis, self._blocking, self._stored, self._dtype = analysis, blocking, stored, dtype
         self._axis = self._chosen_axis()
-        self._parts = PassNet.of(analysis.variants.net, self._axis)
+        limit = blocking.disk
+        self._limit = None if limit is None else bytes_of(limit, "disk", least=0)
+        self._unparted: frozenset[str] = frozenset()
+        self._again: frozenset[str] = frozenset()
+        self._parts = self._staged_anew()
         self._calls: Runnable = analysis.variants.runnable(tuple(analysis.inputs.values()))
 
     def plan(self) -> Plan:
@@ -61,20 +66,28 @@ class _Planner:
         if budget is None:
             return self._made(self._rows())
         best, low, high = None, 0, len(BANDS)
+        refused: InputError | None = None
         while low < high:
             middle = (low + high) // 2
-            made = self._made(BANDS[middle])
-            assert made.memory is not None
-            if made.memory.total <= budget:
-                best, low = made, middle + 1
-            else:
-                least, high = made.memory.total, middle
+            try:
+                best, low = self._within(budget, BANDS[middle]), middle + 1
+            except InputError as error:
+                refused, high = error, middle
         if best is None:
-            raise InputError(
-                f"no passes fit into {bytes_text(budget)}: the least that was found is {bytes_text(least)}, in bands "
-                f"of {BANDS[0]}"
-            )
+            assert refused is not None
+            raise refused
         return best
+
+    def _within(self, budget: int, rows: int) -> Plan:
+        made = self._made(rows)
+        assert made.memory is not None
+        assert made.passes is not None
+        if made.memory.total > budget:
+            raise InputError(
+                f"no passes fit into {bytes_text(budget)}: the least that was found is "
+                f"{bytes_text(made.memory.total)}, in bands of {rows}{_needed_whole(made.passes.stored)}"
+            )
+        return made
 
     # ---- options ------------------------------------------------------------------------------------------
 
@@ -97,24 +110,56 @@ class _Planner:
     def _made(self, rows: int) -> Plan:
         bare = self._bare(rows)
         try:
-            weight = weighed_passes(self._calls, self._parts.net, self._parts.passes, rows, bare)
             whole = self._variants.run_memory(tuple(bare.inputs.values()), self._dtype)
+            stored, taken = self._weighed_stored(rows, bare, whole.weights)
         except TraceError as error:
             raise InputError(f"the memory of passes cannot be predicted: {error}") from error
-        stored = self._kept(list(self._all_stored(weight)), weight, whole.weights)
-        taken = _taken(stored, weight)
         disk = slots_of(stored).size
-        limit = self._blocking.disk
-        if limit is not None and disk > bytes_of(limit, "disk", least=0):
+        if self._limit is not None and disk > self._limit:
             raise InputError(
-                Argument("disk", limit), f": the passes store {bytes_text(disk)} on disk; allow that, or more memory"
+                Argument("disk", self._blocking.disk),
+                f": the passes store {bytes_text(disk)} on disk; allow that, or more memory",
             )
         each = tuple(self._described(stored, taken, rows))
-        detail = PassesPlan(rows, each, tuple(stored), disk, self._blocking.spill)
+        detail = PassesPlan(rows, each, tuple(stored), disk, self._blocking.spill, self._unparted, self._again)
         memories = Memory(max(taken), whole.weights), Memory(whole.peak, whole.weights)
         work = sum((one.work for one in each), Work())
         largest = max((one.work for one in each), key=lambda w: w.kernel_macs)
         return replace(bare, passes=detail, work=work, largest=largest, weigh=lambda _: memories)
+
+    def _weighed_stored(self, rows: int, bare: Plan, weights: int) -> tuple[list[Stored], list[int]]:
+        """What is stored, and what each pass takes with it; after a choice of what is computed anew instead."""
+        if self._again:
+            self._again = frozenset()
+            self._parts = self._staged_anew()
+        weight = self._weighed(rows, bare)
+        budget = self._room if self._blocking.budget is None else self._blocking.budget - weights
+        stored = list(self._all_stored(weight))
+        kept = _kept(stored, weight, budget)
+        if budget is None and self._limit is not None and slots_of(kept).size > self._limit:
+            return (all_kept := [replace(one, kept=True) for one in stored]), _taken(all_kept, weight)
+        self._again = Recompute(self._parts.net, kept, weight.taken, budget, self._limit).chosen()
+        if self._again:
+            self._parts = self._staged_anew()
+            weight = self._weighed(rows, bare)
+            kept = _kept(list(self._all_stored(weight)), weight, budget)
+        return kept, _taken(kept, weight)
+
+    def _staged_anew(self) -> PassNet:
+        self.__dict__.pop("_work", None)
+        return PassNet.of(self._variants.net, self._axis, self._unparted, self._again)
+
+    def _weighed(self, rows: int, bare: Plan) -> Weight:
+        """A call that turns out to have no way to run on a band runs whole, and the net is staged again. Raises
+        NoSlabError for one that fails even so."""
+        while True:
+            try:
+                return weighed_passes(self._calls, self._parts.net, self._parts.passes, rows, bare)
+            except NoSlabError as error:
+                if not error.node or error.node in self._unparted:
+                    raise
+                self._unparted |= {error.node}
+                self._parts = self._staged_anew()
 
     def _bare(self, rows: int) -> Plan:
         net = self._variants.net
@@ -174,11 +219,6 @@ class _Planner:
         call = self._calls.calls.get(name)
         return call is None or call.dtype in self._calls.types
 
-    def _kept(self, stored: list[Stored], weight: Weight, weights: int) -> list[Stored]:
-        budget = self._blocking.budget
-        names = kept_within(stored, weight.taken, self._room if budget is None else budget - weights)
-        return [replace(one, kept=one.name in names) for one in stored]
-
     def _described(self, stored: Sequence[Stored], taken: Sequence[int], rows: int) -> Iterator[PassPlan]:
         net, names = self._parts.net, self._parts.net.net.names
         layers = {one.name: one.layer for one in stored}
@@ -197,6 +237,7 @@ class _Planner:
                 whole=said(one.before),
                 reads=tuple(layers[name] for name in one.reads if name in layers),
                 stores=tuple(layers[name] for name in one.stores if name in layers),
+                again=tuple(dict.fromkeys(names.get(name) or name for name in one.again)),
                 work=self._work[one.number],
                 memory=taken[one.number],
                 written=written.get(one.number, 0),
@@ -213,6 +254,20 @@ class _Planner:
         return found
 
 
+def _kept(stored: Sequence[Stored], weight: Weight, budget: int | None) -> list[Stored]:
+    names = kept_within(stored, weight.taken, budget)
+    return [replace(one, kept=one.name in names) for one in stored]
+
+
 def _taken(stored: Sequence[Stored], weight: Weight) -> list[int]:
     kept = [one for one in stored if one.kept]
     return [n + sum(t.nbytes for t in kept if t.first <= p <= t.last) for p, n in enumerate(weight.taken)]
+
+
+def _needed_whole(stored: Sequence[Stored]) -> str:
+    """What operators that run whole need in memory, as the end of a message."""
+    whole = sorted((one for one in stored if one.whole), key=lambda one: -one.nbytes)
+    if not whole:
+        return ""
+    layers = ", ".join(dict.fromkeys(one.layer for one in whole))
+    return f"; of what is needed whole ({layers}) the largest tensor takes {bytes_text(whole[0].nbytes)}"

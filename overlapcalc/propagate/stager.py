@@ -32,11 +32,12 @@ from .values import Obstacle, Path, Propagation, TensorReads
 from .views import ELSEWHERE
 
 
-def staged(net: Propagation, axis: str) -> Staged:
-    """The same net at the same size, in stages along an axis. Raises ObstacleError for what draws at random."""
+def staged(net: Propagation, axis: str, unparted: frozenset[str] = frozenset()) -> Staged:
+    """The same net at the same size, in stages along an axis. unparted: calls, or steps of calls, that run whole though
+    they could be followed. Raises ObstacleError for what draws at random."""
     views = {name: value.view for name, value in net.values.items() if value.view is not None}
     run = _Stager(net.traced, net.names, {}, True, views, True)
-    run.axis = axis
+    run.axis, run.unparted = axis, unparted
     for node in net.traced:
         with foreseen(run.names.get(node.name) or node.layer or node.name, node.op, node.source):
             run.visit(node)
@@ -56,6 +57,7 @@ class _Stager(Forward):
     """One pass forward, with a new beginning behind every barrier."""
 
     axis: str
+    unparted: frozenset[str]
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -73,9 +75,13 @@ class _Stager(Forward):
             super().visit(node)
             return
         made = self._tried(node)
-        if not self._blocked and not self._astray and not self._collapses(node):
+        unparted = not self.unparted.isdisjoint({node.name, *(n.name for n in made)})
+        if not self._blocked and not self._astray and not self._collapses(node) and not unparted:
             return
         self._undo(made)
+        if unparted:
+            self._end(node, reduction=False)
+            return
         if not self._blocked and not self._astray:  # local, but each sample reads all
             if not self._reduced(node):
                 self._tried(node)

@@ -25,8 +25,11 @@ def passes_table(plan: Plan) -> list[RenderableType]:
     )
     for column in table.columns[1:4]:
         column.justify, column.no_wrap, column.overflow = "left", False, "fold"
+    anew = any(one.again for one in plan.passes.each)
+    if anew:
+        table.add_column("computes anew", overflow="fold")
     for one in plan.passes.each:
-        _add(table, one)
+        _add(table, one, anew)
     return [table, Text(disk_text(plan.passes))]
 
 
@@ -41,7 +44,7 @@ def disk_text(passes: PassesPlan) -> str:
     return f"{inside}{bytes_text(passes.written)} are written to the disk, {file}"
 
 
-def _add(table: Table, one: PassPlan) -> None:
+def _add(table: Table, one: PassPlan, anew: bool) -> None:
     ends = [f"{layer} ({op.partition('::')[2]})" for layer, op in one.ends]
     whole = [f"{layer} ({op.partition('::')[2]}, whole)" for layer, op in one.whole]
     table.add_row(
@@ -52,6 +55,7 @@ def _add(table: Table, one: PassPlan) -> None:
         "-" if one.memory is None else bytes_text(one.memory),
         bytes_text(one.written) if one.written else "-",
         bytes_text(one.read) if one.read else "-",
+        *([_few(one.again) or "-"] if anew else []),
     )
 
 

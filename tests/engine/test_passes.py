@@ -114,12 +114,7 @@ def test_a_budget_is_kept_and_one_too_small_is_refused():
         oc.plan(net, shape, schedule="passes", memory=1000)
 
 
-def test_too_little_disk_and_no_folder_are_refused(tmp_path):
-    plan = oc.plan(norms(), (1, 2, 23, 9), **BANDS)
-    assert plan.passes.disk > 0
-    oc.plan(norms(), (1, 2, 23, 9), disk=plan.passes.disk, **BANDS)
-    with pytest.raises(oc.InputError, match="the passes store"):
-        oc.plan(norms(), (1, 2, 23, 9), disk=plan.passes.disk - 1, **BANDS)
+def test_no_folder_is_refused(tmp_path):
     with pytest.raises(oc.InputError, match="there is no such folder"):
         oc.run(norms(), image(1, 2, 40, 40), spill=str(tmp_path / "nowhere"), memory="80KiB", schedule="passes")
 

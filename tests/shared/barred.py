@@ -14,6 +14,7 @@ import overlapcalc as oc
 from overlapcalc.analysis.analyze import analyze
 from overlapcalc.engine import Machine
 from overlapcalc.engine.plan import plan_of
+from overlapcalc.engine.plan_passes import passes_plan
 from overlapcalc.planning.options import Blocking
 from overlapcalc.planning.plan import Plan
 from overlapcalc.prove.against_whole import by_blocks, exact_twin, in_memory, whole
@@ -76,7 +77,11 @@ def differences(
     found = []
     with torch.no_grad():
         full = whole(model, plan, named)
-        for where, one in (("spilled", spilled(plan)), ("kept", in_memory(plan))):
+        for where, one in (
+            ("spilled", spilled(plan)),
+            ("kept", in_memory(plan)),
+            ("anew", computed_anew(analysis, plan)),
+        ):
             try:
                 parts = by_blocks(Machine(model, analysis.variants, one), named)
             except oc.NoSlabError as error:
@@ -101,6 +106,16 @@ def spilled(plan: Plan) -> Plan:
     return replace(
         plan, passes=replace(plan.passes, stored=tuple(replace(t, kept=t.whole) for t in plan.passes.stored))
     )
+
+
+def computed_anew(analysis, plan: Plan) -> Plan:
+    """A plan in the same bands that stores only what is needed whole at once."""
+    assert plan.passes is not None
+    blocking = Blocking(block=plan.passes.rows, schedule="passes", stream_axis=plan.stream_axis, disk=0)
+    made = passes_plan(analysis, blocking, room=0)
+    assert made.passes is not None
+    assert all(one.whole for one in made.passes.stored)
+    return made
 
 
 def single(model, plan: Plan, named: dict[str, Tensor], full: dict[str, Tensor]) -> list[str]:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ...algebra.spans import Span
 from ...analysis.named import Named
+from ...errors import NoSlabError
 from ...ops.parts import Partial, reduction_of
 from ...planning.passes.cut import Pass
 from ...propagate.regions import Region, joint_regions, whole_region
@@ -133,7 +134,10 @@ class PassRun:
         call = self._call(barrier, tensors, self._begins(barrier, found))
         how = reduction_of(barrier.node.op)
         assert how is not None
-        new = how.start(call)
+        try:
+            new = how.start(call)
+        except NoSlabError as error:
+            raise NoSlabError(str(error), barrier.node.name) from error
         for operand, held in dict(zip(barrier.node.operands, bands, strict=True)).items():
             if held is not None:
                 self._cover(f"{name} of {operand}", operand, held)

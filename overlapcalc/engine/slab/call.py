@@ -85,8 +85,11 @@ class SlabCall(Reader):
     def typed(self, x: Tensor) -> Tensor:
         assert self.invocation is not None
         traced, wanted = self.frame.constants.runnable.types, self.invocation.dtype
-        own = wanted in traced and wanted.is_floating_point and self.frame.like.is_floating_point()
-        return x.to(self.frame.like.dtype if own else wanted)  # a net may run in another type than it was traced in
+        real, like = wanted.to_real() if wanted.is_complex else wanted, self.frame.like
+        if real in traced and real.is_floating_point and like.is_floating_point():
+            # a net may run in another type than it was traced in
+            wanted = like.dtype.to_complex() if wanted.is_complex else like.dtype
+        return x.to(wanted)
 
     def by_phases(self, x: Tensor, begins: Sequence[int], phases: Sequence[Sequence[Phase]]) -> Tensor:
         n, first = len(phases), x.dim() - len(phases)

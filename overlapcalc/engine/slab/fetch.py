@@ -89,9 +89,10 @@ class Reader:
 
     def none(self, why: str) -> NoSlabError:
         where = self.frame.net.names.get(self.node.name) or self.node.layer or self.node.name
-        return NoSlabError(
+        text = (
             f"{where}: {self.node.called} {why}, so it cannot be run on a slab; the schedule crop runs the net as it is"
         )
+        return NoSlabError(text, self.node.name)
 
     def _read(self, operand: str, label: str) -> Span:
         """The hull of what the region reads of an operand along an axis, including beyond its ends."""

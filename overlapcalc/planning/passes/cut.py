@@ -11,7 +11,7 @@ from ...ops.graph import Graph, Node
 from ...propagate.staged import Barrier, Staged
 from ...propagate.stream_front import telling_bands
 from ...propagate.values import Propagation
-from .order import ordered
+from .timing import Timing
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,8 @@ class Pass:
     what is made before it begins, in order: results of barriers that run whole, and tensors that are given whole.
     stores: what later passes read. takes: reductions that are accumulated, by the names of their results. outputs: of
     the whole net, as pairs (name shown, node), band by band; ended: those that are given out when the pass has ended.
-    reads: tensors that were stored by other passes, read band by band. last: stored tensors, and others that are held,
-    that no later pass reads.
+    reads: tensors that were stored by other passes, read band by band. again: what an earlier pass computed too. last:
+    stored tensors, and others that are held, that no later pass reads.
     """
 
     number: int
@@ -34,6 +34,7 @@ class Pass:
     outputs: tuple[tuple[str, str], ...]
     ended: tuple[tuple[str, str], ...]
     reads: tuple[str, ...]
+    again: tuple[str, ...]
     last: frozenset[str]
 
     def bands(self, axis: str, rows: int) -> Iterator[Mapping[str, Span]]:
@@ -67,30 +68,31 @@ FEW, MOST = 3, 96
 """At least and at most this many bands."""
 
 
-def passes(net: Staged) -> tuple[Pass, ...]:
-    """The passes of a staged net, in order."""
-    cutter = _Cutter(net)
+def passes(net: Staged, again: frozenset[str] = frozenset()) -> tuple[Pass, ...]:
+    """The passes of a staged net, in order. again: nodes that every pass that reads them computes anew."""
+    cutter = _Cutter(net, again)
     return tuple(cutter.made(number) for number in range(cutter.count))
 
 
 class _Cutter:
-    def __init__(self, net: Staged) -> None:
+    def __init__(self, net: Staged, again: frozenset[str]) -> None:
         self._net, self._all, self._graph = net, net.net, net.net.graph
-        self._when = ordered(net)
-        self._read = {name: set(self._read_in(name)) for name in self._graph.order}
+        self._timing = Timing.of(net, again)
+        self._made = self._timing.made
+        self._stored = self._timing.stored(node.name for node in self._graph if node.op != "input")
         self._by_band = {shown: node for shown, node in self._graph.outputs if self._leaves_by_band(node)}
         self._late = {node: self._given_at(node) for shown, node in self._graph.outputs if shown not in self._by_band}
         self.count = max(map(self._given_at, self._graph.order)) + 1
 
     def made(self, number: int) -> Pass:
-        nodes = [node for node in self._graph if self._when[node.name] == number and node.op != "input"]
+        nodes = [node for node in self._graph if number in self._made[node.name] and node.op != "input"]
         here = {node.name for node in nodes}
         takes = [name for name, b in self._net.barriers.items() if b.reduction and b.stage - 1 == number]
-        stores = [n.name for n in self._graph if n.name in here and max(self._read[n.name], default=-1) > number]
+        stores = [name for name, (first, _) in self._stored.items() if first == number]
         late = [(shown, node) for shown, node in self._graph.outputs if self._late.get(node) == number
                 and shown not in self._by_band]  # fmt: skip
         stores += [node for _, node in late if node in here and node not in stores]
-        outputs = [(shown, n) for shown, n in self._by_band.items() if self._when[n] == number]
+        outputs = [(shown, n) for shown, n in self._by_band.items() if min(self._made[n]) == number]
         leaving = [*stores, *(o for name in takes for o in self._net.barriers[name].node.operands)]
         leaving = list(dict.fromkeys([*leaving, *(node for _, node in outputs)]))
         sub = self._sub_net(nodes, leaving)
@@ -104,6 +106,7 @@ class _Cutter:
             tuple(outputs),
             tuple(late),
             tuple(reads),
+            tuple(node.name for node in nodes if min(self._made[node.name]) < number),
             frozenset(name for name in self._graph.order if self._last(name) == number),
         )
 
@@ -129,21 +132,14 @@ class _Cutter:
             if whole and self._net.stages[name] == number:
                 yield name
 
-    def _read_in(self, name: str) -> Iterator[int]:
-        """The passes that read a tensor. What is made before a pass reads it in that pass."""
-        yield from (self._when[reader] for reader in self._graph.readers(name))
-        for barrier in self._net.barriers.values():
-            if name in barrier.node.operands:
-                yield barrier.stage - 1 if barrier.reduction else barrier.stage
-        yield from (self._net.stages[alias] for alias, of in self._net.whole.items() if of == name)
-
     def _last(self, name: str) -> int:
-        return max([*self._read[name], *([self._late[name]] if name in self._late else ())], default=-1)
+        read = self._timing.read[name] if self._graph[name].op == "input" else self._stored.get(name, ())
+        return max([*read, *([self._late[name]] if name in self._late else ())], default=-1)
 
     def _given_at(self, name: str) -> int:
         """The pass that makes a tensor: before it begins, in its course, or when it ends."""
         barrier = self._net.barriers.get(name)
-        return self._when[name] - (barrier is not None and barrier.reduction)
+        return min(self._made[name]) - (barrier is not None and barrier.reduction)
 
     def _leaves_by_band(self, node: str) -> bool:
         layout = self._all.values[node].layout

@@ -18,7 +18,10 @@ class PassNet:
     passes: tuple[Pass, ...]
 
     @staticmethod
-    def of(net: Propagation, axis: str) -> PassNet:
-        """Raises ObstacleError for what draws at random."""
-        found = staged(net, axis)
-        return PassNet(found, passes(found))
+    def of(
+        net: Propagation, axis: str, unparted: frozenset[str] = frozenset(), again: frozenset[str] = frozenset()
+    ) -> PassNet:
+        """unparted: calls that run whole. again: nodes that every pass that reads them computes anew. Raises
+        ObstacleError for what draws at random."""
+        found = staged(net, axis, unparted)
+        return PassNet(found, passes(found, again))

@@ -14,10 +14,11 @@ from .stored import Stored
 class PassPlan:
     """One pass. number: from 0. bands: how many. ends: the operators whose results it completes, as pairs (layer,
     operator). whole: those that run whole before it. reads, stores: layers whose tensors it reads from what is stored,
-    and stores. work: multiply-accumulates. memory: bytes at its fullest moment, without weights. written, read: bytes
-    to and from the disk.
+    and stores. again: layers that an earlier pass computed too. work: multiply-accumulates. memory: bytes at its
+    fullest moment, without weights. written, read: bytes to and from the disk.
 
-    >>> plan = oc.plan(nn.Sequential(nn.Conv1d(1, 4, 3, padding=1), nn.GroupNorm(1, 4)), (1, 1, 64), schedule="passes")
+    >>> net = nn.Sequential(nn.Conv1d(16, 2, 3, padding=1), nn.GroupNorm(1, 2))
+    >>> plan = oc.plan(net, (1, 16, 64), schedule="passes")
     >>> [(one.ends, one.stores) for one in plan.passes.each]
     [((('1', 'aten::group_norm'),), ('0',)), ((), ())]
     """
@@ -28,6 +29,7 @@ class PassPlan:
     whole: tuple[tuple[str, str], ...]
     reads: tuple[str, ...]
     stores: tuple[str, ...]
+    again: tuple[str, ...]
     work: Work
     memory: int | None
     written: int
@@ -41,6 +43,7 @@ class PassPlan:
             "whole": [{"layer": layer, "op": op} for layer, op in self.whole],
             "reads": list(self.reads),
             "stores": list(self.stores),
+            "computes_again": list(self.again),
             "macs": self.work.macs,
             "kernel_macs": self.work.kernel_macs,
             "memory": self.memory,
@@ -52,13 +55,17 @@ class PassPlan:
 @dataclass(frozen=True)
 class PassesPlan:
     """All passes over an image. rows: the most samples of a band, of the longest tensor of its pass. stored: what later
-    passes read. disk: bytes that are reserved on disk. spill: the folder for them, None for the system's."""
+    passes read. disk: bytes that are reserved on disk. spill: the folder for them, None for the system's. unparted:
+    calls that run whole because they have no way to run on a band. again: nodes that every pass that reads them
+    computes anew."""
 
     rows: int
     each: tuple[PassPlan, ...]
     stored: tuple[Stored, ...]
     disk: int
     spill: str | None = None
+    unparted: frozenset[str] = frozenset()
+    again: frozenset[str] = frozenset()
 
     @property
     def written(self) -> int:
