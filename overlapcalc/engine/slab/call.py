@@ -131,8 +131,8 @@ class SlabCall(Reader):
         if key not in self.frame.taps:
             self.frame.taps[key] = gathering(taps, span, begins)
         y: Tensor | None = None
-        for index, weights in self.frame.taps[key]:
-            one = x.index_select(dim, index.to(x.device))
+        for places, weights in self.frame.taps[key]:
+            one = places.of(x, dim)
             if weights is not None:
                 if not x.is_floating_point():
                     raise self.none("weighs whole numbers, in a way of its own")

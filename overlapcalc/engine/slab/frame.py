@@ -14,9 +14,7 @@ from ...algebra.spans import Spans
 from ...propagate.regions import Region
 from ...propagate.values import Propagation, TensorReads
 from ...trace.runnable import Constants
-
-Gathering = Sequence[tuple[Tensor, "Tensor | None"]]
-"""For each tap, the sample that each output takes and its weight; None where all weights are 1."""
+from .taps import Gathering
 
 
 @dataclass(frozen=True)
