@@ -11,6 +11,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from ..algebra.spans import Span
 from ..planning.passes.cut import Pass, telling
+from ..planning.passes.timing import needed_whole
 from ..planning.plan import Plan
 from ..propagate.staged import Staged
 from ..trace.peak_memory import MemoryMeter
@@ -20,6 +21,7 @@ from .assemble import assemble
 from .schedules.passes import PassRun
 from .slab.frame import Frame
 from .spill.form import RowsForm
+from .spill.rows import Rows
 from .weigh import StoredImage, fakes
 
 
@@ -40,6 +42,7 @@ def weighed_passes(calls: Runnable, net: Staged, passes: Sequence[Pass], rows: i
         meter = MemoryMeter([*state.values(), *inputs.values()], kernels=True)
         taken: list[int] = []
         types: dict[str, torch.dtype] = {}
+        whole, rooms = needed_whole(net), list[Tensor]()
 
         def watch(one: Pass) -> int:
             if one.number:
@@ -47,9 +50,14 @@ def weighed_passes(calls: Runnable, net: Staged, passes: Sequence[Pass], rows: i
             meter.live = 0
             return telling(one, net.axis, rows)
 
-        def storage(name: str, band: Tensor, sizes: tuple[int, ...], at: int) -> _Nowhere:
+        def storage(name: str, band: Tensor, sizes: tuple[int, ...], at: int) -> Rows:
             types[name] = band.dtype
-            return _Nowhere(RowsForm(name, sizes, at, band.dtype, band.device))
+            form = RowsForm(name, sizes, at, band.dtype, band.device)
+            if name not in whole:
+                return _Nowhere(form)
+            with meter.not_counting():
+                rooms.append(form.empty(form.rows))
+            return _Kept(form, rooms[-1])
 
         given = {name: StoredImage(x) for name, x in inputs.items()} if plan.stored else inputs
         like = next((x for x in inputs.values() if x.is_floating_point()), next(iter(inputs.values())))[:0]
@@ -64,6 +72,22 @@ def weighed_passes(calls: Runnable, net: Staged, passes: Sequence[Pass], rows: i
         taken.append(meter.live)
     code = sum(meter.code.values())
     return Weight(tuple(n + code for n in taken), types)
+
+
+class _Kept:
+    """Stays in memory, which is counted where it is known how long. What is read is a part of it."""
+
+    def __init__(self, form: RowsForm, room: Tensor) -> None:
+        self.form, self.nbytes, self._room = form, form.nbytes, room
+
+    def write(self, begins: int, band: Tensor) -> None:
+        pass
+
+    def read(self, span: Span) -> Tensor:
+        return self.form.standing(self._room.narrow(0, span.start, span.length))
+
+    def drop(self) -> None:
+        pass
 
 
 class _Nowhere:

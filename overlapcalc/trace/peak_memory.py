@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -32,7 +33,7 @@ class MemoryMeter(TorchDispatchMode):
 
     def __init__(self, known: Sequence[Tensor], *, kernels: bool) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._kernels = kernels
+        self._kernels, self._aside = kernels, False
         self._known = {t.untyped_storage()._cdata for t in known}
         self._live: dict[int, tuple[StorageWeakRef, int]] = {}
         self.peak = self.live = 0
@@ -43,7 +44,20 @@ class MemoryMeter(TorchDispatchMode):
             id(t): (weakref.ref(t), i) for i, t in enumerate(known)
         }
 
+    @contextmanager
+    def not_counting(self) -> Iterator[None]:
+        """What is made here is not counted; it must live as long as the meter is used."""
+        self._aside = True
+        try:
+            yield
+        finally:
+            self._aside = False
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if self._aside:
+            made_aside = func(*args, **(kwargs or {}))
+            self._known |= {t.untyped_storage()._cdata for t in tree_iter(made_aside) if isinstance(t, Tensor)}
+            return made_aside
         before = sum(size for ref, size in self._live.values() if not ref.expired())  # type: ignore[no-untyped-call,misc]
         result = func(*args, **(kwargs or {}))
         workspace = while_running(func, args, result) if self._kernels else 0

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import gc
 import weakref
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
 import overlapcalc as oc
 from overlapcalc.engine import weigh
+from overlapcalc.engine.schedules.passes import PassRun
+from overlapcalc.engine.spill.kept import KeptRows
 
 WIDTH = 40
 """Of the image; whatever has this many columns or a few more is a tensor of full resolution."""
@@ -122,3 +126,43 @@ def test_memory_of_some_blocks_is_that_of_all(asked: dict[str, Any], monkeypatch
     monkeypatch.setattr(weigh, "_telling", lambda net, plan: looked.append(plan) or [(plan, plan.count)])
     assert oc.plan(net, shape, **asked).memory == some.memory
     assert looked[0].count == some.count > 24
+
+
+def test_what_was_stored_is_freed_behind_its_last_reader(monkeypatch):
+    """At once, and not when cycles of references are next looked for."""
+
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.q, self.k, self.v = (nn.Conv1d(2, 8, 1) for _ in range(3))
+            self.norms = nn.Sequential(
+                *(nn.Sequential(nn.Conv1d(8, 8, 3, padding=1), nn.GroupNorm(2, 8)) for _ in "ab")
+            )
+
+        def forward(self, x):
+            q, k, v = (part(x).transpose(1, 2) for part in (self.q, self.k, self.v))
+            return self.norms(nn.functional.scaled_dot_product_attention(q, k, v).transpose(1, 2))
+
+    rooms, alive = [], []
+    room, one_pass = KeptRows._room, PassRun._pass
+
+    def noted_room(self):
+        made = room(self)
+        rooms.append((self.form.name, StorageWeakRef(made.untyped_storage())))
+        return made
+
+    def noted_pass(self, one, most):
+        yield from one_pass(self, one, most)
+        alive.append({name for name, storage in rooms if not storage.expired()})
+
+    tiled, x = oc.tiled(Twice(), (1, 2, 64), schedule="passes", block=8), torch.randn(1, 2, 64)
+    tiled(x)  # planned now, which runs the passes on shapes alone
+    monkeypatch.setattr(KeptRows, "_room", noted_room)
+    monkeypatch.setattr(PassRun, "_pass", noted_pass)
+    gc.disable()
+    try:
+        tiled(x)
+    finally:
+        gc.enable()
+    assert len(alive[0]) == 2  # keys and values
+    assert not alive[1] & alive[0]

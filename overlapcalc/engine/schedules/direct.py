@@ -32,12 +32,10 @@ def direct_nodes(net: Propagation, axis: str, stored: frozenset[str]) -> frozens
 
 
 class Direct:
-    """Direct nodes in one band after another. compute: a node where it is wanted."""
+    """Direct nodes in one band after another."""
 
-    def __init__(
-        self, net: Propagation, axis: str, names: frozenset[str], compute: Callable[[str, Span], SlabTensor]
-    ) -> None:
-        self._net, self._axis, self._names, self._compute = net, axis, names, compute
+    def __init__(self, net: Propagation, axis: str, names: frozenset[str]) -> None:
+        self._net, self._axis, self._names = net, axis, names
         self._several = {name for name in names if len(list(net.graph.readers(name))) > 1}
         self._made: dict[str, SlabTensor] = {}
         self.wanted: dict[str, Span] = {}
@@ -57,11 +55,12 @@ class Direct:
                         wanted[path.operand] = read.joined(wanted.get(path.operand))
         self.wanted = wanted
 
-    def tensor(self, name: str) -> SlabTensor:
-        """A node where this band wants it."""
+    def tensor(self, name: str, compute: Callable[[str, Span], SlabTensor]) -> SlabTensor:
+        """A node where this band wants it. compute: how it is made there. That is not kept: who makes it holds
+        this, and large tensors, which would wait for the next search for cycles of references."""
         known = self._made.get(name)
         if known is None:
-            known = self._compute(name, self.wanted[name])
+            known = compute(name, self.wanted[name])
             if name in self._several:
                 self._made[name] = known
         return known

@@ -66,7 +66,7 @@ class Column:
         self._inputs = frozenset(self.held)
         self._read, self._names = read, direct
         self._carried: dict[str, Any] = {}  # the states of scans
-        self._direct = Direct(frame.net, axis, direct, self._computed)
+        self._direct = Direct(frame.net, axis, direct)
 
     def next(self, outputs: Mapping[str, Span]) -> dict[str, SlabTensor]:
         """The next band of the outputs, by the names of their nodes. outputs: the band, by the names that are shown."""
@@ -92,7 +92,7 @@ class Column:
                 self._forget(operand)
         for name in self._given.keys() & self._names:
             if (span := self._span(name, outputs)) is not None:
-                found[name] = self._cut(name, self._direct.tensor(name), span)
+                found[name] = self._cut(name, self._direct.tensor(name, self._computed), span)
         for name in self._given.keys() - self._names - found.keys():  # computed further ahead, for other readers
             self._give(name, outputs, found)
             self._forget(name)
@@ -101,7 +101,7 @@ class Column:
     def _made(self, node: Node, region: Region) -> SlabTensor:
         if node.op == "input":
             return self._read(node.name, region)
-        near = {o: self._direct.tensor(o) for o in {*node.operands} & self._direct.wanted.keys()}
+        near = {o: self._direct.tensor(o, self._computed) for o in {*node.operands} & self._direct.wanted.keys()}
         call = SlabCall(self._frame, node, self._calls.calls.get(node.name), region, {**self.held, **near})
         call.carried = self._carried.pop(node.name, None)
         made = SlabTensor(call.result(), region)
