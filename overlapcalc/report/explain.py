@@ -19,6 +19,7 @@ from ..analysis.explain import BLOCK, Contribution, Explanation, SideExplanation
 from ..analysis.pair import Pair
 from ..analysis.plain import SCHEMA_VERSION
 from ..analysis.reasons import Blame, StepReason, TileReason
+from .classes import classes_text
 from .op_text import call_words
 
 UNDERLINED = box.Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
@@ -49,6 +50,8 @@ def explained_json(explained: Explained) -> str:
         "outputs": {name: list(shape) for name, shape in analysis.outputs.items()},
         "axes": list(analysis.axes),
         "size_verified": analysis.size_verified,
+        "classes": [one.to_dict() for one in analysis.classes],
+        "runs": {axis: found.to_dict() for axis, found in analysis.runs.items()},
         "explanations": [pair.explain(axis).to_dict() for pair in explained.pairs for axis in pair.axes],
     }
     return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
@@ -66,11 +69,14 @@ def side_as_text(e: Explanation, side: str) -> str:
 
 
 def render_explained(explained: Explained, console: Console, *, note: str = "") -> None:
-    """Print why: per pair and axis the path that sets each side, the step, the tile, the obstacles."""
+    """Print why: per pair and axis the path that sets each side, the step, the tile, the obstacles; and what runs a net
+    with obstacles instead."""
     parts: list[RenderableType] = [Text(note, style="yellow")] if note else []
     for pair in explained.pairs:
         for same in _alike([pair.explain(axis) for axis in pair.axes]):
             parts += [Text(), *_explanation(same)] if parts else _explanation(same)
+    instead = classes_text(explained.analysis)
+    parts += [Text(), *instead] if instead else []
     console.print(Group(*parts))
 
 

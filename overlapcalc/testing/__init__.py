@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .assert_runs import assert_runs
 from .asserts import assert_blocking_free, assert_reads, assert_same_by_blocks
 from .barriers import Barrier, BarrierNet, Several, barrier_net
 from .hazards import HAZARDS, Hazard, hazard_net, hazards
@@ -44,6 +45,7 @@ __all__ = [
     "Whole",
     "assert_blocking_free",
     "assert_reads",
+    "assert_runs",
     "assert_same_by_blocks",
     "barrier_net",
     "block_grids",

@@ -33,8 +33,13 @@ AS_ABOVE = "As above."
 
 
 def claims_of(**given: Any) -> list[Claim]:
-    """`blocking-free`, and what the arguments claim; None claims nothing. Raises InputError."""
-    found = [KINDS["blocking-free"].read("blocking-free", True)]
+    """`blocking-free`, and what the arguments claim. Raises InputError."""
+    return [KINDS["blocking-free"].read("blocking-free", True), *read_claims(**given)]
+
+
+def read_claims(**given: Any) -> list[Claim]:
+    """What the arguments claim; None claims nothing. Raises InputError."""
+    found = []
     for argument, value in given.items():
         if value is None:
             continue

@@ -21,7 +21,7 @@ from torch import nn
 
 import overlapcalc as oc
 from overlapcalc.report import Explained, render_explained
-from overlapcalc.report.explain import tile_text
+from overlapcalc.report.explain import explained_json, tile_text
 
 
 class UpTo(nn.Module):
@@ -356,6 +356,19 @@ def test_the_way_goes_by_the_operand_that_is_blocked():
 
 
 # ---- the command ----------------------------------------------------------------------------------------------
+
+
+def test_what_runs_a_net_with_obstacles_is_said_with_the_class_of_each():
+    net = nn.Sequential(nn.Conv1d(1, 4, 3, padding=1), nn.GroupNorm(2, 4), nn.Softmax(2))
+    analysis = oc.analyze(net, (1, 1, 32))
+    out = io.StringIO()
+    render_explained(Explained(analysis, analysis.pairs), Console(file=out, width=100))
+    said = [line.strip() for line in out.getvalue().splitlines()]
+    begins = said.index("L: 3 passes run it exactly (schedule passes)")
+    assert said[begins + 1 :] == ["reduction: group_norm in 1", "reduction: softmax in 2"]
+    found = json.loads(explained_json(Explained(analysis, analysis.pairs)))
+    assert [(one["layer"], one["kind"]) for one in found["classes"]] == [("1", "reduction"), ("2", "reduction")]
+    assert found["runs"]["L"]["passes"] == 3
 
 
 def test_the_command():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from shared.guarded import CHAIN, GLOBAL, HEAD, NORMS, Project, entry
@@ -11,6 +12,8 @@ from shared.guarded import CHAIN, GLOBAL, HEAD, NORMS, Project, entry
 import overlapcalc as oc
 from overlapcalc.guard import check
 from overlapcalc.guard.claims.passes import HOW
+from overlapcalc.ops import registry
+from overlapcalc.ops.parts import reduction_of
 
 ROWS = HEAD + (
     "class Net(nn.Module):\n"
@@ -174,3 +177,23 @@ def test_as_a_process(project: Project):
     assert done.returncode == 1, done.stdout + done.stderr
     assert "max-passes" in done.stdout
     assert "`1`" in done.stdout
+
+
+def test_passes_are_proved_where_the_schedule_says_so(project: Project):
+    project.write("net.py", NORMS)
+    lines = 'verify = "cpu"\nschedule = "passes"'
+    (found,) = check(project.configure(entry(more=lines)), keep=False)["net"].judgements
+    assert found.holds
+    assert found.value == "5 of 5 proofs, schedule passes"
+    (without,) = check(project.configure(entry(more='verify = "cpu"')), keep=False)["net"].judgements
+    assert not without.holds
+    assert without.value == "nothing to prove"
+
+
+def test_a_wrong_combine_is_refuted_by_the_claim(project: Project):
+    with registry.kept():
+        parts = replace(reduction_of("aten::group_norm"), combine=lambda a, b: a)
+        registry._OPERATORS["aten::group_norm"] = replace(registry.known_of("aten::group_norm"), parts=parts)
+        found = judgement(project, NORMS, 'verify = "cpu"', 'schedule = "passes"')
+    assert not found.holds
+    assert {failure.where for failure in found.failures} >= {"exact twin", "values"}

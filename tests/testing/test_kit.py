@@ -837,6 +837,24 @@ def test_by_passes():
         kit.assert_same_by_blocks(net, x, schedule="passes", block=99)
 
 
+def test_what_runs_is_asserted():
+    net = nn.Sequential(nn.Conv2d(1, 2, 5, padding=2), nn.GroupNorm(1, 2))
+    assert kit.assert_runs(net, (1, 1, 30, 33), max_passes=2).runs["H"].passes == 2
+    kit.assert_runs(net[0], (1, 1, 30, 33), {"H": "tiles", "W": "tiles"})
+    kit.assert_runs(net, (1, 1, 64, 33), max_memory="200KiB", max_disk=0, disk=0, block=4)
+    with pytest.raises(AssertionError, match="runs='tiles' does not hold") as caught:
+        kit.assert_runs(net, (1, 1, 30, 33), "tiles")
+    assert "group_norm is a reduction" in str(caught.value)
+    with pytest.raises(AssertionError, match="it is better than claimed"):
+        kit.assert_runs(net[0], (1, 1, 30, 33), "passes")
+    with pytest.raises(AssertionError, match="max_passes=1 does not hold"):
+        kit.assert_runs(net, (1, 1, 30, 33), max_passes=1)
+    with pytest.raises(AssertionError, match="max_memory=1000 does not hold"):
+        kit.assert_runs(net, (1, 1, 30, 33), max_memory=1000, block=4)
+    with pytest.raises(oc.InputError, match="runs='fast' is not allowed"):
+        kit.assert_runs(net, (1, 1, 30, 33), "fast")
+
+
 def test_a_wrong_reduction_is_found_by_passes():
     from dataclasses import replace
 

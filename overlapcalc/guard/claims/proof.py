@@ -23,15 +23,19 @@ class Proved(Claim):
         from ...prove.result import PROVED, REFUTED
         from ...prove.verify import device_of, verify
 
+        passes = subject.setting.blocking.schedule == "passes"
         blocked = [failure for place in subject.places() for failure in in_the_way(subject, *place)]
-        if blocked:
+        if blocked and not passes:
             return Judgement(self.key, self.limit, "nothing to prove", tuple(blocked))
         if not isinstance(subject.model, nn.Module):
             raise InputError("a saved program is not run by blocks; guard the module it was made of")
         device_of(self.device)
         found = subject.analysis
-        there = found.at(*proof_shapes(found, proof_block(found)))
-        made = verify(subject.model, there, device=self.device)
+        if passes:  # at the size of `input`
+            made = verify(subject.model, found, device=self.device, schedule="passes")
+        else:
+            there = found.at(*proof_shapes(found, proof_block(found)))
+            made = verify(subject.model, there, device=self.device)
         failures = [
             Failure(proof.name, "refuted", why=failure)
             for proof in made.proofs
@@ -43,6 +47,7 @@ class Proved(Claim):
         said = ", ".join(f"{proof.name} {proof.status}" for proof in made.proofs if proof.status != PROVED)
         count = sum(proof.status == PROVED for proof in made.proofs)
         value = f"{count} of {len(made.proofs)} proofs" + (f" ({said})" if said else "")
+        value += ", schedule passes" if passes else ""
         if made.not_reached:
             value += f", but for branches that were not reached: {'; '.join(map(str, made.not_reached))}"
         return Judgement(self.key, self.limit, value, tuple(failures))
