@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 import overlapcalc as oc
 
+pytestmark = pytest.mark.usefixtures("traced_once")
+
 
 class Of(nn.Module):
     """A net of one function."""

@@ -9,6 +9,8 @@ from torch.nn.functional import conv2d
 
 import overlapcalc as oc
 
+pytestmark = pytest.mark.usefixtures("traced_once")
+
 CHANNELS = 8
 SHAPE = (1, 3, 96, 64)
 TENSOR = CHANNELS * 96 * 64 * 8

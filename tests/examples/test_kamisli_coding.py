@@ -35,6 +35,8 @@ from examples.lic.photographs import Photograph
 from examples.lic.pictures import Picture, dead_leaves, psnr, read_picture, waves, write_picture
 from overlapcalc import InputError
 
+pytestmark = pytest.mark.usefixtures("traced_once")
+
 FLAT = Cost(1.1, 0.5, 1e-3)
 SHAPES = {"3111": Shape(4, 8, 6, "3111"), "3311": Shape(4, 8, 6, "3311")}
 

@@ -38,6 +38,8 @@ from examples.lic.tables import TOTAL, Tables, integers, tables
 from examples.lic.training import Schedule, _crops
 from overlapcalc import InputError
 
+pytestmark = pytest.mark.usefixtures("traced_once")
+
 SMALL = {
     "mean-scale": {"N": 4, "M": 6},
     "checkerboard": {"N": 4, "M": 6},

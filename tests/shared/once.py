@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from overlapcalc.analysis import analyze
+from overlapcalc.ops import registry
 
 PLAIN = (int, float, complex, str, bytes, bool, type(None), torch.dtype, torch.device, enum.Enum)
 """Types of values that are the same wherever they are equal."""
@@ -24,12 +25,12 @@ class Traces:
 
     For tests that run or prove one net in several ways, or that make the same net again: of the same classes, with the
     same attributes, and with parameters of the same shapes, whose values nobody reads. Buffers count by their values. A
-    net whose forward changes, or whose rules do, is not for these tests; nor is one that looks at variables which are
-    no attributes of it, if a test changes them.
+    net under other rules is another one. One whose forward changes is not for these tests; nor is one that looks at
+    variables which are no attributes of it, if a test changes them.
     """
 
     def __init__(self) -> None:
-        self._made: dict[Any, tuple[nn.Module, tuple[Callable[..., Any], ...]]] = {}
+        self._made: dict[Any, tuple[tuple[Callable[..., Any], ...], Any]] = {}
         self._tracers: dict[Any, Any] = {}
         self._of_module, self._new_tracer = analyze._of_module, analyze._Tracer
 
@@ -43,10 +44,12 @@ class Traces:
             yield
 
     def _functions(self, same: object, model: nn.Module, *more: Any) -> tuple[Callable[..., Any], ...]:
-        key = same, tuple(map(str, more)), _net(model, by_name=same is not None)
-        if key not in self._made:  # with the model, for what it is known by to stay its own
-            self._made[key] = model, tuple(map(cache, self._of_module(model, *more)))
-        return self._made[key][1]
+        rules = dict(registry._OPERATORS)
+        said = tuple((op, id(rule)) for op, rule in rules.items())
+        key = same, said, tuple(map(str, more)), _net(model, by_name=same is not None)
+        if key not in self._made:  # with the model and the rules, for what they are known by to stay their own
+            self._made[key] = tuple(map(cache, self._of_module(model, *more))), (model, rules)
+        return self._made[key][0]
 
     def _tracer(self, *functions: Callable[..., Any]) -> Any:
         if functions[:3] not in self._tracers:
