@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 from shared.guarded import CHAIN, GLOBAL, HEAD, NORMS, Project, entry
+from shared.once import Traces
 
 import overlapcalc as oc
 from overlapcalc.guard import check
@@ -35,9 +33,13 @@ NOISE = HEAD + (
 )  # fmt: skip
 
 
+TRACES = Traces()
+
+
 def judgement(project: Project, source: str, *more: str):
     project.write("net.py", source)
-    (found,) = check(project.configure(entry(more="\n".join(more))), keep=False)["net"].judgements
+    with TRACES.once(same=source):
+        (found,) = check(project.configure(entry(more="\n".join(more))), keep=False)["net"].judgements
     return found
 
 
@@ -162,15 +164,14 @@ def test_wrong_values_are_refused_with_what_is_allowed(project: Project, more, k
     assert allowed in said.err + said.out
 
 
-def test_as_a_process(project: Project):
+def test_a_pass_more_fails_the_check(project: Project):
     """A change of the net that needs one pass more fails the check, with the operator's name."""
     project.write("net.py", NORMS)
     claims = "image = '64x48'\nblock = 8\nschedule = 'passes'\nruns = 'passes'\nmax-passes = 3\nmax-disk = '1MiB'"
     project.configure(entry(more=claims))
     assert project.check().code == 0
     project.write("net.py", NORMS.replace("nn.ReLU()", "nn.InstanceNorm2d(4)"))
-    command = [sys.executable, "-m", "overlapcalc", "check", "--no-cache"]
-    done = subprocess.run(command, cwd=project.root, capture_output=True, text=True, check=False)
-    assert done.returncode == 1, done.stdout + done.stderr
-    assert "max-passes" in done.stdout
-    assert "`1`" in done.stdout
+    said = project.check()
+    assert said.code == 1, said.out + said.err
+    assert "max-passes" in said.out
+    assert "`1`" in said.out
