@@ -15,7 +15,6 @@ from overlapcalc.guard import Checked, check
 from overlapcalc.guard.claims import KINDS, Setting, Subject
 from overlapcalc.guard.config import read_config
 
-
 TRACES = Traces()
 
 
