@@ -128,6 +128,8 @@ DROPOUTS = frozenset(
 )
 """Functions of torch that run before any operator does."""
 
+DATA = frozenset({torch.Tensor.data.__get__, torch.Tensor.data.__set__})  # type: ignore[attr-defined]
+
 
 class _NoData(TorchFunctionMode):
     """Stops at `.data`. Dropout in eval mode returns its operand itself (see functionalize.without_dropout)."""
@@ -135,7 +137,7 @@ class _NoData(TorchFunctionMode):
     met = False
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func in (torch.Tensor.data.__get__, torch.Tensor.data.__set__):  # type: ignore[attr-defined]
+        if func in DATA:
             self.met = True
             raise TraceError("forward uses .data, which cannot be followed")
         if func in DROPOUTS and args:  # older versions of torch rewrite in-place operators

@@ -12,8 +12,10 @@ from typing import Any
 
 from torch.utils._python_dispatch import _disable_current_modes
 
-LOGGERS = ("torch", "torch.export", "torch._dynamo", "torch.fx", "torch._export", "torch.__trace")
-"""The last one logs every traced tensor, at a level of its own, and pytest would show that for a failing test."""
+LOGGERS = ("torch", "torch.export", "torch._dynamo", "torch.fx", "torch._export")
+TRACE = "torch.__trace"
+"""Logs every traced tensor, and pytest would show that for a failing test. Torch asks for its handlers before it makes
+the text of an entry, which is long, and not for its level."""
 
 ONE_AT_A_TIME = threading.RLock()
 """torch.export temporarily changes torch itself (tables of operators, modes), and so do we (composites.py): two threads
@@ -40,11 +42,15 @@ class _Elsewhere:
 def quiet() -> Iterator[None]:
     """Silences export, which logs tracebacks and warns about everything; what matters becomes one TraceError. Other
     threads still print; those that want to trace wait."""
-    loggers = [logging.getLogger(name) for name in LOGGERS]
+    first, *others = (logging.getLogger(name) for name in LOGGERS)
+    trace = logging.getLogger(TRACE)
     with ONE_AT_A_TIME:
-        levels = [log.level for log in loggers]
+        # one without a level has that of the first; every change of a level makes all loggers forget what they know
+        loggers = [first, *(log for log in others if log.level != logging.NOTSET)]
+        levels, handlers = [log.level for log in loggers], trace.handlers
         out, err = (_Elsewhere(stream, threading.get_ident()) for stream in (sys.stdout, sys.stderr))
         try:
+            trace.handlers = []
             for log in loggers:
                 log.setLevel(logging.CRITICAL + 1)
             with warnings.catch_warnings(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
@@ -52,5 +58,6 @@ def quiet() -> Iterator[None]:
                 with _disable_current_modes():  # a caller that counts operations is not to count these
                     yield
         finally:
+            trace.handlers = handlers
             for log, level in zip(loggers, levels, strict=True):
                 log.setLevel(level)

@@ -11,6 +11,8 @@ import overlapcalc as oc
 from overlapcalc.engine.slab.call import SlabCall
 from overlapcalc.ops.rules import attention
 
+pytestmark = pytest.mark.usefixtures("traced_once")
+
 
 class Attending(nn.Module):
     """Attention over all pixels, with the rest of a block around it."""

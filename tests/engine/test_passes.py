@@ -17,6 +17,8 @@ from torch import nn
 import overlapcalc as oc
 from overlapcalc.testing import Barrier
 
+pytestmark = pytest.mark.usefixtures("traced_once")
+
 BANDS = {"schedule": "passes", "block": 5, "stream_axis": "H"}
 
 

@@ -17,6 +17,8 @@ from overlapcalc.ops.rules import pad, pool
 from overlapcalc.propagate import split
 from overlapcalc.propagate.backward import sized
 
+pytestmark = pytest.mark.usefixtures("traced_once")
+
 Function = Callable[[Tensor], Tensor]
 
 

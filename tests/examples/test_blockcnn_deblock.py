@@ -27,6 +27,8 @@ from examples.lic.pictures import dead_leaves
 from overlapcalc import InputError
 from overlapcalc.io.atomic import Door
 
+pytestmark = pytest.mark.usefixtures("traced_once")
+
 PICTURE = dead_leaves(61, 43, seed=8)
 """Of primes, so no block divides it."""
 

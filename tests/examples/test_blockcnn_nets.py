@@ -18,6 +18,8 @@ from examples.lic import exact as exact_forms
 from examples.lic.exact import OnlyExact, exact
 from examples.lic.short import Short
 
+pytestmark = pytest.mark.usefixtures("traced_once")
+
 SCHEDULES = ("crop", "trim", "stream")
 
 

@@ -54,6 +54,8 @@ from examples.lic.photographs import read as read_photograph
 from examples.lic.pictures import Picture, dead_leaves, psnr, read_picture, waves, write_picture
 from overlapcalc import InputError
 
+pytestmark = pytest.mark.usefixtures("traced_once")
+
 SIZE = (27, 38)
 """Divided by nothing; 4 x 5 blocks."""
 QUALITIES = (10, 30, 90)

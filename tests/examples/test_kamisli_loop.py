@@ -14,6 +14,8 @@ from examples.kamisli.nets import Nets, Shape, nets
 from examples.lic.exact import OnlyExact, exact
 from examples.lic.masked import MaskedConv2d
 
+pytestmark = pytest.mark.usefixtures("traced_once")
+
 SHAPES = {"3111": Shape(2, 8, 3, "3111"), "3311": Shape(2, 8, 3, "3311")}
 SIZE = (5, 6)
 

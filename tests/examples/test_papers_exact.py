@@ -28,6 +28,8 @@ from examples.lic.layers import ResidualDown, deconv, subpixel
 from examples.lic.running import SCHEDULES, Running
 from overlapcalc import InputError
 
+pytestmark = pytest.mark.usefixtures("traced_once")
+
 
 def small(seed: int = 0) -> nn.Sequential:
     """What the codecs are made of, with weights that make numbers of some size."""

@@ -301,12 +301,12 @@ def test_other_surroundings_are_never_skipped(cached: Project, monkeypatch):
     assert set(now) == {"overlapcalc", "python", "machine", "installed"}
 
 
-@pytest.mark.parametrize("damage", [b"", b"{", b"null", b"[]", b'{"content": 3, "digest": 4}', b"\xff\xfe"])
-def test_damaged_entries_are_ignored(cached: Project, damage):
-    for file in (cached.root / cache.NAME).glob("*.json"):
-        file.write_bytes(damage)
-    assert not kept(cached)
-    assert kept(cached)
+def test_damaged_entries_are_ignored(cached: Project):
+    for damage in (b"", b"{", b"null", b"[]", b'{"content": 3, "digest": 4}', b"\xff\xfe"):
+        for file in (cached.root / cache.NAME).glob("*.json"):
+            file.write_bytes(damage)
+        assert not kept(cached), damage
+        assert kept(cached), damage
 
 
 def test_an_entry_with_another_figure_is_damaged(cached: Project):

@@ -7,12 +7,15 @@ import re
 import pytest
 import torch
 from shared.guarded import CHAIN, GLOBAL, HEAD, Project, entry
+from shared.once import Traces
 from torch import nn
 
 import overlapcalc as oc
 from overlapcalc.guard import Checked, check
 from overlapcalc.guard.claims import KINDS, Setting, Subject
 from overlapcalc.guard.config import read_config
+
+TRACES = Traces()
 
 
 def judged(project: Project, source: str, more: str, **options: str) -> Checked:
@@ -21,7 +24,8 @@ def judged(project: Project, source: str, more: str, **options: str) -> Checked:
     text = entry(more=more)
     for key, value in options.items():
         text = text.replace('input = "1x1x32x32"', f"{key} = {value}") if key == "input" else text
-    return check(project.configure(text), keep=False)["net"]
+    with TRACES.once(same=source):
+        return check(project.configure(text), keep=False)["net"]
 
 
 def holds(project: Project, source: str, more: str, **options: str) -> bool:

@@ -14,6 +14,8 @@ from overlapcalc.prove import verify
 from overlapcalc.prove.dependency import SLACK, ProofSubject, dependency, minimality
 from overlapcalc.prove.fillings import Fillings
 
+pytestmark = pytest.mark.usefixtures("traced_once")
+
 NET = nn.Upsample(scale_factor=3, mode="bilinear")
 X = torch.randn(1, 1, 15, 15, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 

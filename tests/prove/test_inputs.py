@@ -10,6 +10,8 @@ from torch import nn
 
 import overlapcalc as oc
 
+pytestmark = pytest.mark.usefixtures("traced_once")
+
 
 @pytest.mark.parametrize(
     ("options", "said"),

@@ -18,6 +18,8 @@ from overlapcalc.engine.loop.kernels import Convolution
 from overlapcalc.planning.stages import staged_order
 from overlapcalc.planning.wavefront import Order
 
+pytestmark = pytest.mark.usefixtures("traced_once")
+
 
 def masked(inputs: int, outputs: int, *, own: bool) -> MaskedConv2d:
     taps = torch.zeros(3, 3, dtype=torch.bool)

@@ -22,6 +22,8 @@ from overlapcalc.prove.passes.cover import covers
 from overlapcalc.prove.result import PROVED, REFUTED
 from overlapcalc.testing.barriers import Barrier
 
+pytestmark = pytest.mark.usefixtures("traced_once")
+
 BANDS = {"schedule": "passes", "block": 5, "stream_axis": "H"}
 
 

@@ -21,6 +21,8 @@ from overlapcalc.ops.registry import find, kept
 from overlapcalc.prove import spread
 from overlapcalc.report.verification import render_verification, verification_json, verification_junit
 
+pytestmark = pytest.mark.usefixtures("traced_once")
+
 
 def conv(kernel: int) -> nn.Module:
     torch.manual_seed(kernel)

@@ -378,6 +378,7 @@ def test_a_net_without_a_call(schedule):
     assert [proof.status for proof in found.proofs] == ["proved"] * 5
 
 
+@pytest.mark.usefixtures("traced_once")
 @pytest.mark.parametrize("schedule", ["trim", "stream"])
 @pytest.mark.parametrize("seed", range(3))
 def test_random_nets_are_proved(seed, schedule):

@@ -15,8 +15,8 @@ from overlapcalc.testing.barriers.barrier import RECIPES
 from overlapcalc.testing.barriers.shrunk import smallest
 from overlapcalc.testing.nets import Call
 
-NETS = [seed for seed in range(13) if seed not in (3, 12)]
-"""Seeds; two of the first take long, and are left to the fuzz."""
+NETS = [seed for seed in range(12) if seed not in (0, 3, 7)]
+"""Seeds; three of the first take long, and are left to the fuzz."""
 
 
 @pytest.mark.parametrize("seed", NETS)

@@ -161,14 +161,14 @@ def max_memory(key: str, value: Any) -> Claim:
 
 @claim("max-disk", AN_AMOUNT, costs=True)
 def max_disk(key: str, value: Any) -> Claim:
-    return MaxDisk(key, str(value), _amount(value))
+    return MaxDisk(key, str(value), _amount(value, least=0))
 
 
-def _amount(value: Any) -> int:
+def _amount(value: Any, *, least: int = 1) -> int:
     """Bytes. Raises WrongValue."""
     if isinstance(value, bool) or not isinstance(value, (int, str)):
         raise WrongValue
     try:
-        return bytes_of(value)
+        return bytes_of(value, least=least)
     except InputError as error:
         raise WrongValue from error

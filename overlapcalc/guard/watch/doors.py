@@ -117,14 +117,17 @@ def _add(found: Doors, door: Any, watching: Callable[[Any], Any]) -> None:
 def _places(doors: Doors) -> Iterator[tuple[Any, str, Any]]:
     """Every name by which a module knows a door."""
     accessor: Any = getattr(pathlib, "_NormalAccessor", None)  # of Python 3.10
-    kinds = {type(door) for door, _ in doors.values()}  # Python audits every call of `id`, and modules are large
+    names: dict[type, set[str]] = {}  # modules are large, and Python audits every call of `id`: most are told by these
+    for door, _ in doors.values():
+        names.setdefault(type(door), set()).add(door.__name__)
     for name, module in [*sys.modules.items(), ("pathlib.accessor", accessor)]:
         if name.startswith("overlapcalc.guard"):
             continue
         for key, value in list(getattr(module, "__dict__", {}).items()):
-            known = doors.get(id(value)) if type(value) in kinds else None
-            if known is not None and known[0] is value:
-                yield module, key, value
+            if type(value) in names and value.__name__ in names[type(value)]:
+                known = doors.get(id(value))
+                if known is not None and known[0] is value:
+                    yield module, key, value
 
 
 def _put(holder: Any, name: str, value: Any) -> None:
@@ -141,8 +144,10 @@ def _asking(door: Any, note: Note) -> Any:
 
     @functools.wraps(door)
     def asked(path: Any, *arguments: Any, **named: Any) -> Any:
+        if busy.now:
+            return door(path, *arguments, **named)
         directory = named.get("dir_fd")
-        for text in () if busy.now else _texts(path):
+        for text in _texts(path):
             if isinstance(directory, int) and not os.path.isabs(text):
                 note(kind, os.path.join(place_of(directory), text))
             elif kind == "look":  # Python audits the others

@@ -44,10 +44,11 @@ class Recompute:
         self._names = [node.name for node in net.net.graph if node.op != "input"]
 
     def chosen(self) -> frozenset[str]:
-        """The nodes that are computed anew. Empty where nothing goes to the disk."""
+        """The nodes that are computed anew. Empty where nothing goes to the disk; and without a budget and a limit,
+        because then nothing says that memory and disk are scarce."""
         best: frozenset[str] = frozenset()
         cost = self._cost(best)
-        for name in sorted(cost.spilled, key=self._nbytes, reverse=True):
+        for name in sorted(cost.spilled, key=self._nbytes, reverse=True) if self._budget is not None else ():
             names = best | self._with_all(name, frozenset(cost.stored))
             tried = self._cost(names)
             if tried.work < cost.work and tried.disk <= cost.disk:
