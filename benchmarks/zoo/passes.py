@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 import overlapcalc as oc
 from overlapcalc.planning.plan import Plan
@@ -82,6 +83,10 @@ def by_passes(zoo: Zoo, name: str, rows: int, send: Callable[[Record], None]) ->
         net, times = _net(zoo, name)
         send({"shape": "x".join(map(str, net.inputs[0].shape)), "times": times, "type": str(net.inputs[0].dtype)[6:]})
         analysis = oc.analyze(net.model, list(net.inputs))
+        if net.inputs[0].dtype == torch.float64 and narrows(analysis):
+            send({"widened": True})
+            widen()
+            analysis = oc.analyze(net.model, list(net.inputs))
         plan = oc.plan(analysis, schedule="passes", block=rows)
         send({**planned(plan), "classes": classes(analysis, plan)})
         found = tensors(oc.tiled(net.model, schedule="passes", block=rows)(*net.inputs))
@@ -105,6 +110,30 @@ def _net(zoo: Zoo, name: str) -> tuple[Net, int]:
     large: Shapes = tuple((*s[:2], *(TIMES * n for n in s[2:])) for s in own)
     times = TIMES if runs(model, large, like) else 1
     return Net(model, example(like, large if times == TIMES else own)), times
+
+
+def narrows(analysis: oc.Analysis) -> bool:
+    """Whether a net in float64 computes something in float32, so that its own rounding hides what is compared."""
+    calls = analysis.variants.runnable(tuple(analysis.inputs.values())).calls
+    return any(call.dtype == torch.float32 for call in calls.values())
+
+
+def widen() -> None:
+    """From now on, casts to float32 give float64 in this process."""
+    to, kind = Tensor.to, Tensor.type
+
+    def wide(args: tuple[Any, ...]) -> tuple[Any, ...]:
+        return tuple(torch.float64 if one is torch.float32 else one for one in args)
+
+    def wide_to(self: Tensor, *args: Any, **named: Any) -> Tensor:
+        return to(self, *wide(args), **dict(zip(named, wide(tuple(named.values())), strict=True)))
+
+    def wide_type(self: Tensor, *args: Any, **named: Any) -> Any:
+        return kind(self, *wide(args), **named)
+
+    Tensor.float = Tensor.double  # type: ignore[method-assign]
+    Tensor.to = wide_to  # type: ignore[method-assign,assignment]
+    Tensor.type = wide_type  # type: ignore[method-assign,assignment]
 
 
 def planned(plan: Plan) -> Record:
@@ -148,7 +177,8 @@ def page(zoo: str, source: Origin, models: dict[str, Record]) -> str:
         "the axis that is cut: a reduction is taken band by band; what runs at this size runs by bands, which "
         "tiles of the unmodified net could not; the rest runs whole, once. Memory (predicted, without weights) and "
         "multiply-accumulates are those of the passes over those of the whole. The error is the largest difference "
-        "from the whole over the largest output; of a model that runs in float32 alone, at most 1e-5 is right.",
+        "from the whole over the largest output; of a model that runs in float32 alone, at most 1e-5 is right. "
+        "Widened: the model casts to float32 on the way, and is run, whole and by passes, with float64 in its place.",
         "",
         *summary(models.values()),
         "",
@@ -172,6 +202,7 @@ def summary(models: Iterable[Record]) -> list[str]:
 def _cells(r: Record) -> list[str]:
     size = r.get("shape", "") + (" (own size)" if r.get("times") == 1 else "")
     size += " (float32)" if r.get("type") == "float32" else ""
+    size += " (widened)" if r.get("widened") else ""
     met = ", ".join(f"{n} {name}" for name, n in r.get("classes", {}).items()) or ("none" if "passes" in r else "")
     figures = ["" if r.get(key) is None else f"{r[key]:.1%}" for key in ("memory", "work")]
     return [size, met, str(r.get("passes", "")), *figures, _error(r), str(r.get("seconds", {}).get("all", ""))]
