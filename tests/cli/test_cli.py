@@ -249,6 +249,20 @@ def test_plan_as_json_and_with_a_budget(tmp_path):
     assert made["blocks"] > 1
 
 
+def test_schedules_side_by_side():
+    """What is recommended is what `run` takes."""
+    small = ("--image", "64x64", "--block", "16", "--compare", "--format", "json")
+    for spec, taken in (("examples/unet.py:UNet", "stream"), ("examples/obstacle.py:Denoiser", "passes")):
+        found = json.loads(run("plan", spec, *small).stdout)
+        assert found["recommended"] == taken
+        assert [one["schedule"] for one in found["schedules"]] == ["crop", "trim", "stream", "passes"]
+        refused = {one["schedule"] for one in found["schedules"] if one["refused"]}
+        assert refused == (set() if taken == "stream" else {"crop", "trim", "stream"})
+    printed = run("plan", "examples/unet.py:UNet", *small[:-2], COLUMNS="120").stdout
+    assert "crop (above) " in printed
+    assert "stream (recommended: `run` takes it)" in printed
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
