@@ -23,7 +23,7 @@ demo: $(VENV)/installed
 	$(VENV)/bin/overlapcalc analyze examples/codec.py:Codec.g_s --input 1x192x16x16
 
 test: $(VENV)/installed
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist worksteal
 
 lint: $(VENV)/installed
 	$(VENV)/bin/ruff check .
