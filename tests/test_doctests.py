@@ -166,13 +166,32 @@ def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.Monke
     assert oc.verify(space["loop"]).proved
 
 
+@torch.library.custom_op("mylib::energy", mutates_args=())
+def energy(x: torch.Tensor) -> torch.Tensor:
+    return (x * x).sum(-1)
+
+
+@energy.register_fake
+def _(x: torch.Tensor) -> torch.Tensor:
+    return x.new_empty(x.shape[:-1])
+
+
+class Energy(nn.Module):
+    def forward(self, x):
+        return x / energy(x)[..., None]
+
+
 def test_the_rule_of_the_docs_runs():
-    law, reduction, _ = code("docs/add-an-operator.md")  # the last one: tests/ops/test_operators.py
+    law, reduction, its_law, _ = code("docs/add-an-operator.md")  # the last one: tests/ops/test_operators.py
     with registry.kept():
         exec(compile(law, "docs/add-an-operator.md", "exec"), {"__name__": "example"})
         exec(compile(reduction, "docs/add-an-operator.md", "exec"), {"__name__": "example"})
         assert registry.find("mylib::blur5") is not None
         assert registry.known_of("mylib::energy").parts is not None
+        exec(compile(its_law, "docs/add-an-operator.md", "exec"), {"__name__": "example"})
+        net, x = Energy(), torch.rand(1, 2, 5, 30)
+        assert oc.analyze(net, x.shape).runs["W"].passes == 2
+        assert torch.allclose(oc.run(net, x, schedule="passes", stream_axis="W", block=7), net(x))
 
 
 def test_the_python_of_the_guard_runs(project: Project, monkeypatch: pytest.MonkeyPatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
 from functools import cached_property
@@ -56,6 +57,7 @@ class _Planner:
         self._limit = None if limit is None else bytes_of(limit, "disk", least=0)
         self._unparted: frozenset[str] = frozenset()
         self._again: frozenset[str] = frozenset()
+        self._anew = True
         self._parts = self._staged_anew()
         self._calls: Runnable = analysis.variants.runnable(tuple(analysis.inputs.values()))
 
@@ -65,6 +67,15 @@ class _Planner:
         budget = self._blocking.budget
         if budget is None:
             return self._made(self._rows())
+        if self._limit is not None:  # what fits without work done twice comes first, in however short bands
+            self._anew = False
+            with suppress(InputError):
+                return self._longest(budget)
+            self._anew = True
+        return self._longest(budget)
+
+    def _longest(self, budget: int) -> Plan:
+        """The plan with the longest bands that fit."""
         best, low, high = None, 0, len(BANDS)
         refused: InputError | None = None
         while low < high:
@@ -84,10 +95,13 @@ class _Planner:
         assert made.passes is not None
         if made.memory.total > budget:
             raise InputError(
-                f"no passes fit into {bytes_text(budget)}: the least that was found is "
-                f"{bytes_text(made.memory.total)}, in bands of {rows}{_needed_whole(made.passes.stored)}"
+                f"no passes fit into {bytes_text(budget)}{self._limit_text()}: in bands of {rows} they take "
+                f"{bytes_text(made.memory.total)}{_needed_whole(made.passes.stored)}"
             )
         return made
+
+    def _limit_text(self) -> str:
+        return "" if self._limit is None else f" and {bytes_text(self._limit)} of disk"
 
     # ---- options ------------------------------------------------------------------------------------------
 
@@ -138,7 +152,8 @@ class _Planner:
         kept = _kept(stored, weight, budget)
         if budget is None and self._limit is not None and slots_of(kept).size > self._limit:
             return (all_kept := [replace(one, kept=True) for one in stored]), _taken(all_kept, weight)
-        self._again = Recompute(self._parts.net, kept, weight.taken, budget, self._limit).chosen()
+        if self._anew:
+            self._again = Recompute(self._parts.net, kept, weight.taken, budget, self._limit).chosen()
         if self._again:
             self._parts = self._staged_anew()
             weight = self._weighed(rows, bare)

@@ -61,7 +61,7 @@ def weighed_passes(calls: Runnable, net: Staged, passes: Sequence[Pass], rows: i
 
         given = {name: StoredImage(x) for name, x in inputs.items()} if plan.stored else inputs
         like = next((x for x in inputs.values() if x.is_floating_point()), next(iter(inputs.values())))[:0]
-        frame = Frame(net.net, Constants(calls, state, like.device), like, None)
+        frame = Frame(net.net, Constants(calls, state, like.device), like, None, shapes_only=True)
         run = PassRun(frame, calls, net, tuple(passes), rows, given, storage, watch)
         with meter:
             if plan.stored:

@@ -93,10 +93,11 @@ def _schedule(value: Any) -> str:
 
 
 def _amount(value: Any) -> int | str:
+    """None at all is an amount, too."""
     if isinstance(value, bool) or not isinstance(value, (int, str)):
         raise WrongValue
     try:
-        bytes_of(value)
+        bytes_of(value, least=0)
     except InputError as error:
         raise WrongValue from error
     return value

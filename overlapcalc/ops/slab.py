@@ -6,7 +6,7 @@ reads index by index along every axis, and has no argument that is a size, needs
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from ..algebra.spans import Span
@@ -129,6 +129,10 @@ class Slab(Protocol):
 
     def positions(self, dim: int) -> Tensor:
         """The place of each sample of the region along a dimension of the whole output."""
+
+    def pieces(self, size: int, step: int) -> Iterator[tuple[int, int]]:
+        """Begin and length of pieces of `size` samples, `step` each, to be computed one after another. Where only
+        shapes are computed, as many of them as show what all of them hold."""
 
     def counted(self, size: int) -> Tensor:
         """The numbers from 0 to `size` - 1."""

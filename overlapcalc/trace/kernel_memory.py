@@ -5,6 +5,7 @@ Measured with torch 2.13 on x86-64 (oneDNN); `benchmarks/cost/memory.py` compare
     float32 convolution                  max(blocked(in) + blocked(out), blocked(out) + out)
     float32 transposed convolution       max(2 * in + out, 3 * out)
     both where oneDNN is not used        columns + out, columns = channels * taps * positions
+    attention of nn.MultiheadAttention   scores, queries, keys, values and the result
 
 and, kept for every new shape of tensors: code of about 2.4 KiB per tap of the kernel, 6 KiB if it is transposed.
 
@@ -26,6 +27,8 @@ FEW = 20480
 
 def while_running(func: Any, args: Any, out: Any) -> int:
     """Bytes that an operator allocates at its fullest moment, including its result; 0 where it needs no more."""
+    if func is torch.ops.aten._native_multi_head_attention.default:
+        return _attention(*args[:5])
     if func is not torch.ops.aten.convolution.default:
         return 0
     x, weight, _, stride, padding, _, transposed, _, groups = args[:9]
@@ -53,6 +56,13 @@ def code(func: Any, args: Any) -> tuple[Any, int] | None:
 
 CODE, CODE_TRANSPOSED = 2400, 6000
 """Bytes of code per tap. oneDNN generates code for every shape that it meets, and keeps it."""
+
+
+def _attention(query: Tensor, key: Tensor, _value: Tensor, width: int, heads: int) -> int:
+    """Scores of all queries and keys, once, beside three projections and the result: (batch, position, width) each."""
+    batch, queries, keys = query.shape[0], query.shape[1], key.shape[1]
+    scores = batch * heads * queries * keys
+    return (scores + batch * width * (2 * queries + 2 * keys)) * query.element_size()
 
 
 def bytes_in(t: Tensor) -> int:

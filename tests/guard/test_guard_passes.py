@@ -201,3 +201,9 @@ def test_a_wrong_combine_is_refuted_by_the_claim(project: Project):
         found = judgement(project, NORMS, 'verify = "cpu"', 'schedule = "passes"')
     assert not found.holds
     assert {failure.where for failure in found.failures} >= {"exact twin", "values"}
+
+
+def test_nothing_may_go_to_the_disk(project: Project):
+    found = judgement(project, NORMS, "image = '64x48'", "block = 8", "disk = 0", "max-disk = 0")
+    assert found.holds
+    assert not judgement(project, NORMS, "image = '64x48'", "block = 8", "max-disk = 0").holds

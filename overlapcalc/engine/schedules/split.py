@@ -45,7 +45,7 @@ def trimmed_here(frame: Frame, calls: Runnable, plan: Plan, inputs: Mapping[str,
                 region = plan.region(cell, shown) if name == node.name else None
                 if region is not None:
                     found[name] = _narrowed(frame, name, held[name], region)
-            for operand in {*node.operands, node.name}:
+            for operand in dict.fromkeys((*node.operands, node.name)):
                 if last.get(operand, -1) <= i:
                     held.pop(operand, None)
         del outputs, held
@@ -89,7 +89,7 @@ class _Column:
             if name not in self._inputs:
                 self._append(name, self._made(node, {**region, self._axis: fresh}))
             self._give(name, slot, found)
-            for operand in {*node.operands, name} - self._inputs:
+            for operand in [o for o in dict.fromkeys((*node.operands, name)) if o not in self._inputs]:
                 self._forget(operand)
         for shown, name in self._frame.net.graph.outputs:
             if shown not in self._front.outputs and name in self.held:

@@ -88,12 +88,14 @@ class Column:
                 self._append(name, self._made(node, {**region, self._axis: fresh}))
             if name in self._given:
                 self._give(name, outputs, found)
-            for operand in {*node.operands, name} - self._inputs - self._names:
-                self._forget(operand)
-        for name in self._given.keys() & self._names:
+            for operand in dict.fromkeys((*node.operands, name)):
+                if operand not in self._inputs and operand not in self._names:
+                    self._forget(operand)
+        for name in [name for name in self._given if name in self._names]:
             if (span := self._span(name, outputs)) is not None:
                 found[name] = self._cut(name, self._direct.tensor(name, self._computed), span)
-        for name in self._given.keys() - self._names - found.keys():  # computed further ahead, for other readers
+        late = [name for name in self._given if name not in self._names and name not in found]
+        for name in late:  # computed further ahead, for other readers
             self._give(name, outputs, found)
             self._forget(name)
         return found
@@ -101,7 +103,9 @@ class Column:
     def _made(self, node: Node, region: Region) -> SlabTensor:
         if node.op == "input":
             return self._read(node.name, region)
-        near = {o: self._direct.tensor(o, self._computed) for o in {*node.operands} & self._direct.wanted.keys()}
+        near = {
+            o: self._direct.tensor(o, self._computed) for o in dict.fromkeys(node.operands) if o in self._direct.wanted
+        }
         call = SlabCall(self._frame, node, self._calls.calls.get(node.name), region, {**self.held, **near})
         call.carried = self._carried.pop(node.name, None)
         made = SlabTensor(call.result(), region)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from math import prod
@@ -30,6 +30,10 @@ from .windows import corners, places_in
 
 NO_MEMORY = "DefaultCPUAllocator: can't allocate memory"
 """What torch says, in a plain RuntimeError, where the CPU has too little memory."""
+
+
+FEW_PIECES = 3
+"""So many equal pieces show what all of them hold."""
 
 
 class SlabCall(Reader):
@@ -157,6 +161,12 @@ class SlabCall(Reader):
 
     def positions(self, dim: int) -> Tensor:
         return self._sliced(self.counted(self.call.shape[dim]), {0: dim})
+
+    def pieces(self, size: int, step: int) -> Iterator[tuple[int, int]]:
+        begins = range(0, size, step)
+        if self.frame.shapes_only and len(begins) > FEW_PIECES:
+            begins = range(0, FEW_PIECES * step, step)
+        return ((i, min(step, size - i)) for i in begins)
 
     def counted(self, size: int) -> Tensor:
         return torch.arange(size, device=self.frame.constants.device)

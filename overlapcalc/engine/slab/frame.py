@@ -43,7 +43,7 @@ class Frame:
 
     like: an input without samples, for its type and device. poison: the value (NaN, say) of samples of the image that
     no slab holds; None where needing one is an error. taps: those of resampling; kernels: those of phases; each
-    computed once.
+    computed once. shapes_only: nothing is computed, only what it would hold.
     """
 
     net: Propagation
@@ -52,6 +52,7 @@ class Frame:
     poison: float | None
     taps: dict[Any, Gathering] = field(default_factory=dict, repr=False)
     kernels: dict[Any, Tensor] = field(default_factory=dict, repr=False)
+    shapes_only: bool = False
 
     def value(self, node: str) -> TensorReads:
         return self.net.values[node]

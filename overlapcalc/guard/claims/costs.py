@@ -62,7 +62,7 @@ def _too_much_work(subject: Subject, made: Plan, value: str) -> Failure:
     from ...planning.obstacles import variants_for
 
     if made.passes is not None:
-        return Failure("", value, help="longer bands, or less memory, so that passes compute nothing twice")
+        return Failure("", value, help="a larger `disk`, so that passes store what they compute twice, or longer bands")
     layers = [one for one in spent(variants_for(subject.at_image, made.schedule).net, made) if one.beyond > 0]
     beyond, worst = sum(one.beyond for one in layers), layers[0]
     why = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from math import prod
 
@@ -93,18 +94,31 @@ def attention_on_slab(slab: Slab) -> Tensor:
     if call["is_causal"]:
         places = slab.positions(n - 2)
         ahead = slab.counted(keys).unsqueeze(0) > places.unsqueeze(1)
-        pieces = [
-            slab.run(query=slab.fetch(at).narrow(-2, i, min(step, queries - i)), is_causal=False,
-                     **{mask: ~ahead.narrow(0, i, min(step, queries - i))})
-            for i in range(0, queries, step)
-        ] if at is not None else [slab.run(is_causal=False, **{mask: ~ahead})]  # fmt: skip
-        return slab.joined(pieces, n - 2)
+        if at is None:
+            return slab.run(is_causal=False, **{mask: ~ahead})
+        q = slab.fetch(at)
+        return _in_pieces(
+            slab,
+            step,
+            lambda i, m: slab.run(query=q.narrow(-2, i, m), is_causal=False, **{mask: ~ahead.narrow(0, i, m)}),
+        )
     if at is None or call[mask] is not None or queries <= step:
         return slab.run()
     q = slab.fetch(at)
-    return slab.joined(
-        [slab.run(query=q.narrow(-2, i, min(step, queries - i))) for i in range(0, queries, step)], n - 2
-    )
+    return _in_pieces(slab, step, lambda i, m: slab.run(query=q.narrow(-2, i, m)))
+
+
+def _in_pieces(slab: Slab, step: int, compute: Callable[[int, int], Tensor]) -> Tensor:
+    """The result, a few queries after another, each written where it belongs."""
+    made: Tensor = None
+    for i, m in slab.pieces(slab.shape[-2], step):
+        piece = compute(i, m)
+        if m == slab.shape[-2]:
+            return piece
+        if made is None:
+            made = piece.new_empty([*piece.shape[:-2], slab.shape[-2], piece.shape[-1]])
+        made.narrow(-2, i, m).copy_(piece)
+    return made
 
 
 @kernel(*FUSED, dense=True)

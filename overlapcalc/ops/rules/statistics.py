@@ -38,11 +38,11 @@ def apply_to_channels(slab: Slab, statistics: Tensor) -> Tensor:
 
 
 def moved(x: Tensor, mean: Tensor, scale: Tensor, bias: Tensor = None) -> Tensor:
-    """`(x - mean) * scale + bias`. What is added belongs to the scale as it is rounded: with a mean of many deviations
-    the difference would show."""
-    scale = working(scale, x)
-    shift = mean * -precise(scale)
-    return x.mul(scale).add_(working(shift if bias is None else shift + bias, x))
+    """`(x - mean) * scale + bias`. The mean as it is rounded is taken off first, or a mean of many deviations would
+    cost digits; what is added makes up for its rounding, and belongs to the scale as that is rounded."""
+    scale, near = working(scale, x), working(mean, x)
+    shift = (precise(near) - mean) * precise(scale)
+    return x.sub(near).mul_(scale).add_(working(shift if bias is None else shift + bias, x))
 
 
 def takes_group_norm(call: Call, cut: Cut) -> bool:

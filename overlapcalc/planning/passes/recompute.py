@@ -16,6 +16,7 @@ from ...propagate.regions import whole_region
 from ...propagate.staged import Staged
 from ..costs import Costs
 from ..spill_slots import SlotRequest, packed
+from .order import ordered
 from .stored import Stored, kept_within
 from .timing import Timing, needed_whole
 
@@ -41,6 +42,7 @@ class Recompute:
         self._net, self._taken, self._budget, self._limit = net, taken, budget, limit
         self._known = {one.name: one for one in stored}
         self._whole = needed_whole(net) | {one.name for one in stored if one.whole}
+        self._when = ordered(net)
         self._names = [node.name for node in net.net.graph if node.op != "input"]
 
     def chosen(self) -> frozenset[str]:
@@ -88,7 +90,7 @@ class Recompute:
         return {name: counted.get(name, 0) + SAMPLE * self._samples(name) for name in self._names}
 
     def _cost(self, again: frozenset[str]) -> _Cost:
-        timing = Timing.of(self._net, again)
+        timing = Timing.of(self._net, again, self._when)
         stored = [
             Stored(name, name, (), 0, "", True, self._nbytes(name), *times, kept=False, whole=name in self._whole)
             for name, times in timing.stored(self._names).items()

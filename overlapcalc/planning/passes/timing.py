@@ -18,10 +18,10 @@ class Timing:
     read: Mapping[str, frozenset[int]]
 
     @staticmethod
-    def of(net: Staged, again: frozenset[str] = frozenset()) -> Timing:
+    def of(net: Staged, again: frozenset[str] = frozenset(), when: Mapping[str, int] | None = None) -> Timing:
         """again: nodes that are computed in every pass that reads them, and so need not be stored. What a pass reads
-        before it begins is stored all the same."""
-        graph, when = net.net.graph, ordered(net)
+        before it begins is stored all the same. when: what `ordered` gives."""
+        graph, when = net.net.graph, ordered(net) if when is None else when
         takers = _takers(net)
         again -= needed_whole(net)
         made: dict[str, frozenset[int]] = {}
