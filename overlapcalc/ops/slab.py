@@ -130,6 +130,9 @@ class Slab(Protocol):
     def positions(self, dim: int) -> Tensor:
         """The place of each sample of the region along a dimension of the whole output."""
 
+    def scaled_and_shifted(self, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+        """`x * scale + shift` in the memory of `x`, which nobody else may hold, in one go."""
+
     def pieces(self, size: int, step: int) -> Iterator[tuple[int, int]]:
         """Begin and length of pieces of `size` samples, `step` each, to be computed one after another. Where only
         shapes are computed, as many of them as show what all of them hold."""

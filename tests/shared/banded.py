@@ -148,6 +148,9 @@ class FakeSlab:
     def typed(self, x: Tensor) -> Tensor:
         return x.to(self._dtype)
 
+    def scaled_and_shifted(self, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+        return x * scale + shift
+
 
 def spans(edges: Sequence[int], length: int) -> list[Span]:
     """The bands between edges, the ends of the axis included."""

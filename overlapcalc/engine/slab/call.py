@@ -162,6 +162,9 @@ class SlabCall(Reader):
     def positions(self, dim: int) -> Tensor:
         return self._sliced(self.counted(self.call.shape[dim]), {0: dim})
 
+    def scaled_and_shifted(self, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+        return torch.addcmul(shift, x, scale, out=x)
+
     def pieces(self, size: int, step: int) -> Iterator[tuple[int, int]]:
         begins = range(0, size, step)
         if self.frame.shapes_only and len(begins) > FEW_PIECES:

@@ -31,18 +31,18 @@ def per_channel(slab: Slab, argument: str, dims: int) -> Tensor:
 
 
 def apply_to_channels(slab: Slab, statistics: Tensor) -> Tensor:
-    """One multiplication and one addition per sample, of which the second is in place."""
+    """One difference per sample, then one multiplication and addition in its place."""
     x, mean, scale = slab.fetch(0), statistics[0], statistics[1]
     weight, bias = (per_channel(slab, name, x.dim()) for name in ("weight", "bias"))
-    return slab.typed(moved(x, mean, scale if weight is None else scale * weight, bias))
+    return slab.typed(moved(slab, x, mean, scale if weight is None else scale * weight, bias))
 
 
-def moved(x: Tensor, mean: Tensor, scale: Tensor, bias: Tensor = None) -> Tensor:
+def moved(slab: Slab, x: Tensor, mean: Tensor, scale: Tensor, bias: Tensor = None) -> Tensor:
     """`(x - mean) * scale + bias`. The mean as it is rounded is taken off first, or a mean of many deviations would
     cost digits; what is added makes up for its rounding, and belongs to the scale as that is rounded."""
     scale, near = working(scale, x), working(mean, x)
     shift = (precise(near) - mean) * precise(scale)
-    return x.sub(near).mul_(scale).add_(working(shift if bias is None else shift + bias, x))
+    return slab.scaled_and_shifted(x.sub(near), scale, working(shift if bias is None else shift + bias, x))
 
 
 def takes_group_norm(call: Call, cut: Cut) -> bool:
@@ -112,7 +112,7 @@ def weighed(slab: Slab, y: Tensor) -> Tensor:
 
 
 def apply_to_layer(slab: Slab, statistics: Tensor) -> Tensor:
-    return slab.typed(weighed(slab, moved(slab.fetch(0), statistics[0], statistics[1])))
+    return slab.typed(weighed(slab, moved(slab, slab.fetch(0), statistics[0], statistics[1])))
 
 
 in_parts("aten::layer_norm", "aten::native_layer_norm", fits=takes_layer_norm, start=start_layer, combine=pooled,
