@@ -9,11 +9,9 @@ import torch
 from torch import nn
 
 from ..analysis.analysis import Analysis
-from ..analysis.analyze import Inputs, analyze
-from ..guard.claims import Setting, Subject
+from ..analysis.analyze import Inputs
 from ..planning.options import BLOCKING_OPTIONS, PASSES, Blocking, BlockingOptions, refuse_unknown
-from .claimed import Limit, broken, read_claims
-from .messages import called
+from .claimed import Limit, assert_claims, read_claims
 
 if TYPE_CHECKING:  # it comes with torch
     from typing_extensions import Unpack
@@ -55,9 +53,4 @@ def assert_runs(
     )
     if how == PASSES:
         options = {"schedule": PASSES, **options}
-    analysis = analyze(model, shape, axes=axes, layout=layout)
-    subject = Subject(model, analysis, Setting(blocking=Blocking(**options)))
-    text = broken(claims, subject, f"{called(model, analysis)}: what was claimed does not hold.")
-    if text:
-        raise AssertionError(text)
-    return analysis
+    return assert_claims(claims, model, shape, Blocking(**options), axes, layout)

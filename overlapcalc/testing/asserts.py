@@ -24,7 +24,7 @@ from ..prove.fillings import same_bits
 from ..prove.kernel_settings import exact_kernels
 from ..prove.passes.cover import cover
 from ..prove.result import REFUTED
-from .claimed import Limit, ScaleLimit, SidedLimit, SizeVerified, broken, claims_of
+from .claimed import Limit, ScaleLimit, SidedLimit, SizeVerified, assert_claims, broken, claims_of
 from .messages import behind, called, differing, disagreement, parts_of
 from .oracle import BruteForce
 from .weights import positive
@@ -97,12 +97,7 @@ def assert_blocking_free(
     for argument, value in options.items():
         if value is not None and max_macs_ratio is None and max_memory is None:
             raise InputError(f"{argument}={value!r} is for max_macs_ratio and max_memory, of which none is claimed")
-    analysis = analyze(model, shape, axes=axes, layout=layout)
-    subject = Subject(model, analysis, Setting(blocking=Blocking(**options)))
-    text = broken(claims, subject, f"{called(model, analysis)}: what was claimed does not hold.")
-    if text:
-        raise AssertionError(text)
-    return analysis
+    return assert_claims(claims, model, shape, Blocking(**options), axes, layout)
 
 
 def assert_same_by_blocks(

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
+from ..analysis.analysis import Analysis
+from ..analysis.analyze import Inputs, analyze
 from ..errors import InputError
-from ..guard.claims import KINDS, Claim, Subject, WrongValue
+from ..guard.claims import KINDS, Claim, Setting, Subject, WrongValue
 from ..guard.claims.limits import SIDES
 from ..guard.judgement import Failure, Judgement
+from ..planning.options import Blocking
 from ..report.explain import side_as_text
+from .messages import called
 
 Sided = int | tuple[int, int] | Mapping[str, int]
 SidedLimit = Sided | Mapping[str, Sided]
@@ -71,6 +75,24 @@ class SizeVerified(Claim):
         text = "the net runs at no other size that was tried, so what it needs there is not known"
         help = "a shape beside which it runs at larger ones, or size_verified=False to claim for this one alone"
         return Judgement(self.key, self.limit, "no", (Failure("", text, help=help),))
+
+
+def assert_claims(
+    claims: Iterable[Claim],
+    model: Any,
+    shape: Inputs,
+    blocking: Blocking,
+    axes: Sequence[str] | str | None,
+    layout: str | Sequence[str | None] | None,
+) -> Analysis:
+    """The analysis of a net of which all claims hold. Raises AssertionError with those that do not."""
+    __tracebackhide__ = True
+    analysis = analyze(model, shape, axes=axes, layout=layout)
+    subject = Subject(model, analysis, Setting(blocking=blocking))
+    text = broken(claims, subject, f"{called(model, analysis)}: what was claimed does not hold.")
+    if text:
+        raise AssertionError(text)
+    return analysis
 
 
 def broken(claims: Iterable[Claim], subject: Subject, title: str) -> str:
