@@ -31,6 +31,9 @@ class Compared(Protocol):
     @property
     def why(self) -> str: ...
 
+    @property
+    def recommended(self) -> bool: ...
+
     def to_dict(self) -> dict[str, Any]: ...
 
 
@@ -38,7 +41,7 @@ def plan_json(plan: Plan, others: Sequence[Compared] = ()) -> str:
     found = plan.to_dict()
     if others:
         found["schedules"] = [one.to_dict() for one in others]
-        found["recommended"] = recommended(others)
+        found["recommended"] = next((one.schedule for one in others if one.recommended), None)
     return json.dumps(found, indent=2) + "\n"
 
 
@@ -74,17 +77,9 @@ def render_plan(plan: Plan, console: Console, *, note: str = "", others: Sequenc
     console.print(Group(*parts))
 
 
-def recommended(others: Sequence[Compared]) -> str | None:
-    """The schedule that the command `run` takes where none is named ("auto"): the least work and memory. None where
-    nothing runs."""
-    able = {one.schedule for one in others if one.plan is not None}
-    return next((name for name in ("stream", "passes", "trim", "crop") if name in able), None)
-
-
 def _compared(plan: Plan, others: Sequence[Compared]) -> list[RenderableType]:
     """All schedules in one table, that which is shown above and that which is recommended marked; why some do not
     go."""
-    best = recommended(others)
     table = new_table("schedule", "MACs of the kernels", "peak memory", "disk", "passes", "blocks")
     refused = []
     for one in others:
@@ -92,9 +87,8 @@ def _compared(plan: Plan, others: Sequence[Compared]) -> list[RenderableType]:
             refused.append(Text(f"{one.schedule}: {one.why}", style="yellow"))
             continue
         memory, passes = one.plan.memory, one.plan.passes
-        marks = ["(above)"] * (one.schedule == plan.schedule) + ["(recommended: `run` takes it)"] * (
-            one.schedule == best
-        )
+        marks = ["(above)"] if one.schedule == plan.schedule else []
+        marks += ["(recommended: `run` takes it)"] if one.recommended else []
         table.add_row(
             " ".join([one.schedule, *marks]),
             _count(one.plan.work.kernel_macs),

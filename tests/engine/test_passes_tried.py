@@ -66,3 +66,22 @@ def test_the_whole_of_multihead_attention_holds_its_scores():
 
     plan = oc.plan(Net().eval(), (1, 16, 32, 32), schedule="passes", block=8)
     assert plan.full_memory.activations >= 4 * (32 * 32) ** 2 * 4  # 4 heads, float32
+
+
+def test_keys_and_values_are_counted_once():
+    """They are kept whole, 1 MiB each; bands of 32 of 4,096 positions take next to nothing beside them."""
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.q, self.k, self.v = (nn.Conv1d(2, 64, 1) for _ in range(3))
+
+        def forward(self, x):
+            q, k, v = (part(x).mT for part in (self.q, self.k, self.v))
+            return scaled_dot_product_attention(q, k, v).mT.mean(1, keepdim=True)
+
+    plan = oc.plan(Net(), (1, 2, 4096), schedule="passes", block=32, stored=True)
+    kept = sum(one.nbytes for one in plan.passes.stored if one.whole)
+    assert kept == 2 * 64 * 4096 * 4
+    first = plan.passes.each[0]  # which makes them: it reads nothing of them
+    assert kept <= first.memory < 1.5 * kept

@@ -192,6 +192,7 @@ def test_passes_are_proved_where_the_schedule_says_so(project: Project):
     (without,) = check(project.configure(entry(more='verify = "cpu"')), keep=False)["net"].judgements
     assert not without.holds
     assert without.value == "nothing to prove"
+    assert 'set schedule = "passes"' in without.failures[-1].help
 
 
 def test_a_wrong_combine_is_refuted_by_the_claim(project: Project):

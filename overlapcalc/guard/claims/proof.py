@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ...errors import InputError
@@ -26,6 +26,9 @@ class Proved(Claim):
         passes = subject.setting.blocking.schedule == "passes"
         blocked = [failure for place in subject.places() for failure in in_the_way(subject, *place)]
         if blocked and not passes:
+            if all(found.how == "passes" for found in subject.analysis.runs.values()):
+                instead = 'set schedule = "passes", which proves the passes that run it instead'
+                blocked = [replace(failure, help=f"{failure.help}; or {instead}") for failure in blocked]
             return Judgement(self.key, self.limit, "nothing to prove", tuple(blocked))
         if not isinstance(subject.model, nn.Module):
             raise InputError("a saved program is not run by blocks; guard the module it was made of")
