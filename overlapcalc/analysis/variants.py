@@ -14,6 +14,7 @@ from ..propagate.forward import propagate
 from ..propagate.grid import Grid
 from ..propagate.values import Propagation, joined
 from ..trace.run_memory import MemoryAt
+from .one_image import OneImage, one_image
 
 Retrace = Callable[[Shapes, bool], Propagation]
 """Input shapes -> the net there. With True, compared with a larger trace; with False, as it is at that size."""
@@ -48,6 +49,11 @@ class Variants:
             return self
         views = {name: value.view for name, value in self.net.values.items() if value.view is not None}
         return replace(self, net=propagate(self.net.traced, names=self.net.names, views=views, at_size=True))
+
+    @cached_property
+    def one_image(self) -> OneImage | None:
+        """The net for one image of the batch, where there are several and none reads another."""
+        return one_image(self)
 
     def output_node(self, shown: str) -> str:
         """The node of an output, by the name that is shown."""

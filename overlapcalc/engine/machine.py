@@ -13,10 +13,12 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from ..algebra.spans import Span
 from ..analysis.variants import Variants
+from ..ops.layout import BATCH
 from ..planning.passes.net import PassNet
 from ..planning.plan import Plan
 from ..trace.runnable import Constants, Runnable
 from .block import Block
+from .images import images, of_image, placed
 from .schedules.crop import cropped
 from .schedules.passes import PassRun
 from .schedules.split import streamed_here, trimmed_here
@@ -32,6 +34,9 @@ class Machine:
 
     def __init__(self, model: nn.Module | None, variants: Variants, plan: Plan) -> None:
         self._model, self.plan = model, plan
+        if BATCH in plan.strips:  # the images of a batch run one after another
+            assert variants.one_image is not None
+            variants = variants.one_image.variants
         self.variants = variants if plan.schedule in ("crop", "passes") else variants.here
         self.at_size = any(along.picks for v in self.variants.net.values.values() for p in v.paths
                            for along in p.axes.values())  # fmt: skip
@@ -52,7 +57,7 @@ class Machine:
     @cached_property
     def calls(self) -> Runnable:
         """The net call by call, at the size of the plan; from the trace that the analysis made."""
-        found: Runnable = self.variants.runnable(tuple(self.plan.inputs.values()))
+        found: Runnable = self.variants.runnable(self.plan.one_image)
         return found
 
     def blocks(
@@ -91,12 +96,16 @@ class Machine:
         self, plan: Plan, inputs: Mapping[str, Image], poison: float | None, state: Mapping[str, Tensor] | None
     ) -> Iterator[Block]:
         assert plan.passes is not None
-        net = self.in_passes
+        net, rows = self.in_passes, plan.passes.rows
         frame = replace(self.frame(inputs, poison, state), net=net.net.net)
+        covered: dict[str, tuple[int, list[Span]]] = {}
         with Stores(plan.passes, frame.like, fill=poison) as stores:
-            run = PassRun(frame, self.calls, net.net, net.passes, plan.passes.rows, inputs, stores.rows)
-            yield from run.blocks()
-        self.covered = run.covered
+            for image, own in images(plan, inputs):
+                run = PassRun(frame, self.calls, net.net, net.passes, rows, own, stores.rows)
+                yield from (block if image is None else placed(block, image) for block in run.blocks())
+                covered |= {f"{of_image(image)}{what}": bands for what, bands in run.covered.items()}
+                del run
+        self.covered = covered
 
     def _blocks_here(self, frame: Frame, plan: Plan, inputs: Mapping[str, Image]) -> Iterator[Block]:
         if plan.schedule == "trim":

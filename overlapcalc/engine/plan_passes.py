@@ -14,6 +14,7 @@ from ..analysis.analysis import Analysis
 from ..analysis.named import Named
 from ..analysis.variants import Variants
 from ..errors import Argument, InputError, NoSlabError, TraceError
+from ..ops.layout import BATCH
 from ..planning.byte_size import bytes_of, bytes_text
 from ..planning.costs import Costs, Work
 from ..planning.options import Blocking, default_block, per_axis
@@ -23,7 +24,7 @@ from ..planning.passes.plan import PassesPlan, PassPlan, traffic
 from ..planning.passes.recompute import Recompute
 from ..planning.passes.stored import Stored, kept_within
 from ..planning.plan import Memory, Plan
-from ..planning.strips import BlockSpan, Strip, labels_by_dim
+from ..planning.strips import BlockSpan, Strip, batch_strip, labels_by_dim
 from ..propagate.regions import whole_region
 from ..trace.runnable import Runnable
 from .spill.place import spill_folder
@@ -50,7 +51,8 @@ class _Planner:
         self, analysis: Analysis, blocking: Blocking, stored: bool, dtype: str | None, room: int | None
     ) -> None:
         self._room = room
-        self._variants: Variants = analysis.variants
+        self._one = analysis.variants.one_image
+        self._variants: Variants = analysis.variants if self._one is None else self._one.variants
         self._analysis, self._blocking, self._stored, self._dtype = analysis, blocking, stored, dtype
         self._axis = self._chosen_axis()
         limit = blocking.disk
@@ -59,7 +61,7 @@ class _Planner:
         self._again: frozenset[str] = frozenset()
         self._anew = True
         self._parts = self._staged_anew()
-        self._calls: Runnable = analysis.variants.runnable(tuple(analysis.inputs.values()))
+        self._calls: Runnable = self._variants.runnable(self._bare(1).one_image)
 
     def plan(self) -> Plan:
         if self._blocking.spill is not None:
@@ -135,9 +137,10 @@ class _Planner:
                 f": the passes store {bytes_text(disk)} on disk; allow that, or more memory",
             )
         each = tuple(self._described(stored, taken, rows))
-        detail = PassesPlan(rows, each, tuple(stored), disk, self._blocking.spill, self._unparted, self._again)
+        images = 1 if self._one is None else self._one.count
+        detail = PassesPlan(rows, each, tuple(stored), disk, self._blocking.spill, self._unparted, self._again, images)
         memories = Memory(max(taken), whole.weights), Memory(whole.peak, whole.weights)
-        work = sum((one.work for one in each), Work())
+        work = sum((one.work for one in each * images), Work())
         largest = max((one.work for one in each), key=lambda w: w.kernel_macs)
         return replace(bare, passes=detail, work=work, largest=largest, weigh=lambda _: memories)
 
@@ -177,19 +180,23 @@ class _Planner:
                 self._parts = self._staged_anew()
 
     def _bare(self, rows: int) -> Plan:
-        net = self._variants.net
+        strips, labels = {self._axis: self._strip(rows)}, dict(labels_by_dim(self._parts.net.net))
+        if self._one is not None:
+            strips = {BATCH: batch_strip(self._one), **strips}
+            for name, d in self._one.dims.items():
+                labels[name] = (*labels[name][:d], BATCH, *labels[name][d + 1 :])
         return Plan(
             schedule="passes",
             inputs=self._analysis.inputs,
             outputs=self._analysis.outputs,
-            labels=labels_by_dim(self._parts.net.net),
-            strips={self._axis: self._strip(rows)},
+            labels=Named(labels),
+            strips=strips,
             work=Work(),
             largest=Work(),
-            full=Costs(net).of({}),
+            full=Costs(self._analysis.variants.net).of({}),
             dtype=self._dtype,
             fed=Fraction(1),
-            leaves=net.traced.leaves,
+            leaves=self._analysis.variants.net.traced.leaves,
             stream_axis=self._axis,
             stored=self._stored,
         )

@@ -132,8 +132,22 @@ def _reason(error: Exception) -> str:
     return (str(said).strip().splitlines() or [type(error).__name__])[0]
 
 
+class Part:
+    """A part of an image that is read by slices: a slice of it reads no more than that."""
+
+    def __init__(self, image: Any, place: Sequence[slice]) -> None:
+        self.image, self.dtype = image, image.dtype
+        self._spans = [range(n)[part] for part, n in zip(place, image.shape, strict=True)]
+        self.shape = tuple(map(len, self._spans))
+
+    def __getitem__(self, place: tuple[slice, ...]) -> Any:
+        found = [span[part] for span, part in zip(self._spans, place, strict=True)]
+        return self.image[tuple(slice(span.start, span.stop, span.step) for span in found)]
+
+
 def _give_back(store: Any) -> None:
     """Release pages of a mapped file that were read: the file has them. Not where changes are private."""
+    store = store.image if isinstance(store, Part) else store
     mapped, mode = getattr(store, "_mmap", None), getattr(store, "mode", "c")
     if isinstance(mapped, mmap.mmap) and mode in ("r", "r+", "w+") and hasattr(mmap, "MADV_DONTNEED"):
         mapped.madvise(mmap.MADV_DONTNEED)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -18,11 +20,16 @@ from ..trace.peak_memory import MemoryMeter
 from ..trace.quiet import quiet
 from ..trace.runnable import Constants, Runnable
 from .assemble import assemble
+from .block import Block
+from .images import images, placed
 from .schedules.passes import PassRun
 from .slab.frame import Frame
 from .spill.form import RowsForm
 from .spill.rows import Rows
 from .weigh import StoredImage, fakes
+
+FEW = 2
+"""So many images of a batch show what each takes: the second runs beside outputs that are there already."""
 
 
 @dataclass(frozen=True)
@@ -40,14 +47,14 @@ def weighed_passes(calls: Runnable, net: Staged, passes: Sequence[Pass], rows: i
     with quiet(), torch.no_grad(), FakeTensorMode(allow_non_fake_inputs=True):
         state, inputs = fakes(calls, plan)
         meter = MemoryMeter([*state.values(), *inputs.values()], kernels=True)
-        taken: list[int] = []
+        taken, now = [0] * len(passes), 0
         types: dict[str, torch.dtype] = {}
         whole, rooms = needed_whole(net), list[Tensor]()
 
         def watch(one: Pass) -> int:
-            if one.number:
-                taken.append(meter.live)
-            meter.live = 0
+            nonlocal now
+            taken[now] = max(taken[now], meter.live)
+            meter.live, now = 0, one.number
             return telling(one, net.axis, rows)
 
         def storage(name: str, band: Tensor, sizes: tuple[int, ...], at: int) -> Rows:
@@ -62,14 +69,18 @@ def weighed_passes(calls: Runnable, net: Staged, passes: Sequence[Pass], rows: i
         given = {name: StoredImage(x) for name, x in inputs.items()} if plan.stored else inputs
         like = next((x for x in inputs.values() if x.is_floating_point()), next(iter(inputs.values())))[:0]
         frame = Frame(net.net, Constants(calls, state, like.device), like, None, shapes_only=True)
-        run = PassRun(frame, calls, net, tuple(passes), rows, given, storage, watch)
+
+        def blocks() -> Iterator[Block]:
+            for image, own in islice(images(plan, given), FEW):
+                run = PassRun(frame, calls, net, tuple(passes), rows, own, storage, watch)
+                yield from run.blocks() if image is None else (placed(one, image) for one in run.blocks())
+
         with meter:
             if plan.stored:
-                for _ in run.blocks():
-                    pass
+                deque(blocks(), maxlen=0)
             else:
-                assemble(run.blocks(), plan)
-        taken.append(meter.live)
+                assemble(blocks(), plan)
+        taken[now] = max(taken[now], meter.live)
     code = sum(meter.code.values())
     return Weight(tuple(n + code for n in taken), types)
 

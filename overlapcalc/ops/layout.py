@@ -15,6 +15,9 @@ AXES = ("D", "H", "W", "L")
 DEFAULTS = ("", "N", "NC", "NCL", "NCHW", "NCDHW")
 """The layout of an input that was given none, by its number of dimensions."""
 
+BATCH = "N"
+"""The letter of the batch."""
+
 NO_AXES = "XYZ"
 """Letters for dimensions that stand where axes usually do, but are not axes."""
 

@@ -11,6 +11,7 @@ from math import prod
 from typing import Any
 
 from ..analysis.named import Named
+from ..ops.layout import BATCH
 from ..propagate.regions import Region
 from .costs import Work
 from .passes.plan import PassesPlan
@@ -94,6 +95,16 @@ class Plan:
         16
         """
         return prod(len(strip.slots) for strip in self.strips.values())
+
+    @property
+    def one_image(self) -> tuple[tuple[int, ...], ...]:
+        """The shapes of the inputs of one image, where the images of a batch run one after another; else of all."""
+        if BATCH not in self.strips:
+            return tuple(self.inputs.values())
+        return tuple(
+            tuple(1 if label == BATCH else n for n, label in zip(shape, self.labels[name], strict=True))
+            for name, shape in self.inputs.items()
+        )
 
     @property
     def memory(self) -> Memory | None:

@@ -10,7 +10,9 @@ from math import prod
 
 from ..algebra.spans import Span, Spans
 from ..analysis.named import Named
+from ..analysis.one_image import OneImage
 from ..errors import Argument, InputError
+from ..ops.layout import BATCH
 from ..propagate.backward import BackwardReads, sized
 from ..propagate.grid import Grid
 from ..propagate.regions import extents_for
@@ -69,6 +71,15 @@ def labels_by_dim(net: Propagation) -> Named[tuple[str, ...]]:
         every = [[layout.parts[i] for i in layout.places(d)] for d in range(len(layout.widths))]
         found[shown] = tuple(parts[0].label if len(parts) == 1 and parts[0].is_axis else "" for parts in every)
     return Named(found)
+
+
+def batch_strip(one: OneImage) -> Strip:
+    """The images of a batch, one after another."""
+    slots = []
+    for i in range(one.count):
+        every = {name: Span(i, i + 1) for name in one.dims}
+        slots.append(BlockSpan(Named(every), Named(every), Named(every), Named(every), 0, 0))
+    return Strip(BATCH, 1, next(iter(one.dims)), tuple(slots))
 
 
 def fed_ratio(net: Propagation, strips: Mapping[str, Strip], along: str | None = None) -> Fraction:

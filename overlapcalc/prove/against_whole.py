@@ -15,6 +15,7 @@ from ..analysis.variants import Variants
 from ..engine import Machine
 from ..engine.assemble import assemble
 from ..errors import NoSlabError, NoTwin, WrongTileError
+from ..ops.layout import BATCH
 from ..planning.plan import Plan
 from .fillings import same_bits
 from .result import NOT_APPLICABLE, Figures, Proof
@@ -113,7 +114,8 @@ def in_memory(plan: Plan) -> Plan:
 def at_once(plan: Plan) -> Plan:
     """The same image in one block, each layer whole; for passes, each pass in one band."""
     if plan.passes is not None:
-        return in_memory(replace(plan, passes=replace(plan.passes, rows=WHOLE)))
+        strips = {axis: strip for axis, strip in plan.strips.items() if axis != BATCH}  # all images at once
+        return in_memory(replace(plan, strips=strips, passes=replace(plan.passes, rows=WHOLE)))
     strips = {}
     for axis, strip in plan.strips.items():
         ends = {

@@ -112,7 +112,7 @@ class WatchedMachine(Machine):
 
     @cached_property
     def calls(self) -> Runnable:
-        return watched(self.variants.runnable(tuple(self.plan.inputs.values())), self.variants, self._spread)
+        return watched(self.variants.runnable(self.plan.one_image), self.variants, self._spread)
 
     def _noted(self, *tiles: Tensor) -> Any:
         with Watching(self._spread, tiles):

@@ -61,7 +61,8 @@ def render_plan(plan: Plan, console: Console, *, note: str = "", others: Sequenc
     else:
         count = len(plan.passes.each)
         passes = "1 pass" if count == 1 else f"{count} passes"
-        parts.append(Text(f"{passes} in bands of at most {plan.passes.rows}, schedule {plan.schedule}"))
+        each = "" if plan.passes.images == 1 else f"for each of {plan.passes.images} images, one after another, "
+        parts.append(Text(f"{passes} {each}in bands of at most {plan.passes.rows}, schedule {plan.schedule}"))
         parts += passes_table(plan)
     parts += [Text(), _costs(plan)]
     fed = Text("" if plan.passes is not None else f"samples fed over samples of the input: {float(plan.fed):.3f}")

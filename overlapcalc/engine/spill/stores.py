@@ -46,9 +46,10 @@ class Stores:
     def rows(self, name: str, band: Tensor, sizes: tuple[int, ...], at: int) -> Rows:
         """The store of a tensor, of which this is a band."""
         form = RowsForm(name, sizes, at, band.dtype, self._device)
-        planned = self._stored[name]
-        other = form.nbytes != planned.nbytes  # a proof runs in other types than the plan is for
-        if planned.kept or self._file is None or other:
+        planned = self._stored.get(name)
+        # a proof runs in other types than the plan is for, and on all images at once
+        other = planned is None or form.nbytes != planned.nbytes
+        if planned is None or planned.kept or self._file is None or other:
             return KeptRows(form, fill=self._fill)
         return SpilledRows(form, self._file, self._slots.offsets[name], fill=self._fill)
 

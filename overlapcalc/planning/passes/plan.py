@@ -57,7 +57,7 @@ class PassesPlan:
     """All passes over an image. rows: the most samples of a band, of the longest tensor of its pass. stored: what later
     passes read. disk: bytes that are reserved on disk. spill: the folder for them, None for the system's. unparted:
     calls that run whole because they have no way to run on a band. again: nodes that every pass that reads them
-    computes anew."""
+    computes anew. images: all passes run for each of so many images of a batch, one after another."""
 
     rows: int
     each: tuple[PassPlan, ...]
@@ -66,20 +66,22 @@ class PassesPlan:
     spill: str | None = None
     unparted: frozenset[str] = frozenset()
     again: frozenset[str] = frozenset()
+    images: int = 1
 
     @property
     def written(self) -> int:
-        """Bytes that are written to the disk in all passes together."""
-        return sum(one.written for one in self.each)
+        """Bytes that are written to the disk in all passes together, for all images."""
+        return self.images * sum(one.written for one in self.each)
 
     def to_dict(self) -> dict[str, Any]:
         return {
             "rows": self.rows,
+            "images": self.images,
             "passes": [one.to_dict() for one in self.each],
             "stored": [one.to_dict() for one in self.stored],
             "disk": self.disk,
             "bytes_written": self.written,
-            "bytes_read": sum(one.read for one in self.each),
+            "bytes_read": self.images * sum(one.read for one in self.each),
         }
 
 

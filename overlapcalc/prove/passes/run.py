@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
+from ...engine.images import images
 from ...engine.machine import Machine
 from ...engine.schedules.passes import PassRun
 from ...engine.schedules.regions import run_regions, whole
@@ -49,7 +50,8 @@ def held(machine: Machine, inputs: Mapping[str, Tensor]) -> list[RanPass]:
     net = machine.in_passes
     frame = replace(machine.frame(inputs), net=net.net.net)
     with Stores(plan.passes, frame.like) as stores:
-        run = _Held(frame, machine.calls, net.net, net.passes, plan.passes.rows, inputs, stores.rows)
+        _, first = next(images(machine.plan, inputs))
+        run = _Held(frame, machine.calls, net.net, net.passes, plan.passes.rows, first, stores.rows)
         run.ran = []
         for _ in run.blocks():
             pass

@@ -1,0 +1,110 @@
+"""The net for one image of a batch, where no image of a batch reads another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from ..algebra.index_map import IndexMap
+from ..errors import OverlapcalcError
+from ..ops.graph import Graph, Shapes
+from ..ops.layout import AXES, BATCH
+from ..propagate.compare import differences, views_of
+from ..propagate.forward import propagate
+from ..propagate.values import Propagation, joined
+
+if TYPE_CHECKING:
+    from .variants import Variants
+
+
+@dataclass(frozen=True)
+class OneImage:
+    """variants: of the net for one image. count: the images of a batch. dims: the dimension along which each input and
+    output holds them, by the names that are shown; an input without is the same for all images."""
+
+    variants: Variants
+    count: int
+    dims: Mapping[str, int]
+
+
+def one_image(variants: Variants) -> OneImage | None:
+    """The net for one image, if image i of every output is what the net gives for image i of the inputs; else None.
+
+    Shown as for an axis: the batch is followed as if it were one. Each output must read its own index and no other, and
+    the net must be the same, call by call, for one image as for all.
+    """
+    net = variants.net
+    found = _batches(net.traced)
+    counts, axis = set(found.values()), next((a for a in AXES if a not in _axes(net.traced)), None)
+    if len(counts) != 1 or axis is None:
+        return None
+    count = counts.pop()
+    try:
+        one = variants.retrace(_shapes(net.traced, found), False)
+        views = views_of(net, one.traced)
+        one = propagate(one.traced, names=one.names, views=views)
+        every = _followed(net, axis, found)
+        apart = _is_same(_followed(one, axis, found, every), every, axis, count) and one.graph.order == net.graph.order
+    except OverlapcalcError:
+        return None
+    dims = {shown: _dim(every, node, axis) for shown, node in every.graph.outputs} if apart else {}
+    if not apart or any(d is None for d in dims.values()):
+        return None
+    letters = {name: net.traced[name].letters.index(BATCH) for name in found}
+    own = {shown: d for shown, d in dims.items() if d is not None}
+    return OneImage(replace(variants, net=one, typed=None), count, {**letters, **own})
+
+
+def _batches(graph: Graph) -> dict[str, int]:
+    """The length of the batch of each input that has more than one image."""
+    found = {}
+    for name in graph.inputs:
+        d = graph[name].letters.find(BATCH)
+        if d >= 0 and graph[name].shape[d] > 1:
+            found[name] = graph[name].shape[d]
+    return found
+
+
+def _axes(graph: Graph) -> set[str]:
+    return {axis for name in graph.inputs for axis in graph[name].axes}
+
+
+def _shapes(graph: Graph, batches: Mapping[str, int]) -> Shapes:
+    """The shapes of the inputs for one image."""
+    shapes = []
+    for name in graph.inputs:
+        shape, letters = graph[name].shape, graph[name].letters
+        own = name in batches
+        shapes.append(tuple(1 if own and a == BATCH else n for n, a in zip(shape, letters, strict=True)))
+    return tuple(shapes)
+
+
+def _followed(net: Propagation, axis: str, batches: Mapping[str, int], like: Propagation | None = None) -> Propagation:
+    """The same net at its size with the batch as an axis. like: the same for more images, whose views show better what
+    they do with the batch."""
+    graph = net.traced
+    inputs = {name: replace(graph[name], layout=graph[name].letters.replace(BATCH, axis)) for name in batches}
+    relabelled = Graph.of([inputs.get(node.name, node) for node in graph], list(graph.outputs))
+    views = None if like is None else views_of(like, relabelled)
+    return propagate(relabelled, names=net.names, views=views, at_size=True)
+
+
+def _is_same(one: Propagation, every: Propagation, axis: str, count: int) -> bool:
+    """Whether both are the same net, in which each output reads its own index along the axis."""
+    sizes = {name: n for name in one.values if (n := one.size(name, axis)) is not None}
+    moved = {name: {axis: (count - 1) * n} for name, n in sizes.items()}
+    return not differences(one, every, moved) and all(_apart(every, node, axis) for _, node in every.graph.outputs)
+
+
+def _apart(net: Propagation, node: str, axis: str) -> bool:
+    for (_, label), reads in zip(net.slots, joined(net, node), strict=True):
+        if label == axis and (reads.via or reads.reads not in (None, IndexMap.identity())):
+            return False
+    return True
+
+
+def _dim(net: Propagation, node: str, axis: str) -> int | None:
+    """The dimension of a tensor that is the axis and nothing else."""
+    layout = net.values[node].layout
+    return next((d for d in range(len(layout.widths)) if layout.axes_of(d) == [axis] and layout.widths[d] == 1), None)
