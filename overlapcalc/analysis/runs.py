@@ -95,7 +95,8 @@ def _said(parts: Staged) -> Iterator[tuple[tuple[str, str], OperatorClass]]:
     names = parts.net.names
     for barrier in parts.barriers.values():
         node = barrier.node
-        kind = OperatorClass.REDUCTION if barrier.reduction else OperatorClass.WHOLE
+        by_bands = OperatorClass.SCAN if barrier.swept else OperatorClass.WHOLE
+        kind = OperatorClass.REDUCTION if barrier.reduction else by_bands
         yield (names.get(node.name) or node.layer or node.name, node.called), kind
     for node in parts.net.graph:
         layer = names.get(node.name) or node.layer or node.name

@@ -7,7 +7,6 @@ from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
 from functools import cached_property
-from math import prod
 from pathlib import Path
 
 from ..analysis.analysis import Analysis
@@ -22,11 +21,12 @@ from ..planning.passes.cut import share
 from ..planning.passes.net import PassNet
 from ..planning.passes.plan import PassesPlan, PassPlan, traffic
 from ..planning.passes.recompute import Recompute
-from ..planning.passes.stored import Stored, kept_within
+from ..planning.passes.stored import Stored
 from ..planning.plan import Memory, Plan
 from ..planning.strips import BlockSpan, Strip, batch_strip, labels_by_dim
 from ..propagate.regions import whole_region
 from ..trace.runnable import Runnable
+from .plan_stored import all_stored, kept, needed_text, readers, taken_with
 from .spill.place import spill_folder
 from .spill.stores import slots_of
 from .weigh_passes import Weight, weighed_passes
@@ -98,7 +98,7 @@ class _Planner:
         if made.memory.total > budget:
             raise InputError(
                 f"no passes fit into {bytes_text(budget)}{self._limit_text()}: in bands of {rows} they take "
-                f"{bytes_text(made.memory.total)}{_needed_whole(made.passes.stored)}"
+                f"{bytes_text(made.memory.total)}{needed_text(made.passes.stored)}"
             )
         return made
 
@@ -151,17 +151,17 @@ class _Planner:
             self._parts = self._staged_anew()
         weight = self._weighed(rows, bare)
         budget = self._room if self._blocking.budget is None else self._blocking.budget - weights
-        stored = list(self._all_stored(weight))
-        kept = _kept(stored, weight, budget)
-        if budget is None and self._limit is not None and slots_of(kept).size > self._limit:
-            return (all_kept := [replace(one, kept=True) for one in stored]), _taken(all_kept, weight)
+        stored = list(all_stored(self._parts, self._calls, weight))
+        held = kept(stored, weight, budget)
+        if budget is None and self._limit is not None and slots_of(held).size > self._limit:
+            return (all_kept := [replace(one, kept=True) for one in stored]), taken_with(all_kept, weight)
         if self._anew:
-            self._again = Recompute(self._parts.net, kept, weight.taken, budget, self._limit).chosen()
+            self._again = Recompute(self._parts.net, held, weight.taken, budget, self._limit).chosen()
         if self._again:
             self._parts = self._staged_anew()
             weight = self._weighed(rows, bare)
-            kept = _kept(list(self._all_stored(weight)), weight, budget)
-        return kept, _taken(kept, weight)
+            held = kept(list(all_stored(self._parts, self._calls, weight)), weight, budget)
+        return held, taken_with(held, weight)
 
     def _staged_anew(self) -> PassNet:
         self.__dict__.pop("_work", None)
@@ -214,38 +214,10 @@ class _Planner:
             slots.append(BlockSpan(Named(outputs), Named(tiles), Named(tiles), Named(outputs), 0, 0))
         return Strip(axis, rows, net.graph.inputs[0], tuple(slots))
 
-    def _all_stored(self, weight: Weight) -> Iterator[Stored]:
-        """What is stored in bands, at its type, not yet kept."""
-        net, graph = self._parts.net, self._parts.net.net.graph
-        written = {name: one.number for one in self._parts.passes for name in one.stores}
-        last = {name: one.number for one in self._parts.passes for name in one.last}
-        whole = set(net.whole.values()) | {node for one in self._parts.passes for _, node in one.ended}
-        for name, kind in weight.types.items():
-            layout = net.net.values[name].layout
-            yield Stored(
-                name=name,
-                layer=net.net.names.get(name) or graph[name].layer or name,
-                sizes=layout.sizes,
-                at=layout.labels.index(net.axis),
-                dtype=str(kind).removeprefix("torch."),
-                own=kind.is_floating_point and self._follows(name),
-                nbytes=prod(layout.sizes) * kind.itemsize,
-                first=written[name],
-                last=max(last.get(name, written[name]), written[name]),
-                kept=False,
-                whole=name in whole,
-            )
-
-    def _follows(self, name: str) -> bool:
-        """Whether a tensor has the type of an input, and so another one where that has: see SlabCall.typed."""
-        call = self._calls.calls.get(name)
-        return call is None or call.dtype in self._calls.types
-
     def _described(self, stored: Sequence[Stored], taken: Sequence[int], rows: int) -> Iterator[PassPlan]:
         net, names = self._parts.net, self._parts.net.net.names
         layers = {one.name: one.layer for one in stored}
-        readers = [(one.number, name) for one in self._parts.passes for name in one.reads]
-        written, read = traffic(stored, readers)
+        written, read = traffic(stored, readers(self._parts))
 
         def said(nodes: Sequence[str]) -> tuple[tuple[str, str], ...]:
             found = (net.barriers[name].node for name in nodes if name in net.barriers)
@@ -256,9 +228,10 @@ class _Planner:
                 number=one.number,
                 bands=max(len(list(one.bands(self._axis, rows))), 1),
                 ends=said(one.takes),
-                whole=said(one.before),
+                whole=said([name for name in one.before if name not in net.swept]),
+                swept=said([name for name in one.before if name in net.swept]),
                 reads=tuple(layers[name] for name in one.reads if name in layers),
-                stores=tuple(layers[name] for name in one.stores if name in layers),
+                stores=tuple(layers[name] for name in (*one.before, *one.stores) if name in layers),
                 again=tuple(dict.fromkeys(names.get(name) or name for name in one.again)),
                 work=self._work[one.number],
                 memory=taken[one.number],
@@ -274,22 +247,3 @@ class _Planner:
             regions = {node.name: whole_region(one.net, node.name) for node in one.net.graph if node.op != "input"}
             found.append(Costs(one.net).on(regions))
         return found
-
-
-def _kept(stored: Sequence[Stored], weight: Weight, budget: int | None) -> list[Stored]:
-    names = kept_within(stored, weight.taken, budget)
-    return [replace(one, kept=one.name in names) for one in stored]
-
-
-def _taken(stored: Sequence[Stored], weight: Weight) -> list[int]:
-    kept = [one for one in stored if one.kept]
-    return [n + sum(t.nbytes for t in kept if t.first <= p <= t.last) for p, n in enumerate(weight.taken)]
-
-
-def _needed_whole(stored: Sequence[Stored]) -> str:
-    """What operators that run whole need in memory, as the end of a message."""
-    whole = sorted((one for one in stored if one.whole), key=lambda one: -one.nbytes)
-    if not whole:
-        return ""
-    layers = ", ".join(dict.fromkeys(one.layer for one in whole))
-    return f"; of what is needed whole ({layers}) the largest tensor takes {bytes_text(whole[0].nbytes)}"

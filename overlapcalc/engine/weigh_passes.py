@@ -34,11 +34,11 @@ FEW = 2
 
 @dataclass(frozen=True)
 class Weight:
-    """taken: for each pass, the bytes that it takes at its fullest moment, beside what is stored. types: of what is
+    """taken: for each pass, the bytes that it takes at its fullest moment, beside what is stored. forms: of what is
     stored, by name."""
 
     taken: tuple[int, ...]
-    types: Mapping[str, torch.dtype]
+    forms: Mapping[str, RowsForm]
 
 
 def weighed_passes(calls: Runnable, net: Staged, passes: Sequence[Pass], rows: int, plan: Plan) -> Weight:
@@ -48,7 +48,7 @@ def weighed_passes(calls: Runnable, net: Staged, passes: Sequence[Pass], rows: i
         state, inputs = fakes(calls, plan)
         meter = MemoryMeter([*state.values(), *inputs.values()], kernels=True)
         taken, now = [0] * len(passes), 0
-        types: dict[str, torch.dtype] = {}
+        forms: dict[str, RowsForm] = {}
         whole, rooms = needed_whole(net), list[Tensor]()
 
         def watch(one: Pass) -> int:
@@ -58,8 +58,7 @@ def weighed_passes(calls: Runnable, net: Staged, passes: Sequence[Pass], rows: i
             return telling(one, net.axis, rows)
 
         def storage(name: str, band: Tensor, sizes: tuple[int, ...], at: int) -> Rows:
-            types[name] = band.dtype
-            form = RowsForm(name, sizes, at, band.dtype, band.device)
+            form = forms[name] = RowsForm(name, sizes, at, band.dtype, band.device)
             if name not in whole:
                 return _Nowhere(form)
             with meter.not_counting():
@@ -82,7 +81,7 @@ def weighed_passes(calls: Runnable, net: Staged, passes: Sequence[Pass], rows: i
                 assemble(blocks(), plan)
         taken[now] = max(taken[now], meter.live)
     code = sum(meter.code.values())
-    return Weight(tuple(n + code for n in taken), types)
+    return Weight(tuple(n + code for n in taken), forms)
 
 
 class _Kept:

@@ -10,7 +10,7 @@ Sums are taken at least in float32 within a band, and in float64 between bands.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -41,6 +41,15 @@ class Band(Protocol):
 
     def run(self, /, **changes: Any) -> Tensor:
         """The operator itself on the bands, with these arguments changed; the one of its results that is meant."""
+
+    def run_all(self, /, **changes: Any) -> tuple[Tensor, ...]:
+        """The same; all results of the operator."""
+
+    def given(self, argument: str) -> Any:
+        """An argument that is no data: a tensor, or a list of them."""
+
+    def joined(self, pieces: Sequence[Tensor], dim: int) -> Tensor:
+        """Pieces laid end to end along a dimension."""
 
 
 Cut = tuple["int | None", ...]

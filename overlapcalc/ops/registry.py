@@ -65,6 +65,7 @@ class Operator:
     slab: Callable[[Any], Any] | None = None
     parts: Any = None
     scan: Any = None
+    sweep: Any = None
     kernel: Callable[[Call], int] | None = None
     slab_kernel: Callable[..., int | None] | None = None
     dense: bool = False
@@ -89,6 +90,7 @@ SAID = {
     "slab": "a way to run on a slab",
     "parts": "a way to run in parts",
     "scan": "a way to run along an axis",
+    "sweep": "a way to run to and fro along an axis",
     "kernel": "a cost",
     "slab_kernel": "a cost on a slab",
     "twin": "a twin",

@@ -13,13 +13,14 @@ from .values import Propagation
 @dataclass(frozen=True)
 class Barrier:
     """An operator that ends a stage. node: its call, whose operands are nodes of the net. cut: for each operand, the
-    dimension that holds the axis. reduction: it takes bands; otherwise its operands are stored whole. stage: the first
-    stage that may read its result."""
+    dimension that holds the axis. reduction: it takes bands; otherwise its operands are stored. stage: the first stage
+    that may read its result. swept: it goes to and fro over its operand by bands, and its result is stored too."""
 
     node: Node
     cut: Cut
     reduction: bool
     stage: int
+    swept: bool = False
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,11 @@ class Staged:
     barriers: Mapping[str, Barrier]
     whole: Mapping[str, str]
     stages: Mapping[str, int]
+
+    @property
+    def swept(self) -> frozenset[str]:
+        """The barriers that go to and fro over their operand by bands."""
+        return frozenset(name for name, barrier in self.barriers.items() if barrier.swept)
 
     @property
     def passes(self) -> int:

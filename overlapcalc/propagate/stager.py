@@ -3,7 +3,8 @@
 Within a stage every operator can run band by band. An operator that needs the whole axis is a barrier: its result is
 there when a stage has ended, and is an input of the stages behind. There are two kinds. A *reduction* takes its
 operands band by band (ops/parts.py), and leaves something without the axis: a mean, the statistics of a norm, a product
-that is contracted over the axis. Anything else runs *whole*, once, on operands that are stored whole. Where an operator
+that is contracted over the axis. Anything else runs *whole*, once, on operands that are stored whole; or *to and fro*
+over them by bands (ops/scans.py). Where an operator
 needs only some of its operands whole, such as the keys and values of attention, it is no barrier: it follows the bands
 of the others.
 
@@ -12,24 +13,21 @@ The other axes are not cut, so that nothing stands in the way along them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from ..algebra.cells import Field
 from ..algebra.rates import Rate
-from ..algebra.reshape import CELL, Factoring
+from ..algebra.reshape import Factoring
 from ..errors import ObstacleError, foreseen
-from ..ops.graph import Data, Graph, Node, constants_in
-from ..ops.law import Cause, DimRead, Law, Link, Obstruction
+from ..ops.graph import Data, Graph, Node
+from ..ops.law import Cause
 from ..ops.parts import STATISTICS, Cut, reduction_of
-from ..ops.scans import CARRIED, scan_of
-from .forward import Forward
+from ..ops.scans import CARRIED, scan_of, sweep_of
 from .staged import Barrier, Staged
-from .staged_laws import beside_statistics, in_order, laid_like
+from .staged_forward import StagedForward
 from .staged_layouts import renamed, settled, without
-from .values import Obstacle, Path, Propagation, TensorReads
-from .views import ELSEWHERE
+from .values import Propagation, TensorReads
 
 
 def staged(net: Propagation, axis: str, unparted: frozenset[str] = frozenset()) -> Staged:
@@ -53,10 +51,9 @@ def staged(net: Propagation, axis: str, unparted: frozenset[str] = frozenset()) 
     return Staged(axis, found, run.barriers, whole, {name: run.stages[name] for name in graph.order})
 
 
-class _Stager(Forward):
+class _Stager(StagedForward):
     """One pass forward, with a new beginning behind every barrier."""
 
-    axis: str
     unparted: frozenset[str]
 
     def __init__(self, *args: Any) -> None:
@@ -64,9 +61,7 @@ class _Stager(Forward):
         self.barriers: dict[str, Barrier] = {}
         self.whole: dict[str, str] = {}
         self.stages: dict[str, int] = {}
-        self._blocked: list[tuple[str, int]] = []  # nodes and the index of an operand that they read all along the axis
-        self._astray: dict[str, Obstacle] = {}  # nodes that cannot follow the axis for another reason
-        self._inside = self._loose = False
+        self._inside = False
 
     # ---- what is found out about one call -----------------------------------------------------------------
 
@@ -76,22 +71,22 @@ class _Stager(Forward):
             return
         made = self._tried(node)
         unparted = not self.unparted.isdisjoint({node.name, *(n.name for n in made)})
-        if not self._blocked and not self._astray and not self._collapses(node) and not unparted:
+        if not self.blocked and not self.astray and not self._collapses(node) and not unparted:
             return
         self._undo(made)
         if unparted:
             self._end(node, reduction=False)
             return
-        if not self._blocked and not self._astray:  # local, but each sample reads all
+        if not self.blocked and not self.astray:  # local, but each sample reads all
             if not self._reduced(node):
                 self._tried(node)
             return
-        drawn = next((o for o in self._astray.values() if o.cause == Cause.RANDOM.value), None)
+        drawn = next((o for o in self.astray.values() if o.cause == Cause.RANDOM.value), None)
         if drawn is not None:
             raise ObstacleError(f"no two runs of this net give the same: {drawn}")
-        blocked, straying = {k for name, k in self._blocked if name == node.name}, bool(self._astray)
-        only_here = all(name == node.name for name, _ in self._blocked)
-        if not straying and (self._reduced(node) or self._carried(node)):
+        blocked, straying = {k for name, k in self.blocked if name == node.name}, bool(self.astray)
+        only_here = all(name == node.name for name, _ in self.blocked)
+        if not straying and (self._reduced(node) or self._carried(node) or self._swept(node)):
             return
         if not straying and only_here and self._following(node, blocked):
             return
@@ -100,7 +95,7 @@ class _Stager(Forward):
     def _tried(self, node: Node) -> list[Node]:
         """The nodes that a call becomes, kept."""
         before = len(self.nodes)
-        self._blocked, self._astray, self._inside = [], {}, True
+        self.blocked, self.astray, self._inside = [], {}, True
         try:
             super().visit(node)
         finally:
@@ -127,7 +122,7 @@ class _Stager(Forward):
         self._keep_result(taken, Factoring((), ()), Barrier(node, cut, True, self._ended(node)))
         self.names[taken] = self.names.get(node.name, node.layer or node.name)
         made = self._tried(replace(node, args={**node.args, STATISTICS: Data(taken)}))
-        if not self._blocked and not self._astray and self.axis in self.values[node.name].labels:
+        if not self.blocked and not self.astray and self.axis in self.values[node.name].labels:
             return True
         self._undo(made)
         self._undo([self.nodes[-1]])
@@ -150,10 +145,22 @@ class _Stager(Forward):
         if not self._slowest(node, cut):
             return False
         made = self._tried(replace(node, args={**node.args, CARRIED: True}))
-        if not self._blocked and not self._astray and self.axis in self.values[node.name].labels:
+        if not self.blocked and not self.astray and self.axis in self.values[node.name].labels:
             return True
         self._undo(made)
         return False
+
+    def _swept(self, node: Node) -> bool:
+        """Whether a call goes to and fro along the axis; if so, it is kept as a barrier whose result has bands."""
+        found, cut = sweep_of(node.op), self._cut(node)
+        if found is None or not found.fits(self._call(node), cut) or not self._slowest(node, cut):
+            return False
+        layout, d = settled(self._layout(node)), cut[0]
+        if d is None or layout.labels[layout.places(d)[0]] != self.axis:
+            return False
+        stage = max(map(self._whole_at, node.operands))
+        self._keep_result(node.name, layout, Barrier(node, cut, False, stage, swept=True))
+        return True
 
     def _slowest(self, node: Node, cut: Cut) -> bool:
         """Whether the axis runs slowest along the dimension that holds it: then a band is one stretch of that."""
@@ -165,7 +172,7 @@ class _Stager(Forward):
         names = {k: o for k, o in enumerate(node.operands) if k in blocked}
         given = {k: self._given_whole(o) for k, o in names.items()}
         made = self._tried(replace(node, args=renamed(node.args, given)))
-        if not self._blocked and not self._astray and self.axis in self.values[node.name].labels:
+        if not self.blocked and not self.astray and self.axis in self.values[node.name].labels:
             return True
         self._undo(made)
         return False
@@ -182,14 +189,7 @@ class _Stager(Forward):
 
     def _end(self, node: Node, *, reduction: bool) -> None:
         """The call is a barrier: what it gives is an input, laid out as its operands were."""
-        self._loose = True
-        try:
-            made = self._tried(node)
-        finally:
-            self._loose = False
-        layout = self.values[node.name].layout
-        self._undo(made)
-        cut = self._cut(node)
+        layout, cut = self._layout(node), self._cut(node)
         if reduction:
             layout, stage = without(layout, self.axis), self._ended(node)
         else:
@@ -197,6 +197,17 @@ class _Stager(Forward):
             node = replace(node, args=renamed(node.args, given))
             layout, stage = settled(layout), max(map(self._whole_at, node.operands))
         self._keep_result(node.name, layout, Barrier(node, cut, reduction, stage), truth=node.truth)
+
+    def _layout(self, node: Node) -> Factoring:
+        """That of a call's result, whatever it reads."""
+        self.loose = True
+        try:
+            made = self._tried(node)
+        finally:
+            self.loose = False
+        layout = self.values[node.name].layout
+        self._undo(made)
+        return layout
 
     def input_of(self, node: Node) -> TensorReads:
         """An input; what is read of it is not followed, because at one size there may be no map for that."""
@@ -238,57 +249,3 @@ class _Stager(Forward):
     def _dim(self, operand: str) -> int | None:
         layout = self.values[operand].layout
         return next((d for d in range(len(layout.widths)) if self.axis in layout.axes_of(d)), None)
-
-    # ---- laws ---------------------------------------------------------------------------------------------
-
-    def law_of(self, node: Node) -> Law | None:
-        """Of an operator that is given its statistics: what it reads beside them. Of a scan: sample by sample."""
-        given = {STATISTICS, CARRIED} & node.args.keys()
-        if not given:
-            law = super().law_of(node)
-            return law if law is None else laid_like(law, self._call(node))
-        law = super().law_of(replace(node, args={k: v for k, v in node.args.items() if k not in given}))
-        assert law is not None
-        layouts = [self.values[operand].layout for operand in node.operands]
-        if CARRIED in given:
-            return in_order(law, layouts, self.axis)
-        return beside_statistics(law, layouts, self.axis, len(node.shape))
-
-    def labels_for(self, node: Node, links: Sequence[Link], layout: Factoring) -> tuple[str, ...]:
-        """As the links say. A dimension along which one sample is spread may be called the axis that an input has
-        there: it reads nothing along it."""
-        found = list(super().labels_for(node, links, layout))
-        like = next((self.graph[name].axes for name in self.graph.inputs if any(self.graph[name].axes)), ())
-        if not layout.simple or len(like) != len(found) or self.axis in found or self.axis not in like:
-            return tuple(found)
-        d = like.index(self.axis)
-        read = [(link, dim.source) for link in links for dim in link.dims if dim.target == d and dim.source is not None]
-        one = all(self.values[node.operands[link.operand]].layout.sizes[s] == 1 for link, s in read)
-        if found[d] == CELL and layout.sizes[d] > 1 and one:
-            found[d] = self.axis
-        return tuple(found)
-
-    def follows(self, dim: DimRead, label: str) -> bool:
-        return self._loose or label != self.axis or super().follows(dim, label)
-
-    def path_of(self, node: Node, link: Link, *rest: Any) -> Path:
-        layout, operand = rest[0], self.values[node.operands[link.operand]].layout
-        path = super().path_of(node, link, *rest)
-        if any(layout.labels[d.target] == self.axis != operand.labels[d.source] and operand.sizes[d.source] > 1
-               for d in link.dims if d.source is not None and d.target is not None):  # fmt: skip
-            self._astray[node.name] = self._obstacle(node, self.axis, ELSEWHERE)
-        if self.axis in path.obstructed:
-            self._blocked.append((node.name, link.operand))
-        if CARRIED in node.args and self.axis in path.axes:
-            path = replace(path, axes={**path.axes, self.axis: replace(path.axes[self.axis], carried=True)})
-        return path
-
-    def own_obstacles(self, node: Node, law: Law, *rest: Any) -> dict[str, Obstacle]:
-        here = super().own_obstacles(node, law, *rest)
-        drawn = next((why for _, why in law.obstructions if why.cause is Cause.RANDOM), None)
-        if drawn is not None or any(value.random for value in constants_in(node.args.values())):
-            why = drawn or Obstruction(Cause.RANDOM, "uses values that are drawn at random or change with every call")
-            here = {self.axis: self._obstacle(node, self.axis, why)}
-        if self.axis in here:
-            self._astray[node.name] = here[self.axis]
-        return {}

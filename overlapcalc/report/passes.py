@@ -47,6 +47,7 @@ def disk_text(passes: PassesPlan) -> str:
 def _add(table: Table, one: PassPlan, anew: bool) -> None:
     ends = [f"{layer} ({op.partition('::')[2]})" for layer, op in one.ends]
     whole = [f"{layer} ({op.partition('::')[2]}, whole)" for layer, op in one.whole]
+    whole += [f"{layer} ({op.partition('::')[2]}, to and fro)" for layer, op in one.swept]
     table.add_row(
         str(one.number + 1),
         _few(one.reads) or "input",

@@ -12,6 +12,7 @@ from ...algebra.spans import Span
 from ...analysis.named import Named
 from ...errors import NoSlabError
 from ...ops.parts import Partial, reduction_of
+from ...ops.scans import sweep_of
 from ...planning.passes.cut import Pass
 from ...propagate.regions import Region, joint_regions, whole_region
 from ...propagate.staged import Barrier, Staged
@@ -24,6 +25,7 @@ from ..store import Image, read
 from .direct import direct_nodes
 from .regions import run_regions, whole
 from .stream import Column, parts
+from .sweep import bands_of, between, sweep
 
 Storage = Callable[[str, Tensor, tuple[int, ...], int], Rows]
 """Name, a first band, the whole shape, and the dimension along which it comes in bands -> where it is stored."""
@@ -67,6 +69,9 @@ class PassRun:
     def _pass(self, one: Pass, most: int | None) -> Iterator[Block]:
         for name in one.before:
             barrier = self._net.barriers.get(name)
+            if barrier is not None and barrier.swept:
+                self._sweep(barrier)
+                continue
             self._given[name] = self._whole(self._net.whole[name]) if barrier is None else self._run_whole(barrier)
         frame = replace(self._frame, net=one.net)
         partial: dict[str, Partial] = {}
@@ -113,12 +118,46 @@ class PassRun:
             if self._axis not in held.region:
                 self._given[name] = held.tensor
                 continue
-            layout = self._frame.value(name).layout
-            band, at = parts(layout, held), layout.labels.index(self._axis)
-            if name not in self._stored:
-                self._stored[name] = self._storage(name, band, layout.sizes, at)
-            self._stored[name].write(held.region[self._axis].start, band)
-            self._cover(f"stored {name}", name, held)
+            self._put(name, held)
+
+    def _put(self, name: str, held: SlabTensor) -> None:
+        layout = self._frame.value(name).layout
+        band, at = parts(layout, held), layout.labels.index(self._axis)
+        if name not in self._stored:
+            self._stored[name] = self._storage(name, band, layout.sizes, at)
+        self._stored[name].write(held.region[self._axis].start, band)
+        self._cover(f"stored {name}", name, held)
+
+    def _sweep(self, barrier: Barrier) -> None:
+        """Store what an operator gives that goes to and fro over its operand."""
+        node, d, how = barrier.node, barrier.cut[0], sweep_of(barrier.node.op)
+        (operand,), size = node.operands, self._frame.net.size(node.operands[0], self._axis)
+        assert how is not None
+        assert d is not None
+        assert size is not None
+        call = self._call(barrier, [], 0)
+        length = call.call.shapes[0][d]
+        between_ways: dict[int, Rows] = {}
+
+        def write(k: int, at: Span, found: Tensor) -> Rows:
+            if k not in between_ways:
+                whole_of = (*found.shape[:d], length, *found.shape[d + 1 :])
+                between_ways[k] = self._storage(between(node.name, k), found, whole_of, d)
+            between_ways[k].write(at.start, found)
+            return between_ways[k]
+
+        def band(span: Span) -> Tensor:
+            if operand not in self._given:
+                return self._read(operand, {self._axis: span}).tensor
+            return self._given[operand].narrow(d, span.start * length // size, span.length * length // size)
+
+        spans = bands_of(size, self._rows, few=self._frame.shapes_only)
+        try:
+            for span, found in sweep(call, how.ways(call.call), spans, band, write, length // size):
+                self._put(node.name, SlabTensor(call.typed(found), {self._axis: span}))
+        except NoSlabError as error:
+            raise NoSlabError(str(error), node.name) from error
+        self.covered[f"stored {node.name}"][1].sort()
 
     def _take(self, name: str, found: Mapping[str, SlabTensor], partial: dict[str, Partial]) -> None:
         """Add a band to what a reduction has so far."""

@@ -11,7 +11,7 @@ from ...algebra.spans import Span
 from ...ops import Call
 from ...ops.graph import Node
 from ...ops.parts import Cut
-from ...trace.runnable import Invocation
+from ...trace.runnable import Fixed, Invocation
 from .call import SlabCall
 from .frame import Frame, dims_of
 
@@ -32,6 +32,15 @@ class BandCall:
     def run(self, /, **changes: Any) -> Tensor:
         return self._inner.run(**changes)
 
+    def run_all(self, /, **changes: Any) -> tuple[Tensor, ...]:
+        return self._inner.run_all(**changes)
+
+    def given(self, argument: str) -> Any:
+        return self._inner.given(argument)
+
+    def joined(self, pieces: Sequence[Tensor], dim: int) -> Tensor:
+        return self._inner.joined(pieces, dim)
+
     def typed(self, x: Tensor) -> Tensor:
         """A result in the operator's own type."""
         return self._inner.typed(x)
@@ -48,6 +57,16 @@ class _OnBands(SlabCall):
 
     def fetch(self, operand: int = 0, spans: Mapping[int, Span] | None = None, *, fill: float | str = 0.0) -> Tensor:
         return self._bands[operand]
+
+    def given(self, argument: str) -> Any:
+        """A constant argument, or a list of them."""
+        assert self.invocation is not None
+        return self._valued(self.invocation.values[argument])
+
+    def _valued(self, template: Any) -> Any:
+        if isinstance(template, (list, tuple)):
+            return [self._valued(one) for one in template]
+        return self.frame.constants.value(template.node) if isinstance(template, Fixed) else template
 
     def _laid(self, value: Tensor, at: Any) -> Tensor:
         return value

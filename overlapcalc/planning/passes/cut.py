@@ -96,7 +96,7 @@ class _Cutter:
         leaving = [*stores, *(o for name in takes for o in self._net.barriers[name].node.operands)]
         leaving = list(dict.fromkeys([*leaving, *(node for _, node in outputs)]))
         sub = self._sub_net(nodes, leaving)
-        reads = [n for n in sub.graph.inputs if self._graph[n].op != "input"]
+        reads = [n for n in sub.graph.inputs if self._graph[n].op != "input" or n in self._net.swept]
         return Pass(
             number,
             sub,

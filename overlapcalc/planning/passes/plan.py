@@ -13,9 +13,10 @@ from .stored import Stored
 @dataclass(frozen=True)
 class PassPlan:
     """One pass. number: from 0. bands: how many. ends: the operators whose results it completes, as pairs (layer,
-    operator). whole: those that run whole before it. reads, stores: layers whose tensors it reads from what is stored,
-    and stores. again: layers that an earlier pass computed too. work: multiply-accumulates. memory: bytes at its
-    fullest moment, without weights. written, read: bytes to and from the disk.
+    operator). whole: those that run whole before it; swept: those that go to and fro over what is stored. reads,
+    stores: layers whose tensors it reads from what is stored, and stores. again: layers that an earlier pass computed
+    too. work: multiply-accumulates. memory: bytes at its fullest moment, without weights. written, read: bytes to and
+    from the disk.
 
     >>> net = nn.Sequential(nn.Conv1d(16, 2, 3, padding=1), nn.GroupNorm(1, 2))
     >>> plan = oc.plan(net, (1, 16, 64), schedule="passes")
@@ -34,6 +35,7 @@ class PassPlan:
     memory: int | None
     written: int
     read: int
+    swept: tuple[tuple[str, str], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -41,6 +43,7 @@ class PassPlan:
             "bands": self.bands,
             "completes": [{"layer": layer, "op": op} for layer, op in self.ends],
             "whole": [{"layer": layer, "op": op} for layer, op in self.whole],
+            "to_and_fro": [{"layer": layer, "op": op} for layer, op in self.swept],
             "reads": list(self.reads),
             "stores": list(self.stores),
             "computes_again": list(self.again),

@@ -23,7 +23,7 @@ class Timing:
         before it begins is stored all the same. when: what `ordered` gives."""
         graph, when = net.net.graph, ordered(net) if when is None else when
         takers = _takers(net)
-        again -= needed_whole(net)
+        again -= needed_whole(net) | {o for b in net.barriers.values() if b.swept for o in b.node.operands}
         made: dict[str, frozenset[int]] = {}
         read: dict[str, frozenset[int]] = {}
         ends = {node for _, node in graph.outputs}
@@ -47,7 +47,7 @@ class Timing:
 
 def needed_whole(net: Staged) -> set[str]:
     """What is read before a pass begins, by operators that run whole."""
-    whole = {o for b in net.barriers.values() if not b.reduction for o in b.node.operands}
+    whole = {o for b in net.barriers.values() if not b.reduction and not b.swept for o in b.node.operands}
     return whole | set(net.whole.values())
 
 

@@ -153,6 +153,19 @@ def _gru(m: Any, x: Tensor) -> Tensor:
     return m.gru(x.transpose(1, 2))[0].transpose(1, 2)
 
 
+@barrier("a GRU both ways", parts=lambda c: {"gru": nn.GRU(c, c, bidirectional=True)})
+def _gru_both_ways(m: Any, x: Tensor) -> Tensor:
+    columns = x.movedim(2, 0).movedim(2, -1)  # (H, N, ..., C)
+    y = m.gru(columns.reshape(len(columns), -1, columns.shape[-1]))[0]
+    return x + sum(y.reshape(*columns.shape[:-1], -1).movedim(-1, 2).movedim(0, 2).chunk(2, 1))
+
+
+@barrier("an LSTM of two layers both ways", numbers=(1,),
+         parts=lambda c: {"lstm": nn.LSTM(c, c, 2, batch_first=True, bidirectional=True)})  # fmt: skip
+def _lstm_both_ways(m: Any, x: Tensor) -> Tensor:
+    return sum(m.lstm(x.transpose(1, 2))[0].transpose(1, 2).chunk(2, 1), x)
+
+
 # ---- laws at a size -----------------------------------------------------------------------------------------
 
 
