@@ -30,8 +30,8 @@ Record = dict[str, Any]
 WANTED = {"stack": (0.03, 0.7, 0.9), "decoder": (0.06, 1.05, 1.25)}
 """At most this share of the whole's memory, of the contiguous whole's time and of the channels_last one's, with the
 rows that are best for each."""
-HEADS = ["net", "side", "type", "way", "rows", "processor s", "of contiguous", "of channels_last", "wall s", "MiB", "of whole",
-         "plan, MiB", "written, MiB", "disk, MiB", "error", "of whole's"]  # fmt: skip
+HEADS = ["net", "side", "type", "way", "rows", "processor s", "of contiguous", "of channels_last", "wall s", "MiB",
+         "of whole", "plan, MiB", "written, MiB", "disk, MiB", "error", "of whole's"]  # fmt: skip
 NEAR, NEAR_BYTES = 0.1, 8 * MIB
 LIMIT_ROWS = 16
 

@@ -82,10 +82,10 @@ def _compared(plan: Plan, others: Sequence[Compared]) -> list[RenderableType]:
     """All schedules in one table, that which is shown above and that which is recommended marked; why some do not
     go."""
     table = new_table("schedule", "MACs of the kernels", "peak memory", "disk", "passes", "blocks")
-    refused = []
+    refused: dict[str, list[str]] = {}
     for one in others:
         if one.plan is None:
-            refused.append(Text(f"{one.schedule}: {one.why}", style="yellow"))
+            refused.setdefault(one.why, []).append(one.schedule)
             continue
         memory, passes = one.plan.memory, one.plan.passes
         marks = ["(above)"] if one.schedule == plan.schedule else []
@@ -98,7 +98,7 @@ def _compared(plan: Plan, others: Sequence[Compared]) -> list[RenderableType]:
             "1" if passes is None else str(len(passes.each)),
             str(one.plan.count),
         )
-    return [table, *refused]
+    return [table, *(Text(f"{', '.join(names)}: {why}", style="yellow") for why, names in refused.items())]
 
 
 def _strip(plan: Plan, strip: Strip) -> Table:
