@@ -9,6 +9,7 @@ import resource
 import threading
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 import overlapcalc as oc
 from examples.vae_decoder import Decoder
 
+from ..bounded import bounded
 from ..highwater import _status
 
 Record = dict[str, Any]
@@ -58,10 +60,11 @@ def shapes(net: str, size: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
     return (1, channels, size // factor, size // factor), (1, outputs, size, size)
 
 
-def run(net: str, size: int, folder: str, dtype: str, way: str, rows: int, limited: bool) -> Record:
+def run(net: str, size: int, folder: str, dtype: str, way: str, rows: int, limited: bool, bound: int = 0) -> Record:
     """processor, wall: seconds. anonymous: bytes beyond what there was before. By passes also plan,
     written, disk: bytes. The output is kept in a file. limited: the process may take SLACK times what the plan of
-    passes says, and no more."""
+    passes says, and no more. bound: the most bytes that the run may take with the page cache of its files; "bounded"
+    says whether that could be set here."""
     kind, (shape, out_shape) = getattr(torch, dtype), shapes(net, size)
     torch.manual_seed(0)
     model = NETS[net][0]().eval().to(kind)
@@ -84,14 +87,14 @@ def run(net: str, size: int, folder: str, dtype: str, way: str, rows: int, limit
         model.to(memory_format=order)  # type: ignore[call-overload]
         model(small.to(memory_format=order))
         work = lambda: out.copy_(model(source.to(memory_format=order)))  # noqa: E731
-    with Anonymous() as taken:
+    with bounded(bound) if bound else nullcontext(False) as is_bounded, Anonymous() as taken:
         if limited:  # the stack of the thread that looks is there already
             most = int(_status("VmData") + SLACK * record["plan"])
             resource.setrlimit(resource.RLIMIT_DATA, (most, most))
         wall, processor = time.perf_counter(), time.process_time()
         work()
         record |= {"wall": time.perf_counter() - wall, "processor": time.process_time() - processor}
-    return {**record, "anonymous": taken.most - taken.before}
+    return {**record, "anonymous": taken.most - taken.before, "bounded": is_bounded}
 
 
 class _Image:

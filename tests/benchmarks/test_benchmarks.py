@@ -22,6 +22,7 @@ from torch import nn
 import overlapcalc as oc
 from benchmarks import page as pages
 from benchmarks import subjects
+from benchmarks.bounded import ROOTS, bounded
 from benchmarks.cost import cuda, cuda_checks, guarding, kernels, looking, speed, streaming
 from benchmarks.cost.chains import CHAINS, growth
 from benchmarks.zoo import nets, running, survey
@@ -613,3 +614,10 @@ def test_an_import_that_must_not_be_is_seen(monkeypatch, tmp_path):
 
 def test_no_file_of_the_benchmarks_is_long():
     assert [f.name for f in (pages.ROOT / "benchmarks").rglob("*.py") if len(f.read_text().splitlines()) > 300] == []
+
+
+def test_a_bounded_process_leaves_no_control_group_behind():
+    before = {path for root in ROOTS for path in root.glob("bounded-*")}
+    with bounded(1 << 30) as made:
+        assert made == any(path not in before for root in ROOTS for path in root.glob("bounded-*"))
+    assert {path for root in ROOTS for path in root.glob("bounded-*")} == before
