@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..algebra.index_map import IndexMap
 from ..errors import OverlapcalcError
+from ..ops import find
 from ..ops.graph import Graph, Shapes
 from ..ops.layout import AXES, BATCH
 from ..propagate.compare import differences, views_of
@@ -16,6 +17,10 @@ from ..propagate.values import Propagation, joined
 
 if TYPE_CHECKING:
     from .variants import Variants
+
+
+SHAPES = {"size", "shape", "sizes", "normalized_shape", "N", "HxW"}
+"""Arguments that are a shape or a part of one."""
 
 
 @dataclass(frozen=True)
@@ -92,9 +97,31 @@ def _followed(net: Propagation, axis: str, batches: Mapping[str, int], like: Pro
 
 def _is_same(one: Propagation, every: Propagation, axis: str, count: int) -> bool:
     """Whether both are the same net, in which each output reads its own index along the axis."""
-    sizes = {name: n for name in one.values if (n := one.size(name, axis)) is not None}
-    moved = {name: {axis: (count - 1) * n} for name, n in sizes.items()}
-    return not differences(one, every, moved) and all(_apart(every, node, axis) for _, node in every.graph.outputs)
+    if one.values.keys() != every.values.keys() or differences(one, every, _longer(one, axis, count)):
+        return False
+    alike = all(_same_sizes(one, every, node.name, axis, count) for node in one.graph)
+    return alike and all(_apart(every, node, axis) for _, node in every.graph.outputs)
+
+
+def _longer(one: Propagation, axis: str, count: int) -> dict[str, dict[str, int]]:
+    """How much longer each tensor is for all images: along the batch, and nowhere else."""
+    found: dict[str, dict[str, int]] = {}
+    for name, value in one.values.items():
+        sizes = {label: one.size(name, label) for label in value.labels if label}
+        found[name] = {label: (count - 1) * n if label == axis else 0 for label, n in sizes.items() if n is not None}
+    return found
+
+
+def _same_sizes(one: Propagation, every: Propagation, name: str, axis: str, count: int) -> bool:
+    """Whether a tensor is longer along the batch alone, and no number in its call follows from the batch. A shape among
+    the arguments is that of the tensor."""
+    parts = zip(one.values[name].layout.parts, every.values[name].layout.parts, strict=True)
+    if any(q.size != p.size * (count if p.label == axis else 1) for p, q in parts):
+        return False
+    a, b = one.graph[name], every.graph[name]
+    rule = find(a.op)
+    named = () if rule is None else rule.sizes - SHAPES
+    return all(a.args.get(argument) == b.args.get(argument) for argument in named)
 
 
 def _apart(net: Propagation, node: str, axis: str) -> bool:

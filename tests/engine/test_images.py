@@ -6,6 +6,7 @@ import numpy
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import interpolate, pad
 
 import overlapcalc as oc
 
@@ -117,6 +118,13 @@ MIXING = {
     "a place in the batch": lambda x: x + torch.arange(len(x))[:, None, None, None],
     "other shapes for one image": lambda x: x.reshape(-1, 4, 12, 21).reshape(x.shape) if len(x) > 1
     else x.reshape(-1, 21, 12, 4).reshape(x.shape),
+    "a size by the number of images": lambda x: interpolate(interpolate(x, (8 * len(x), 12)), (21, 12)),
+    "moved by the number of images": lambda x: x.roll(len(x), 2),
+    "padded by the number of images": lambda x: pad(x, (0, 0, len(x), 4))[:, :, :-4 - len(x)].contiguous()[:, :, :21 - 8]
+    .repeat(1, 1, 2, 1)[:, :, :21],
+    "a window by the number of images": lambda x: pad(x, (0, 0, 3, 0))[:, :, len(x):len(x) + 21],
+    "repeated by the number of images": lambda x: x.repeat(1, 1, len(x), 1)[:, :, len(x):len(x) + 21],
+    "a power by the number of images": lambda x: x.abs() ** len(x),
     "the first image alone": lambda x: x[:1],
     "images and rows mixed": lambda x: x.transpose(0, 2).reshape(x.shape),
 }  # fmt: skip
