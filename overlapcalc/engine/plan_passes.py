@@ -127,16 +127,16 @@ class _Planner:
         bare = self._bare(rows)
         try:
             whole = self._variants.run_memory(tuple(bare.inputs.values()), self._dtype)
-            stored, taken = self._weighed_stored(rows, bare, whole.weights)
+            stored, weight = self._weighed_stored(rows, bare, whole.weights)
         except TraceError as error:
             raise InputError(f"the memory of passes cannot be predicted: {error}") from error
-        disk = slots_of(stored).size
+        taken, disk = taken_with(stored, weight.taken), slots_of(stored).size
         if self._limit is not None and disk > self._limit:
             raise InputError(
                 Argument("disk", self._blocking.disk),
                 f": the passes store {bytes_text(disk)} on disk; allow that, or more memory",
             )
-        each = tuple(self._described(stored, taken, rows))
+        each = tuple(self._described(stored, taken, taken_with(stored, weight.before), rows))
         images = 1 if self._one is None else self._one.count
         detail = PassesPlan(rows, each, tuple(stored), disk, self._blocking.spill, self._unparted, self._again, images)
         memories = Memory(max(taken), whole.weights), Memory(whole.peak, whole.weights)
@@ -144,8 +144,8 @@ class _Planner:
         largest = max((one.work for one in each), key=lambda w: w.kernel_macs)
         return replace(bare, passes=detail, work=work, largest=largest, weigh=lambda _: memories)
 
-    def _weighed_stored(self, rows: int, bare: Plan, weights: int) -> tuple[list[Stored], list[int]]:
-        """What is stored, and what each pass takes with it; after a choice of what is computed anew instead."""
+    def _weighed_stored(self, rows: int, bare: Plan, weights: int) -> tuple[list[Stored], Weight]:
+        """What is stored, and what each pass takes beside it; after a choice of what is computed anew instead."""
         if self._again:
             self._again = frozenset()
             self._parts = self._staged_anew()
@@ -154,14 +154,14 @@ class _Planner:
         stored = list(all_stored(self._parts, self._calls, weight))
         held = kept(stored, weight, budget)
         if budget is None and self._limit is not None and slots_of(held).size > self._limit:
-            return (all_kept := [replace(one, kept=True) for one in stored]), taken_with(all_kept, weight)
+            return [replace(one, kept=True) for one in stored], weight
         if self._anew:
             self._again = Recompute(self._parts.net, held, weight.taken, budget, self._limit).chosen()
         if self._again:
             self._parts = self._staged_anew()
             weight = self._weighed(rows, bare)
             held = kept(list(all_stored(self._parts, self._calls, weight)), weight, budget)
-        return held, taken_with(held, weight)
+        return held, weight
 
     def _staged_anew(self) -> PassNet:
         self.__dict__.pop("_work", None)
@@ -214,7 +214,9 @@ class _Planner:
             slots.append(BlockSpan(Named(outputs), Named(tiles), Named(tiles), Named(outputs), 0, 0))
         return Strip(axis, rows, net.graph.inputs[0], tuple(slots))
 
-    def _described(self, stored: Sequence[Stored], taken: Sequence[int], rows: int) -> Iterator[PassPlan]:
+    def _described(
+        self, stored: Sequence[Stored], taken: Sequence[int], before: Sequence[int], rows: int
+    ) -> Iterator[PassPlan]:
         net, names = self._parts.net, self._parts.net.net.names
         layers = {one.name: one.layer for one in stored}
         written, read = traffic(stored, readers(self._parts))
@@ -235,6 +237,7 @@ class _Planner:
                 again=tuple(dict.fromkeys(names.get(name) or name for name in one.again)),
                 work=self._work[one.number],
                 memory=taken[one.number],
+                memory_whole=before[one.number] if one.before else 0,
                 written=written.get(one.number, 0),
                 read=read.get(one.number, 0),
             )

@@ -64,10 +64,10 @@ def kept(stored: Sequence[Stored], weight: Weight, budget: int | None) -> list[S
     return [replace(one, kept=one.name in names) for one in stored]
 
 
-def taken_with(stored: Sequence[Stored], weight: Weight) -> list[int]:
-    """What each pass takes with what is kept for it."""
+def taken_with(stored: Sequence[Stored], beside: Sequence[int]) -> list[int]:
+    """What each pass takes with what is kept for it. beside: without."""
     in_memory = [one for one in stored if one.kept]
-    return [n + sum(t.nbytes for t in in_memory if t.first <= p <= t.last) for p, n in enumerate(weight.taken)]
+    return [n + sum(t.nbytes for t in in_memory if t.first <= p <= t.last) for p, n in enumerate(beside)]
 
 
 def needed_text(stored: Sequence[Stored]) -> str:

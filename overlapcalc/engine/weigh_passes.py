@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -34,10 +34,11 @@ FEW = 2
 
 @dataclass(frozen=True)
 class Weight:
-    """taken: for each pass, the bytes that it takes at its fullest moment, beside what is stored. forms: of what is
-    stored, by name."""
+    """taken: for each pass, the bytes that it takes at its fullest moment, beside what is stored. before: the same for
+    what runs whole before it. forms: of what is stored, by name."""
 
     taken: tuple[int, ...]
+    before: tuple[int, ...]
     forms: Mapping[str, RowsForm]
 
 
@@ -47,15 +48,9 @@ def weighed_passes(calls: Runnable, net: Staged, passes: Sequence[Pass], rows: i
     with quiet(), torch.no_grad(), FakeTensorMode(allow_non_fake_inputs=True):
         state, inputs = fakes(calls, plan)
         meter = MemoryMeter([*state.values(), *inputs.values()], kernels=True)
-        taken, now = [0] * len(passes), 0
+        watch = _Taken(meter, passes, lambda one: telling(one, net.axis, rows))
         forms: dict[str, RowsForm] = {}
         whole, rooms = needed_whole(net), list[Tensor]()
-
-        def watch(one: Pass) -> int:
-            nonlocal now
-            taken[now] = max(taken[now], meter.live)
-            meter.live, now = 0, one.number
-            return telling(one, net.axis, rows)
 
         def storage(name: str, band: Tensor, sizes: tuple[int, ...], at: int) -> Rows:
             form = forms[name] = RowsForm(name, sizes, at, band.dtype, band.device)
@@ -79,9 +74,32 @@ def weighed_passes(calls: Runnable, net: Staged, passes: Sequence[Pass], rows: i
                 deque(blocks(), maxlen=0)
             else:
                 assemble(blocks(), plan)
-        taken[now] = max(taken[now], meter.live)
+        watch.note()
     code = sum(meter.code.values())
-    return Weight(tuple(n + code for n in taken), forms)
+    before, by_bands = ([n + code for n in found] for found in (watch.before, watch.by_bands))
+    return Weight(tuple(map(max, before, by_bands)), tuple(before), forms)
+
+
+class _Taken:
+    """Notes the most memory of every pass, before and in its course. telling: how many bands of a pass show that."""
+
+    def __init__(self, meter: MemoryMeter, passes: Sequence[Pass], telling: Callable[[Pass], int]) -> None:
+        self._meter, self._telling = meter, telling
+        self.before, self.by_bands = ([0] * len(passes) for _ in range(2))
+        self._list, self._now = self.before, 0
+
+    def note(self) -> None:
+        self._list[self._now] = max(self._list[self._now], self._meter.live)
+        self._meter.live = 0
+
+    def begins(self, one: Pass) -> int:
+        self.note()
+        self._list, self._now = self.before, one.number
+        return self._telling(one)
+
+    def goes_by_bands(self) -> None:
+        self.note()
+        self._list = self.by_bands
 
 
 class _Kept:

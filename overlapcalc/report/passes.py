@@ -30,7 +30,19 @@ def passes_table(plan: Plan) -> list[RenderableType]:
         table.add_column("computes anew", overflow="fold")
     for one in plan.passes.each:
         _add(table, one, anew)
-    return [table, Text(disk_text(plan.passes))]
+    return [table, *_fullest(plan.passes), Text(disk_text(plan.passes))]
+
+
+def _fullest(passes: PassesPlan) -> list[Text]:
+    """What takes the memory, where it is an operator that runs whole, or needs a tensor whole."""
+    one = passes.whole
+    if one is None or one.memory is None:
+        return []
+    said = f"pass {one.number + 1} takes the most memory"
+    if one.memory_whole >= one.memory:
+        return [Text(f"{said}, while {_few([layer for layer, _ in one.whole])} runs whole")]
+    held = [t.layer for t in passes.stored if t.whole and t.kept and t.first <= one.number <= t.last]
+    return [Text(f"{said}, most of it for what is needed whole: {_few(list(dict.fromkeys(held)))}")]
 
 
 def disk_text(passes: PassesPlan) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
+from typing import Protocol
 
 from torch import Tensor
 
@@ -31,8 +32,14 @@ Storage = Callable[[str, Tensor, tuple[int, ...], int], Rows]
 """Name, a first band, the whole shape, and the dimension along which it comes in bands -> where it is stored."""
 
 
-Watch = Callable[[Pass], "int | None"]
-"""Called before each pass; says how many of its bands to run, None for all."""
+class Watch(Protocol):
+    """Is told what a run is about to do."""
+
+    def begins(self, one: Pass) -> int:
+        """A pass, and first what runs whole. Returns how many of its bands to run."""
+
+    def goes_by_bands(self) -> None:
+        """The bands of the pass."""
 
 
 class PassRun:
@@ -61,7 +68,7 @@ class PassRun:
     def blocks(self) -> Iterator[Block]:
         """Every block of every output, as they come. Raises NoSlabError."""
         for one in self._passes:
-            most = None if self._watch is None else self._watch(one)
+            most = None if self._watch is None else self._watch.begins(one)
             yield from self._pass(one, most)
 
     # ---- one pass -----------------------------------------------------------------------------------------
@@ -73,6 +80,8 @@ class PassRun:
                 self._sweep(barrier)
                 continue
             self._given[name] = self._whole(self._net.whole[name]) if barrier is None else self._run_whole(barrier)
+        if self._watch is not None:
+            self._watch.goes_by_bands()
         frame = replace(self._frame, net=one.net)
         partial: dict[str, Partial] = {}
         for found in islice(self._bands(one, frame), most):

@@ -15,8 +15,8 @@ class PassPlan:
     """One pass. number: from 0. bands: how many. ends: the operators whose results it completes, as pairs (layer,
     operator). whole: those that run whole before it; swept: those that go to and fro over what is stored. reads,
     stores: layers whose tensors it reads from what is stored, and stores. again: layers that an earlier pass computed
-    too. work: multiply-accumulates. memory: bytes at its fullest moment, without weights. written, read: bytes to and
-    from the disk.
+    too. work: multiply-accumulates. memory: bytes at its fullest moment, without weights; memory_whole: the same while
+    operators run whole. written, read: bytes to and from the disk.
 
     >>> net = nn.Sequential(nn.Conv1d(16, 2, 3, padding=1), nn.GroupNorm(1, 2))
     >>> plan = oc.plan(net, (1, 16, 64), schedule="passes")
@@ -36,6 +36,7 @@ class PassPlan:
     written: int
     read: int
     swept: tuple[tuple[str, str], ...] = ()
+    memory_whole: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -50,6 +51,7 @@ class PassPlan:
             "macs": self.work.macs,
             "kernel_macs": self.work.kernel_macs,
             "memory": self.memory,
+            "memory_whole": self.memory_whole,
             "bytes_written": self.written,
             "bytes_read": self.read,
         }
@@ -70,6 +72,14 @@ class PassesPlan:
     unparted: frozenset[str] = frozenset()
     again: frozenset[str] = frozenset()
     images: int = 1
+
+    @property
+    def whole(self) -> PassPlan | None:
+        """The fullest pass, where what runs whole takes the most of it, or most of what it holds is needed whole."""
+        one = max(self.each, key=lambda p: p.memory or 0)
+        held = sum(t.nbytes for t in self.stored if t.whole and t.kept and t.first <= one.number <= t.last)
+        takes = one.memory is not None and max(one.memory_whole, 2 * held) >= one.memory > 0
+        return one if takes and (one.whole or held) else None
 
     @property
     def written(self) -> int:
