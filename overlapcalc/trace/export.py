@@ -19,6 +19,7 @@ from .functionalize import made_functional, made_open, without_dropout
 from .naming import operator_name
 from .places import reason
 from .quiet import quiet
+from .recurrent_shapes import at_once
 from .stand_in import shared_tensors, stand_in, unmask
 
 ExportedProgram = Any
@@ -33,7 +34,7 @@ def export(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[Exported
     that has neither stays as it is. Every attempt has a copy of its own, because a failed one leaves traces in it.
     """
     watch = _NoData()
-    with quiet(), torch.no_grad():
+    with quiet(), torch.no_grad(), at_once():
         first: Exception | None = None
         for attempt in (_plain, _functional_weights, _strict):
             if attempt is _strict and watch.met:
