@@ -26,7 +26,7 @@ from ..planning.plan import Memory, Plan
 from ..planning.strips import BlockSpan, Strip, batch_strip, labels_by_dim
 from ..propagate.regions import whole_region
 from ..trace.runnable import Runnable
-from .plan_stored import all_stored, kept, needed_text, readers, taken_with
+from .plan_stored import all_stored, kept, kept_beyond, needed_text, readers, taken_with
 from .spill.place import spill_folder
 from .spill.stores import slots_of
 from .weigh_passes import Weight, weighed_passes
@@ -161,7 +161,7 @@ class _Planner:
             self._parts = self._staged_anew()
             weight = self._weighed(rows, bare)
             held = kept(list(all_stored(self._parts, self._calls, weight)), weight, budget)
-        return held, weight
+        return kept_beyond(held, self._limit), weight
 
     def _staged_anew(self) -> PassNet:
         self.__dict__.pop("_work", None)

@@ -12,6 +12,7 @@ from ..planning.passes.net import PassNet
 from ..planning.passes.stored import Stored, kept_within
 from ..trace.runnable import Runnable
 from .schedules.sweep import between, giver
+from .spill.stores import slots_of
 from .weigh_passes import Weight
 
 
@@ -62,6 +63,17 @@ def kept(stored: Sequence[Stored], weight: Weight, budget: int | None) -> list[S
     """The same, with what is kept in memory. budget: see `kept_within`."""
     names = kept_within(stored, weight.taken, budget)
     return [replace(one, kept=one.name in names) for one in stored]
+
+
+def kept_beyond(stored: Sequence[Stored], limit: int | None) -> list[Stored]:
+    """The same, with as much more in memory as a limit of the disk demands: what is read to and fro is not computed
+    anew. The largest come first."""
+    found = sorted(stored, key=lambda one: (one.kept, -one.nbytes))
+    for i, one in enumerate(found):
+        if limit is None or one.kept or slots_of(found).size <= limit:
+            break
+        found[i] = replace(one, kept=True)
+    return found
 
 
 def taken_with(stored: Sequence[Stored], beside: Sequence[int]) -> list[int]:

@@ -82,6 +82,15 @@ def test_its_memory_does_not_grow_with_the_axis():
     assert 2 * stored[0].passes.written == stored[1].passes.written
 
 
+def test_without_a_disk_it_is_kept_in_memory():
+    net, x = given(Columns())
+    plan = oc.plan(net, x, schedule="passes", stream_axis="H", block=5, disk=0)
+    assert plan.passes.disk == 0
+    assert all(one.kept for one in plan.passes.stored)
+    with pytest.raises(oc.InputError, match="no passes fit into 8 KiB and 0 B of disk"):
+        oc.plan(net, x, schedule="passes", stream_axis="H", memory=8192, disk=0)
+
+
 def test_it_is_proved_and_refuted_where_a_state_is_lost(monkeypatch):
     net, x = given(Columns())
     assert oc.verify(net, x, schedule="passes", stream_axis="H").proved

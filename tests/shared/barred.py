@@ -15,6 +15,7 @@ from overlapcalc.analysis.analyze import analyze
 from overlapcalc.engine import Machine
 from overlapcalc.engine.plan import plan_of
 from overlapcalc.engine.plan_passes import passes_plan
+from overlapcalc.engine.schedules.sweep import giver
 from overlapcalc.planning.options import Blocking
 from overlapcalc.planning.plan import Plan
 from overlapcalc.prove.against_whole import by_blocks, exact_twin, in_memory, whole
@@ -109,12 +110,15 @@ def spilled(plan: Plan) -> Plan:
 
 
 def computed_anew(analysis, plan: Plan) -> Plan:
-    """A plan in the same bands that stores only what is needed whole at once."""
+    """A plan in the same bands that stores only what is needed whole at once, or read to and fro, and no file."""
     assert plan.passes is not None
     blocking = Blocking(block=plan.passes.rows, schedule="passes", stream_axis=plan.stream_axis, disk=0)
     made = passes_plan(analysis, blocking, room=0)
     assert made.passes is not None
-    assert all(one.whole for one in made.passes.stored)
+    barriers = Machine(None, analysis.variants, made).in_passes.net.barriers.values()
+    swept = {name for b in barriers if b.swept for name in (b.node.name, *b.node.operands)}
+    assert all(one.kept for one in made.passes.stored)
+    assert all(one.whole or {one.name, giver(one.name)} & swept for one in made.passes.stored)
     return made
 
 
