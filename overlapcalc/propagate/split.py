@@ -6,9 +6,10 @@ call computes is one of them, and its operator reads a hull unless it picks samp
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
-from ..algebra.spans import EMPTY, Spans
+from ..algebra.spans import EMPTY, Span, Spans
+from .stream_front import last_larger
 from .values import AxisRead, Propagation
 
 GAP = 32
@@ -112,3 +113,20 @@ class SplitFront:
                     more = read(path.axes[self._axis], size, part)
                     wanted[path.operand] = wanted.get(path.operand, EMPTY) | more
         return fresh
+
+
+def split_telling_bands(net: Propagation, axis: str, bands: Iterable[Mapping[str, Span]], least: int) -> int:
+    """As `telling_bands`, for parts of several spans."""
+    front = SplitFront(net, axis)
+
+    def found() -> Iterator[Mapping[tuple[str, str], int]]:
+        for outputs in bands:
+            part = {shown: Spans.span(*span) for shown, span in outputs.items() if shown in front.outputs}
+            sizes = {("gains", name): _length(spans) for name, spans in front.gains(part).items()}
+            yield sizes | {("holds", name): _length(front.unread(name)) for name in front.extents}
+
+    return last_larger(found(), least)
+
+
+def _length(spans: Spans) -> int:
+    return sum(b - a for a, b in spans.parts)

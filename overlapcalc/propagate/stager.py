@@ -4,7 +4,8 @@ Within a stage every operator can run band by band. An operator that needs the w
 there when a stage has ended, and is an input of the stages behind. There are two kinds. A *reduction* takes its
 operands band by band (ops/parts.py), and leaves something without the axis: a mean, the statistics of a norm, a product
 that is contracted over the axis. Anything else runs *whole*, once, on operands that are stored whole; or *to and fro*
-over them by bands (ops/scans.py). Where an operator
+over them by bands (ops/scans.py). What is read *far* along the axis, mirrored say, is stored as well, and then read
+by bands wherever these are wanted, where a stream would hold it nearly whole. Where an operator
 needs only some of its operands whole, such as the keys and values of attention, it is no barrier: it follows the bands
 of the others.
 
@@ -24,6 +25,7 @@ from ..ops.graph import Data, Graph, Node
 from ..ops.law import Cause
 from ..ops.parts import STATISTICS, Cut, reduction_of
 from ..ops.scans import CARRIED, scan_of, sweep_of
+from .far import held_far
 from .staged import Barrier, Staged
 from .staged_forward import StagedForward
 from .staged_layouts import renamed, settled, without
@@ -33,9 +35,21 @@ from .values import Propagation, TensorReads
 def staged(net: Propagation, axis: str, unparted: frozenset[str] = frozenset()) -> Staged:
     """The same net at the same size, in stages along an axis. unparted: calls, or steps of calls, that run whole though
     they could be followed. Raises ObstacleError for what draws at random."""
+    apart: frozenset[str] = frozenset()
+    while True:
+        found = _staged(net, axis, unparted, apart)
+        stages = (found.stage(number) for number in sorted(set(found.stages.values())))
+        more = {name for stage in stages for name in held_far(stage, axis)}
+        if more <= apart:
+            return found
+        apart |= more
+
+
+def _staged(net: Propagation, axis: str, unparted: frozenset[str], apart: frozenset[str]) -> Staged:
+    """apart: calls, or steps of calls, that read their operands far along the axis, all of them stored by then."""
     views = {name: value.view for name, value in net.values.items() if value.view is not None}
     run = _Stager(net.traced, net.names, {}, True, views, True)
-    run.axis, run.unparted = axis, unparted
+    run.axis, run.unparted, run.apart = axis, unparted, apart
     for node in net.traced:
         with foreseen(run.names.get(node.name) or node.layer or node.name, node.op, node.source):
             run.visit(node)
@@ -48,18 +62,21 @@ def staged(net: Propagation, axis: str, unparted: frozenset[str] = frozenset()) 
     graph = Graph.of(nodes, [(name, name) for name in (n.name for n in nodes)])
     everything = replace(graph, outputs=tuple(outputs), inputs=tuple(net.traced.inputs))
     found = Propagation(net.traced, everything, run.slots, run.values, run.rates, (), run.names)
-    return Staged(axis, found, run.barriers, whole, {name: run.stages[name] for name in graph.order})
+    stored = {alias: of for alias, of in run.stored.items() if alias in graph.nodes}
+    return Staged(axis, found, run.barriers, whole, {name: run.stages[name] for name in graph.order}, stored)
 
 
 class _Stager(StagedForward):
     """One pass forward, with a new beginning behind every barrier."""
 
     unparted: frozenset[str]
+    apart: frozenset[str]
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.barriers: dict[str, Barrier] = {}
         self.whole: dict[str, str] = {}
+        self.stored: dict[str, str] = {}
         self.stages: dict[str, int] = {}
         self._inside = False
 
@@ -70,6 +87,10 @@ class _Stager(StagedForward):
             super().visit(node)
             return
         made = self._tried(node)
+        if not self.apart.isdisjoint({node.name, *(n.name for n in made)}):
+            self._undo(made)
+            node = self._from_store(node)
+            made = self._tried(node)
         unparted = not self.unparted.isdisjoint({node.name, *(n.name for n in made)})
         if not self.blocked and not self.astray and not self._collapses(node) and not unparted:
             return
@@ -176,6 +197,20 @@ class _Stager(StagedForward):
             return True
         self._undo(made)
         return False
+
+    def _from_store(self, node: Node) -> Node:
+        """The call with its operands along the axis given by bands, wherever they are wanted."""
+        names = {}
+        for k, operand in enumerate(node.operands):
+            known = operand in self.barriers or operand in self.graph.inputs or operand in self.stored
+            if self._dim(operand) is None or known:
+                continue
+            alias = names[k] = f"{operand}/stored"
+            if alias not in self.values:
+                self.stages[alias], self.stored[alias] = self._whole_at(operand), operand
+                self.names[alias] = self.names.get(operand, operand)
+                self._keep_input(alias, self.values[operand].layout)
+        return replace(node, args=renamed(node.args, names))
 
     def _given_whole(self, operand: str) -> str:
         alias = f"{operand}/whole"

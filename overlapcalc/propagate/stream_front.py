@@ -92,13 +92,21 @@ def telling_bands(net: Propagation, axis: str, bands: Iterable[Mapping[str, Span
     """How many of these bands of outputs show what a stream holds: up to the last one in which some tensor gains or
     holds more than in any band before, and at least so many."""
     front = StreamFront(net, axis)
+
+    def found() -> Iterator[Mapping[tuple[str, str], int]]:
+        for outputs in bands:
+            gains = {("gains", name): span.length for name, span in front.gains(outputs).items()}
+            held = {name: front.unread(name) for name in front.extents}
+            yield gains | {("holds", name): 0 if span is None else span.length for name, span in held.items()}
+
+    return last_larger(found(), least)
+
+
+def last_larger(bands: Iterable[Mapping[tuple[str, str], int]], least: int) -> int:
+    """The last band, counted from 1, in which a number is larger than in any before; at least so many."""
     most: dict[tuple[str, str], int] = {}
     last = least
-    for i, outputs in enumerate(bands, 1):
-        found = {("gains", name): span.length for name, span in front.gains(outputs).items()}
-        for name in front.extents:
-            unread = front.unread(name)
-            found["holds", name] = 0 if unread is None else unread.length
+    for i, found in enumerate(bands, 1):
         if any(n > most.get(key, 0) for key, n in found.items()):
             last = max(last, i)
         most.update((key, n) for key, n in found.items() if n > most.get(key, 0))

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from itertools import islice
 from typing import Protocol
 
 from torch import Tensor
 
-from ...algebra.spans import Span
+from ...algebra.spans import Span, Spans
 from ...analysis.named import Named
 from ...errors import NoSlabError
 from ...ops.parts import Partial, reduction_of
 from ...ops.scans import sweep_of
 from ...planning.passes.cut import Pass
+from ...propagate.far import far_reads, scans
 from ...propagate.regions import Region, joint_regions, whole_region
 from ...propagate.staged import Barrier, Staged
 from ...trace.runnable import Runnable
@@ -25,6 +27,7 @@ from ..spill.rows import Rows
 from ..store import Image, read
 from .direct import direct_nodes
 from .regions import run_regions, whole
+from .split import SplitColumn
 from .stream import Column, parts
 from .sweep import bands_of, between, sweep
 
@@ -115,9 +118,25 @@ class PassRun:
             yield run_regions(frame, self._calls, regions, {name: whole(frame, name, x) for name, x in here.items()})
             return
         direct = direct_nodes(one.net, self._axis, frozenset(one.net.graph.inputs) - here.keys())
+        if self._by_parts(one, direct | here.keys()):
+            spans_of = {
+                name: {axis: Spans.span(*span) for axis, span in region.items()} for name, region in regions.items()
+            }
+            apart = SplitColumn(
+                frame, self._calls, self._axis, spans_of, here, lambda n, box: self._read(n, box).tensor
+            )
+            for spans in bands:
+                yield apart.next(spans)
+            return
         column = Column(frame, self._calls, self._axis, regions, here, self._read, direct)
         for spans in bands:
             yield column.next(spans)
+
+    def _by_parts(self, one: Pass, direct: AbstractSet[str]) -> bool:
+        """Whether what is computed far ahead is held in several parts. What is read directly need not be held."""
+        if scans(one.net, self._axis):
+            return False
+        return any(far.wide or far.operand not in direct for far in far_reads(one.net, self._axis))
 
     def _store(self, one: Pass, found: Mapping[str, SlabTensor]) -> None:
         for name in one.stores:
@@ -254,6 +273,7 @@ class PassRun:
 
     def _read(self, name: str, region: Region) -> SlabTensor:
         """A band of a stored tensor."""
+        name = self._net.stored.get(name, name)
         layout = self._frame.value(name).layout
         if name in self._stored:
             band = self._stored[name].read(region[self._axis])

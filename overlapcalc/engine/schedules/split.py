@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from math import prod
 
 import torch
@@ -12,7 +13,6 @@ from ...algebra.reshape import Factoring
 from ...algebra.spans import Span, Spans
 from ...ops.graph import Node
 from ...planning.plan import Cell, Plan
-from ...planning.strips import BlockSpan
 from ...propagate.regions import Region, whole_region
 from ...propagate.split import Parts, SplitFront, parts_for
 from ...propagate.values import Propagation
@@ -54,30 +54,40 @@ def trimmed_here(frame: Frame, calls: Runnable, plan: Plan, inputs: Mapping[str,
 
 def streamed_here(frame: Frame, calls: Runnable, plan: Plan, inputs: Mapping[str, Image], axis: str) -> Iterator[Block]:
     """Run the blocks of a plan in order along `axis`, for every column of the other axes. Raises NoSlabError."""
+
+    def taken(name: str, box: Region) -> Tensor:
+        return read(inputs[name], within(plan.labels[name], box), frame.like.device)
+
+    present = {name: x for name, x in inputs.items() if isinstance(x, Tensor)}
     for cell in plan.cells(along=axis):
-        column = _Column(frame, calls, plan, axis, cell, inputs)
+        column = SplitColumn(frame, calls, axis, _regions(frame.net, cell), present, taken)
         for slot in plan.strips[axis].slots:
-            yield block_of(frame, plan, {**cell, axis: slot}, column.next(slot), column.held)
+            yield block_of(frame, plan, {**cell, axis: slot}, column.next(slot.outputs), column.held)
 
 
-class _Column:
-    """The state of one column: what is held of every tensor."""
+class SplitColumn:
+    """The state of one column: what is held of every tensor. regions: what is needed of each, whole along the axis.
+    present: inputs that are there as a whole; read: a box of any other."""
 
     def __init__(
-        self, frame: Frame, calls: Runnable, plan: Plan, axis: str, cell: Cell, inputs: Mapping[str, Image]
+        self,
+        frame: Frame,
+        calls: Runnable,
+        axis: str,
+        regions: Mapping[str, SplitRegion],
+        present: Mapping[str, Tensor],
+        read: Callable[[str, Region], Tensor],
     ) -> None:
-        self._frame, self._calls, self._plan, self._axis = frame, calls, plan, axis
-        self._regions = _regions(frame.net, cell)
+        self._frame, self._calls, self._axis, self._regions, self._read = frame, calls, axis, regions, read
         self._front = SplitFront(frame.net, axis)
         self._left = {node: self._front.extents[node] for node in self._front.outputs.values()}
-        self.held = {name: whole(frame, name, x) for name, x in inputs.items() if isinstance(x, Tensor)}
+        self.held = {name: whole(frame, name, x) for name, x in present.items()}
         self._inputs = frozenset(self.held)
-        self._stored = {name: x for name, x in inputs.items() if not isinstance(x, Tensor)}
 
-    def next(self, slot: BlockSpan) -> dict[str, SlabTensor]:
-        """The outputs of the next band."""
+    def next(self, outputs: Mapping[str, Span]) -> dict[str, SlabTensor]:
+        """The next band of the outputs, by the names of their nodes. outputs: the band, by the names that are shown."""
         found: dict[str, SlabTensor] = {}
-        band = {shown: Spans.span(*span) for shown, span in slot.outputs.items() if shown in self._front.outputs}
+        band = {shown: Spans.span(*span) for shown, span in outputs.items() if shown in self._front.outputs}
         for name, fresh in self._front.band(band):
             node, region = self._frame.net.graph[name], self._regions.get(name)
             if region is None:
@@ -88,26 +98,26 @@ class _Column:
                 continue
             if name not in self._inputs:
                 self._append(name, self._made(node, {**region, self._axis: fresh}))
-            self._give(name, slot, found)
+            self._give(name, outputs, found)
             for operand in [o for o in dict.fromkeys((*node.operands, name)) if o not in self._inputs]:
                 self._forget(operand)
         for shown, name in self._frame.net.graph.outputs:
             if shown not in self._front.outputs and name in self.held:
                 found[name] = self.held[name]
             elif name not in found:  # computed further ahead, for other readers
-                self._give(name, slot, found)
+                self._give(name, outputs, found)
                 self._forget(name)
         return found
 
     def _made(self, node: Node, region: SplitRegion) -> SlabTensor:
-        if node.name in self._stored:
-            return _taken(self._frame, self._plan, self._stored[node.name], node.name, region)
+        if node.op == "input":
+            return _boxed(self._frame, node.name, region, partial(self._read, node.name))
         return _computed(self._frame, self._calls, node, region, self.held)
 
-    def _give(self, name: str, slot: BlockSpan, found: dict[str, SlabTensor]) -> None:
+    def _give(self, name: str, outputs: Mapping[str, Span], found: dict[str, SlabTensor]) -> None:
         for shown, node in self._front.outputs.items():
-            if node == name and shown in slot.outputs and name in self.held:
-                span = slot.outputs[shown]
+            if node == name and shown in outputs and name in self.held:
+                span = outputs[shown]
                 found[name] = _narrowed(self._frame, name, self.held[name], {self._axis: span})
                 self._left[name] = self._left[name].minus(Spans.span(*span))
 

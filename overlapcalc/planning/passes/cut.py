@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 
 from ...algebra.spans import Span
-from ...ops.graph import Graph, Node
-from ...propagate.staged import Barrier, Staged
+from ...propagate.far import far_reads
+from ...propagate.split import split_telling_bands
+from ...propagate.staged import Barrier, Staged, sub_net
 from ...propagate.stream_front import telling_bands
 from ...propagate.values import Propagation
 from .timing import Timing
@@ -61,7 +62,12 @@ def share(size: int, i: int, count: int) -> Span | None:
 
 def telling(one: Pass, axis: str, rows: int) -> int:
     """How many of the first bands of a pass show what all of them hold."""
-    return telling_bands(one.net, axis, islice(one.bands(axis, rows), MOST), FEW)
+    bands = islice(one.bands(axis, rows), MOST)
+    return (
+        split_telling_bands(one.net, axis, bands, FEW)
+        if any(far_reads(one.net, axis))
+        else telling_bands(one.net, axis, bands, FEW)
+    )
 
 
 FEW, MOST = 3, 96
@@ -95,8 +101,9 @@ class _Cutter:
         outputs = [(shown, n) for shown, n in self._by_band.items() if min(self._made[n]) == number]
         leaving = [*stores, *(o for name in takes for o in self._net.barriers[name].node.operands)]
         leaving = list(dict.fromkeys([*leaving, *(node for _, node in outputs)]))
-        sub = self._sub_net(nodes, leaving)
-        reads = [n for n in sub.graph.inputs if self._graph[n].op != "input" or n in self._net.swept]
+        sub = sub_net(self._all, nodes, leaving)
+        stored = self._net.swept | self._net.stored.keys()
+        reads = [n for n in sub.graph.inputs if self._graph[n].op != "input" or n in stored]
         return Pass(
             number,
             sub,
@@ -105,25 +112,10 @@ class _Cutter:
             tuple(takes),
             tuple(outputs),
             tuple(late),
-            tuple(reads),
+            tuple(self._net.stored.get(name, name) for name in reads),
             tuple(node.name for node in nodes if min(self._made[node.name]) < number),
             frozenset(name for name in self._graph.order if self._last(name) == number),
         )
-
-    def _sub_net(self, nodes: list[Node], leaving: list[str]) -> Propagation:
-        here = {node.name for node in nodes}
-        needed = {o for node in nodes for o in node.operands} | set(leaving)
-        inputs = [
-            replace(node, op="input", args={}, layout=node.layout or "X" * len(node.shape))
-            for node in self._graph
-            if node.name in needed - here
-        ]
-        graph = Graph.of([*inputs, *nodes], [(name, name) for name in leaving])
-        values = {
-            name: self._all.values[name] if name in here else replace(self._all.values[name], paths=())
-            for name in graph.order
-        }
-        return Propagation(graph, graph, (), values, self._all.rates, (), self._all.names)
 
     def _before(self, number: int) -> Iterator[str]:
         for name in self._graph.order:

@@ -34,6 +34,8 @@ class _Order:
                 self._takers.setdefault(operand, []).append(barrier.stage - 1)
         for alias, of in net.whole.items():
             self._takers.setdefault(of, []).append(net.stages[alias] - 1)
+        for alias, of in net.stored.items():
+            self._takers.setdefault(of, []).append(net.stages[alias] - 1)
 
     def moves(self, name: str) -> bool:
         """Compute a node later, if that pays. Returns whether it did."""

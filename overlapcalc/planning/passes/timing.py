@@ -24,11 +24,13 @@ class Timing:
         graph, when = net.net.graph, ordered(net) if when is None else when
         takers = _takers(net)
         again -= needed_whole(net) | {o for b in net.barriers.values() if b.swept for o in b.node.operands}
+        again -= set(net.stored.values())
         made: dict[str, frozenset[int]] = {}
         read: dict[str, frozenset[int]] = {}
         ends = {node for _, node in graph.outputs}
         for name in reversed(graph.order):
             found = {number for reader in graph.readers(name) for number in made[reader]} | takers.get(name, set())
+            found.update(*(read[alias] for alias, of in net.stored.items() if of == name))
             first = frozenset({when[name]})
             read[name] = frozenset(found)
             made[name] = (read[name] | (first if name in ends else set()) or first) if name in again else first
