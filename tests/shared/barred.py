@@ -110,15 +110,17 @@ def spilled(plan: Plan) -> Plan:
 
 
 def computed_anew(analysis, plan: Plan) -> Plan:
-    """A plan in the same bands that stores only what is needed whole at once, or read to and fro, and no file."""
+    """A plan in the same bands that stores only what is needed whole at once, or read to and fro or far, and no
+    file."""
     assert plan.passes is not None
     blocking = Blocking(block=plan.passes.rows, schedule="passes", stream_axis=plan.stream_axis, disk=0)
     made = passes_plan(analysis, blocking, room=0)
     assert made.passes is not None
-    barriers = Machine(None, analysis.variants, made).in_passes.net.barriers.values()
-    swept = {name for b in barriers if b.swept for name in (b.node.name, *b.node.operands)}
+    net = Machine(None, analysis.variants, made).in_passes.net
+    needed = {name for b in net.barriers.values() if b.swept for name in (b.node.name, *b.node.operands)}
+    needed.update(net.stored.values())
     assert all(one.kept for one in made.passes.stored)
-    assert all(one.whole or {one.name, giver(one.name)} & swept for one in made.passes.stored)
+    assert all(one.whole or {one.name, giver(one.name)} & needed for one in made.passes.stored)
     return made
 
 
