@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from math import lcm
 from typing import TYPE_CHECKING
 
 from ..algebra.index_map import IndexMap
@@ -53,7 +54,7 @@ def one_image(variants: Variants) -> OneImage | None:
         apart = _is_same(_followed(one, axis, found, every), every, axis, count) and one.graph.order == net.graph.order
     except OverlapcalcError:
         return None
-    dims = {shown: _dim(every, node, axis) for shown, node in every.graph.outputs} if apart else {}
+    dims = {shown: _dim(every, node, axis, count) for shown, node in every.graph.outputs} if apart else {}
     if not apart or any(d is None for d in dims.values()):
         return None
     letters = {name: net.traced[name].letters.index(BATCH) for name in found}
@@ -99,7 +100,8 @@ def _is_same(one: Propagation, every: Propagation, axis: str, count: int) -> boo
     """Whether both are the same net, in which each output reads its own index along the axis."""
     if one.values.keys() != every.values.keys() or differences(one, every, _longer(one, axis, count)):
         return False
-    alike = all(_same_sizes(one, every, node.name, axis, count) for node in one.graph)
+    names = one.graph.order
+    alike = all(_same_sizes(one, every, name, axis, count) and _keeps(every, name, axis, count) for name in names)
     return alike and all(_apart(every, node, axis) for _, node in every.graph.outputs)
 
 
@@ -124,14 +126,35 @@ def _same_sizes(one: Propagation, every: Propagation, name: str, axis: str, coun
     return all(a.args.get(argument) == b.args.get(argument) for argument in named)
 
 
-def _apart(net: Propagation, node: str, axis: str) -> bool:
-    for (_, label), reads in zip(net.slots, joined(net, node), strict=True):
-        if label == axis and (reads.via or reads.reads not in (None, IndexMap.identity())):
-            return False
+def _keeps(net: Propagation, node: str, axis: str, count: int) -> bool:
+    """Whether each image of a tensor reads the same image of its operands, and no other. A net at one size knows what
+    its calls read, and not what they read together; so this is asked of each call."""
+    for path in net.values[node].paths:
+        if axis in path.axes:
+            mine, other = (net.size(name, axis) for name in (node, path.operand))
+            if not mine or not other or mine % count or other % count:
+                return False
+            if not _reads_own(path.axes[axis].reads, mine // count, other // count, count):
+                return False
     return True
 
 
-def _dim(net: Propagation, node: str, axis: str) -> int | None:
-    """The dimension of a tensor that is the axis and nothing else."""
-    layout = net.values[node].layout
-    return next((d for d in range(len(layout.widths)) if layout.axes_of(d) == [axis] and layout.widths[d] == 1), None)
+def _reads_own(reads: IndexMap, mine: int, other: int, count: int) -> bool:
+    """Whether the `mine` indices of each image read among its `other` indices of the operand, all images alike."""
+    even = reads.advance * mine == reads.period * other
+    last = min(count * mine, lcm(reads.period, mine) + mine) if even else count * mine
+    first = [reads[o] for o in range(mine)]
+    inside = all(start >= 0 and stop <= other for spans in first for start, stop in spans.parts)
+    return inside and all(reads[o] == first[o % mine].shift(o // mine * other) for o in range(mine, last))
+
+
+def _apart(net: Propagation, node: str, axis: str) -> bool:
+    """Whether nothing stands in the way along the axis."""
+    return not any(reads.via for (_, label), reads in zip(net.slots, joined(net, node), strict=True) if label == axis)
+
+
+def _dim(net: Propagation, node: str, axis: str, count: int) -> int | None:
+    """The dimension of a tensor that is the axis and nothing else, with one index for each image."""
+    layout, shape = net.values[node].layout, net.graph[node].shape
+    alone = (d for d, n in enumerate(layout.widths) if n == 1 and layout.axes_of(d) == [axis] and shape[d] == count)
+    return next(alone, None)

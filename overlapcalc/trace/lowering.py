@@ -163,14 +163,17 @@ class Lowering:
             nodes.append(Node(fx.name, "input", {}, shape_of(fx), layer=fx.name, layout=next(layouts, "")))
 
     def _outputs(self, fx: FxNode) -> tuple[list[tuple[str, str]], tuple[str | None, ...]]:
-        """The outputs that depend on the input, named by their position; and everything that the net returns."""
+        """The outputs that depend on the input, named by their position; and everything that the net returns. An input
+        of that name keeps it, and the output gets a prime."""
         from torch.export.graph_signature import OutputKind
 
         flat = list(fx.args[0]) if isinstance(fx.args[0], (list, tuple)) else [fx.args[0]]
         specs = self.program.graph_signature.output_specs
         given = [value for value, spec in zip(flat, specs, strict=True) if spec.kind is OutputKind.USER_OUTPUT]
         found = [isinstance(value, FxNode) and value in self.data for value in given]
-        names = iter(["output"] if sum(found) == 1 else [f"output{i}" for i in range(sum(found))])
+        positions = ["output"] if sum(found) == 1 else [f"output{i}" for i in range(sum(found))]
+        inputs = {node.name for node in self.data if node.op == "placeholder"}
+        names = iter([f"{name}'" if name in inputs else name for name in positions])
         leaves = tuple(
             next(names) if is_data else "" if value is None else None
             for value, is_data in zip(given, found, strict=True)

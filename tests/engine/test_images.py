@@ -151,3 +151,66 @@ def test_a_plan_that_leaves_an_image_out_is_refuted():
         p.name: p.status for p in oc.verify(net, x, plan=replace(plan, strips={**plan.strips, "N": twice})).proofs
     }
     assert proofs["exact twin"] == proofs["values"] == "refuted"
+
+
+class Along(nn.Module):
+    """An operator that goes along the batch as others go along an axis."""
+
+    def __init__(self, part: nn.Module) -> None:
+        super().__init__()
+        self.part = part
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.part(x.permute(1, 0, 2, 3)[None])[0].permute(1, 0, 2, 3) * x.mean((2, 3), keepdim=True)
+
+
+ALONG = [
+    nn.Conv3d(4, 4, 3, padding=1),
+    nn.MaxPool3d((3, 1, 1), 1, (1, 0, 0)),
+    nn.ReplicationPad3d((0, 0, 0, 0, 1, -1)),
+]
+
+
+@pytest.mark.parametrize("part", ALONG, ids=lambda part: type(part).__name__)
+def test_images_that_read_their_neighbours_run_at_once(part):
+    """What calls read at one size is not composed, so that only each call can tell."""
+    net, x = Along(part).double().eval(), torch.randn(SHAPE, dtype=torch.float64)
+    assert oc.plan(net, x, schedule="passes", block=5).passes.images == 1
+    assert torch.allclose(oc.run(net, x, schedule="passes", block=5), net(x), rtol=0, atol=1e-12)
+
+
+SEVERAL = {
+    "twice each": lambda x: x.repeat_interleave(2, 0),
+    "with the channels": lambda x: x.flatten(0, 1),
+}
+
+
+@pytest.mark.parametrize("how", SEVERAL.values(), ids=SEVERAL.keys())
+def test_outputs_with_several_indices_for_an_image_run_at_once(how):
+    net, x = Outer(how).double().eval(), torch.randn(SHAPE, dtype=torch.float64)
+    assert oc.plan(net, x, schedule="passes", block=5).passes.images == 1
+    assert torch.allclose(oc.run(net, x, schedule="passes", block=5), net(x), rtol=0, atol=1e-12)
+
+
+class Outer(Mixed):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.how(x * x.mean((2, 3), keepdim=True))
+
+
+def test_heads_of_images_are_told_apart():
+    """One dimension for images and heads: index i belongs to image i // heads."""
+    torch.manual_seed(0)
+    attention = nn.MultiheadAttention(4, 2, batch_first=True)
+
+    class Heads(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.attention = attention
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = x.mean((2, 3))[:, None]
+            return x * self.attention(y, y, y)[0][:, 0, :, None, None]
+
+    net, x = Heads().double().eval(), torch.randn(SHAPE, dtype=torch.float64)
+    assert oc.plan(net, x, schedule="passes", block=5).passes.images == 3
+    assert torch.allclose(oc.run(net, x, schedule="passes", block=5), net(x), rtol=0, atol=1e-12)

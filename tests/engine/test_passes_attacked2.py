@@ -1,0 +1,24 @@
+"""Nets on which a second attack found passes wrong, or stuck."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import overlapcalc as oc
+
+pytestmark = pytest.mark.usefixtures("traced_once")
+
+
+class Named(nn.Module):
+    """The input has the name of an output, and its dimensions stand in another order there."""
+
+    def forward(self, output: Tensor) -> Tensor:
+        return (output * output.mean((2, 3), keepdim=True)).permute(1, 0, 3, 2)
+
+
+def test_an_input_with_the_name_of_an_output_keeps_its_own_labels():
+    net, x = Named(), torch.randn(3, 4, 9, 6, dtype=torch.float64)
+    assert list(oc.analyze(net, x).outputs) == ["output'"]
+    assert torch.allclose(oc.run(net, x, schedule="passes", block=4), net(x), rtol=0, atol=1e-12)
