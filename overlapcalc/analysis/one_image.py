@@ -130,6 +130,8 @@ def _keeps(net: Propagation, node: str, axis: str, count: int) -> bool:
     """Whether each image of a tensor reads the same image of its operands, and no other. A net at one size knows what
     its calls read, and not what they read together; so this is asked of each call."""
     for path in net.values[node].paths:
+        if axis in path.obstructed or (axis not in path.axes and net.size(path.operand, axis) is not None):
+            return False
         if axis in path.axes:
             mine, other = (net.size(name, axis) for name in (node, path.operand))
             if not mine or not other or mine % count or other % count:
