@@ -88,6 +88,30 @@ def test_it_is_proved(name):
     assert oc.verify(NETS[name].eval(), (1, 3, 24, 8), schedule="passes", stream_axis="H").proved
 
 
+@pytest.mark.parametrize("padding", ["zeros", "circular"])
+def test_a_block_belongs_to_who_gets_it(padding):
+    """Its samples may be overwritten before the next block is computed."""
+
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.one, self.two = (nn.Conv2d(3, 3, 5, padding=2, padding_mode=padding) for _ in range(2))
+
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            y = self.one(x)
+            return y, self.two(y) * y.mean()
+
+    net, x = Twice().double().eval(), torch.randn(1, 3, 21, 6, dtype=torch.float64)
+    found = [torch.empty_like(y) for y in net(x)]
+    for block in oc.blocks(net, x, schedule="passes", stream_axis="H", block=2):
+        for name, y in block.results.items():
+            found[int(name[-1])][:, :, slice(*block.regions[name]["H"])] = y
+            y.zero_()
+    for run, y in zip(found, net(x), strict=True):
+        assert torch.allclose(run, y, rtol=0, atol=1e-12)
+
+
 def test_passes_are_counted_as_they_run():
     analysis = oc.analyze(NETS["sums from the end"], (1, 3, 64, 8))
     plan = oc.plan(analysis, schedule="passes", stream_axis="H", block=4)

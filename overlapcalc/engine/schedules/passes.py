@@ -66,6 +66,7 @@ class PassRun:
         self._inputs, self._storage, self._axis, self._watch = inputs, storage, net.axis, watch
         self._given: dict[str, Tensor] = {name: x for name, x in inputs.items() if isinstance(x, Tensor)}
         self._stored: dict[str, Rows] = {}
+        self._held: Mapping[str, SlabTensor] = {}  # what the stream of the pass holds for its next bands
         self.covered: dict[str, tuple[int, list[Span]]] = {}
 
     def blocks(self) -> Iterator[Block]:
@@ -125,10 +126,12 @@ class PassRun:
             apart = SplitColumn(
                 frame, self._calls, self._axis, spans_of, here, lambda n, box: self._read(n, box).tensor
             )
+            self._held = apart.held
             for spans in bands:
                 yield apart.next(spans)
             return
         column = Column(frame, self._calls, self._axis, regions, here, self._read, direct)
+        self._held = column.held
         for spans in bands:
             yield column.next(spans)
 
@@ -245,9 +248,10 @@ class PassRun:
     def _block(self, one: Pass, found: Mapping[str, SlabTensor]) -> Block:
         given = {shown: found[node] for shown, node in one.outputs if node in found}
         regions = {shown: held.region for shown, held in given.items()}
-        kept = [*self._given.values(), *(held.tensor for held in found.values())]
+        kept = [*self._given.values(), *(held.tensor for held in self._held.values())]
         results = {shown: held.tensor for shown, held in given.items()}
-        return Block(Named(regions), owned(results, kept if len(found) > len(given) else self._given.values()))
+        others = [held.tensor for held in found.values()] if len(found) > len(given) else []
+        return Block(Named(regions), owned(results, [*kept, *others]))
 
     # ---- tensors ------------------------------------------------------------------------------------------
 
