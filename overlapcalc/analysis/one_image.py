@@ -12,6 +12,7 @@ from ..errors import OverlapcalcError
 from ..ops import find
 from ..ops.graph import Graph, Shapes
 from ..ops.layout import AXES, BATCH
+from ..ops.place import constants_at
 from ..propagate.compare import differences, views_of
 from ..propagate.forward import propagate
 from ..propagate.values import Propagation, joined
@@ -115,15 +116,27 @@ def _longer(one: Propagation, axis: str, count: int) -> dict[str, dict[str, int]
 
 
 def _same_sizes(one: Propagation, every: Propagation, name: str, axis: str, count: int) -> bool:
-    """Whether a tensor is longer along the batch alone, and no number in its call follows from the batch. A shape among
-    the arguments is that of the tensor."""
+    """Whether a tensor is longer along the batch alone, and no number or constant in its call follows from the batch. A
+    shape among the arguments is that of the tensor."""
     parts = zip(one.values[name].layout.parts, every.values[name].layout.parts, strict=True)
     if any(q.size != p.size * (count if p.label == axis else 1) for p, q in parts):
         return False
     a, b = one.graph[name], every.graph[name]
     rule = find(a.op)
     named = () if rule is None else rule.sizes - SHAPES
-    return all(a.args.get(argument) == b.args.get(argument) for argument in named)
+    return all(a.args.get(argument) == b.args.get(argument) for argument in named) and _same_constants(one, every, name)
+
+
+def _same_constants(one: Propagation, every: Propagation, name: str) -> bool:
+    """Whether no constant of a call has a value of its own for an image: one that is longer for all images, in whatever
+    dimension, is the same everywhere along it. (A net at one size cuts constants where it cuts samples.)"""
+    unread, others = one.values[name].law.unread, dict(constants_at(every.graph[name].args))
+    return all(
+        n == m or (d < len(others[at].variation) and others[at].variation[d] == 0)
+        for at, constant in constants_at(one.graph[name].args)
+        if at[0] not in unread and at in others
+        for d, (n, m) in enumerate(zip(constant.shape, others[at].shape, strict=True))
+    )
 
 
 def _keeps(net: Propagation, node: str, axis: str, count: int) -> bool:

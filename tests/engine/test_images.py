@@ -214,3 +214,37 @@ def test_heads_of_images_are_told_apart():
     net, x = Heads().double().eval(), torch.randn(SHAPE, dtype=torch.float64)
     assert oc.plan(net, x, schedule="passes", block=5).passes.images == 3
     assert torch.allclose(oc.run(net, x, schedule="passes", block=5), net(x), rtol=0, atol=1e-12)
+
+
+class Rows(nn.Module):
+    """Images and their rows in one dimension, beside a constant that is as long."""
+
+    def __init__(self, how) -> None:
+        super().__init__()
+        self.how = how
+        self.rows = nn.GRU(4, 3, bidirectional=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        b, c, h, w = x.shape
+        y = (x * x.mean((2, 3), keepdim=True)).permute(0, 2, 3, 1).reshape(b * h, w, c)
+        y = self.how(self, y, torch.arange(b * h, dtype=y.dtype)[:, None, None])
+        return y.reshape(b, h, w, -1).permute(0, 3, 1, 2)
+
+
+BESIDE = {
+    "added": lambda net, y, c: y + c,
+    "multiplied": lambda net, y, c: torch.bmm(y, c * torch.eye(4, dtype=y.dtype)),
+    "joined": lambda net, y, c: torch.cat([y, c.expand(-1, 12, 1)], 2),
+    "a mask": lambda net, y, c: torch.nn.functional.scaled_dot_product_attention(y, y, y, c.expand(-1, 12, 12)),
+    "first states": lambda net, y, c: net.rows(
+        y.transpose(0, 1), c.reshape(1, -1, 1).expand(2, -1, 3).contiguous()
+    )[0].transpose(0, 1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("how", BESIDE.values(), ids=BESIDE.keys())
+def test_a_constant_with_values_of_its_own_for_an_image_runs_at_once(how):
+    torch.manual_seed(0)
+    net, x = Rows(how).double().eval(), torch.randn(3, 4, 9, 12, dtype=torch.float64)
+    assert oc.plan(net, x, schedule="passes", stream_axis="W", block=5).passes.images == 1
+    assert torch.allclose(oc.run(net, x, schedule="passes", stream_axis="W", block=5), net(x), rtol=0, atol=1e-12)
