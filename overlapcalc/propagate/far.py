@@ -13,8 +13,10 @@ from .regions import real_reads
 from .split import SplitFront
 from .values import AxisRead, Propagation
 
-BLOCKS, SMALL = 64, 8
-"""An axis is looked at in so many blocks; with no more samples than this, nothing is far."""
+BLOCKS = 64
+"""An axis is looked at in so many blocks."""
+LEAST = 64
+"""So many samples are never far. Parts that a stream holds are as long, where gaps are bridged."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +36,12 @@ def far_reads(net: Propagation, axis: str) -> Iterator[FarRead]:
             if along is None or axis in path.obstructed:
                 continue
             size, out = net.size(path.operand, axis), net.size(name, axis)
-            if size is None or out is None or size <= SMALL:
+            if size is None or out is None or size <= LEAST:
                 continue
             read = list(_ends(along, out) if along.reads.period < out else _blocks(net, path.operand, along, axis, out))
-            wide = max((span.length for _, span in read), default=0) > size // 4 + size // BLOCKS
-            if wide or _lag([span for _, span in read], size) > size // 4 or _strays(read, size, out):
+            most = max(size // 4, LEAST)
+            wide = max((span.length for _, span in read), default=0) > most + size // BLOCKS
+            if wide or _lag([span for _, span in read], size) > most or _strays(read, size, out, most):
                 yield FarRead(name, path.operand, wide)
 
 
@@ -65,7 +68,7 @@ def _holds_far(net: Propagation, axis: str) -> bool:
         front.gains({shown: spans for shown, spans in band.items() if spans})
         for name, size in computed.items():
             held = sum(b - a for a, b in front.unread(name).parts)
-            if held > max(SMALL, size // 4):
+            if held > max(LEAST, size // 4):
                 return True
     return False
 
@@ -90,9 +93,9 @@ def _blocks(net: Propagation, operand: str, along: AxisRead, axis: str, out: int
             yield block, read
 
 
-def _strays(read: list[tuple[Span, Span]], size: int, out: int) -> bool:
-    """Whether a block reads a quarter of the axis away from its own place: of images end to end, say."""
-    return any(abs(span.start * out - block.start * size) * 4 > size * out for block, span in read)
+def _strays(read: list[tuple[Span, Span]], size: int, out: int, most: int) -> bool:
+    """Whether a block reads further than so many samples away from its own place: of images end to end, say."""
+    return any(abs(span.start * out - block.start * size) > most * out for block, span in read)
 
 
 def _lag(read: list[Span], size: int) -> int:
