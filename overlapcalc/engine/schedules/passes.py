@@ -96,6 +96,7 @@ class PassRun:
             del found  # before the next band is computed, or two would be held
             if block.regions:
                 yield block
+        self._held = {}
         for name in one.takes:
             if most is None:
                 self._check_taken(name)
