@@ -18,6 +18,11 @@ ExportedProgram = Any
 
 COMPOSITE = torch._C.DispatchKey.CompositeImplicitAutograd
 
+SOLVERS = "aten::linalg_"
+"""Most of these look at their results for errors, and so would what they decompose into, which is no data flow."""
+PLAIN = frozenset(f"{SOLVERS}{name}" for name in ("norm", "matrix_norm", "vecdot", "matmul", "multi_dot", "vander"))
+"""Those that decompose into sums, products and moves."""
+
 
 def decomposed(program: ExportedProgram, apart: Collection[Any]) -> ExportedProgram:
     """The program without in-place operators, and without composite operators that have no rule (meshgrid, say) or are
@@ -39,7 +44,7 @@ def _table(used: Collection[OpOverload], apart: Collection[Any]) -> dict[Any, An
         op
         for op in used
         if op.has_kernel_for_dispatch_key(COMPOSITE)
-        and not op._schema.name.startswith("aten::linalg_")
+        and (not op._schema.name.startswith(SOLVERS) or op._schema.name in PLAIN)
         and (op in apart or find(operator_name(op)) is None)
     ]
     if not wanted:
