@@ -26,7 +26,7 @@ SIMPLE = frozenset(
     f"aten::{name}"
     for name in (
         "mse_loss", "smooth_l1_loss", "huber_loss", "soft_margin_loss", "binary_cross_entropy",
-        "binary_cross_entropy_with_logits", "vdot", "addr", "renorm", "diag_embed",
+        "binary_cross_entropy_with_logits", "trace", "vdot", "addr", "renorm", "diag_embed",
     )
 )  # fmt: skip
 """No composites, but torch can decompose them too."""

@@ -74,3 +74,39 @@ def test_an_error_of_a_mean_is_one_reduction() -> None:
     assert plan.passes is not None
     assert [len(one.ends) for one in plan.passes.each] == [1]
     assert not any(one.whole for one in plan.passes.each)
+
+
+def _squares(x: Tensor) -> Tensor:
+    """3x3 matrices over the channels, one for each row and column; far from singular."""
+    return x[:, :9].permute(0, 2, 3, 1).unflatten(-1, (3, 3)) + 9 * torch.eye(3).to(x)
+
+
+MATRICES: dict[str, Callable[[Tensor], Tensor]] = {
+    "inverse": lambda x: torch.linalg.inv(_squares(x)),
+    "x.inverse": lambda x: _squares(x).inverse(),
+    "determinant": lambda x: torch.linalg.det(_squares(x)),
+    "logarithm of the determinant": lambda x: torch.linalg.slogdet(_squares(x))[1],
+    "singular values": lambda x: torch.linalg.svdvals(_squares(x)),
+    "pseudoinverse": lambda x: torch.linalg.pinv(_squares(x)),
+    "factor": lambda x: torch.linalg.cholesky(_squares(x) @ _squares(x).mT),
+    "exponential": lambda x: torch.linalg.matrix_exp(_squares(x) / 9),
+    "power": lambda x: torch.linalg.matrix_power(_squares(x) / 9, 3),
+    "diagonal": lambda x: torch.diagonal(_squares(x), dim1=-2, dim2=-1),
+    "trace": lambda x: torch.trace(x[0, 0, :6]),
+    "of the whole image": lambda x: torch.linalg.inv(x[:, 0, :, :] @ x[:, 0, :, :].mT + 9 * torch.eye(16).to(x)),
+    "a diagonal of the image": lambda x: x[:, 0].diagonal(1, 1, 2),
+    "whitened channels": lambda x: torch.einsum(
+        "cd,bdhw->bchw", torch.linalg.inv(torch.einsum("bchw,bdhw->cd", x, x) + torch.eye(9).to(x)), x
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MATRICES)
+def test_matrices_are_solved_for_one_by_one(name: str) -> None:
+    assert error(MATRICES[name], 1, 9, 16, 6) < 1e-13
+
+
+def test_matrices_over_the_channels_do_not_hold_rows_back() -> None:
+    """A row more or less, anywhere else, changes nothing."""
+    analysis = oc.analyze(_Net(MATRICES["inverse"]), (1, 9, 16, 6))
+    assert not analysis.obstacles
