@@ -78,7 +78,8 @@ def test_an_error_of_a_mean_is_one_reduction() -> None:
 
 def _squares(x: Tensor) -> Tensor:
     """3x3 matrices over the channels, one for each row and column; far from singular."""
-    return x[:, :9].permute(0, 2, 3, 1).unflatten(-1, (3, 3)) + 9 * torch.eye(3).to(x)
+    rows = x[:, :9].permute(0, 2, 3, 1)
+    return rows.reshape(*rows.shape[:3], 3, 3) + 9 * torch.eye(3).to(x)
 
 
 MATRICES: dict[str, Callable[[Tensor], Tensor]] = {
