@@ -18,6 +18,19 @@ ExportedProgram = Any
 
 COMPOSITE = torch._C.DispatchKey.CompositeImplicitAutograd
 
+SOLVERS = "aten::linalg_"
+"""Most of these look at their results for errors, and so would what they decompose into, which is no data flow."""
+PLAIN = frozenset(f"{SOLVERS}{name}" for name in ("norm", "matrix_norm", "vecdot", "matmul", "multi_dot", "vander"))
+"""Those that decompose into sums, products and moves."""
+SIMPLE = frozenset(
+    f"aten::{name}"
+    for name in (
+        "mse_loss", "smooth_l1_loss", "huber_loss", "soft_margin_loss", "binary_cross_entropy",
+        "binary_cross_entropy_with_logits", "trace", "vdot", "addr", "renorm", "diag_embed",
+    )
+)  # fmt: skip
+"""No composites, but torch can decompose them too."""
+
 
 def decomposed(program: ExportedProgram, apart: Collection[Any]) -> ExportedProgram:
     """The program without in-place operators, and without composite operators that have no rule (meshgrid, say) or are
@@ -35,17 +48,19 @@ def _operators(program: ExportedProgram) -> set[OpOverload]:
 
 def _table(used: Collection[OpOverload], apart: Collection[Any]) -> dict[Any, Any]:
     """Operator -> how to decompose it."""
-    wanted = [
-        op
-        for op in used
-        if op.has_kernel_for_dispatch_key(COMPOSITE)
-        and not op._schema.name.startswith("aten::linalg_")
-        and (op in apart or find(operator_name(op)) is None)
-    ]
+    wanted = [op for op in used if _comes_apart(op) and (op in apart or find(operator_name(op)) is None)]
     if not wanted:
         return {}  # making torch's table takes longer than decomposing most programs
     made: Any = getattr(torch.export, "default_decompositions", dict)()
     return {op: made[op] for op in wanted if op in made}
+
+
+def _comes_apart(op: OpOverload) -> bool:
+    """Whether torch can say an operator in terms of others that are more likely to have a rule."""
+    name = op._schema.name
+    if name in SIMPLE:
+        return True
+    return op.has_kernel_for_dispatch_key(COMPOSITE) and (not name.startswith(SOLVERS) or name in PLAIN)
 
 
 @contextlib.contextmanager

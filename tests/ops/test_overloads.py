@@ -188,6 +188,15 @@ def test_a_rule_looks_at_every_argument_of_the_overloads_that_it_speaks_for():
 
 
 ACCOUNTED = {
+    **dict.fromkeys(("linalg_eigh", "linalg_eigvalsh"), "UPLO"),
+    **dict.fromkeys(("linalg_svd", "_linalg_svd", "linalg_svdvals"), "full_matrices driver compute_uv"),
+    **dict.fromkeys(("cholesky", "linalg_cholesky"), "upper"),
+    "_linalg_eigh": "UPLO compute_v",
+    "linalg_pinv": "rcond hermitian",
+    "linalg_qr": "mode",
+    "linalg_lu": "pivot",
+    "linalg_matrix_power": "n",
+    "diagonal": "offset",
     "_cdist_forward": "compute_mode",  # how the same number is computed
     "_native_multi_head_attention": "embed_dim num_head",  # everything is read
     "_reshape_alias": "stride",  # that of a view

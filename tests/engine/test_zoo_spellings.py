@@ -1,0 +1,113 @@
+"""Spellings that models of several zoos have, by passes against the whole image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import overlapcalc as oc
+
+
+class _Net(nn.Module):
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(x)
+
+
+def error(function: Callable[[Tensor], Tensor], *shape: int) -> float:
+    """The largest difference from the whole over the largest output."""
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    net = _Net(function).eval()
+    whole = net(x)
+    found = oc.run(net, x, schedule="passes", block=4)
+    assert isinstance(found, Tensor)
+    return float((found - whole).abs().max() / whole.abs().max())
+
+
+NORMS: dict[str, Callable[[Tensor], Tensor]] = {
+    "linalg.norm": lambda x: x / torch.linalg.norm(x, dim=(2, 3), keepdim=True),
+    "linalg.norm of columns": lambda x: x / torch.linalg.norm(x, dim=2, keepdim=True),
+    "linalg.norm, largest": lambda x: x / torch.linalg.norm(x, torch.inf, dim=2, keepdim=True),
+    "linalg.matrix_norm": lambda x: x / torch.linalg.matrix_norm(x, keepdim=True),
+    "linalg.matrix_norm, largest row": lambda x: x / torch.linalg.matrix_norm(x, torch.inf, keepdim=True),
+    "linalg.vecdot": lambda x: x * torch.linalg.vecdot(x, x + 1, dim=2)[:, :, None],
+}
+
+
+@pytest.mark.parametrize("name", NORMS)
+def test_norms_of_the_linalg_module_run_in_parts(name: str) -> None:
+    assert error(NORMS[name], 1, 2, 16, 6) < 1e-14
+
+
+LOSSES: dict[str, Callable[[Tensor], Tensor]] = {
+    "mse": lambda x: F.mse_loss(x, x.relu()),
+    "mse, summed": lambda x: F.mse_loss(x, x.relu(), reduction="sum"),
+    "mse of samples": lambda x: F.mse_loss(x, x.relu(), reduction="none"),
+    "mse against a constant": lambda x: F.mse_loss(x, torch.full_like(x, 0.3)),
+    "huber": lambda x: F.huber_loss(x, x.relu()),
+    "smooth l1": lambda x: F.smooth_l1_loss(x, x.relu()),
+    "soft margin": lambda x: F.soft_margin_loss(x, x.sign()),
+    "cross entropy of two": lambda x: F.binary_cross_entropy(x.sigmoid(), (x > 1).to(x)),
+    "cross entropy of logits": lambda x: F.binary_cross_entropy_with_logits(x, (x > 1).to(x)),
+    "vdot": lambda x: x * torch.vdot(x.flatten(), x.flatten()),
+    "addr": lambda x: torch.addr(x[0, 0], x[0, 0, :, 0], x[0, 1, 0]),
+    "renorm": lambda x: x.renorm(2, 1, 1.0),
+    "diag_embed": lambda x: torch.diag_embed(x[0, 0, :, 0]),
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses_and_the_like_run_in_parts(name: str) -> None:
+    """A quantizer of a VQ-VAE returns its loss beside its codes."""
+    assert error(LOSSES[name], 1, 2, 16, 6) < 1e-14
+
+
+def test_an_error_of_a_mean_is_one_reduction() -> None:
+    plan = oc.plan(_Net(LOSSES["mse"]), (1, 2, 16, 6), schedule="passes", block=4)
+    assert plan.passes is not None
+    assert [len(one.ends) for one in plan.passes.each] == [1]
+    assert not any(one.whole for one in plan.passes.each)
+
+
+def _squares(x: Tensor) -> Tensor:
+    """3x3 matrices over the channels, one for each row and column; far from singular."""
+    rows = x[:, :9].permute(0, 2, 3, 1)
+    return rows.reshape(*rows.shape[:3], 3, 3) + 9 * torch.eye(3).to(x)
+
+
+MATRICES: dict[str, Callable[[Tensor], Tensor]] = {
+    "inverse": lambda x: torch.linalg.inv(_squares(x)),
+    "x.inverse": lambda x: _squares(x).inverse(),
+    "determinant": lambda x: torch.linalg.det(_squares(x)),
+    "logarithm of the determinant": lambda x: torch.linalg.slogdet(_squares(x))[1],
+    "singular values": lambda x: torch.linalg.svdvals(_squares(x)),
+    "pseudoinverse": lambda x: torch.linalg.pinv(_squares(x)),
+    "factor": lambda x: torch.linalg.cholesky(_squares(x) @ _squares(x).mT),
+    "exponential": lambda x: torch.linalg.matrix_exp(_squares(x) / 9),
+    "power": lambda x: torch.linalg.matrix_power(_squares(x) / 9, 3),
+    "diagonal": lambda x: torch.diagonal(_squares(x), dim1=-2, dim2=-1),
+    "trace": lambda x: torch.trace(x[0, 0, :6]),
+    "of the whole image": lambda x: torch.linalg.inv(x[:, 0, :, :] @ x[:, 0, :, :].mT + 9 * torch.eye(16).to(x)),
+    "a diagonal of the image": lambda x: x[:, 0].diagonal(1, 1, 2),
+    "whitened channels": lambda x: torch.einsum(
+        "cd,bdhw->bchw", torch.linalg.inv(torch.einsum("bchw,bdhw->cd", x, x) + torch.eye(9).to(x)), x
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MATRICES)
+def test_matrices_are_solved_for_one_by_one(name: str) -> None:
+    assert error(MATRICES[name], 1, 9, 16, 6) < 1e-13
+
+
+def test_matrices_over_the_channels_do_not_hold_rows_back() -> None:
+    """A row more or less, anywhere else, changes nothing."""
+    analysis = oc.analyze(_Net(MATRICES["inverse"]), (1, 9, 16, 6))
+    assert not analysis.obstacles
