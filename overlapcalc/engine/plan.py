@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from ..analysis.analysis import Analysis
-from ..analysis.analyze import Inputs, analyze
+from ..analysis.analyze import Inputs, analyze, analyze_here
 from ..errors import Argument, InputError, NoSlabError, TraceError
 from ..planning.byte_size import bytes_text
 from ..planning.crop import make_plan
@@ -82,7 +82,9 @@ def plan(
     if isinstance(model, Analysis):
         refuse_beside_analysis(inputs=inputs, axes=axes, layout=layout)
     else:
-        model = analyze(model, inputs, axes=axes, layout=layout)
+        alone = blocking.named_schedule == PASSES and isinstance(model, nn.Module)  # passes run at one size
+        analysed = analyze_here if alone else analyze
+        model = analysed(model, inputs, axes=axes, layout=layout)
     return plan_of(model, blocking, stored=stored, dtype=dtype)
 
 

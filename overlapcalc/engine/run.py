@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..analysis.analyze import analyze, evaluating
+from ..analysis.analyze import analyze, analyze_here, evaluating
 from ..analysis.inputs import own_type
 from ..analysis.shapes import as_shape
 from ..errors import InputError
-from ..planning.options import BLOCKING_OPTIONS, Blocking, BlockingOptions, refuse_unknown
+from ..planning.options import BLOCKING_OPTIONS, PASSES, Blocking, BlockingOptions, refuse_unknown
 from ..planning.plan import Plan
 from . import Block, Machine
 from .apart import check_apart
@@ -194,7 +194,9 @@ class Tiled(nn.Module):
 
     def _made(self, signature: Signature) -> Machine:
         given: Any = [torch.empty(shape, dtype=dtype, device="meta") for shape, dtype in signature.inputs]
-        analysis = analyze(self.model, given, axes=self._axes, layout=self._layout)
+        alone = self._blocking.named_schedule == PASSES  # they run at one size
+        analysed = analyze_here if alone else analyze
+        analysis = analysed(self.model, given, axes=self._axes, layout=self._layout)
         device = next((p.device for p in self.model.parameters()), CPU)
         free = None if self._blocking.sized else free_memory(device)
         made = planned(analysis, self._blocking, stored=signature.stored, free=free)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from ..analysis.analysis import Analysis
-from ..analysis.analyze import Inputs, analyze
+from ..analysis.analyze import Inputs, analyze, analyze_here
 from ..analysis.guess import guess_inputs
 from ..analysis.variants import Variants
 from ..engine.loop.loop import Loop
@@ -208,7 +208,8 @@ def _subject(
         refuse_beside_analysis(axes=axes, layout=layout)
         return inputs, tuple(inputs.inputs.values()), scheduled(inputs)
     given: Any = inputs if inputs is not None else guess_inputs(model, layout if isinstance(layout, str) else None)[0]
-    analysis = analyze(model, given, axes=axes, layout=layout)
+    alone = named and blocking.schedule == PASSES  # they run at one size
+    analysis = (analyze_here if alone else analyze)(model, given, axes=axes, layout=layout)
     blocking = scheduled(analysis)
     if inputs is not None:
         return analysis, inputs, blocking
