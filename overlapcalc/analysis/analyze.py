@@ -129,14 +129,17 @@ def _of_module(
     weights = frozenset(p.data_ptr() for p in model.parameters() if p.numel())
 
     first: dict[Shapes, tuple[Graph, Runnable]] = {}  # the size that was asked about, which is run, too
+    latest: dict[Shapes, tuple[Graph, Runnable]] = {}  # one image of it, say
 
     def traced(shapes: Shapes) -> tuple[Graph, Runnable]:
-        if shapes in first:
-            return first[shapes]
+        for known in (first, latest):
+            if shapes in known:
+                return known[shapes]
         with evaluating(original()):
             found = trace(copied, shapes, dtypes, weights, layouts)
-        if not first:
-            first[shapes] = found
+        kept = latest if first else first
+        kept.clear()
+        kept[shapes] = found
         return found
 
     def held(shapes: Shapes, dtype: str | None) -> RunMemory:
