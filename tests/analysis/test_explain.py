@@ -17,6 +17,7 @@ from shared.explaining import check, really_read
 from shared.literature import TRUTHS, UNet, cps, g_a, g_s
 from shared.nets import healthy
 from shared.oracle import Dependency
+from shared.thorough import THOROUGH
 from torch import nn
 
 import overlapcalc as oc
@@ -45,7 +46,7 @@ class UpTo(nn.Module):
         (lambda: g_a(2), 3, 200, 16),
         (lambda: g_s(2), 2, 14, 10),
         (lambda: UNet(2), 3, 72, 16),
-        (lambda: cps(2), 3, 160, 80),
+        pytest.param(lambda: cps(2), 3, 160, 80, marks=THOROUGH),
     ],
     ids=["g_a", "g_s", "U-Net", "CPS"],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shared.thorough import crossed
 import os
 import signal
 import subprocess
@@ -37,8 +38,7 @@ def near(a: torch.Tensor, b: torch.Tensor, tolerance: float = 1e-12) -> bool:
     return a.shape == b.shape and bool(((a - b).abs() <= tolerance * b.abs().max()).all())
 
 
-@pytest.mark.parametrize("axis", ["H", "W"])
-@pytest.mark.parametrize("rows", [1, 4, 9, 99])
+@pytest.mark.parametrize(("axis", "rows"), crossed(["H", "W"], [1, 4, 9, 99]))
 def test_bands_of_any_length_in_a_batch(axis, rows):
     net, x = norms(), image(3, 2, 23, 9)
     assert near(oc.run(net, x, schedule="passes", block=rows, stream_axis=axis), net(x))
@@ -107,7 +107,7 @@ def test_other_types(dtype):
 
 
 def test_a_budget_is_kept_and_one_too_small_is_refused():
-    net, shape = norms(), (1, 2, 96, 64)
+    net, shape = norms(), (1, 2, 64, 32)
     least = oc.plan(net, shape, schedule="passes", block=1).memory.total
     plan = oc.plan(net, shape, schedule="passes", memory=2 * least)
     assert plan.memory.total <= 2 * least

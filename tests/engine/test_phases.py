@@ -46,7 +46,7 @@ def between_convolutions(draw: st.DrawFn) -> tuple[nn.Module, Tensor, int]:
     return net, x, draw(st.integers(*{1: (2, 9), 2: (5, 11), 3: (7, 13)}[n]))
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(between_convolutions(), st.sampled_from(["trim", "stream"]))
 def test_any_of_them_gives_what_the_whole_gives_at_the_cost_that_was_planned(
     made: tuple[nn.Module, Tensor, int], schedule: str

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from shared.agreement import draw_shape
 from shared.blockwise import Odd, Pyramid, Residual, conv
 from shared.nets import Net, healthy
+from shared.thorough import crossed, few
 from torch import Tensor, nn
 
 import overlapcalc as oc
@@ -93,8 +94,7 @@ def test_what_is_right_is_proved(name):
 
 
 @pytest.mark.usefixtures("traced_once")
-@pytest.mark.parametrize("schedule", ["trim", "stream"])
-@pytest.mark.parametrize("name", GOOD)
+@pytest.mark.parametrize(("schedule", "name"), crossed(["trim", "stream"], GOOD))
 def test_schedules_of_calls_are_proved(name, schedule):
     v = oc.verify(*good(name), schedule=schedule)
     assert all(v[p].status == "proved" for p in ("poisoned borders", "exact twin", "values")), [
@@ -165,7 +165,11 @@ INNER = [("first", "after"), ("inside", "before"), ("inside", "after"), ("last",
 @pytest.mark.usefixtures("traced_once")
 @pytest.mark.parametrize(("place", "side"), INNER)
 @pytest.mark.parametrize(
-    ("name", "axis"), [("encoder", "H"), ("decoder", "W"), ("u-net", "H"), ("u-net", "W"), ("super-resolver", "W")]
+    ("name", "axis"),
+    few(
+        [("encoder", "H"), ("decoder", "W"), ("u-net", "H"), ("u-net", "W"), ("super-resolver", "W")],
+        (("encoder", "H"), ("u-net", "W")),
+    ),
 )
 def test_one_step_less_on_a_side_of_a_block_is_refuted(name, axis, side, place):
     model, shape, a, made = to_shorten(name, axis)
@@ -379,8 +383,7 @@ def test_a_net_without_a_call(schedule):
 
 
 @pytest.mark.usefixtures("traced_once")
-@pytest.mark.parametrize("schedule", ["trim", "stream"])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("schedule", "seed"), crossed(["trim", "stream"], range(3)))
 def test_random_nets_are_proved(seed, schedule):
     """All that applies: sizes that divide by nothing, blocks of an odd length."""
     rng = random.Random(70 + seed)

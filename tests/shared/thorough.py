@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import product
 from typing import Any
 
 import pytest
@@ -17,8 +18,22 @@ def few(values: Iterable[Any], kept: int | Iterable[Any]) -> list[Any]:
     """
     found, named = list(values), None if isinstance(kept, int) else list(kept)
     assert named is None or all(name in found for name in named), "what is kept is none of the values"
-    stays = [i < kept if isinstance(kept, int) else value in kept for i, value in enumerate(found)]
-    return [value if stay else _thorough(value) for value, stay in zip(found, stays, strict=True)]
+    return [
+        value if (i < kept if isinstance(kept, int) else value in named) else _thorough(value)
+        for i, value in enumerate(found)
+    ]
+
+
+def crossed(*columns: Iterable[Any]) -> list[Any]:
+    """Every combination, for `parametrize` of several arguments: `make test` runs as many as the longest column has
+    values, so that each value of each column is in one of them."""
+    lists = [list(column) for column in columns]
+    longest = max(map(len, lists))
+    kept = {tuple(i % len(column) for column in lists) for i in range(longest)}
+    return [
+        pytest.param(*(column[i] for column, i in zip(lists, at, strict=True)), marks=() if at in kept else THOROUGH)
+        for at in product(*(range(len(column)) for column in lists))
+    ]
 
 
 def _thorough(value: Any) -> Any:

@@ -304,7 +304,7 @@ def test_strategies_refuse(strategy, said):
 def test_random_nets_against_brute_force_and_by_blocks():
     counts = []
 
-    @settings(max_examples=20, **QUICK)
+    @settings(max_examples=8, **QUICK)
     @given(net=kit.cnns(axes=["L", "HW"]), schedule=st.sampled_from(["crop", "trim", "stream"]), data=st.data())
     def compare(net, schedule, data):
         model, x = net.build(), net.image(data.draw(kit.sizes(net, least=7)))
@@ -313,7 +313,7 @@ def test_random_nets_against_brute_force_and_by_blocks():
         counts.append(plan.count)
 
     compare()
-    assert sum(count > 1 for count in counts) > 10
+    assert sum(count > 1 for count in counts) > 3
 
 
 # ---- shrinking --------------------------------------------------------------------------------------------
