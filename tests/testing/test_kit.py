@@ -13,6 +13,7 @@ import torch
 from hypothesis import HealthCheck, Phase, find, given, settings
 from hypothesis import strategies as st
 from shared.oracle import Dependency as Recorded
+from shared.thorough import few
 from torch import nn
 
 import overlapcalc as oc
@@ -151,7 +152,7 @@ def test_brute_force_refuses(call, said):
 # ---- drawn nets -------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=80, **QUICK)
+@settings(max_examples=40, **QUICK)
 @given(net=kit.cnns(axes=ANY, depth=5), data=st.data())
 def test_a_drawn_net_runs_and_prints_itself(net, data):
     x = net.image(data.draw(kit.sizes(net)))
@@ -381,6 +382,7 @@ def test_a_wrong_rule_is_found(rule_of_five, taps, padding):
         kit.assert_reads(net, torch.rand(1, 1, 20))
 
 
+@pytest.mark.thorough
 def test_a_wrong_rule_shrinks(rule_of_five):
     """Wrong for two channels only, which no smallest net has."""
     rule_of_five(3, 1, at_channels=(2,))
@@ -783,10 +785,12 @@ def recipes(page):
     return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
 
 
+@pytest.mark.parametrize("most", few([3, 1000], 1))
 @pytest.mark.parametrize("number", range(6))
-def test_recipes(number):
-    """The Python of docs/testing.md runs as it stands."""
+def test_recipes(number, most):
+    """The Python of docs/testing.md runs as it stands; with fewer examples by `make test`."""
     page = recipes("docs/testing.md")
+    page = [re.sub(r"max_examples=(\d+)", lambda said: f"max_examples={min(int(said[1]), most)}", one) for one in page]
     assert len(page) == 6
     space = {"__name__": f"recipe_{number}"}
     try:
