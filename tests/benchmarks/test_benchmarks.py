@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from shared.thorough import few
 from shared.nets import Do
+from shared.thorough import few
 from torch import nn
 
 import overlapcalc as oc

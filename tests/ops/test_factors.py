@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from shared.nets import Do
+from shared.thorough import crossed
 from torch import Tensor, nn
 
 import overlapcalc as oc
@@ -224,20 +225,19 @@ if not hasattr(torch.ops.aten, "_upsample_lanczos2d_aa"):  # of torch before 2.1
 
 
 @pytest.mark.usefixtures("traced_once")
-@pytest.mark.parametrize("name", ANSWERED)
-def test_answered_and_right_by_every_schedule(name):
+@pytest.mark.parametrize(("name", "schedule"), crossed(ANSWERED, ("crop", "trim", "stream")))
+def test_answered_and_right_by_every_schedule(name, schedule):
     net, sizes = ANSWERED[name]
     a = oc.analyze(net, (1, 1, *sizes))
     assert a.blocking_free
-    for schedule in ("crop", "trim", "stream"):
-        others = [] if schedule == "crop" else a.axes  # each shape of tile costs a trace
-        plan = oc.plan(a, block=dict.fromkeys(others, 11) | {a.axes[-1]: 5}, schedule=schedule)
-        for dtype in (torch.float64, torch.float32):
-            model, x = copy.deepcopy(net).to(dtype), image(1, 1, *sizes, dtype=dtype)
-            with torch.no_grad():
-                whole = model(x)
-            [found] = by_blocks(Machine(model, a.variants, plan), dict.fromkeys(plan.inputs, x)).values()
-            assert float((found - whole).abs().max()) <= 8 * max(sizes) * torch.finfo(dtype).eps
+    others = [] if schedule == "crop" else a.axes  # each shape of tile costs a trace
+    plan = oc.plan(a, block=dict.fromkeys(others, 11) | {a.axes[-1]: 5}, schedule=schedule)
+    for dtype in (torch.float64, torch.float32):
+        model, x = copy.deepcopy(net).to(dtype), image(1, 1, *sizes, dtype=dtype)
+        with torch.no_grad():
+            whole = model(x)
+        [found] = by_blocks(Machine(model, a.variants, plan), dict.fromkeys(plan.inputs, x)).values()
+        assert float((found - whole).abs().max()) <= 8 * max(sizes) * torch.finfo(dtype).eps
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -80,7 +80,7 @@ def good(name: str) -> tuple[nn.Module, Any]:
 
 
 @pytest.mark.usefixtures("traced_once")
-@pytest.mark.parametrize("name", GOOD)
+@pytest.mark.parametrize("name", few(GOOD, set(GOOD) - {"encoder", "super-resolver", "residual"}))
 def test_what_is_right_is_proved(name):
     v = oc.verify(*good(name))
     assert v.proved, [(p.name, p.failures) for p in v.proofs]
@@ -163,15 +163,12 @@ INNER = [("first", "after"), ("inside", "before"), ("inside", "after"), ("last",
 
 
 @pytest.mark.usefixtures("traced_once")
-@pytest.mark.parametrize(("place", "side"), INNER)
 @pytest.mark.parametrize(
-    ("name", "axis"),
-    few(
-        [("encoder", "H"), ("decoder", "W"), ("u-net", "H"), ("u-net", "W"), ("super-resolver", "W")],
-        (("encoder", "H"), ("u-net", "W")),
-    ),
+    ("where", "what"),
+    crossed(INNER, [("encoder", "H"), ("decoder", "W"), ("u-net", "H"), ("u-net", "W"), ("super-resolver", "W")]),
 )
-def test_one_step_less_on_a_side_of_a_block_is_refuted(name, axis, side, place):
+def test_one_step_less_on_a_side_of_a_block_is_refuted(what, where):
+    (name, axis), (place, side) = what, where
     model, shape, a, made = to_shorten(name, axis)
     cutter, strip = Cutter(a.variants.net, axis), made.strips[axis]
     i = {"first": 0, "inside": len(strip.slots) // 2, "last": len(strip.slots) - 1}[place]
@@ -383,7 +380,8 @@ def test_a_net_without_a_call(schedule):
 
 
 @pytest.mark.usefixtures("traced_once")
-@pytest.mark.parametrize(("schedule", "seed"), crossed(["trim", "stream"], range(3)))
+@pytest.mark.parametrize("schedule", ["trim", "stream"])
+@pytest.mark.parametrize("seed", few(range(3), [1]))
 def test_random_nets_are_proved(seed, schedule):
     """All that applies: sizes that divide by nothing, blocks of an odd length."""
     rng = random.Random(70 + seed)
