@@ -278,7 +278,7 @@ def test_the_model_stays_as_it_is(schedule):
         assert torch.allclose(y, model.eval()(x), atol=1e-6)
 
 
-@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("schedule", few(SCHEDULES, 1))
 def test_tiled_is_prepared_once_and_follows_its_model(schedule):
     model = nn.Sequential(conv(3, 4), nn.ReLU(), conv(4, 3)).double()
     net = oc.tiled(model, (1, 3, 24, 40), block=16, schedule=schedule)
@@ -482,7 +482,7 @@ class Flagged(nn.Module):
         return self.layers(x) * self.gain
 
 
-@pytest.mark.parametrize("schedule", ["crop", "trim", "stream"])
+@pytest.mark.parametrize("schedule", few(["crop", "trim", "stream"], 1))
 def test_a_model_that_was_changed_is_planned_anew(schedule):
     model, x = Flagged().double().eval(), image(1, 1, 24, 24)
     net = oc.tiled(model, x.shape, schedule=schedule, block=8)

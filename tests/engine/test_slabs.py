@@ -10,7 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from shared.nets import Do
-from shared.thorough import crossed
+from shared.thorough import crossed, few
 from torch import Tensor, nn
 
 import overlapcalc as oc
@@ -112,12 +112,12 @@ def test_by_trim_and_stream(name: str, how: tuple[str, int]) -> None:
     assert float((found - whole).abs().max()) <= 1e-12 * float(whole.abs().max())
 
 
-@pytest.mark.parametrize("name", ["inverse wavelet", "overlap-add", "ends of constants"])
+@pytest.mark.parametrize("name", few(["inverse wavelet", "overlap-add", "ends of constants"], 1))
 def test_proved(name: str) -> None:
     assert oc.verify(net(CASES[name]), schedule="stream").proved
 
 
-@pytest.mark.parametrize("function", [inverse_wavelet, filled])
+@pytest.mark.parametrize("function", few([inverse_wavelet, filled], 1))
 def test_proved_in_a_wider_type_than_the_net_was_traced_in(function: Callable[[Tensor], Tensor]) -> None:
     assert oc.verify(net(function).float(), [(1, 2, 24, 30)], schedule="stream", block=5).proved
 
@@ -150,7 +150,7 @@ UNPOOLED = {
 
 
 @pytest.mark.usefixtures("traced_once")
-@pytest.mark.parametrize("name", UNPOOLED)
+@pytest.mark.parametrize("name", few(UNPOOLED, ("a rest", "padded", "three axes")))
 def test_unpooling_counts_places_within_windows(name: str) -> None:
     make, sizes = UNPOOLED[name]
     torch.manual_seed(5)

@@ -6,6 +6,7 @@ import functools
 
 import pytest
 import torch
+from shared.thorough import few
 from torch import Tensor, nn
 
 import overlapcalc as oc
@@ -107,7 +108,7 @@ def in_places(given: list[Tensor]) -> Tensor:
     return torch.cat(given).flatten(1).T.reshape(1, -1, *SIZE)
 
 
-@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("order", few(ORDERS, 1))
 @pytest.mark.parametrize("kernels", SHAPES)
 def test_the_decoder_gives_what_the_encoder_gave(kernels, order):
     reconstruction, symbols = coded(kernels, order)
@@ -156,7 +157,7 @@ def test_one_tap_more_is_refused():
             looped(opened, "3111", picture("3111"), Kept(), "wavefront")
 
 
-@pytest.mark.parametrize("kernels", SHAPES)
+@pytest.mark.parametrize("kernels", few(SHAPES, 1))
 def test_the_loop_is_proved(kernels):
     own = ClosedLoop(made(kernels), SHAPES[kernels], SIZE, encodes=False)
     found = oc.verify(own.loop)

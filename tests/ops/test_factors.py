@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from shared.nets import Do
-from shared.thorough import crossed
+from shared.thorough import crossed, few
 from torch import Tensor, nn
 
 import overlapcalc as oc
@@ -298,7 +298,7 @@ def test_slabs_take_the_positions_of_the_type_of_the_run(monkeypatch):
 
 
 @pytest.mark.usefixtures("traced_once")
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("dtype", few([torch.float16, torch.bfloat16], 1))
 def test_slabs_of_half_types(dtype):
     for net in (resize_by(1.5, "bilinear"), resize_by(4 / 3), resize_by(2, "bicubic")):
         x = image(1, 1, 24, 30, dtype=dtype)
@@ -373,9 +373,11 @@ def test_where_types_disagree_the_twin_refutes_what_float64_bears_out(monkeypatc
 
 @pytest.mark.usefixtures("traced_once")
 @pytest.mark.parametrize(
-    "name", ["nearest 1.3333333333333333", "bilinear 1.1", "antialiased 0.6", "a chain", "down and back"]
+    ("name", "schedule"),
+    crossed(
+        ["nearest 1.3333333333333333", "bilinear 1.1", "antialiased 0.6", "a chain", "down and back"], ["crop", "trim"]
+    ),
 )
-@pytest.mark.parametrize("schedule", ["crop", "trim"])
 def test_what_is_right_is_proved(name, schedule):
     net, sizes = ANSWERED[name]
     assert oc.verify(net, (1, 1, *sizes), schedule=schedule, block=11 if schedule == "trim" else None).proved

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from shared.agreement import same_on
 from shared.nets import healthy
 from shared.oracle import Dependency
+from shared.thorough import few
 from torch import nn
 
 import overlapcalc as oc
@@ -123,7 +124,7 @@ class TensorflowSame(nn.Module):
         return self.conv2(self.same(self.conv(self.same(x, 3, 2)), 5, 2))
 
 
-@pytest.mark.parametrize("n", [128, 129, 130, 131])
+@pytest.mark.parametrize("n", few([128, 129, 130, 131], 4))
 @pytest.mark.parametrize("net", [OddUNet, TensorflowSame])
 def test_law_4_sizes_modulo_the_step(net, n):
     check_tiles(net(), n)
@@ -316,6 +317,9 @@ def test_law_11_size_not_verified():
     assert not a.size_verified
     assert [o.cause for o in a.obstacles] == ["resize-to-size"]
 
+
+@pytest.mark.thorough
+def test_law_11_size_not_verified_of_a_local_net():
     class Local(nn.Module):
         def forward(self, x):
             assert x.shape[-1] == 40

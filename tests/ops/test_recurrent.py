@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from shared.blockwise import never_wrong
+from shared.thorough import crossed
 from torch import Tensor, nn
 
 import overlapcalc as oc
@@ -35,8 +36,7 @@ class OverWindows(nn.Module):
         return y.reshape(n, h, w, y.shape[2]).permute(0, 3, 1, 2)
 
 
-@pytest.mark.parametrize("kind", [nn.GRU, nn.LSTM, nn.RNN])
-@pytest.mark.parametrize("form", ["steps", "states", "both ways"])
+@pytest.mark.parametrize(("kind", "form"), crossed([nn.GRU, nn.LSTM, nn.RNN], ["states", "steps", "both ways"]))
 def test_windows_are_local_and_only_last_states_are_said_to_read_all_of_one(kind, form):
     if kind is nn.LSTM and form == "states" and not RIGHT_STATES:
         pytest.skip("this torch traces the states of an LSTM with a wrong shape")

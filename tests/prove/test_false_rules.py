@@ -155,7 +155,17 @@ CASES = {
 }  # fmt: skip
 GLOBAL = {"adaptive_avg_pool2d", "instance_norm", "group_norm"}
 """Those that the true rule refuses."""
-ALIKE = {"batch_norm", "instance_norm", "relu", "permute", "upsample_nearest2d", "linear"}
+ALIKE = {
+    "batch_norm",
+    "instance_norm",
+    "relu",
+    "permute",
+    "upsample_nearest2d",
+    "linear",
+    "avg_pool2d",
+    "split",
+    "mean",
+}
 """Of which `make test` runs another of the same kind."""
 
 

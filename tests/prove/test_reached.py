@@ -78,7 +78,7 @@ BY_ROW = {
 }
 
 
-@pytest.mark.parametrize("name", few(BY_ROW, ("where", "table", "between", "division")))
+@pytest.mark.parametrize("name", few(BY_ROW, ("where", "between")))
 def test_a_constant_by_row_that_no_sample_meets_is_refuted(name, monkeypatch):
     ops, function = BY_ROW[name]
     with blind(*ops):
@@ -246,7 +246,7 @@ HIDDEN_BEHIND = {
 """What is chosen is never the pooled samples, unless each choice is made to come out both ways."""
 
 
-@pytest.mark.parametrize("name", HIDDEN_BEHIND)
+@pytest.mark.parametrize("name", few(HIDDEN_BEHIND, ("max", "softmax")))
 def test_choices_come_out_both_ways(name):
     net = Fn(HIDDEN_BEHIND[name]).double().eval()
     right = oc.verify(net, (1, 3, 18, 20), block=9)

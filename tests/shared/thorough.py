@@ -11,15 +11,15 @@ import pytest
 THOROUGH = pytest.mark.thorough
 
 
-def few(values: Iterable[Any], kept: int | Iterable[Any]) -> list[Any]:
+def few(values: Iterable[Any], kept: int | Iterable[Any], *, single: bool = False) -> list[Any]:
     """All values, for `parametrize`: `make test` runs so many of the first, or those that are named here.
 
-    A value for several arguments is a tuple, or a `pytest.param`.
+    A value for several arguments is a tuple, or a `pytest.param`. single: tuples are values of one argument.
     """
     found, named = list(values), None if isinstance(kept, int) else list(kept)
     assert named is None or all(name in found for name in named), "what is kept is none of the values"
     return [
-        value if (i < kept if isinstance(kept, int) else value in named) else _thorough(value)
+        value if (i < kept if isinstance(kept, int) else value in named) else _thorough(value, single)
         for i, value in enumerate(found)
     ]
 
@@ -36,7 +36,7 @@ def crossed(*columns: Iterable[Any]) -> list[Any]:
     ]
 
 
-def _thorough(value: Any) -> Any:
+def _thorough(value: Any, single: bool) -> Any:
     if hasattr(value, "marks"):
         return pytest.param(*value.values, marks=[*value.marks, THOROUGH], id=value.id)
-    return pytest.param(*(value if isinstance(value, tuple) else (value,)), marks=THOROUGH)
+    return pytest.param(*(value if isinstance(value, tuple) and not single else (value,)), marks=THOROUGH)
