@@ -513,6 +513,7 @@ def test_blocks_with_their_context_are_right_and_with_one_sample_less_are_not(tr
     assert torch.equal(Short(torch.nn.Identity(), block, 1, 1)(net, x), whole)
 
 
+@pytest.mark.thorough
 def test_the_table_of_the_ablation(monkeypatch):
     monkeypatch.setattr(ablation, "load_coding", lambda name: small(name))
     monkeypatch.setattr(ablation, "path_of", lambda name: name)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from shared.thorough import few
 from shared.blockwise import never_wrong
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -66,7 +67,7 @@ KERNELS = {
 """How a kernel is made, of what, and the context that all values of the parameter need."""
 
 
-@pytest.mark.parametrize("name", KERNELS)
+@pytest.mark.parametrize("name", few(KERNELS, ("threshold", "fake int8", "two in a byte", "masked, then cut", "standardized", "bell, then masked", "its own difference")))
 def test_kernels(name):
     make, p, context = KERNELS[name]
     model = kernel(make, p)
@@ -143,7 +144,7 @@ TABLES = {
 }
 
 
-@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("name", few(TABLES, ("sign", "truth", "sorted")))
 def test_a_table_along_an_axis_is_one_whatever_is_made_of_it(name):
     assert never_wrong(table(*TABLES[name]), (1, 3, 16, 18)) == "H"
 
