@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from shared.thorough import few
 from shared.blockwise import never_wrong
+from shared.thorough import few
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -67,7 +67,21 @@ KERNELS = {
 """How a kernel is made, of what, and the context that all values of the parameter need."""
 
 
-@pytest.mark.parametrize("name", few(KERNELS, ("threshold", "fake int8", "two in a byte", "masked, then cut", "standardized", "bell, then masked", "its own difference")))
+@pytest.mark.parametrize(
+    "name",
+    few(
+        KERNELS,
+        (
+            "threshold",
+            "fake int8",
+            "two in a byte",
+            "masked, then cut",
+            "standardized",
+            "bell, then masked",
+            "its own difference",
+        ),
+    ),
+)
 def test_kernels(name):
     make, p, context = KERNELS[name]
     model = kernel(make, p)
