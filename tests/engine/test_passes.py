@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shared.thorough import crossed
 import os
 import signal
 import subprocess
@@ -12,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from shared.thorough import crossed
 from torch import nn
 
 import overlapcalc as oc
@@ -109,9 +109,9 @@ def test_other_types(dtype):
 def test_a_budget_is_kept_and_one_too_small_is_refused():
     net, shape = norms(), (1, 2, 64, 32)
     least = oc.plan(net, shape, schedule="passes", block=1).memory.total
-    plan = oc.plan(net, shape, schedule="passes", memory=2 * least)
-    assert plan.memory.total <= 2 * least
-    assert near(oc.run(net, image(*shape), schedule="passes", memory=2 * least), net(image(*shape)))
+    tiled = oc.tiled(net, shape, schedule="passes", memory=2 * least)
+    assert tiled.plan(shape).memory.total <= 2 * least
+    assert near(tiled(image(*shape)), net(image(*shape)))
     with pytest.raises(oc.InputError, match="no passes fit into"):
         oc.plan(net, shape, schedule="passes", memory=1000)
 
