@@ -17,7 +17,7 @@ from shared.explaining import check, really_read
 from shared.literature import TRUTHS, UNet, cps, g_a, g_s
 from shared.nets import healthy
 from shared.oracle import Dependency
-from shared.thorough import THOROUGH
+from shared.thorough import THOROUGH, few
 from torch import nn
 
 import overlapcalc as oc
@@ -381,8 +381,8 @@ def test_the_command():
 
 @pytest.mark.parametrize(
     ("spec", "shape"),
-    [("unet.py:UNet", "1x3x64x96"), ("superres.py:SuperResolver", "1x3x32x32"), ("codec.py:Codec", "1x3x64x64"),
-     ("codec.py:Codec.h_s", "1x128x8x8")],
+    few([("unet.py:UNet", "1x3x64x96"), ("superres.py:SuperResolver", "1x3x32x32"), ("codec.py:Codec", "1x3x64x64"),
+     ("codec.py:Codec.h_s", "1x128x8x8")], 2),
 )  # fmt: skip
 def test_examples(spec, shape):
     done = run("explain", f"{ROOT}/examples/{spec}", "--input", shape, "--format", "json")

@@ -131,7 +131,7 @@ MIXING = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("how", MIXING.values(), ids=MIXING.keys())
+@pytest.mark.parametrize("how", few(MIXING.values(), 8), ids=MIXING.keys())
 def test_images_that_mix_run_at_once(how):
     net, x = Mixed(how).double().eval(), torch.randn(SHAPE, dtype=torch.float64)
     plan = oc.plan(net, x, schedule="passes", block=5)

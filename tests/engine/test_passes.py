@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from shared.thorough import crossed
 import os
 import signal
 import subprocess
@@ -13,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from shared.thorough import crossed
 from torch import nn
 
 import overlapcalc as oc

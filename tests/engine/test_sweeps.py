@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from shared.thorough import crossed
 from dataclasses import replace
 
 import pytest
 import torch
+from shared.thorough import crossed
 from torch import Tensor, nn
 
 import overlapcalc as oc

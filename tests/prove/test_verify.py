@@ -80,7 +80,10 @@ def good(name: str) -> tuple[nn.Module, Any]:
 
 
 @pytest.mark.usefixtures("traced_once")
-@pytest.mark.parametrize("name", few(GOOD, set(GOOD) - {"encoder", "super-resolver", "residual", "batches", "reflect"}))
+@pytest.mark.parametrize(
+    "name",
+    few(GOOD, set(GOOD) - {"encoder", "super-resolver", "residual", "batches", "reflect", "decoder", "one axis"}),
+)
 def test_what_is_right_is_proved(name):
     v = oc.verify(*good(name))
     assert v.proved, [(p.name, p.failures) for p in v.proofs]
@@ -381,7 +384,7 @@ def test_a_net_without_a_call(schedule):
 
 
 @pytest.mark.usefixtures("traced_once")
-@pytest.mark.parametrize("schedule", ["trim", "stream"])
+@pytest.mark.parametrize("schedule", few(["stream", "trim"], 1))
 @pytest.mark.parametrize("seed", few(range(3), [1]))
 def test_random_nets_are_proved(seed, schedule):
     """All that applies: sizes that divide by nothing, blocks of an odd length."""
