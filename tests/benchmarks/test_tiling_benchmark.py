@@ -165,7 +165,7 @@ def test_memory_page(capsys, monkeypatch):
     assert "| examples/obstacle | float32 |" in text
 
 
-@pytest.mark.parametrize(("name", "most"), [("stack", 1.16), ("encoder", 1.62), ("decoder", 1.09)])
+@pytest.mark.parametrize(("name", "most"), few([("stack", 1.16), ("encoder", 1.62), ("decoder", 1.09)], 1))
 def test_work_of_an_interior_block_that_is_trimmed(name, most):
     """Blocks of 128. A stack by hand: layer i of ten computes 128 + 2 * (10 - i) samples to a side, ends at 128."""
     macs, kernel = interior(name, 128, "trim")

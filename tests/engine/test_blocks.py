@@ -159,7 +159,7 @@ def test_structures_with_several_scales(schedule):
 
 
 @pytest.mark.usefixtures("traced_once")
-@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("schedule", few(SCHEDULES, 1))
 def test_blocks_cover_every_output_once(schedule):
     model, x, y = pyramid(), image(1, 3, 48, 64), image(1, 2, 24, 32)
     made = oc.plan(model, [tuple(x.shape), tuple(y.shape)], block=20, schedule=schedule)

@@ -88,7 +88,7 @@ def image(*shape: int, seed: int = 0) -> Tensor:
     return torch.rand(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-@pytest.mark.parametrize("name", COPIES)
+@pytest.mark.parametrize("name", few(COPIES, 8))
 def test_a_table_is_what_brute_force_reads(name: str) -> None:
     net = Do(COPIES[name])
     for size in random.Random(name).sample(range(10, 21), 2):
@@ -130,7 +130,7 @@ def test_trim_and_stream_are_the_whole(name: str, schedule: str) -> None:
     assert torch.allclose(oc.run(net, x, block=5, schedule=schedule), whole, atol=1e-12, rtol=0)
 
 
-@pytest.mark.parametrize("name", PLANES)
+@pytest.mark.parametrize("name", few(PLANES, 4))
 def test_planes(name: str) -> None:
     net, x = between(PLANES[name], planes=True), image(1, 1, 11, 12)
     with torch.no_grad():
@@ -252,7 +252,7 @@ def test_types_that_take_other_samples_are_refused() -> None:
         oc.plan(net, (1, 1, size), block=40, schedule="stream")
 
 
-@pytest.mark.parametrize("name", ["circular padding", "adaptive mean", "linear, corners aligned", "cat"])
+@pytest.mark.parametrize("name", few(["circular padding", "adaptive mean", "linear, corners aligned", "cat"], 2))
 def test_verify_proves_them(name: str) -> None:
     net = between({**COPIES, **WEIGHTED}[name])
     found = oc.verify(net, image(1, 1, 16), block=6)

@@ -258,7 +258,7 @@ NETS = {
 """With a size, of primes, and a block."""
 
 
-@pytest.mark.parametrize("name", few(NETS, ("windows", "remover 4:4:4")))
+@pytest.mark.parametrize("name", few(NETS, ("remover 4:4:4",)))
 def test_by_blocks_bit_for_bit(name):
     """Exact sums have one value, whatever the kernel, so only a wrong tile could differ. Blocks in both directions, and
     the nets of the paper: `python -m examples.blockcnn tables agreement`."""

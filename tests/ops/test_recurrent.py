@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from shared.blockwise import never_wrong
-from shared.thorough import crossed
+from shared.thorough import crossed, few
 from torch import Tensor, nn
 
 import overlapcalc as oc
@@ -62,6 +62,6 @@ def test_states_that_a_torch_traces_with_a_wrong_shape_are_refused():
         recurrent(call)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("states", [False, True])
+@pytest.mark.parametrize("states", few([False, True], 1))
 def test_windows_run_by_blocks(states):
     assert never_wrong(OverWindows(nn.GRU, states), (1, 3, 4, 16)) == "HW"

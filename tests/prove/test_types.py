@@ -153,7 +153,7 @@ def test_what_is_right_is_proved(name, schedule):
 
 
 @pytest.mark.usefixtures("traced_once")
-@pytest.mark.parametrize("name", ["norm in float32", "sobel", "halved", "weights of two types", "complex"])
+@pytest.mark.parametrize("name", few(["norm in float32", "sobel", "halved", "weights of two types", "complex"], 3))
 def test_one_sample_short_is_refuted_by_values(name):
     """A tolerance that follows from a coarse type must leave a proof that can fail."""
     net, channels, _ = made(name)
@@ -211,7 +211,7 @@ def test_constants_have_the_full_precision_of_the_run(make, schedule):
 
 
 @pytest.mark.usefixtures("traced_once")
-@pytest.mark.parametrize(("dtype", "schedule"), [(torch.float64, "stream"), (torch.bfloat16, "trim")])
+@pytest.mark.parametrize(("dtype", "schedule"), few([(torch.float64, "stream"), (torch.bfloat16, "trim")], 1))
 def test_a_net_without_parameters_runs_in_the_type_of_its_input(dtype, schedule):
     x = torch.rand(1, 1, 28, 10).to(dtype)
     net = Sobel()

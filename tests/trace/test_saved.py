@@ -146,7 +146,7 @@ def x32() -> torch.Tensor:
     return torch.zeros(1)
 
 
-@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize("strict", few([False, True], 1))
 def test_names_and_source_lines_are_those_of_the_module(strict, tmp_path):
     net = Net().eval()
     program = through_a_file(exported(net, strict=strict), tmp_path)
