@@ -229,7 +229,7 @@ DAMAGED = {
 }
 
 
-@pytest.mark.parametrize("name", DAMAGED)
+@pytest.mark.parametrize("name", few(DAMAGED, 5))
 def test_a_damaged_lock_is_refused_by_name_and_can_be_written_anew(project: Project, name):
     first = locked(project, CHAIN)
     file = project.root / "overlapcalc.lock"
