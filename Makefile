@@ -10,7 +10,7 @@ KAMISLI := OMP_NUM_THREADS=1 PYTHONPATH=$(VENV)/pictures $(RUN) -m examples.kami
 BLOCKCNN := OMP_NUM_THREADS=1 PYTHONPATH=$(VENV)/pictures $(RUN) -m examples.blockcnn
 RESULTS ?= docs/results/$(basename $(notdir $(ZOO)))
 
-.PHONY: demo test lint fuzz cuda clean papers pictures kamisli blockcnn bench-disk bench-guard bench-interior bench-looking bench-memory \
+.PHONY: demo test test-thorough lint fuzz cuda clean papers pictures kamisli blockcnn bench-disk bench-guard bench-interior bench-looking bench-memory \
 	bench-passes bench-passes-cost bench-speed bench-streaming bench-tiling bench-zoo
 
 $(VENV)/installed: pyproject.toml constraints.txt
@@ -24,6 +24,10 @@ demo: $(VENV)/installed
 
 test: $(VENV)/installed
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist worksteal
+
+# With the many nets, sizes and cases of which `make test` runs a few of each kind.
+test-thorough: $(VENV)/installed
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist worksteal -m ""
 
 lint: $(VENV)/installed
 	$(VENV)/bin/ruff check .

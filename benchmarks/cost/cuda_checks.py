@@ -142,14 +142,16 @@ def agreement(device: str) -> Iterator[Row]:
 # ---- kernels that mix neighbours ----------------------------------------------------------------------------
 
 SIZE = (128, 160)
+KERNELS = (3, 5, 7, 11)
+CHANNELS = (3, 16, 64, 128)
 
 
 def mixing(device: str) -> Iterator[Row]:
     """Half of the image is NaN: which outputs that read none of it are no longer the same? The same kernel runs both
     times. Only what changes is a row."""
     found = False
-    for kernel in (3, 5, 7, 11):
-        for channels in (3, 16, 64, 128):
+    for kernel in KERNELS:
+        for channels in CHANNELS:
             for dtype in (torch.float64, torch.float32, torch.float16):
                 conv = nn.Conv2d(channels, channels, kernel, padding=kernel // 2).to(device, dtype)
                 half, clean = SIZE[1] // 2, SIZE[1] // 2 - kernel // 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import operator
 import re
 from collections.abc import Collection, Iterable
@@ -93,7 +94,7 @@ def refuse_shared_state(program: ExportedProgram, shared: Iterable[Collection[st
 
 
 def _plain(model: nn.Module, inputs: tuple[torch.Tensor, ...], watch: _NoData) -> ExportedProgram:
-    with watch:
+    with watch, _without_code():
         return torch.export.export(model, inputs, strict=False)
 
 
@@ -102,8 +103,15 @@ def _strict(model: nn.Module, inputs: tuple[torch.Tensor, ...], watch: _NoData) 
 
 
 def _functional_weights(model: nn.Module, inputs: tuple[torch.Tensor, ...], watch: _NoData) -> ExportedProgram:
-    with _DataAsAlias():
+    with _DataAsAlias(), _without_code():
         return torch.export.export(unmask(model), inputs, strict=False)
+
+
+def _without_code() -> contextlib.AbstractContextManager[object]:
+    """Torch writes and compiles Python for each graph that it makes on the way: a tenth of the time of an export.
+    Inside, it does so only for what is run, where this version of torch can."""
+    switch = getattr(getattr(torch.fx, "_lazy_graph_module", None), "_use_lazy_graph_module", None)
+    return contextlib.nullcontext() if switch is None else switch(True)
 
 
 def _functional(program: ExportedProgram) -> bool:

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from shared.blockwise import TwoScales
 from shared.nets import healthy
 from shared.oracle import Dependency
+from shared.thorough import THOROUGH
 from torch import nn
 
 import overlapcalc as oc
@@ -343,7 +344,7 @@ OBSTACLES = [
     ("group norm", nn.GroupNorm(2, 4), "global"),
     ("instance norm", nn.InstanceNorm2d(4), "global"),
     ("batch norm without statistics", nn.BatchNorm2d(4, track_running_stats=False), "global"),
-    ("layer norm over space", nn.LayerNorm((16, 16)), "global"),
+    pytest.param("layer norm over space", nn.LayerNorm((16, 16)), "global", marks=THOROUGH),
     ("softmax over space", nn.Softmax(dim=-1), "global"),
     ("mean", lambda x: x - x.mean((2, 3), keepdim=True), "global"),
     ("squeeze-excite by full pooling", lambda x: x * F.avg_pool2d(x, x.shape[2:]).sigmoid(), "size-dependent"),
@@ -367,10 +368,12 @@ OBSTACLES = [
     ("scales", lambda x: _mismatched(x), "scale-mismatch"),
     ("spatial transpose", lambda x: x + x.transpose(2, 3), "axes-mixed"),
     ("attention", lambda x: F.scaled_dot_product_attention(x, x, x), "global"),
-    ("linear over space", nn.Linear(16, 16), "global"),
+    pytest.param("linear over space", nn.Linear(16, 16), "global", marks=THOROUGH),
     ("select", lambda x: x[:, :, 3], "selection"),
-    ("LSTM", lambda x: LSTM(x.mean(2).permute(2, 0, 1))[0].permute(1, 2, 0).unsqueeze(2) + x, "global"),
-    ("a loop over columns", lambda x: torch.stack([x[..., i].tanh() for i in range(x.shape[3])], 3), "selection"),
+    pytest.param("LSTM", lambda x: LSTM(x.mean(2).permute(2, 0, 1))[0].permute(1, 2, 0).unsqueeze(2) + x, "global",
+                 marks=THOROUGH),
+    pytest.param("a loop over columns", lambda x: torch.stack([x[..., i].tanh() for i in range(x.shape[3])], 3),
+                 "selection", marks=THOROUGH),
     ("written rows", lambda x: _written_rows(x), "absolute-position"),
 ]  # fmt: skip
 
@@ -396,7 +399,7 @@ class Call(nn.Module):
         return self.function(x)
 
 
-@pytest.mark.parametrize(("name", "what", "cause"), OBSTACLES, ids=[o[0] for o in OBSTACLES])
+@pytest.mark.parametrize(("name", "what", "cause"), OBSTACLES, ids=[getattr(o, "values", o)[0] for o in OBSTACLES])
 def test_obstacles(name, what, cause):
     if name == "batch norm without statistics" and torch.__version__ < "2.7":
         pytest.skip("torch.export fails on it: IndexError inside torch")

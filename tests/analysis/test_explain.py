@@ -17,6 +17,7 @@ from shared.explaining import check, really_read
 from shared.literature import TRUTHS, UNet, cps, g_a, g_s
 from shared.nets import healthy
 from shared.oracle import Dependency
+from shared.thorough import THOROUGH, few
 from torch import nn
 
 import overlapcalc as oc
@@ -45,7 +46,7 @@ class UpTo(nn.Module):
         (lambda: g_a(2), 3, 200, 16),
         (lambda: g_s(2), 2, 14, 10),
         (lambda: UNet(2), 3, 72, 16),
-        (lambda: cps(2), 3, 160, 80),
+        pytest.param(lambda: cps(2), 3, 160, 80, marks=THOROUGH),
     ],
     ids=["g_a", "g_s", "U-Net", "CPS"],
 )
@@ -71,7 +72,7 @@ def test_every_layer_on_the_way_reads_the_extreme(build, channels, size, width):
     assert layers >= 8
 
 
-@pytest.mark.parametrize("truth", TRUTHS, ids=lambda t: t[0])
+@pytest.mark.parametrize("truth", few(TRUTHS, 4, single=True), ids=lambda t: t[0])
 def test_truths(truth):
     _, net, channels, size, context, _, _ = truth
     a = oc.analyze(net, (1, channels, size, size))
@@ -380,8 +381,8 @@ def test_the_command():
 
 @pytest.mark.parametrize(
     ("spec", "shape"),
-    [("unet.py:UNet", "1x3x64x96"), ("superres.py:SuperResolver", "1x3x32x32"), ("codec.py:Codec", "1x3x64x64"),
-     ("codec.py:Codec.h_s", "1x128x8x8")],
+    few([("unet.py:UNet", "1x3x64x96"), ("superres.py:SuperResolver", "1x3x32x32"), ("codec.py:Codec", "1x3x64x64"),
+     ("codec.py:Codec.h_s", "1x128x8x8")], 2),
 )  # fmt: skip
 def test_examples(spec, shape):
     done = run("explain", f"{ROOT}/examples/{spec}", "--input", shape, "--format", "json")

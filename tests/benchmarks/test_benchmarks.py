@@ -17,6 +17,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from shared.nets import Do
+from shared.thorough import few
 from torch import nn
 
 import overlapcalc as oc
@@ -46,7 +47,9 @@ WHOLE_IMAGE = {"restoration/nafnet", "diffusion/vae-decoder", "segmentation/aspp
 """What pools over the image or takes statistics of it, by what is written in nets.py."""
 
 
-@pytest.mark.parametrize("name", nets.names())
+@pytest.mark.parametrize(
+    "name", few(nets.names(), {name for name in nets.names() if name.startswith("codec/")} | WHOLE_IMAGE)
+)
 def test_the_own_zoo_is_answered_or_refused_as_written(name):
     model, inputs = nets.build(name)
     a = oc.analyze(model, list(inputs))
@@ -212,7 +215,7 @@ def confirmed(whole: nn.Module) -> list[str]:
     return [c.method for c in confirm(Gated(whole).eval(), (torch.zeros(1, 2, 32, 32),), both).values()]
 
 
-@pytest.mark.parametrize("name", LOCAL)
+@pytest.mark.parametrize("name", few(LOCAL, set(LOCAL) - {"wider than the image", "convolution"}))
 def test_a_local_net_is_never_confirmed_to_be_otherwise(name):
     assert confirmed(LOCAL[name]) == ["", ""]
 
@@ -315,10 +318,12 @@ def build(name, init=False):
 """
 
 
-def test_one_crash_stops_nothing_else_and_a_second_run_goes_on(tmp_path, capsys):
+def test_one_crash_stops_nothing_else_and_a_second_run_goes_on(tmp_path, capsys, monkeypatch):
+    right = survey.isolated
+    monkeypatch.setattr(survey, "isolated", lambda work, most: right(work, 2 if work.args[1] == "hangs" else most))
     file, out = tmp_path / "broken.py", tmp_path / "results" / "broken"
     file.write_text(BROKEN_ZOO)
-    arguments = ["--zoo", str(file), "--check", "--timeout", "12", "--out", str(out) + ".json"]
+    arguments = ["--zoo", str(file), "--check", "--timeout", "300", "--out", str(out) + ".json"]
     assert survey.main(arguments) == 1
     models = json.loads((tmp_path / "results" / "broken.json").read_text())["models"]
     assert {name: r["result"] for name, r in models.items()} == {
@@ -361,9 +366,9 @@ def test_results_name_no_place_of_this_machine():
 def test_speed_is_measured_beside_tracing():
     door = importlib.import_module("overlapcalc.analysis.analyze")
     trace = door.trace
-    found = growth(CHAINS["u-net"], 7, 28)
+    found = growth(CHAINS["u-net"], 2, 4)
     assert door.trace is trace
-    assert found["28"]["traces"] >= 2
+    assert found["4"]["traces"] >= 2
     assert found["ratio"] > 0
     row = speed.against_torch(nn.Conv2d(1, 1, 3), (torch.zeros(1, 1, 8, 8),))
     assert row["ratio"] == pytest.approx(row["analyze"] / row["torch"])
@@ -472,6 +477,7 @@ def test_the_cuda_page_is_written_row_by_row(monkeypatch, tmp_path):
     monkeypatch.setattr(cuda_checks, "load", lambda path: replace(load(path), names=("superres/espcn",)))
     monkeypatch.setattr(cuda, "agreement", lambda device: iter([(["mean-scale", "4", "4", "4"], True)]))
     monkeypatch.setattr(cuda, "mixing", lambda device: iter([(["none of those tried", "", "", "", ""], True)]))
+    monkeypatch.setattr(cuda_checks, "HAZARDS", ("channels", "types"))
     monkeypatch.setattr(cuda, "BLOCKS", {"trim": 64})
     monkeypatch.setitem(cuda.IMAGES, "tiny", (96, 128))
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", torch.backends.cudnn.allow_tf32)
@@ -492,13 +498,13 @@ def test_the_cuda_page_is_written_row_by_row(monkeypatch, tmp_path):
 
 def test_a_random_net_that_differs_by_blocks_fails_the_cuda_page(monkeypatch):
     monkeypatch.setattr(cuda_checks, "HAZARDS", ("aliases",))
-    [(row, good)] = cuda_checks.hazards("cpu", 3)
-    assert row[:2] == ["aliases", "3"]
-    assert sum(map(int, row[2:])) == 3
+    [(row, good)] = cuda_checks.hazards("cpu", 2)
+    assert row[:2] == ["aliases", "2"]
+    assert sum(map(int, row[2:])) == 2
     assert int(row[2]) > 0
     assert good
     monkeypatch.setattr(oc, "tiled", lambda net, *shape, **how: lambda x: net(x) * 1.001)
-    [(wrong, good)] = cuda_checks.hazards("cpu", 3)
+    [(wrong, good)] = cuda_checks.hazards("cpu", 2)
     assert int(wrong[-1]) > 0
     assert not good
 
@@ -522,6 +528,8 @@ def test_codecs_are_judged_by_bytes_and_pictures(monkeypatch):
 
 def test_kernels_that_mix_neighbours_are_rows(monkeypatch):
     monkeypatch.setattr(cuda_checks, "SIZE", (12, 24))
+    monkeypatch.setattr(cuda_checks, "KERNELS", (3, 5))
+    monkeypatch.setattr(cuda_checks, "CHANNELS", (3, 16))
     assert [row[0] for row, _ in cuda_checks.mixing("cpu")] == ["none of those tried"]
     plain = cuda_checks._plain
     monkeypatch.setattr(cuda_checks, "_plain", lambda net, x: plain(net, x) + x[..., -1:].mean())

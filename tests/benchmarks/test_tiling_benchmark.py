@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from shared.thorough import few
 
 import overlapcalc as oc
 from benchmarks import highwater, subjects
@@ -16,6 +17,8 @@ from benchmarks.subjects import FOUR
 from benchmarks.tiling import compare, measure
 from benchmarks.tiling.page import TARGETS, page, verdict
 from benchmarks.tiling.tools import TOOLS, Tool, job
+
+pytestmark = pytest.mark.usefixtures("traced_once")
 
 SIZE = (96, 160)
 
@@ -35,7 +38,7 @@ def test_the_four_nets_make_images_and_keep_the_signal(name):
 # ---- the tools ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", FOUR)
+@pytest.mark.parametrize("name", few(few(FOUR, 2), 1))
 def test_ours_is_right_and_blocks_alone_are_wrong(name):
     shape = subjects.shape(name, *SIZE)
     net, x = subjects.build(name).double(), subjects.example(shape, torch.float64)
@@ -162,7 +165,7 @@ def test_memory_page(capsys, monkeypatch):
     assert "| examples/obstacle | float32 |" in text
 
 
-@pytest.mark.parametrize(("name", "most"), [("stack", 1.16), ("encoder", 1.62), ("decoder", 1.09)])
+@pytest.mark.parametrize(("name", "most"), few([("stack", 1.16), ("encoder", 1.62), ("decoder", 1.09)], 1))
 def test_work_of_an_interior_block_that_is_trimmed(name, most):
     """Blocks of 128. A stack by hand: layer i of ten computes 128 + 2 * (10 - i) samples to a side, ends at 128."""
     macs, kernel = interior(name, 128, "trim")

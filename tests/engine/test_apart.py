@@ -14,6 +14,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from shared.blockwise import image
+from shared.thorough import crossed
 from torch import Tensor, nn
 
 import overlapcalc as oc
@@ -308,8 +309,7 @@ def outputs(result: Any) -> list[Tensor]:
     return list(result) if isinstance(result, (tuple, list)) else [result]
 
 
-@pytest.mark.parametrize("schedule", SCHEDULES)
-@pytest.mark.parametrize("name", VIEWS)
+@pytest.mark.parametrize(("schedule", "name"), crossed(SCHEDULES, VIEWS))
 def test_writing_to_a_block_changes_nothing_else(name, schedule):
     """Neither the image nor a later block nor the other output: every block is right when it comes, then spoilt."""
     x = image(1, 4, 24, 20)
@@ -324,9 +324,9 @@ def test_writing_to_a_block_changes_nothing_else(name, schedule):
         assert torch.equal(x, before)
 
 
-@pytest.mark.parametrize("schedule", SCHEDULES)
-@pytest.mark.parametrize("block", [8, 64])
-@pytest.mark.parametrize("name", ["identity", "permute", "twice", "expand"])
+@pytest.mark.parametrize(
+    ("schedule", "block", "name"), crossed(SCHEDULES, [8, 64], ["identity", "permute", "twice", "expand"])
+)
 def test_writing_to_a_result_changes_nothing_else(name, block, schedule):
     """One block, or several."""
     model, x = Function(VIEWS[name]), image(1, 4, 24, 20)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from shared.thorough import crossed, few
 from torch import Tensor, nn
 
 import overlapcalc as oc
@@ -34,15 +35,13 @@ def apart(model: nn.Module, x: Tensor, axis: str) -> float:
     return float((whole - parts).abs().max() / whole.abs().max())
 
 
-@pytest.mark.parametrize("axis", ["H", "W"])
-@pytest.mark.parametrize("causal", [False, True])
-@pytest.mark.parametrize("scores", [1 << 20, 300])
+@pytest.mark.parametrize(("axis", "causal", "scores"), crossed(["H", "W"], [False, True], [1 << 20, 300]))
 def test_attention_by_bands_is_that_of_the_whole(monkeypatch, causal, axis, scores):
     monkeypatch.setattr(attention, "SCORES", scores)
     assert apart(Attending(causal).double().eval(), torch.randn(1, 2, 11, 7, dtype=torch.float64), axis) <= 1e-12
 
 
-@pytest.mark.parametrize("axis", ["H", "W"])
+@pytest.mark.parametrize("axis", few(["H", "W"], 1))
 def test_attention_by_bands_is_proved(axis):
     found = oc.verify(Attending(causal=True).eval(), (1, 2, 11, 7), schedule="passes", stream_axis=axis)
     assert {proof.name: proof.status for proof in found.proofs} == dict.fromkeys(

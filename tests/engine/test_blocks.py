@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from shared.agreement import draw_shape
 from shared.blockwise import Odd, Pyramid, Residual, apart, by, conv, image
 from shared.nets import Net, healthy
+from shared.thorough import crossed, few
 from torch import Tensor, nn
 
 import overlapcalc as oc
@@ -51,8 +52,7 @@ def built(name: str) -> tuple[nn.Module, Tensor, Tensor]:
 
 
 @pytest.mark.usefixtures("traced_once")
-@pytest.mark.parametrize("schedule", ["trim", "stream"])
-@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize(("schedule", "name"), crossed(["trim", "stream"], NETS))
 def test_each_layer_computes_only_what_is_wanted(name, schedule):
     model, x, whole = built(name)
     axes = ["L"] if x.ndim == 3 else ["H", "W"] if x.ndim == 4 else ["D", "H", "W"]
@@ -70,8 +70,7 @@ def test_each_layer_computes_only_what_is_wanted(name, schedule):
 
 
 @pytest.mark.usefixtures("traced_once")
-@pytest.mark.parametrize("block", [9, 32])
-@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize(("block", "name"), crossed([9, 32], NETS))
 def test_blocks_give_what_the_whole_gives(name, block):
     model, x, whole = built(name)
     found = oc.analyze(model, x)
@@ -81,7 +80,7 @@ def test_blocks_give_what_the_whole_gives(name, block):
 
 
 @pytest.mark.usefixtures("traced_once")
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", few(range(10), 5))
 def test_random_nets(seed):
     rng = random.Random(9000 + seed)
     for _ in range(40):
@@ -107,7 +106,9 @@ def test_random_nets(seed):
 
 @pytest.mark.usefixtures("traced_once")
 @pytest.mark.parametrize(("before", "after"), [(1, 0), (0, 1)])
-@pytest.mark.parametrize("name", ["encoder", "decoder", "u-net", "residual", "reflect", "one axis"])
+@pytest.mark.parametrize(
+    "name", few(["encoder", "decoder", "u-net", "residual", "reflect", "one axis"], ("encoder", "u-net", "one axis"))
+)
 def test_a_tile_one_step_shorter_gives_something_else(name, before, after):
     model, x, whole = built(name)
     axis = "W" if x.ndim == 4 else "L"
@@ -158,7 +159,7 @@ def test_structures_with_several_scales(schedule):
 
 
 @pytest.mark.usefixtures("traced_once")
-@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("schedule", few(SCHEDULES, 1))
 def test_blocks_cover_every_output_once(schedule):
     model, x, y = pyramid(), image(1, 3, 48, 64), image(1, 2, 24, 32)
     made = oc.plan(model, [tuple(x.shape), tuple(y.shape)], block=20, schedule=schedule)
@@ -277,7 +278,7 @@ def test_the_model_stays_as_it_is(schedule):
         assert torch.allclose(y, model.eval()(x), atol=1e-6)
 
 
-@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("schedule", few(SCHEDULES, 1))
 def test_tiled_is_prepared_once_and_follows_its_model(schedule):
     model = nn.Sequential(conv(3, 4), nn.ReLU(), conv(4, 3)).double()
     net = oc.tiled(model, (1, 3, 24, 40), block=16, schedule=schedule)
@@ -332,7 +333,8 @@ def test_channels_last_stays_so():
 
 @pytest.mark.usefixtures("traced_once")
 @pytest.mark.parametrize(
-    ("name", "tile"), [("u-net", 40), ("residual", 15), ("super-resolver", 17), ("one axis", 55), ("replicate", 22)]
+    ("name", "tile"),
+    few([("u-net", 40), ("residual", 15), ("super-resolver", 17), ("one axis", 55), ("replicate", 22)], 2),
 )
 def test_equal_tiles(name, tile):
     model, x, whole = built(name)
@@ -370,8 +372,10 @@ def of_type(dtype: torch.dtype) -> nn.Module:
 
 
 @pytest.mark.usefixtures("traced_once")
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
-@pytest.mark.parametrize("schedule", ["crop", "trim", "stream"])
+@pytest.mark.parametrize(
+    ("dtype", "schedule"),
+    crossed([torch.float16, torch.bfloat16, torch.float32, torch.float64], ["crop", "trim", "stream"]),
+)
 def test_floating_types(schedule, dtype):
     """Blocks compute in the type of the net: as near to the whole as that type allows."""
     model = of_type(dtype)
@@ -478,7 +482,7 @@ class Flagged(nn.Module):
         return self.layers(x) * self.gain
 
 
-@pytest.mark.parametrize("schedule", ["crop", "trim", "stream"])
+@pytest.mark.parametrize("schedule", few(["crop", "trim", "stream"], 1))
 def test_a_model_that_was_changed_is_planned_anew(schedule):
     model, x = Flagged().double().eval(), image(1, 1, 24, 24)
     net = oc.tiled(model, x.shape, schedule=schedule, block=8)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from shared.thorough import few
 from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -65,7 +66,7 @@ def image(rows: int) -> Tensor:
 
 
 @pytest.mark.usefixtures("traced_once")
-@pytest.mark.parametrize("band", [4, 7])
+@pytest.mark.parametrize("band", few([4, 7], 1))
 def test_a_layer_of_a_stream_holds_its_band_and_the_rows_by_which_its_reader_lags(band):
     """In the first band the first of six layers runs five rows ahead, and it fetches a row on each side; later every
     layer has its band and the two rows that are still to be read. How long the image is makes no difference."""
@@ -113,8 +114,8 @@ def test_trimmed_tensors_are_freed_at_their_last_use():
 
 
 @pytest.mark.usefixtures("traced_once")
-@pytest.mark.parametrize("asked", [{"schedule": "trim", "block": 16}, {"schedule": "trim", "block": (12, 40)},
-                                   {"schedule": "stream", "block": (8, 48)}, {"schedule": "stream", "block": 4}])  # fmt: skip
+@pytest.mark.parametrize("asked", few([{"schedule": "trim", "block": 16}, {"schedule": "trim", "block": (12, 40)},
+                                   {"schedule": "stream", "block": (8, 48)}, {"schedule": "stream", "block": 4}], ({"schedule": "stream", "block": 4},)))  # fmt: skip
 def test_memory_of_some_blocks_is_that_of_all(asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks of one kind hold the same, and a stream goes in circles: looking at every block gives the same figure."""
     net = nn.Sequential(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy
 import pytest
 import torch
+from shared.thorough import few
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, pad
 
@@ -59,7 +60,7 @@ class Conditioned(Chain):
         return self.norm(self.first(x) + t[:, :, None, None])
 
 
-@pytest.mark.parametrize("net", [Chain(), Attention(), Recurrent()], ids=lambda net: type(net).__name__)
+@pytest.mark.parametrize("net", few([Attention(), Recurrent(), Chain()], 1), ids=lambda net: type(net).__name__)
 def test_images_run_one_after_another(net):
     net, x = net.double().eval(), torch.randn(SHAPE, dtype=torch.float64)
     plan = oc.plan(net, x, schedule="passes", block=5)
@@ -68,7 +69,7 @@ def test_images_run_one_after_another(net):
     assert oc.verify(net, x, schedule="passes", block=5).proved
 
 
-@pytest.mark.parametrize("batch", [3, 1])
+@pytest.mark.parametrize("batch", few([3, 1], 1))
 def test_an_input_for_all_images_is_given_to_each(batch):
     net = Conditioned().double().eval()
     x, t = torch.randn(SHAPE, dtype=torch.float64), torch.randn(batch, 8, dtype=torch.float64)
@@ -130,7 +131,7 @@ MIXING = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("how", MIXING.values(), ids=MIXING.keys())
+@pytest.mark.parametrize("how", few(MIXING.values(), 8), ids=MIXING.keys())
 def test_images_that_mix_run_at_once(how):
     net, x = Mixed(how).double().eval(), torch.randn(SHAPE, dtype=torch.float64)
     plan = oc.plan(net, x, schedule="passes", block=5)

@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from shared.causal import causal_net, naively
+from shared.thorough import few
 from torch import Tensor, nn
 
 import overlapcalc as oc
@@ -28,7 +29,7 @@ def looped(net: nn.Module, shape: tuple[int, ...]) -> oc.Loop:
     return oc.Loop(net, [stage], torch.zeros(shape, dtype=torch.float64))
 
 
-@pytest.mark.parametrize("seed", range(24))
+@pytest.mark.parametrize("seed", few(range(24), 12))
 def test_random_nets(seed):
     """One, two and three axes; strides, transposed convolutions, shuffles, pads, pools, groups; several images."""
     net, shape = causal_net(seed)

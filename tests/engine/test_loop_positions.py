@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from shared.causal import naively
+from shared.thorough import crossed
 from torch import Tensor, nn
 
 import overlapcalc as oc
@@ -63,8 +64,7 @@ class Positions(nn.Module):
 WAYS = ("all", "rows", "columns", "beside", "behind", "pattern", "chosen", "of blocks")
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("images", [1, 2])
+@pytest.mark.parametrize(("way", "images"), crossed(WAYS, [1, 2]))
 def test_each_sample_is_made_with_the_constants_of_its_place(way, images):
     torch.manual_seed(4)
     net, shape = Positions(way).double().eval(), (images, 2, ROWS, COLUMNS)

@@ -7,6 +7,7 @@ import os
 import pytest
 import torch
 import torch.nn.functional as F
+from shared.thorough import crossed
 from torch import Tensor, nn
 
 import overlapcalc as oc
@@ -43,8 +44,7 @@ POSITIONS = {
 }
 
 
-@pytest.mark.parametrize("name", POSITIONS)
-@pytest.mark.parametrize("axis", ["H", "W"])
+@pytest.mark.parametrize(("name", "axis"), crossed(POSITIONS, ["H", "W"]))
 def test_positions_along_a_dimension_of_several_axes(name, axis):
     assert apart(POSITIONS[name], (2, 3, 7, 9), block=1, stream_axis=axis) == 0
 
@@ -145,7 +145,6 @@ ACROSS = {
 }
 
 
-@pytest.mark.parametrize("name", ACROSS)
-@pytest.mark.parametrize("axis", ["H", "W"])
+@pytest.mark.parametrize(("name", "axis"), crossed(ACROSS, ["H", "W"]))
 def test_one_axis_laid_along_the_other(name, axis):
     assert apart(ACROSS[name], (1, 2, 7, 7), block=2, stream_axis=axis) <= 1e-12

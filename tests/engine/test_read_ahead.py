@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from shared.thorough import crossed
 from torch import nn
 
 import overlapcalc as oc
@@ -26,8 +27,7 @@ class ReadAhead(nn.Module):
         return y * y.sum((2, 3), keepdim=True).sqrt() + far
 
 
-@pytest.mark.parametrize("rows", [2, 4, 5, 20])
-@pytest.mark.parametrize("reduced", [False, True])
+@pytest.mark.parametrize(("rows", "reduced"), crossed([2, 4, 5, 20], [False, True]))
 def test_no_band_is_lost(reduced, rows):
     torch.manual_seed(0)
     net, x = ReadAhead(reduced=reduced).double().eval(), torch.rand(1, 1, 20, 6, dtype=torch.float64) - 0.3

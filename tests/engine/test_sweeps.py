@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from shared.thorough import crossed
 from torch import Tensor, nn
 
 import overlapcalc as oc
@@ -49,12 +50,11 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize("net", KINDS.values(), ids=KINDS.keys())
-def test_both_directions_give_what_the_layer_gives(net):
-    net, x = given(net)
-    for rows in (1, 5, 64):
-        run = oc.run(net, x, schedule="passes", stream_axis="H", block=rows)
-        assert torch.allclose(run, net(x), rtol=0, atol=1e-12)
+@pytest.mark.parametrize(("kind", "rows"), crossed(KINDS, [5, 64, 1]))
+def test_both_directions_give_what_the_layer_gives(kind, rows):
+    net, x = given(KINDS[kind])
+    run = oc.run(net, x, schedule="passes", stream_axis="H", block=rows)
+    assert torch.allclose(run, net(x), rtol=0, atol=1e-12)
 
 
 def test_it_is_a_scan_and_its_operand_is_not_held():
@@ -62,20 +62,20 @@ def test_it_is_a_scan_and_its_operand_is_not_held():
     analysis = oc.analyze(net, x)
     assert {(c.axis, c.kind) for c in analysis.classes} == {("H", "scan")}
     least = oc.plan(analysis, schedule="passes", stream_axis="H", block=2, memory=None)
-    plan = oc.tiled(net, schedule="passes", stream_axis="H", memory=least.memory.total).plan(x.shape)
+    tiled = oc.tiled(net, schedule="passes", stream_axis="H", memory=least.memory.total)
+    plan = tiled.plan(x.shape)
     one, two = plan.passes.each
     assert (one.stores, two.swept, two.whole, two.stores) == (("reshape",), (("rows", "aten::lstm"),), (), ("rows",))
     assert not any(stored.kept for stored in plan.passes.stored)
     rows, hidden = 23 * 4 * 8, (4, 5, 10, 5, 10)  # the operand, then of each layer the way forward, and both
     assert two.written == rows * sum(hidden[1:])
     assert two.read == rows * ((4 + 4 + 5) + (10 + 10 + 5) + 10)  # each way, and the convolution
-    run = oc.run(net, x, schedule="passes", stream_axis="H", memory=least.memory.total)
-    assert torch.allclose(run, net(x), rtol=0, atol=1e-12)
+    assert torch.allclose(tiled(x), net(x), rtol=0, atol=1e-12)
 
 
 def test_its_memory_does_not_grow_with_the_axis():
     net = Columns().double().eval()
-    shapes = [(1, 3, 40, 4), (1, 3, 80, 4)]
+    shapes = [(1, 3, 20, 4), (1, 3, 40, 4)]
     stored = [oc.plan(net, torch.empty(s).double(), schedule="passes", stream_axis="H", block=4, stored=True)
               for s in shapes]  # fmt: skip
     assert stored[0].memory.activations == stored[1].memory.activations

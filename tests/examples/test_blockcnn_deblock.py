@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from shared.thorough import few
 
 pytest.importorskip("PIL")
 pytest.importorskip("safetensors")
@@ -81,7 +82,7 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", few(KINDS, ("4:4:4", "4:2:0")))
 def test_it_is_what_the_net_makes_of_the_whole_picture(kind, tmp_path, nets):
     """In float32, so to a level."""
     options, halved = KINDS[kind]
@@ -96,7 +97,7 @@ def test_it_is_what_the_net_makes_of_the_whole_picture(kind, tmp_path, nets):
     assert np.abs(found.astype(int) - other).mean() > 2
 
 
-@pytest.mark.parametrize("size", [(1, 1), (1, 40), (17, 1), (7, 9)])
+@pytest.mark.parametrize("size", few([(1, 1), (1, 40), (17, 1), (7, 9)], ((1, 1), (17, 1)), single=True))
 def test_any_size(size, tmp_path, nets):
     source = jpeg_file(tmp_path, dead_leaves(*size, seed=1), subsampling=2)
     found = cleaned(source, tmp_path, nets, "--decoder", "pillow", "--block", 16)
@@ -113,7 +114,7 @@ def test_grey(tmp_path, nets):
     assert np.abs(found.astype(int) - right).max() <= 1
 
 
-@pytest.mark.parametrize("options", [{"subsampling": 0}, {"subsampling": 2}], ids=["4:4:4", "4:2:0"])
+@pytest.mark.parametrize("options", few([{"subsampling": 2}, {"subsampling": 0}], 1), ids=["4:2:0", "4:4:4"])
 def test_exact_blocks_of_every_schedule_give_the_same_bytes(options, tmp_path, nets):
     source = jpeg_file(tmp_path, **options)
     right = whole(source, load(path_of(10, halved=options["subsampling"] == 2, folder=nets)), exactly=True)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from shared.nets import healthy
 from shared.oracle import Dependency
+from shared.thorough import few
 from torch import Tensor, nn
 
 import overlapcalc as oc
@@ -171,7 +172,7 @@ def remover(*, halved: bool) -> Remover:
     return made
 
 
-@pytest.mark.parametrize("halved", [False, True])
+@pytest.mark.parametrize("halved", few([False, True], 1))
 def test_the_remover_reads_as_many_samples_as_its_margin(halved):
     """8 convolutions of 3x3 reach 8, so the blocks beside a block; the filters of those read 8 more."""
     net = Remover(Shape(halved, k=1)).eval()
@@ -257,7 +258,7 @@ NETS = {
 """With a size, of primes, and a block."""
 
 
-@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("name", few(NETS, ("remover 4:4:4",)))
 def test_by_blocks_bit_for_bit(name):
     """Exact sums have one value, whatever the kernel, so only a wrong tile could differ. Blocks in both directions, and
     the nets of the paper: `python -m examples.blockcnn tables agreement`."""
@@ -268,7 +269,7 @@ def test_by_blocks_bit_for_bit(name):
         assert torch.equal(oc.run(net, x, block={"H": block}, schedule=schedule), whole), schedule
 
 
-@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("name", few(NETS, 1))
 def test_a_sample_less_of_the_context_shows(name):
     build, size, block = NETS[name]
     net, x = build(), levels(*size)

@@ -9,6 +9,7 @@ from statistics import fmean
 import numpy as np
 import pytest
 import torch
+from shared.thorough import few
 
 pytest.importorskip("PIL")
 pytest.importorskip("safetensors")
@@ -114,7 +115,7 @@ def test_filters_are_the_least_squares(halved):
 # ---- a run ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("halved", [False, True])
+@pytest.mark.parametrize("halved", few([False, True], 1))
 def test_a_small_run_gives_something_back_and_is_the_same_again(halved):
     made = pairs(pictures(), QUICK, halved=halved)
     first, again, told = seeded(Shape(halved, k=4, layers=2)), seeded(Shape(halved, k=4, layers=2)), []
@@ -170,7 +171,7 @@ def test_the_checkpoints_that_come_with_the_example():
             assert found.after > found.base + 0.2, path.name
 
 
-@pytest.mark.parametrize("halved", [False, True])
+@pytest.mark.parametrize("halved", few([False, True], 1))
 def test_floats_by_blocks_are_within_a_thousandth_of_a_level(halved):
     """As the README says; what a sample less of the context does is shown with exact sums."""
     net = load(path_of(10, halved=halved))

@@ -6,6 +6,7 @@ import functools
 
 import pytest
 import torch
+from shared.thorough import few
 from torch import Tensor, nn
 
 import overlapcalc as oc
@@ -107,7 +108,7 @@ def in_places(given: list[Tensor]) -> Tensor:
     return torch.cat(given).flatten(1).T.reshape(1, -1, *SIZE)
 
 
-@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("order", few(ORDERS, 1))
 @pytest.mark.parametrize("kernels", SHAPES)
 def test_the_decoder_gives_what_the_encoder_gave(kernels, order):
     reconstruction, symbols = coded(kernels, order)
@@ -116,7 +117,7 @@ def test_the_decoder_gives_what_the_encoder_gave(kernels, order):
     assert not known.symbols
 
 
-@pytest.mark.parametrize("kernels", SHAPES)
+@pytest.mark.parametrize("kernels", few(SHAPES, 1))
 def test_every_order_gives_what_one_block_after_the_other_gives(kernels):
     expected = one_by_one(made(kernels), kernels, picture(kernels))
     for order in ORDERS:
@@ -127,7 +128,7 @@ def test_every_order_gives_what_one_block_after_the_other_gives(kernels):
     assert not torch.equal(less, expected)
 
 
-@pytest.mark.parametrize("kernels", SHAPES)
+@pytest.mark.parametrize("kernels", few(SHAPES, 1))
 def test_the_fixed_point(kernels):
     """It is no trivial one: symbols differ, blocks are not all clamped, and another reconstruction gives another."""
     reconstruction, symbols = coded(kernels)[0], in_places(coded(kernels)[1])
@@ -156,7 +157,7 @@ def test_one_tap_more_is_refused():
             looped(opened, "3111", picture("3111"), Kept(), "wavefront")
 
 
-@pytest.mark.parametrize("kernels", SHAPES)
+@pytest.mark.parametrize("kernels", few(SHAPES, 1))
 def test_the_loop_is_proved(kernels):
     own = ClosedLoop(made(kernels), SHAPES[kernels], SIZE, encodes=False)
     found = oc.verify(own.loop)

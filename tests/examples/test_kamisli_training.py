@@ -11,6 +11,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from shared.thorough import few
 
 from examples.kamisli.closed_loop import ClosedLoop
 from examples.kamisli.coding import channels
@@ -100,7 +101,7 @@ def test_bits_are_those_of_rounded_latents(kernels):
     assert torch.allclose(found.bits, right, rtol=1e-9)
 
 
-@pytest.mark.parametrize("kernels", KERNELS)
+@pytest.mark.parametrize("kernels", few(KERNELS, 1))
 def test_rows_differ_with_one_place_wrong(kernels):
     """Of the four, and of all eleven with kernels 3311: each is read."""
     own = made(kernels)
@@ -150,7 +151,7 @@ def test_blocks_of_a_step_read_earlier_steps_only(places):
     assert not sound((torch.cat(blocks.steps[:2]), *blocks.steps[2:]))
 
 
-@pytest.mark.parametrize("kernels", KERNELS)
+@pytest.mark.parametrize("kernels", few(KERNELS, 1))
 def test_the_closed_loop_of_training_is_that_of_coding(kernels):
     own, both = made(kernels), [x.double() for x in pictures()]
     found, start = closed(own, Blocks.of(both, places_of(own))), 0
@@ -216,7 +217,7 @@ def test_the_start_is_a_codec_that_predicts():
     assert found.error < 0.25 * (predicted - x).square().mean()
 
 
-@pytest.mark.parametrize("kernels", KERNELS)
+@pytest.mark.parametrize("kernels", few(KERNELS, 1))
 def test_a_small_run_lowers_the_cost_and_is_the_same_again(kernels):
     schedule = Schedule(rate=300.0, steps=(10, 4), chained=(3,), crops=4, crop=32, batch=64)
     training = [dead_leaves(40, 48, seed=seed) for seed in range(2)]

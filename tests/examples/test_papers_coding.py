@@ -20,6 +20,7 @@ pytest.importorskip("PIL")
 pytest.importorskip("safetensors")
 
 from shared.damage import damaged
+from shared.thorough import few
 
 from examples.cps.nets import CPS
 from examples.kim2026 import ablation
@@ -160,9 +161,9 @@ def test_bits_are_those_of_the_tables():
 # ---- one bitstream ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("name", "block", "schedule"), [
+@pytest.mark.parametrize(("name", "block", "schedule"), few([
     ("mean-scale", 80, "trim"), ("checkerboard", 33, "stream"), ("cheng2020", 96, "crop"), ("elic", 64, "trim"),
-])  # fmt: skip
+], [("checkerboard", 33, "stream")]))  # fmt: skip
 def test_blocks_change_no_byte_and_no_pixel(name, block, schedule):
     picture, data, decoded = coded(name)
     running = Running(block, schedule)
@@ -497,7 +498,7 @@ def test_training_shows_every_colour_and_dead_leaves_do_not():
 # ---- the ablation -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("transform", ["h_a", "h_s"])
+@pytest.mark.parametrize("transform", few(["h_a", "h_s"], 1))
 def test_blocks_with_their_context_are_right_and_with_one_sample_less_are_not(transform):
     net = getattr(small("mean-scale"), transform)
     channels, side = {"h_a": (6, 24), "h_s": (4, 6)}[transform]
@@ -512,6 +513,7 @@ def test_blocks_with_their_context_are_right_and_with_one_sample_less_are_not(tr
     assert torch.equal(Short(torch.nn.Identity(), block, 1, 1)(net, x), whole)
 
 
+@pytest.mark.thorough
 def test_the_table_of_the_ablation(monkeypatch):
     monkeypatch.setattr(ablation, "load_coding", lambda name: small(name))
     monkeypatch.setattr(ablation, "path_of", lambda name: name)
@@ -523,6 +525,7 @@ def test_the_table_of_the_ablation(monkeypatch):
     assert all(cells[-1] != "identical" for cells in rows.values())
 
 
+@pytest.mark.thorough
 def test_pictures_of_seams(monkeypatch, tmp_path):
     monkeypatch.setattr(ablation, "load_coding", lambda name: small("mean-scale"))
     monkeypatch.setattr(ablation, "CODECS", {"mean-scale": None})

@@ -10,6 +10,7 @@ import torch
 from rich.console import Console
 from shared.codecs import PUBLISHED, TRUTHS, of_cps
 from shared.nets import healthy
+from shared.thorough import few
 
 import overlapcalc as oc
 from examples import papers
@@ -160,11 +161,14 @@ def test_the_page_has_every_table():
 
 @pytest.mark.parametrize(
     ("build", "shape", "schedule", "block"),
-    [
-        (lambda: of_cps("g_a"), (1, 3, 144, 48), "trim", 40),
-        (lambda: of_cps("g_s"), (1, 4, 10, 3), "stream", 16),
-        (lambda: jpegai.synthesis(8), (1, 8, 11, 2), "trim", 40),
-    ],
+    few(
+        [
+            (lambda: of_cps("g_a"), (1, 3, 144, 48), "trim", 40),
+            (lambda: of_cps("g_s"), (1, 4, 10, 3), "stream", 16),
+            (lambda: jpegai.synthesis(8), (1, 8, 11, 2), "trim", 40),
+        ],
+        1,
+    ),
     ids=["CPS g_a", "CPS g_s", "JPEG AI g_s"],
 )
 def test_by_blocks_as_whole(build, shape, schedule, block):

@@ -22,6 +22,7 @@ import numpy as np
 import pytest
 import torch
 from shared.guarded import HEAD, Project, entry
+from shared.thorough import few
 from torch import nn
 
 from overlapcalc.guard import cache, check, digests
@@ -425,9 +426,21 @@ CASES: dict[str, Setup] = {
 }  # fmt: skip
 NEVER_KEPT = {"zipped", "database", "c library", "temporary", "attributes"}
 """What is not seen, so that the outcome is not kept."""
+SOME = (
+    "reinstalled",
+    "shadowed",
+    "zipped",
+    "bytecode",
+    "environment",
+    "listing",
+    "realpath",
+    "mapped weights",
+    "in a thread",
+)
+"""Of which `make test` takes a look."""
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", few(CASES, SOME))
 def test_what_decides_is_never_skipped(made: Installed, name: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("KERNEL_OF_TEST", "3")
     CASES[name](made, 3)

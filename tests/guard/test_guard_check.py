@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import torch
 from shared.guarded import CHAIN, GLOBAL, HEAD, Project, entry
+from shared.thorough import few
 from torch import nn
 
 import overlapcalc as oc
@@ -42,7 +43,7 @@ BROKEN = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", BROKEN)
+@pytest.mark.parametrize("name", few(BROKEN, 4))
 def test_a_model_that_fails_hides_no_other(project: Project, name):
     project.write("good.py", CHAIN)
     if BROKEN[name]:
@@ -152,7 +153,7 @@ PATCHES = {
 }
 
 
-@pytest.mark.parametrize("name", PATCHES)
+@pytest.mark.parametrize("name", few(PATCHES, 3))
 def test_what_a_model_patches_is_no_other_models(project: Project, name):
     project.write("patching.py", f"{HEAD}{PATCHES[name]}def Net():\n    return nn.Conv2d(1, 1, 3)\n")
     relus = "return torch.Tensor.relu(self.r(F.relu(x)))"
@@ -265,7 +266,10 @@ EDITS = {
 }
 
 
-@pytest.mark.parametrize("name", EDITS)
+@pytest.mark.parametrize(
+    "name",
+    few(EDITS, ("the model", "a neighbour", "data that building reads", "a claim")),
+)
 def test_an_edit_is_never_skipped(cached: Project, name):
     EDITS[name](cached)
     assert not kept(cached)
@@ -409,17 +413,20 @@ def test_bytecode_is_its_source(project: Project, monkeypatch):
 
 @pytest.mark.parametrize(
     "source",
-    [
-        "import os\nK = int(os.environ.get('KERNEL', 3))\ndef Net():\n    return nn.Conv2d(1, 1, K)\n",
-        "import pathlib\ndef Net():\n    return nn.Conv2d(1, 1, 3 + 2 * pathlib.Path('large').exists())\n",
-        "import os\ndef Net():\n    return nn.Conv2d(1, 1, 3 + 2 * os.path.isfile('large'))\n",
-        "import os\ndef Net():\n    return nn.Conv2d(1, 1, int(os.popen('echo 3').read()))\n",
-        "import os\ndef Net():\n    os.system('true')\n    return nn.Conv2d(1, 1, 3)\n",
-        "import torch\ntry:\n    torch.jit.load('k.pt')\nexcept Exception:\n    pass\ndef Net():\n    return nn.Conv2d(1, 1, 3)\n",
-        "exec('K = 3')\ndef Net():\n    return nn.Conv2d(1, 1, K)\n",
-        "def Net():\n    raise ValueError\n",
-        "raise SystemExit(0)\n",
-    ],
+    few(
+        [
+            "import os\nK = int(os.environ.get('KERNEL', 3))\ndef Net():\n    return nn.Conv2d(1, 1, K)\n",
+            "import pathlib\ndef Net():\n    return nn.Conv2d(1, 1, 3 + 2 * pathlib.Path('large').exists())\n",
+            "import os\ndef Net():\n    return nn.Conv2d(1, 1, 3 + 2 * os.path.isfile('large'))\n",
+            "import os\ndef Net():\n    return nn.Conv2d(1, 1, int(os.popen('echo 3').read()))\n",
+            "import os\ndef Net():\n    os.system('true')\n    return nn.Conv2d(1, 1, 3)\n",
+            "import torch\ntry:\n    torch.jit.load('k.pt')\nexcept Exception:\n    pass\ndef Net():\n    return nn.Conv2d(1, 1, 3)\n",
+            "exec('K = 3')\ndef Net():\n    return nn.Conv2d(1, 1, K)\n",
+            "def Net():\n    raise ValueError\n",
+            "raise SystemExit(0)\n",
+        ],
+        4,
+    ),
     ids=[
         "asks for the environment",
         "asks for a file's name",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from shared.guarded import HEAD, Project, entry
+from shared.thorough import few
 
 from overlapcalc.guard import Checked, check
 
@@ -32,7 +33,7 @@ def judged(project: Project, claim: str, taps: list[tuple[int, int]] = FOUR, mod
 
 @pytest.mark.parametrize(
     ("holds", "fails"),
-    [("max-cone = 4", "max-cone = 3"), ("max-skew = 2", "max-skew = 1"), ("max-skew = 9", "max-skew = 0")],
+    few([("max-cone = 4", "max-cone = 3"), ("max-skew = 2", "max-skew = 1"), ("max-skew = 9", "max-skew = 0")], 1),
 )
 def test_a_claim_holds_at_its_value_and_not_below(project: Project, holds: str, fails: str):
     assert judged(project, holds).code == 0

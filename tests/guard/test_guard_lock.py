@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from shared.guarded import CHAIN, GLOBAL, HEAD, Project, entry
+from shared.thorough import few
 from torch import nn
 
 import overlapcalc as oc
@@ -69,7 +70,7 @@ SAME = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", SAME)
+@pytest.mark.parametrize("name", few(SAME, 3))
 def test_what_changes_nothing_changes_no_byte(project: Project, name):
     assert SAME[name] != CHAIN
     first = locked(project, CHAIN)
@@ -228,7 +229,7 @@ DAMAGED = {
 }
 
 
-@pytest.mark.parametrize("name", DAMAGED)
+@pytest.mark.parametrize("name", few(DAMAGED, 5))
 def test_a_damaged_lock_is_refused_by_name_and_can_be_written_anew(project: Project, name):
     first = locked(project, CHAIN)
     file = project.root / "overlapcalc.lock"

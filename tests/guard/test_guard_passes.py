@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from shared.guarded import CHAIN, GLOBAL, HEAD, NORMS, Project, entry
 from shared.once import Traces
+from shared.thorough import few
 
 import overlapcalc as oc
 from overlapcalc.guard import check
@@ -98,7 +99,7 @@ def namespace(source: str):
     return found["Net"]()
 
 
-@pytest.mark.parametrize("schedule", ["schedule = 'passes'", ""])
+@pytest.mark.parametrize("schedule", few(["schedule = 'passes'", ""], 1))
 def test_memory_and_disk_hold_at_the_value_and_not_below(project: Project, schedule):
     """The conv of 4 channels in float32, 64 x 48, waits for its norm, twice; both are on disk at once."""
     plan = oc.plan(namespace(NORMS), (1, 1, 48, 64), block=8, schedule="passes")

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from shared.thorough import crossed
 from torch import Tensor, nn
 
 import overlapcalc as oc
@@ -34,8 +35,9 @@ NETS = {schedule: oc.tiled(Triple(), schedule=schedule, block=8) for schedule in
 CONVOLUTION, COUNTS = oc.tiled(nn.Conv2d(3, 3, 3, padding=1), block=8), oc.tiled(Counts(), block=8)
 
 
-@pytest.mark.parametrize("schedule", SCHEDULES)
-@pytest.mark.parametrize("dtype", [">f2", ">f4", ">f8", ">i4", ">i8", ">u2", ">c8", "u1", "f2"])
+@pytest.mark.parametrize(
+    ("schedule", "dtype"), crossed(SCHEDULES, [">f2", ">f4", ">f8", ">i4", ">i8", ">u2", ">c8", "u1", "f2"])
+)
 def test_either_order_of_bytes(dtype, schedule):
     """As the same numbers in the order of this machine."""
     x = (PIXELS * 50).astype(dtype)

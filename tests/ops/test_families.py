@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pytest
 from shared.agreement import followed
-from shared.families import CASES
+from shared.families import CASES, one_of_each_kind
+from shared.thorough import few
 
 
-@pytest.mark.parametrize(("name", "net", "shape", "zero_taps"), CASES, ids=[c[0] for c in CASES])
+@pytest.mark.parametrize(
+    ("name", "net", "shape", "zero_taps"), few(CASES, one_of_each_kind()), ids=[c[0] for c in CASES]
+)
 def test_family(name, net, shape, zero_taps):
     assert followed(net, shape, name, zero_taps=zero_taps).wrong == []

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from shared.blockwise import never_wrong
+from shared.thorough import crossed, few
 from torch import Tensor, nn
 
 import overlapcalc as oc
@@ -35,8 +36,7 @@ class OverWindows(nn.Module):
         return y.reshape(n, h, w, y.shape[2]).permute(0, 3, 1, 2)
 
 
-@pytest.mark.parametrize("kind", [nn.GRU, nn.LSTM, nn.RNN])
-@pytest.mark.parametrize("form", ["steps", "states", "both ways"])
+@pytest.mark.parametrize(("kind", "form"), crossed([nn.GRU, nn.LSTM, nn.RNN], ["states", "steps", "both ways"]))
 def test_windows_are_local_and_only_last_states_are_said_to_read_all_of_one(kind, form):
     if kind is nn.LSTM and form == "states" and not RIGHT_STATES:
         pytest.skip("this torch traces the states of an LSTM with a wrong shape")
@@ -62,6 +62,6 @@ def test_states_that_a_torch_traces_with_a_wrong_shape_are_refused():
         recurrent(call)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("states", [False, True])
+@pytest.mark.parametrize("states", few([False, True], 1))
 def test_windows_run_by_blocks(states):
     assert never_wrong(OverWindows(nn.GRU, states), (1, 3, 4, 16)) == "HW"

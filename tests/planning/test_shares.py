@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from shared.thorough import crossed
 from torch import nn
 
 import overlapcalc as oc
@@ -18,8 +19,7 @@ NETS = {
 }
 
 
-@pytest.mark.parametrize("schedule", ["crop", "trim", "stream"])
-@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize(("schedule", "name"), crossed(["crop", "trim", "stream"], NETS))
 def test_layers_sum_to_the_plan(name, schedule):
     make, shape = NETS[name]
     found = oc.analyze(make(), shape)

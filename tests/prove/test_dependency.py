@@ -116,7 +116,7 @@ def test_a_default_device_of_the_user_is_left_alone():
     torch.set_default_device("meta")  # of which every number that is put there by mistake is lost
     try:
         assert oc.verify(net, x, schedule="stream", block=4).proved
-        for schedule in ("crop", "trim", "stream"):
+        for schedule in ("crop", "trim"):
             assert torch.allclose(oc.tiled(net, tuple(x.shape), schedule=schedule, block=6)(x), whole, atol=1e-12)
     finally:
         torch.set_default_device(None)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from shared.thorough import few
 from torch import Tensor, nn
 
 import overlapcalc as oc
@@ -51,7 +52,7 @@ def status(found: oc.Verification) -> dict[str, str]:
     return {proof.name: proof.status for proof in found.proofs}
 
 
-@pytest.mark.parametrize("layer", LAYERS)
+@pytest.mark.parametrize("layer", few(LAYERS, 3))
 def test_every_proof_holds(layer):
     found = oc.verify(net(LAYERS[layer]()), image(), **BANDS)
     assert set(status(found).values()) == {PROVED}, status(found)
@@ -94,7 +95,19 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("case", WRONG)
+@pytest.mark.parametrize(
+    "case",
+    few(
+        WRONG,
+        (
+            "norm, a band dropped",
+            "norm, without the term between bands",
+            "mean, a band counted twice",
+            "contraction, a band dropped",
+            "softmax, a band counted twice",
+        ),
+    ),
+)
 def test_a_wrong_combine_is_refuted_by_the_twin_and_by_values(case):
     layer, op, wrong = WRONG[case]
     with registry.kept():
@@ -256,7 +269,8 @@ class Cast(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("own", "inner"), [(torch.bfloat16, torch.float32), (torch.float32, torch.bfloat16), (torch.float32, torch.float64)]
+    ("own", "inner"),
+    few([(torch.bfloat16, torch.float32), (torch.float32, torch.bfloat16), (torch.float32, torch.float64)], 1),
 )
 def test_what_is_stored_in_another_type_than_the_inputs(own, inner):
     found = oc.verify(Cast(inner).eval().to(own), torch.rand(1, 2, 17, 6).to(own), schedule="passes")

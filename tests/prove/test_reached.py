@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from rich.console import Console
 from shared.blockwise import Fn
+from shared.thorough import few
 from torch import Tensor, nn
 
 import overlapcalc as oc
@@ -77,7 +78,7 @@ BY_ROW = {
 }
 
 
-@pytest.mark.parametrize("name", BY_ROW)
+@pytest.mark.parametrize("name", few(BY_ROW, ("where", "between")))
 def test_a_constant_by_row_that_no_sample_meets_is_refuted(name, monkeypatch):
     ops, function = BY_ROW[name]
     with blind(*ops):
@@ -121,7 +122,7 @@ UNENTERED = [
 
 
 @pytest.mark.parametrize(
-    ("function", "schedule"), [(f, "stream" if i % 3 == 0 else "crop") for i, f in enumerate(UNENTERED)]
+    ("function", "schedule"), few([(f, "stream" if i % 3 == 0 else "crop") for i, f in enumerate(UNENTERED)], 4)
 )
 def test_branches_that_no_plain_input_enters_are_entered(function, schedule):
     """The 5 x 5 window stands in a branch that is never taken: it is read all the same, and none less would do."""
@@ -245,7 +246,7 @@ HIDDEN_BEHIND = {
 """What is chosen is never the pooled samples, unless each choice is made to come out both ways."""
 
 
-@pytest.mark.parametrize("name", HIDDEN_BEHIND)
+@pytest.mark.parametrize("name", few(HIDDEN_BEHIND, ("max",)))
 def test_choices_come_out_both_ways(name):
     net = Fn(HIDDEN_BEHIND[name]).double().eval()
     right = oc.verify(net, (1, 3, 18, 20), block=9)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from shared.nets import GDN, ChannelsLast, Do
 
-CASES: list[tuple[str, nn.Module, tuple[int, ...], bool]] = []
+Case = tuple[str, nn.Module, tuple[int, ...], bool]
+CASES: list[Case] = []
 
 
 def case(name: str, net: nn.Module, *shape: int, zero_taps: bool = False) -> None:
@@ -138,3 +141,11 @@ def _written(x: torch.Tensor) -> torch.Tensor:
     y = F.pad(x, (1, 1))
     y[:, :2] += 2 * y[:, 1:].tanh()
     return y[:, :1]
+
+
+def one_of_each_kind() -> list[Case]:
+    """Of cases whose names differ by numbers, the one in the middle."""
+    kinds: dict[str, list[Case]] = {}
+    for one in CASES:
+        kinds.setdefault(re.split(r" [(\[]?[ksp]?-?\d+(?!-D)", one[0])[0], []).append(one)
+    return [cases[len(cases) // 2] for cases in kinds.values()]

@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from shared import trial
+from shared.thorough import few
 
 import overlapcalc as oc
 import overlapcalc.testing as kit
@@ -27,9 +28,10 @@ def lone(*figures, channels=2):
 
 
 @FAMILY
-def test_nets_are_refused_by_name_or_right(family):
+@pytest.mark.parametrize("nets", few([1, NETS], 1))
+def test_nets_are_refused_by_name_or_right(family, nets):
     states = []
-    for seed in range(NETS):
+    for seed in range(nets):
         net = kit.hazard_net(family, seed)
         verdict = trial.judge(net, seed, look_for_local=False, thorough=False)
         assert verdict.wrong == [], f"{family} {seed}\n{net!r}"

@@ -13,6 +13,7 @@ import torch
 from hypothesis import HealthCheck, Phase, find, given, settings
 from hypothesis import strategies as st
 from shared.oracle import Dependency as Recorded
+from shared.thorough import few
 from torch import nn
 
 import overlapcalc as oc
@@ -151,7 +152,7 @@ def test_brute_force_refuses(call, said):
 # ---- drawn nets -------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=80, **QUICK)
+@settings(max_examples=40, **QUICK)
 @given(net=kit.cnns(axes=ANY, depth=5), data=st.data())
 def test_a_drawn_net_runs_and_prints_itself(net, data):
     x = net.image(data.draw(kit.sizes(net)))
@@ -304,7 +305,7 @@ def test_strategies_refuse(strategy, said):
 def test_random_nets_against_brute_force_and_by_blocks():
     counts = []
 
-    @settings(max_examples=20, **QUICK)
+    @settings(max_examples=8, **QUICK)
     @given(net=kit.cnns(axes=["L", "HW"]), schedule=st.sampled_from(["crop", "trim", "stream"]), data=st.data())
     def compare(net, schedule, data):
         model, x = net.build(), net.image(data.draw(kit.sizes(net, least=7)))
@@ -313,7 +314,7 @@ def test_random_nets_against_brute_force_and_by_blocks():
         counts.append(plan.count)
 
     compare()
-    assert sum(count > 1 for count in counts) > 10
+    assert sum(count > 1 for count in counts) > 3
 
 
 # ---- shrinking --------------------------------------------------------------------------------------------
@@ -381,6 +382,7 @@ def test_a_wrong_rule_is_found(rule_of_five, taps, padding):
         kit.assert_reads(net, torch.rand(1, 1, 20))
 
 
+@pytest.mark.thorough
 def test_a_wrong_rule_shrinks(rule_of_five):
     """Wrong for two channels only, which no smallest net has."""
     rule_of_five(3, 1, at_channels=(2,))
@@ -454,37 +456,43 @@ def test_true_claims_hold():
 
 @pytest.mark.parametrize(
     ("claim", "said"),
-    [
-        (
-            {"max_context": 10},
-            "\nH, before and W, before: max_context=10 does not hold: 11\n    11 before: input sample -11 is the first",
-        ),
-        (
-            {"max_context": {"W": {"after": 10}}},
-            "\nW, after: max_context={'W': {'after': 10}} does not hold: 11\n    11 after: input sample 14 is the last",
-        ),
-        ({"max_context": {"H": (10, 11)}}, "\nH, before: max_context={'H': (10, 11)} does not hold: 11\n"),
-        ({"max_tile": (12, 11)}, "\nH, after and W, after: max_tile=(12, 11) does not hold: 12\n    11 after: input"),
-        (
-            {"max_receptive_field": {"W": 25}},
-            "\nW: max_receptive_field={'W': 25} does not hold: 26\n    path: dec1 (+2), ",
-        ),
-        (
-            {"step": 8},
-            "\nH and W: step=8 does not hold: 4\n    path: max_pool2d#2\n    `max_pool2d#2`: asks for 1 of its",
-        ),
-        ({"scale": {"H": "1/2"}}, "\nH: scale={'H': '1/2'} does not hold: 1\n"),
-        ({"scale": Fraction(1, 2)}, "\nH and W: scale=Fraction(1, 2) does not hold: 1\n"),
-        (
-            {"causal": ["W"]},
-            "\nW: causal=['W'] does not hold: inside an image, output 0 stands over sample 0 of the input, and reads on up to ",
-        ),
-        ({"max_macs_ratio": 1.05, "block": 32}, "\nmax_macs_ratio=1.05 does not hold: 1."),
-        (
-            {"max_memory": "1KiB", "block": 32, "schedule": "stream"},
-            "in 2 blocks of 32 along H x 64 along W, schedule stream\n    path: ",
-        ),
-    ],
+    few(
+        [
+            (
+                {"max_context": 10},
+                "\nH, before and W, before: max_context=10 does not hold: 11\n    11 before: input sample -11 is the first",
+            ),
+            (
+                {"max_context": {"W": {"after": 10}}},
+                "\nW, after: max_context={'W': {'after': 10}} does not hold: 11\n    11 after: input sample 14 is the last",
+            ),
+            ({"max_context": {"H": (10, 11)}}, "\nH, before: max_context={'H': (10, 11)} does not hold: 11\n"),
+            (
+                {"max_tile": (12, 11)},
+                "\nH, after and W, after: max_tile=(12, 11) does not hold: 12\n    11 after: input",
+            ),
+            (
+                {"max_receptive_field": {"W": 25}},
+                "\nW: max_receptive_field={'W': 25} does not hold: 26\n    path: dec1 (+2), ",
+            ),
+            (
+                {"step": 8},
+                "\nH and W: step=8 does not hold: 4\n    path: max_pool2d#2\n    `max_pool2d#2`: asks for 1 of its",
+            ),
+            ({"scale": {"H": "1/2"}}, "\nH: scale={'H': '1/2'} does not hold: 1\n"),
+            ({"scale": Fraction(1, 2)}, "\nH and W: scale=Fraction(1, 2) does not hold: 1\n"),
+            (
+                {"causal": ["W"]},
+                "\nW: causal=['W'] does not hold: inside an image, output 0 stands over sample 0 of the input, and reads on up to ",
+            ),
+            ({"max_macs_ratio": 1.05, "block": 32}, "\nmax_macs_ratio=1.05 does not hold: 1."),
+            (
+                {"max_memory": "1KiB", "block": 32, "schedule": "stream"},
+                "in 2 blocks of 32 along H x 64 along W, schedule stream\n    path: ",
+            ),
+        ],
+        6,
+    ),
 )
 def test_false_claims_do_not(claim, said):
     with pytest.raises(AssertionError) as failed:
@@ -783,10 +791,12 @@ def recipes(page):
     return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
 
 
+@pytest.mark.parametrize("most", few([3, 1000], 1))
 @pytest.mark.parametrize("number", range(6))
-def test_recipes(number):
-    """The Python of docs/testing.md runs as it stands."""
+def test_recipes(number, most):
+    """The Python of docs/testing.md runs as it stands; with fewer examples by `make test`."""
     page = recipes("docs/testing.md")
+    page = [re.sub(r"max_examples=(\d+)", lambda said: f"max_examples={min(int(said[1]), most)}", one) for one in page]
     assert len(page) == 6
     space = {"__name__": f"recipe_{number}"}
     try:

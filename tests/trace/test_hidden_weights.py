@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from shared.blockwise import Fn
+from shared.thorough import few
 from torch import nn
 
 import overlapcalc as oc
@@ -46,7 +47,7 @@ class Unregistered(nn.Module):
         return F.conv2d(x, self.weights[0], padding=1)
 
 
-@pytest.mark.parametrize("build", [Closure, Unregistered])
+@pytest.mark.parametrize("build", few([Closure, Unregistered], 1))
 def test_weights_out_of_sight_are_weights(build):
     net = build().train()
     assert tuple(oc.analyze(net, (1, 1, 20, 20))["W"].context) == (1, 1)

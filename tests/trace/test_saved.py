@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from shared.commands import run
 from shared.nets import healthy
 from shared.oracle import Dependency
+from shared.thorough import few
 from torch import nn
 
 import overlapcalc as oc
@@ -123,7 +124,7 @@ KINDS = [Net, Masked, Checker, Halves]
 
 
 @pytest.mark.parametrize("dynamic", [False, True], ids=["fixed", "dynamic"])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", few(KINDS, list(KINDS)[:2]))
 def test_a_saved_program_answers_as_the_program_runs(kind, dynamic, tmp_path):
     """Brute force on the program that comes back from the file, at its own size."""
     shapes = any_size(8, 2 if kind is Halves else 1) if dynamic else None
@@ -145,7 +146,7 @@ def x32() -> torch.Tensor:
     return torch.zeros(1)
 
 
-@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize("strict", few([False, True], 1))
 def test_names_and_source_lines_are_those_of_the_module(strict, tmp_path):
     net = Net().eval()
     program = through_a_file(exported(net, strict=strict), tmp_path)
@@ -388,18 +389,21 @@ def files(tmp_path):
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
-    [
-        (["none.pt2"], ["there is no file none.pt2"]),
-        (["folder.pt2"], ["there is no file folder.pt2"]),
-        (["text.pt2"], ["reads no program in it", "torch.export.save"]),
-        (["weights.pt2"], ["reads no program in it", "torch.export.save"]),
-        (["other.pt2"], ["reads no program in it", f"torch {torch.__version__}"]),
-        (["train.pt2"], ["train.pt2", "saved in training mode", "model.eval()"]),
-        (["net.pt2:head"], ["one whole net", "'head'"]),
-        (["net.pt2", "--kwargs", '{"N": 3}'], ["--kwargs are for a class"]),
-        (["net.pt2", "--input", "1x3x32x41"], ["net.pt2", "1x3x32x40 in the program", "only this size"]),
-        (["net.pt2", "--layout", "NHW"], ["3 letters"]),
-    ],
+    few(
+        [
+            (["none.pt2"], ["there is no file none.pt2"]),
+            (["folder.pt2"], ["there is no file folder.pt2"]),
+            (["text.pt2"], ["reads no program in it", "torch.export.save"]),
+            (["weights.pt2"], ["reads no program in it", "torch.export.save"]),
+            (["other.pt2"], ["reads no program in it", f"torch {torch.__version__}"]),
+            (["train.pt2"], ["train.pt2", "saved in training mode", "model.eval()"]),
+            (["net.pt2:head"], ["one whole net", "'head'"]),
+            (["net.pt2", "--kwargs", '{"N": 3}'], ["--kwargs are for a class"]),
+            (["net.pt2", "--input", "1x3x32x41"], ["net.pt2", "1x3x32x40 in the program", "only this size"]),
+            (["net.pt2", "--layout", "NHW"], ["3 letters"]),
+        ],
+        6,
+    ),
 )
 def test_refusals(files, arguments, words):
     done = run("analyze", *arguments, cwd=files)
