@@ -29,7 +29,7 @@ def models(tmp_path: Path) -> Path:
         "number = 3\n"
         "class Two(nn.Module):\n    def forward(self, x, y):\n        return x + y\n"
         "class Unknown(nn.Module):\n    def forward(self, x):\n"
-        "        return torch.cumprod(torch.linalg.inv(x), 2) + torch.renorm(x, 2, 0, 1.0)\n"
+        "        return torch.cumprod(torch.linalg.solve_triangular(x, x, upper=True), 2) + torch.cholesky_inverse(x)\n"
         "class Gate(nn.Module):\n    def forward(self, x):\n        return x * 2 if x.sum() > 0 else x\n"
         "def broken():\n    raise ValueError('no weights here')\n"
     )
@@ -122,7 +122,7 @@ def test_a_guess_is_said_of_errors_that_are_about_it_and_of_no_others(models):
     (models / "odd.py").write_text(
         "import torch\nfrom torch import nn\nclass Odd(nn.Conv2d):\n    def __init__(self, most=9):\n"
         "        super().__init__(1, 1, 3)\n        self.most = most\n    def forward(self, x):\n"
-        "        assert x.shape[-1] < self.most\n        return torch.renorm(super().forward(x), 2, 0, 1.0)\n"
+        "        assert x.shape[-1] < self.most\n        return torch.cholesky_inverse(super().forward(x))\n"
     )
     about = run("analyze", "odd.py:Odd", cwd=models)
     assert "at input 1x1x256x256" in about.stderr
@@ -159,7 +159,10 @@ def test_a_guess_is_said_of_errors_that_are_about_it_and_of_no_others(models):
         (["m.py:made", "--input", "1x3x32x32", "--input", "1x3x32x32"], ["takes 1 input, 2 given"]),
         (["m.py:made", "--axis", "D"], ["axis 'D'", "H, W"]),
         (["m.py:Two"], ["takes 2 inputs", "--input"]),
-        (["m.py:Unknown", "--input", "1x1x8x8"], ["aten::linalg_inv", "aten::renorm", "overlapcalc.rule"]),
+        (
+            ["m.py:Unknown", "--input", "1x1x8x8"],
+            ["aten::linalg_solve_triangular", "aten::cholesky_inverse", "overlapcalc.rule"],
+        ),
         (["m.py:Gate", "--input", "1x1x8x8"], ["depends on the data", "m.py:"]),
         (["m.py:made", "--output", "no/such/dir/file"], ["does not exist"]),
     ],

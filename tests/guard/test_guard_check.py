@@ -38,7 +38,7 @@ BROKEN = {
     "forward raises": "from torch import nn\nclass Net(nn.Module):\n    def forward(self, x):\n        raise ValueError('no')\n",
     "forward exits": "from torch import nn\nclass Net(nn.Module):\n    def forward(self, x):\n        raise SystemExit(0)\n",
     "another input": "from torch import nn\ndef Net():\n    return nn.Conv2d(7, 1, 3)\n",
-    "an unknown operator": "import torch\nfrom torch import nn\nclass Net(nn.Module):\n    def forward(self, x):\n        return torch.renorm(x, 2, 0, 1.0)\n",
+    "an unknown operator": "import torch\nfrom torch import nn\nclass Net(nn.Module):\n    def forward(self, x):\n        return torch.cholesky_inverse(x)\n",
     "too deep": "def Net():\n    return Net()\n",
 }  # fmt: skip
 
@@ -92,8 +92,8 @@ def test_neighbours_of_one_name_are_not_mixed_up(project: Project):
 
 
 def test_a_rule_of_one_model_is_none_of_another(project: Project):
-    op = "import overlapcalc\n@overlapcalc.rule('aten::renorm')\ndef law(call):\n    return call.local({})\n"
-    net = HEAD + "class Net(nn.Module):\n    def forward(self, x):\n        return torch.renorm(x, 2, 0, 1.0)\n"
+    op = "import overlapcalc\n@overlapcalc.rule('aten::cholesky_inverse')\ndef law(call):\n    return call.local({})\n"
+    net = HEAD + "class Net(nn.Module):\n    def forward(self, x):\n        return torch.cholesky_inverse(x)\n"
     project.write("with.py", net + op)
     project.write("without.py", net)
     entries = [entry("with", "with.py:Net"), entry("with2", "with.py:Net"), entry("without", "without.py:Net")]

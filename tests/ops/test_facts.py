@@ -32,6 +32,7 @@ MAY_NAME = {
     "cost no more than time",
     "trace/functionalize.py": "pairs of operators of torch that give the same views",
     "trace/composites.py": "which of torch's own decompositions are taken",
+    "trace/recurrent_shapes.py": "operators that torch would run step by step to find out the shapes of their results",
 }
 NAMED = re.compile(r"\b(aten|prims|torchvision|overlapcalc)::\(?\w")
 SPEAKS_OF_OPERATORS = re.compile(r"\bop\b|\.called\b|\btarget\b|schema|op_name|operator_name|short_name|\bfunc\b")
