@@ -249,3 +249,34 @@ def test_a_constant_with_values_of_its_own_for_an_image_runs_at_once(how):
     net, x = Rows(how).double().eval(), torch.randn(3, 4, 9, 12, dtype=torch.float64)
     assert oc.plan(net, x, schedule="passes", stream_axis="W", block=5).passes.images == 1
     assert torch.allclose(oc.run(net, x, schedule="passes", stream_axis="W", block=5), net(x), rtol=0, atol=1e-12)
+
+
+class Choosing(nn.Module):
+    """Weights that are chosen, or made, by the number of images."""
+
+    def __init__(self, how) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.how = how
+        self.gains, self.kernels = nn.Parameter(torch.randn(5, 1, 1)), nn.Parameter(torch.randn(5, 4, 4, 1, 1))
+        self.layers = nn.ModuleList(nn.Conv2d(4, 4, 1) for _ in range(5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.how(self, x, len(x)) + x.mean((2, 3), keepdim=True)
+
+
+CHOOSING = {
+    "a gain": lambda net, x, n: x * net.gains[n],
+    "a layer": lambda net, x, n: net.layers[n](x),
+    "a kernel": lambda net, x, n: nn.functional.conv2d(x, net.kernels[n]),
+    "a power": lambda net, x, n: x * (net.gains**n).sum(0),
+    "some of them": lambda net, x, n: x * net.gains[n:].sum(0),
+    "a tensor of it": lambda net, x, n: x * torch.tensor(float(n)),
+}
+
+
+@pytest.mark.parametrize("how", few(CHOOSING.values(), 3), ids=CHOOSING.keys())
+def test_weights_by_the_number_of_images_run_at_once(how):
+    net, x = Choosing(how).double().eval(), torch.randn(SHAPE, dtype=torch.float64)
+    assert oc.plan(net, x, schedule="passes", block=5).passes.images == 1
+    assert torch.allclose(oc.run(net, x, schedule="passes", block=5), net(x), rtol=0, atol=1e-12)
