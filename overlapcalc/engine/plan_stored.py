@@ -68,11 +68,11 @@ def kept(stored: Sequence[Stored], weight: Weight, budget: int | None) -> list[S
 def kept_beyond(stored: Sequence[Stored], limit: int | None) -> list[Stored]:
     """The same, with as much more in memory as a limit of the disk demands: what is read to and fro is not computed
     anew. The largest come first."""
-    found = sorted(stored, key=lambda one: (one.kept, -one.nbytes))
-    for i, one in enumerate(found):
-        if limit is None or one.kept or slots_of(found).size <= limit:
+    found = list(stored)
+    for i in sorted(range(len(found)), key=lambda i: -found[i].nbytes):
+        if limit is None or slots_of(found).size <= limit:
             break
-        found[i] = replace(one, kept=True)
+        found[i] = replace(found[i], kept=True)
     return found
 
 
