@@ -111,3 +111,17 @@ def test_matrices_over_the_channels_do_not_hold_rows_back() -> None:
     """A row more or less, anywhere else, changes nothing."""
     analysis = oc.analyze(_Net(MATRICES["inverse"]), (1, 9, 16, 6))
     assert not analysis.obstacles
+
+
+def test_a_tolerance_that_is_data_is_read_all_over_the_image():
+    """Of a pseudo-inverse, the rule speaks of the matrices alone."""
+
+    class Net(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            y = x.movedim(1, -1)
+            matrices = y[..., :, None] * y[..., None, :] + torch.eye(3, dtype=x.dtype)
+            return torch.linalg.pinv(matrices, rtol=x[:, 0].abs() / 2)[..., 0].movedim(-1, 1)
+
+    net, x = Net(), torch.randn(1, 3, 12, 5, dtype=torch.float64)
+    assert {o.axis for o in oc.analyze(net, x).obstacles} == {"H", "W"}
+    assert torch.allclose(oc.run(net, x, schedule="passes", block=5), net(x), rtol=0, atol=1e-10)
