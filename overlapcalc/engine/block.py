@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..analysis.named import Named
 from ..propagate.regions import Region
+from .slab.memory import memory
 
 
 @dataclass(frozen=True)
@@ -30,20 +31,15 @@ class Block:
 def owned(results: Mapping[str, Tensor], held: Iterable[Tensor]) -> Named[Tensor]:
     """The results, each in memory of its own; copied where it shares that of another one or of something held: a net
     may return a view of its input."""
-    taken = {_memory(x) for x in held}
+    taken = {memory(x) for x in held}
     made = {}
     for name, x in results.items():
         folded = any(n > 1 and step == 0 for n, step in zip(x.shape, x.stride(), strict=True))
-        if folded or _memory(x) in taken:
+        if folded or memory(x) in taken:
             x = x.clone()
         made[name] = x
-        taken.add(_memory(x))
+        taken.add(memory(x))
     return Named(made)
-
-
-def _memory(x: Tensor) -> int:
-    """A number that tensors share if they share memory, even those without any (fake ones)."""
-    return int(x.untyped_storage()._cdata)
 
 
 def within(labels: tuple[str, ...], region: Region, origin: Region | None = None) -> tuple[slice, ...]:

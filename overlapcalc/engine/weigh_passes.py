@@ -105,6 +105,8 @@ class _Taken:
 class _Kept:
     """Stays in memory, which is counted where it is known how long. What is read is a part of it."""
 
+    new = False
+
     def __init__(self, form: RowsForm, room: Tensor) -> None:
         self.form, self.nbytes, self._room = form, form.nbytes, room
 
@@ -120,6 +122,8 @@ class _Kept:
 
 class _Nowhere:
     """Stores nothing: what is read is new memory, as from a file."""
+
+    new = True
 
     def __init__(self, form: RowsForm) -> None:
         self.form, self.nbytes = form, form.nbytes

@@ -8,6 +8,7 @@ output but not the input, they are known to be separate.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import prod
 from typing import Any
 
 import torch
@@ -20,6 +21,8 @@ from .store import Image, read, write
 CPU = torch.device("cpu")
 FEW = 1 << 10
 """This many samples are read first, next to nothing compared with a block; then twice as many, until some tell."""
+PART = 64
+"""No more than this part of a larger block is read first."""
 
 
 class Witness:
@@ -31,11 +34,11 @@ class Witness:
 
     def write(self, place: Sequence[slice], result: Tensor) -> None:
         """Put a block where it belongs. Raises InputError."""
-        if not self._images:
+        if not self._images or not result.dim():
             write(self._store, place, result)
             return
         whole = [slice(*part.indices(n)) for part, n in zip(place, self._store.shape, strict=True)]
-        d = max(range(result.dim()), key=lambda d: result.shape[d])
+        d = _along(result)
         begins, length = 0, max(FEW * result.shape[d] // result.numel(), 1)
         while begins < result.shape[d]:
             n = min(length if self._images else result.shape[d], result.shape[d] - begins)
@@ -76,6 +79,13 @@ class Witness:
             return part.clone() if isinstance(image, Tensor) else part
         except InputError:
             return None
+
+
+def _along(block: Tensor) -> int:
+    """The dimension along which to divide a block: the outermost one that is short enough, because samples that lie
+    together cost least to read."""
+    most = max(FEW, block.numel() // PART)
+    return next(d for d in range(block.dim()) if prod(block.shape[d + 1 :]) <= most)
 
 
 def _equal(a: Tensor | None, b: Tensor | None) -> bool:

@@ -94,14 +94,26 @@ class Moments(NamedTuple):
     squares: Tensor
 
 
-def moments(x: Tensor, dims: list[int]) -> Moments:
-    """Along dimensions that stay, one sample long. The mean is rounded to the type of `x`; the sum of differences from
-    it says by how much. `var_mean` would be many times slower on channels_last bands."""
-    mean = x.mean(dims, keepdim=True)
-    count = x.numel() // mean.numel()
-    apart = x - mean
-    rest = precise(apart.sum(dims, keepdim=True))
-    squares = precise(apart.mul_(apart).sum(dims, keepdim=True))
+PIECE = 1 << 18
+"""About so many samples are taken at once where that needs memory of its own: few enough for a cache."""
+
+
+def moments(band: Band, x: Tensor, dims: list[int]) -> Moments:
+    """Of a band's operand, in a type to add up in, along dimensions that stay, one sample long.
+
+    The mean is rounded to the type of `x`; the sum of differences from it says by how much. `var_mean` would be many
+    times slower on channels_last bands.
+    """
+    mean, d = x.mean(dims, keepdim=True), band.cut[0]
+    count, n = x.numel() // mean.numel(), x.shape[d]
+    sums: Partial | None = None
+    for begins, length in band.pieces(n, max(1, PIECE * n // x.numel())):
+        apart = x.narrow(d, begins, length) - mean
+        rest = precise(apart.sum(dims, keepdim=True))
+        piece = rest, precise(apart.mul_(apart).sum(dims, keepdim=True))
+        sums = piece if sums is None else added(sums, piece)
+    assert sums is not None
+    rest, squares = sums
     return Moments(count, precise(mean) + rest / count, squares - rest * rest / count)
 
 

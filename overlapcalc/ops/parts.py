@@ -10,7 +10,7 @@ Sums are taken at least in float32 within a band, and in float64 between bands.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -47,6 +47,9 @@ class Band(Protocol):
 
     def given(self, argument: str) -> Any:
         """An argument that is no data: a tensor, or a list of them."""
+
+    def pieces(self, size: int, step: int) -> Iterator[tuple[int, int]]:
+        """As `Slab.pieces`."""
 
     def joined(self, pieces: Sequence[Tensor], dim: int) -> Tensor:
         """Pieces laid end to end along a dimension."""

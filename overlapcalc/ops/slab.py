@@ -56,11 +56,19 @@ class Slab(Protocol):
     def span(self, dim: int) -> Span | None:
         """The region along a dimension of the output; None for a dimension that is not an axis."""
 
-    def fetch(self, operand: int = 0, spans: Mapping[int, Span] | None = None, *, fill: float | str = 0.0) -> Tensor:
+    def fetch(
+        self,
+        operand: int = 0,
+        spans: Mapping[int, Span] | None = None,
+        *,
+        fill: float | str = 0.0,
+        last: bool = False,
+    ) -> Tensor:
         """What the region reads of an operand, as one tensor.
 
         spans: dimension of the operand -> the span to fetch there instead, if that dimension is an axis. Beyond the
-        ends of the image lies `fill`: a number, "replicate" or "reflect".
+        ends of the image lies `fill`: a number, "replicate" or "reflect". last: the call asks no more for the operand,
+        nor where it lies, so that it may be freed.
         """
 
     def picked(self, places: Mapping[int, Sequence[int]], operand: int = 0, *, fill: float | str = 0.0) -> Tensor:
@@ -129,6 +137,9 @@ class Slab(Protocol):
 
     def positions(self, dim: int) -> Tensor:
         """The place of each sample of the region along a dimension of the whole output."""
+
+    def difference(self, x: Tensor, y: Tensor) -> Tensor:
+        """`x - y`, in the memory of `x` where the call may overwrite it."""
 
     def scaled_and_shifted(self, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
         """`x * scale + shift` in the memory of `x`, which nobody else may hold, in one go."""

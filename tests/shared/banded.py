@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
@@ -116,6 +116,9 @@ class FakeBand:
     def operand(self, k: int = 0) -> Tensor:
         return self._bands[k]
 
+    def pieces(self, size: int, step: int) -> Iterator[tuple[int, int]]:
+        return ((i, min(step, size - i)) for i in range(0, size, step))
+
     def run(self, /, **changes: Any) -> Tensor:
         return self._whole.run(self._bands, **changes)
 
@@ -131,7 +134,7 @@ class FakeSlab:
         self._whole, self._span, self._dtype, self._cut = whole, span, dtype, x.cut
         self._band = x.tensor.narrow(x.cut, span.start, span.length)
 
-    def fetch(self, operand: int = 0) -> Tensor:
+    def fetch(self, operand: int = 0, *, last: bool = False) -> Tensor:
         assert operand == 0
         return self._band
 
@@ -147,6 +150,9 @@ class FakeSlab:
 
     def typed(self, x: Tensor) -> Tensor:
         return x.to(self._dtype)
+
+    def difference(self, x: Tensor, y: Tensor) -> Tensor:
+        return x - y
 
     def scaled_and_shifted(self, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
         return x * scale + shift

@@ -6,7 +6,7 @@ twice, for the few samples that two bands share, than to hold and to join to the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from ...algebra.index_map import IndexMap
 from ...algebra.spans import Span
@@ -54,6 +54,15 @@ class Direct:
                     if read is not None:
                         wanted[path.operand] = read.joined(wanted.get(path.operand))
         self.wanted = wanted
+
+    @property
+    def kept(self) -> Iterable[SlabTensor]:
+        """What is kept for other readers in this band."""
+        return self._made.values()
+
+    def is_once(self, name: str) -> bool:
+        """Whether a node is computed anew for everyone who reads it."""
+        return name not in self._several
 
     def tensor(self, name: str, compute: Callable[[str, Span], SlabTensor]) -> SlabTensor:
         """A node where this band wants it. compute: how it is made there. That is not kept: who makes it holds

@@ -282,7 +282,8 @@ class PassRun:
         layout = self._frame.value(name).layout
         if name in self._stored:
             band = self._stored[name].read(region[self._axis])
-            return SlabTensor(shaped(band, extents(layout, region)), region)
+            return SlabTensor(shaped(band, extents(layout, region)), region, own=self._stored[name].new)
         image = self._inputs[name]
         place = tuple(slice(*region[label]) if label in region else slice(None) for label in layout.labels)
-        return SlabTensor(read(image, place, self._frame.like.device), region)
+        part = read(image, place, self._frame.like.device)
+        return SlabTensor(part, region, own=not isinstance(image, Tensor))

@@ -16,6 +16,7 @@ from ...trace.runnable import Runnable
 from ..block import Block, owned, within
 from ..slab.call import SlabCall
 from ..slab.frame import Frame, SlabTensor
+from ..slab.spare import spare_operands
 from ..store import Image, read
 
 Regions = Mapping[str, Region]
@@ -27,7 +28,8 @@ def run_regions(
 ) -> dict[str, SlabTensor]:
     """The outputs of the net on their regions. Raises NoSlabError.
 
-    inputs: the available part of each input, which must contain the needed region.
+    inputs: the available part of each input, which must contain the needed region. What this run took of one alone may
+    be overwritten.
     """
     graph = frame.net.graph
     wanted = [node for node in graph if node.name in regions]
@@ -40,9 +42,15 @@ def run_regions(
         if node.op == "input":
             held[node.name] = inputs[node.name]
         else:
-            call = SlabCall(frame, node, runnable.calls.get(node.name), region, held)
-            held[node.name] = SlabTensor(call.result(), region)
-            del call
+            read = [operand for operand in node.operands if last[operand] == i and operand not in outputs]
+            rest = [x for name, x in held.items() if name not in read]
+            spare = spare_operands(node, read, held, (*rest, *found.values()))
+            call = SlabCall(frame, node, runnable.calls.get(node.name), region, held, read, spare)
+            for operand in read:
+                held.pop(operand, None)
+            result = call.result()
+            held[node.name] = SlabTensor(result, region, own=call.owns(result))
+            del call, result
         if node.name in outputs:
             found[node.name] = held[node.name]
         for operand in set(node.operands):
@@ -62,7 +70,7 @@ def taken(frame: Frame, plan: Plan, x: Image, name: str, regions: Mapping[str, R
     """The needed part of an input; a tensor is taken whole."""
     if isinstance(x, Tensor):
         return whole(frame, name, x)
-    return SlabTensor(read(x, within(plan.labels[name], regions[name]), frame.like.device), regions[name])
+    return SlabTensor(read(x, within(plan.labels[name], regions[name]), frame.like.device), regions[name], own=True)
 
 
 def block_of(

@@ -22,6 +22,7 @@ from ...trace.runnable import Runnable
 from ..block import Block
 from ..slab.call import SlabCall
 from ..slab.frame import Frame, SlabTensor, extents, shaped
+from ..slab.spare import spare_operands
 from ..store import Image
 from .direct import Direct
 from .regions import block_of, taken, whole
@@ -67,10 +68,11 @@ class Column:
         self._read, self._names = read, direct
         self._carried: dict[str, Any] = {}  # the states of scans
         self._direct = Direct(frame.net, axis, direct)
+        self._leaving: dict[str, SlabTensor] = {}  # outputs of this band
 
     def next(self, outputs: Mapping[str, Span]) -> dict[str, SlabTensor]:
         """The next band of the outputs, by the names of their nodes. outputs: the band, by the names that are shown."""
-        found: dict[str, SlabTensor] = {}
+        found = self._leaving = {}
         self._direct.begin(self._front.fresh(outputs), {self._outputs[shown]: s for shown, s in outputs.items()})
         for name, fresh in self._front.band(outputs):
             if name in self._names:
@@ -106,12 +108,31 @@ class Column:
         near = {
             o: self._direct.tensor(o, self._computed) for o in dict.fromkeys(node.operands) if o in self._direct.wanted
         }
-        call = SlabCall(self._frame, node, self._calls.calls.get(node.name), region, {**self.held, **near})
+        operands = {
+            name: near.get(name) or self.held[name] for name in node.operands if name in near or name in self.held
+        }
+        last = [name for name in operands if self._is_last(name, name in near)]
+        kept = [held for name, held in self.held.items() if name not in last]
+        spare = spare_operands(node, last, operands, (*kept, *self._direct.kept, *self._leaving.values()))
+        for name in last:
+            self.held.pop(name, None)  # it would be forgotten after this call
+        del near, kept
+        call = SlabCall(self._frame, node, self._calls.calls.get(node.name), region, operands, last, spare)
+        del operands
         call.carried = self._carried.pop(node.name, None)
-        made = SlabTensor(call.result(), region)
+        result = call.result()
         if call.carried is not None:
             self._carried[node.name] = call.carried
-        return made
+        # a state may be a part of the result
+        return SlabTensor(result, region, own=call.carried is None and call.owns(result))
+
+    def _is_last(self, name: str, near: bool) -> bool:
+        """Whether this call is the last that reads a tensor as it is held now."""
+        if near:
+            return self._direct.is_once(name)
+        if name in self._inputs or name in self._given or name not in self.held:
+            return False
+        return self._axis in self.held[name].region and self._first(name) is None
 
     def _computed(self, name: str, span: Span) -> SlabTensor:
         """A direct node where it is wanted now."""
@@ -135,22 +156,27 @@ class Column:
         at = layout.labels.index(axis)
         region = {**new.region, axis: Span(old.region[axis].start, new.region[axis].stop)}
         both = torch.cat([parts(layout, old), parts(layout, new)], at)
-        self.held[name] = SlabTensor(shaped(both, extents(layout, region)), region)
+        self.held[name] = SlabTensor(shaped(both, extents(layout, region)), region, own=True)
 
     def _forget(self, name: str) -> None:
         """Drop the rows that will not be read again."""
         held = self.held.get(name)
         if held is None or self._axis not in held.region:
             return
-        span, unread = held.region[self._axis], self._front.unread(name)
-        first = span.stop if unread is None else unread.start
-        if name in self._given and self._given[name] < self._front.extents[name].stop:
-            first = min(first, self._given[name])
-        if first >= span.stop:
+        span, first = held.region[self._axis], self._first(name)
+        if first is None or first >= span.stop:
             del self.held[name]
         elif first > span.start:
             kept = self._cut(name, held, Span(first, span.stop))
-            self.held[name] = SlabTensor(kept.tensor.clone(), kept.region)
+            self.held[name] = SlabTensor(kept.tensor.clone(), kept.region, own=True)
+
+    def _first(self, name: str) -> int | None:
+        """The first sample of a tensor that is still to be read, or to be given; None where there is none yet."""
+        unread = self._front.unread(name)
+        first = None if unread is None else unread.start
+        if name in self._given and self._given[name] < self._front.extents[name].stop:
+            first = self._given[name] if first is None else min(first, self._given[name])
+        return first
 
     def _cut(self, name: str, held: SlabTensor, span: Span) -> SlabTensor:
         layout, axis = self._frame.value(name).layout, self._axis

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -38,6 +38,9 @@ class BandCall:
     def given(self, argument: str) -> Any:
         return self._inner.given(argument)
 
+    def pieces(self, size: int, step: int) -> Iterator[tuple[int, int]]:
+        return self._inner.pieces(size, step)
+
     def joined(self, pieces: Sequence[Tensor], dim: int) -> Tensor:
         return self._inner.joined(pieces, dim)
 
@@ -55,7 +58,14 @@ class _OnBands(SlabCall):
         self.frame, self.node, self.invocation, self.call, self._bands = frame, node, invocation, call, bands
         self.region = {}
 
-    def fetch(self, operand: int = 0, spans: Mapping[int, Span] | None = None, *, fill: float | str = 0.0) -> Tensor:
+    def fetch(
+        self,
+        operand: int = 0,
+        spans: Mapping[int, Span] | None = None,
+        *,
+        fill: float | str = 0.0,
+        last: bool = False,
+    ) -> Tensor:
         return self._bands[operand]
 
     def given(self, argument: str) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
-from math import prod
 from typing import Any
 
 import torch
@@ -15,14 +14,11 @@ from ...algebra.index_map import IndexMap
 from ...algebra.spans import Span
 from ...errors import OverlapcalcError
 from ...ops import find
-from ...ops.graph import Constant, Data
 from ...ops.parts import STATISTICS, reduction_of
-from ...ops.place import At, place_of
 from ...ops.positions import Rounding, double, single
 from ...ops.scans import CARRIED, scan_of
 from ...ops.slab import Phase, Windows, run_of
-from ...trace.runnable import Fixed, Invocation
-from .fetch import Reader
+from .arguments import Arguments
 from .frame import extents
 from .phases import phase_kernel
 from .taps import gathering
@@ -36,7 +32,7 @@ FEW_PIECES = 3
 """So many equal pieces show what all of them hold."""
 
 
-class SlabCall(Reader):
+class SlabCall(Arguments):
     """See ops/slab.py. carried: for a scan, the state before the region, and afterwards the state behind it."""
 
     carried: Any = None
@@ -74,17 +70,6 @@ class SlabCall(Reader):
         every = None if self.invocation is None else replace(self.invocation, result=None)
         found: Any = self._run(every, changes)
         return tuple(found)
-
-    def _run(self, invocation: Invocation | None, changes: dict[str, Any]) -> Tensor:
-        if invocation is None or self.invocation is None:
-            raise self.none("is a step of another operator")
-        values = {}
-        taken = iter(range(len(self.node.operands)))
-        for name, template in self.invocation.values.items():
-            values[name] = self._filled((name, None), self.node.args.get(name), template, taken, name in changes)
-        if values.get("device") is not None:
-            values["device"] = self.frame.constants.device
-        return invocation({**values, **changes})
 
     def typed(self, x: Tensor) -> Tensor:
         assert self.invocation is not None
@@ -200,49 +185,6 @@ class SlabCall(Reader):
         )
         return found
 
-    def _own(self, template: Any) -> Tensor | None:
-        """A constant argument, whole."""
-        return None if template is None else self.frame.constants.value(template.node)
-
-    def _filled(self, at: At, argument: Any, template: Any, taken: Any, changed: bool) -> Any:
-        if isinstance(argument, Data):
-            operand = next(taken)
-            return None if changed else self.fetch(operand)
-        if isinstance(template, Fixed):
-            if changed:
-                return None
-            value = self.frame.constants.value(template.node)
-            placed = isinstance(argument, Constant) and isinstance(value, Tensor)
-            return self._laid(value, at) if placed else value
-        if isinstance(template, (list, tuple)) and isinstance(argument, (list, tuple)):
-            items = enumerate(zip(argument, template, strict=True))
-            return [self._filled((at[0], i), a, t, taken, changed) for i, (a, t) in items]
-        return template
-
-    def _laid(self, value: Tensor, at: At) -> Tensor:
-        """The region of a constant operand, by where its rule says that it lies."""
-        place = place_of(self.frame.value(self.node.name).law, at)
-        return value if place is None else self._sliced(value, dict(place.targets))
-
-    def _sliced(self, value: Tensor, targets: Mapping[int, int]) -> Tensor:
-        """A constant whose dimension s lies along dimension `targets[s]` of the output: its region."""
-        for s, d in targets.items():
-            places = self.layout.places(d)
-            cut = [i for i in places if self.layout.labels[i] in self.region]
-            whole = prod(self.layout.sizes[i] for i in places)
-            if not cut or value.shape[s] == 1:
-                continue
-            if value.shape[s] != whole:
-                raise self.none("has a constant that is longer or shorter than its axis")
-            shape = value.shape
-            parts = value.reshape(*shape[:s], *(self.layout.sizes[i] for i in places), *shape[s + 1 :])
-            for k, i in enumerate(places):
-                if i in cut:
-                    span = self.region[self.layout.labels[i]]
-                    parts = parts.narrow(s + k, span.start, span.length)
-            value = parts.reshape(*shape[:s], prod(parts.shape[s : s + len(places)]), *shape[s + 1 :])
-        return value
-
     def plain(self) -> Tensor:
         """The operator as it is, where it reads index by index along every axis."""
         rule = find(self.node.op)
@@ -253,7 +195,7 @@ class SlabCall(Reader):
             for label, along in path.axes.items():
                 if label in self.region and along.reads not in (IndexMap.identity(), self._spread(path.operand, label)):
                     raise self.none(f"moves samples along {label}")
-        return self.run()
+        return self._run(self.invocation, {}, over=True)
 
     def _computed(self) -> Tensor:
         if self.call[CARRIED]:

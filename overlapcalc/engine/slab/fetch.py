@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -14,10 +14,12 @@ from ...ops.graph import Node
 from ...propagate.regions import Region
 from ...trace.runnable import Invocation
 from .frame import FAR, Frame, SlabTensor, dims_of, extents, label_of, shaped
+from .memory import memory
 
 
 class Reader:
-    """The part of a call on a slab that fetches what it reads."""
+    """The part of a call on a slab that fetches what it reads. last: operands that nobody reads after this call; spare:
+    those of them whose memory may be overwritten (see spare.py)."""
 
     def __init__(
         self,
@@ -26,13 +28,28 @@ class Reader:
         invocation: Invocation | None,
         region: Region,
         operands: Mapping[str, SlabTensor],
+        last: Collection[str] = (),
+        spare: frozenset[str] = frozenset(),
     ) -> None:
         self.frame, self.node, self.invocation, self.region = frame, node, invocation, region
-        self._operands = operands
+        self.spare, self._last = spare, last
+        self._operands = {name: operands[name] for name in node.operands if name in operands}
+        self._freed = set[str]()
+        self._memories = [(memory(x.tensor), x.own, name in spare) for name, x in self._operands.items()]
         self.layout = frame.value(node.name).layout
         self.call = Call(node, tuple(dims_of(frame.value(name).layout) for name in node.operands))
 
-    def fetch(self, operand: int = 0, spans: Mapping[int, Span] | None = None, *, fill: float | str = 0.0) -> Tensor:
+    spare: frozenset[str] = frozenset()
+    """Operands in memory that may be overwritten or freed: nobody else reads them."""
+
+    def fetch(
+        self,
+        operand: int = 0,
+        spans: Mapping[int, Span] | None = None,
+        *,
+        fill: float | str = 0.0,
+        last: bool = False,
+    ) -> Tensor:
         name = self.node.operands[operand]
         held, layout = self._held(name), self.frame.value(name).layout
         asked = {label_of(layout, dim): span for dim, span in (spans or {}).items()}
@@ -43,6 +60,9 @@ class Reader:
                 read = self._read(name, label)
                 region[label] = asked.get(label, read)
                 parts = self._along(parts, i, held.at(label), region[label], read, layout.sizes[i], fill)
+        if last and name in self._last:
+            self._freed.add(name)
+            self._operands.pop(name)
         return shaped(parts, extents(layout, region))
 
     def picked(self, places: Mapping[int, Sequence[int]], operand: int = 0, *, fill: float | str = 0.0) -> Tensor:
@@ -117,6 +137,8 @@ class Reader:
         held = self._operands.get(operand)
         if held is not None:
             return held
+        if operand in self._freed:
+            raise AssertionError(f"{self.node.name} reads {operand}, which it has freed")
         layout = self.frame.value(operand).layout
         region = {part.label: Span(FAR, FAR + 1) for part in layout.parts if part.is_axis}
         nothing = self.frame.like.sum()  # zero, and data

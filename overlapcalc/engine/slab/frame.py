@@ -22,11 +22,13 @@ class SlabTensor:
     """A tensor that holds a region of a node's output; `region` has all its axes.
 
     spans: for axes along which it holds several spans, one after the other, what they are; `region` has their hull.
+    own: its memory was taken by this run, for this tensor or for one that it is a view of.
     """
 
     tensor: Tensor
     region: Region
     spans: Mapping[str, Spans] = field(default_factory=dict)
+    own: bool = False
 
     def at(self, axis: str) -> Spans:
         """What it holds along an axis."""

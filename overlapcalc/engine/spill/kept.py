@@ -17,6 +17,8 @@ class KeptRows:
     None for whatever is there.
     """
 
+    new = False
+
     def __init__(self, form: RowsForm, *, fill: float | None = None) -> None:
         self.form, self._fill = form, fill
         self._ledger = Ledger(form.name, form.rows)

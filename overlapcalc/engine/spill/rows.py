@@ -23,11 +23,15 @@ class Rows(Protocol):
     def nbytes(self) -> int:
         """Of the whole tensor."""
 
+    @property
+    def new(self) -> bool:
+        """Whether what is read has memory of its own, to which one may write."""
+
     def write(self, begins: int, band: Tensor) -> None:
         """Rows [begins, begins + n): a copy of a band, n long along the form's dimension `at` and whole otherwise."""
 
     def read(self, span: Span) -> Tensor:
-        """These rows, as a band. Its memory may be the one that is kept: nobody may write to it."""
+        """These rows, as a band. Where it is not `new`, its memory is the one that is kept: nobody may write to it."""
 
     def drop(self) -> None:
         """Forget the content and free its room; all rows may be written again."""

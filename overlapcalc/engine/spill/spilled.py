@@ -23,6 +23,8 @@ class SpilledRows:
     fill: the value of rows that are not written; None for whatever is there.
     """
 
+    new = True
+
     def __init__(self, form: RowsForm, file: SpillFile, offset: int, *, fill: float | None = None) -> None:
         self.form, self._file, self._offset, self._fill = form, file, offset, fill
         self._ledger = Ledger(form.name, form.rows)

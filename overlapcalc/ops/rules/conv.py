@@ -182,7 +182,9 @@ def conv_on_slab(slab: Slab) -> Tensor:
             left[i] = 0
         elif isinstance(call["padding"], str):
             raise slab.none("pads a dimension that is no axis")
-    return slab.run(input=slab.fetch(at, spans), padding="valid" if isinstance(call["padding"], str) else left)
+    return slab.run(
+        input=slab.fetch(at, spans, last=True), padding="valid" if isinstance(call["padding"], str) else left
+    )
 
 
 def _phases(kernel: int, stride: int, padding: int, dilation: int) -> list[Phase]:
@@ -233,7 +235,7 @@ def conv_transpose_on_slab(slab: Slab) -> Tensor:
         start, stop = _periods(out, len(phases[i]))
         ends = [phase.begins + phase.dilation * (len(phase.taps) - 1) for phase in phases[i]]
         spans[first + i] = Span(start + min(phase.begins for phase in phases[i]), stop + max(ends))
-    return slab.by_phases(slab.fetch(at, spans), [span.start for span in spans.values()], phases)
+    return slab.by_phases(slab.fetch(at, spans, last=True), [span.start for span in spans.values()], phases)
 
 
 def _spread(slab: Slab, at: int, first: int, outs: Sequence[Span | None]) -> Tensor:
@@ -254,7 +256,7 @@ def _spread(slab: Slab, at: int, first: int, outs: Sequence[Span | None]) -> Ten
             spans[first + i] = span = _covering(call, n, i, out)
             begins[first + i] = span.start * stride[i] - padding[i]
             padding[i] = more[i] = 0
-    result = slab.run(input=slab.fetch(at, spans), padding=padding, output_padding=more)
+    result = slab.run(input=slab.fetch(at, spans, last=True), padding=padding, output_padding=more)
     for d, start in begins.items():
         result = slab.kept(result, d, start)
     return result

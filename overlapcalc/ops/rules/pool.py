@@ -125,13 +125,13 @@ def pool_on_slab(slab: Slab) -> Tensor:
         spans[first + i] = Span(start, start + (out.length - 1) * stride[i] + dilation[i] * (kernel[i] - 1) + 1)
     changes = {"padding": left, "ceil_mode": False}
     if "max_pool" in call.node.op:
-        found = slab.run(self=slab.fetch(0, spans, fill=-INFINITY), **changes)
+        found = slab.run(self=slab.fetch(0, spans, fill=-INFINITY, last=True), **changes)
         if not call.node.result:
             return found
         sizes = tuple(spans[first + i].length for i in range(n))
         return slab.in_windows(found, Windows(sizes, (0,) * n, stride, kernel))
     more = {} if n == 1 else {"divisor_override": None}
-    mean = slab.run(self=slab.fetch(0, spans), count_include_pad=True, **more, **changes)
+    mean = slab.run(self=slab.fetch(0, spans, last=True), count_include_pad=True, **more, **changes)
     for i in range(n):
         size = call.shapes[0][first + i]
         out = slab.span(first + i) or Span(0, call.shape[first + i])

@@ -9,7 +9,7 @@ from ..slab import Tensor
 
 
 def start(band: Band) -> Partial:
-    return moments(operand(band), over(band)[0])
+    return moments(band, operand(band), over(band)[0])
 
 
 def correction(call: Call) -> float:

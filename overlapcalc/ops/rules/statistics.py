@@ -32,7 +32,7 @@ def per_channel(slab: Slab, argument: str, dims: int) -> Tensor:
 
 def apply_to_channels(slab: Slab, statistics: Tensor) -> Tensor:
     """One difference per sample, then one multiplication and addition in its place."""
-    x, mean, scale = slab.fetch(0), statistics[0], statistics[1]
+    x, mean, scale = slab.fetch(0, last=True), statistics[0], statistics[1]
     weight, bias = (per_channel(slab, name, x.dim()) for name in ("weight", "bias"))
     return slab.typed(moved(slab, x, mean, scale if weight is None else scale * weight, bias))
 
@@ -42,7 +42,7 @@ def moved(slab: Slab, x: Tensor, mean: Tensor, scale: Tensor, bias: Tensor = Non
     cost digits; what is added makes up for its rounding, and belongs to the scale as that is rounded."""
     scale, near = working(scale, x), working(mean, x)
     shift = (precise(near) - mean) * precise(scale)
-    return slab.scaled_and_shifted(x.sub(near), scale, working(shift if bias is None else shift + bias, x))
+    return slab.scaled_and_shifted(slab.difference(x, near), scale, working(shift if bias is None else shift + bias, x))
 
 
 def takes_group_norm(call: Call, cut: Cut) -> bool:
@@ -63,12 +63,12 @@ def takes_batch_norm(call: Call, cut: Cut) -> bool:
 
 def start_channels(band: Band) -> Partial:
     x = wide(band.operand())
-    return moments(x, list(range(2, x.dim())))
+    return moments(band, x, list(range(2, x.dim())))
 
 
 def start_batch(band: Band) -> Partial:
     x = wide(band.operand())
-    return moments(x, [d for d in range(x.dim()) if d != 1])
+    return moments(band, x, [d for d in range(x.dim()) if d != 1])
 
 
 def finish_groups(call: Call, partial: Partial) -> Tensor:
@@ -100,7 +100,7 @@ def takes_layer_norm(call: Call, cut: Cut) -> bool:
 
 
 def start_layer(band: Band) -> Partial:
-    return moments(wide(band.operand()), normalised(band.call))
+    return moments(band, wide(band.operand()), normalised(band.call))
 
 
 def weighed(slab: Slab, y: Tensor) -> Tensor:
@@ -112,7 +112,7 @@ def weighed(slab: Slab, y: Tensor) -> Tensor:
 
 
 def apply_to_layer(slab: Slab, statistics: Tensor) -> Tensor:
-    return slab.typed(weighed(slab, moved(slab, slab.fetch(0), statistics[0], statistics[1])))
+    return slab.typed(weighed(slab, moved(slab, slab.fetch(0, last=True), statistics[0], statistics[1])))
 
 
 in_parts("aten::layer_norm", "aten::native_layer_norm", fits=takes_layer_norm, start=start_layer, combine=pooled,

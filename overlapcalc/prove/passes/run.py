@@ -40,7 +40,7 @@ class _Held(PassRun):
     def _input(self, name: str, one: Pass, frame: Frame) -> SlabTensor:
         if name in self._given:
             return whole(frame, name, self._given[name])
-        return self._read(name, whole_region(one.net, name))
+        return replace(self._read(name, whole_region(one.net, name)), own=False)  # it is looked at later
 
 
 def held(machine: Machine, inputs: Mapping[str, Tensor]) -> list[RanPass]:
