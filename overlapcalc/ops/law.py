@@ -195,7 +195,8 @@ class Law:
     could. `places`: where constant operands lie; from these the propagator adds periods and obstructions of its own. A
     constant that has no place and varies is refused: nobody knows where it lies.
     `unread`: names of arguments of which only the shape or the type matters. A data operand that is in neither
-    `unread` nor a link may be read anywhere.
+    `unread` nor a link may be read anywhere. `margins`: triples (d, before, after): a constant operand that is made for
+    the size is another one so near to the ends of output dimension d; a tile must hold so much more.
 
     >>> law = Law((Link(0, keep(4, but={3: DimRead(3, 3, IndexMap.window(5, padding=2))})),))
     >>> law.links[0].dims[3].reads.reads(0, 1)
@@ -208,6 +209,7 @@ class Law:
     by_size: Obstruction | None = None
     places: tuple[Place, ...] = ()
     unread: frozenset[str] = frozenset()
+    margins: tuple[tuple[int, int, int], ...] = ()
 
 
 def keep(ndim: int, *, but: dict[int, DimRead] | None = None) -> tuple[DimRead, ...]:

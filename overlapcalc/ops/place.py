@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -44,29 +44,32 @@ def _all_of(call: Call, operand: int) -> Link:
 UNSAID = Obstruction(Cause.GLOBAL, "reads an operand of which its rule says nothing, so perhaps all of it")
 
 
-def settled(law: Law, args: Mapping[str, Any], dims: int, *, placed: bool = False) -> Law:
-    """The law with the periods and obstructions that its constants impose on the output's `dims` dimensions.
+def settled(law: Law, args: Mapping[str, Any], shape: Sequence[int], *, placed: bool = False) -> Law:
+    """The law with the periods, margins and obstructions that its constants impose on an output of this shape.
 
     A constant without a place is harmless only if it is the same everywhere: then it does not matter which part of
     it a sample reads. placed: each sample is made with the constants of its own place, which so impose nothing.
     """
-    periods, obstructions = list(law.period), list(law.obstructions)
+    periods, obstructions, margins = list(law.period), list(law.obstructions), list(law.margins)
     for at, constant in constants_at(args):
         place = place_of(law, at)
         if constant.random or at[0] in law.unread:
             continue
         if place is None:
             if any(varies(constant, s) for s in range(len(constant.shape))):
-                obstructions += [(d, _unplaced(at)) for d in range(dims)]
+                obstructions += [(d, _unplaced(at)) for d in range(len(shape))]
             continue
         for s, d in () if placed else place.targets:
             if varies(constant, s):
                 period = constant.variation[s] if s < len(constant.variation) else None
-                if period is None:
-                    obstructions.append((d, DIFFERS))
-                else:
+                borders = constant.borders[s] if s < len(constant.borders) else None
+                if period is not None:
                     periods.append((d, period))
-    return replace(law, period=tuple(periods), obstructions=tuple(obstructions))
+                elif borders is not None and constant.made and constant.shape[s] == shape[d]:
+                    margins.append((d, *borders))
+                else:
+                    obstructions.append((d, DIFFERS))
+    return replace(law, period=tuple(periods), obstructions=tuple(obstructions), margins=tuple(margins))
 
 
 def varies(constant: Constant, s: int) -> bool:

@@ -64,7 +64,7 @@ def _demand(
         hull = total.hull
         if hull is None:
             continue
-        exist[name] = hull.joined(exist.get(name))
+        exist[name] = _widened(net, name, axis, hull, sized).joined(exist.get(name))
         node = net.graph[name]
         if node.op == "input":
             reads[name] = total
@@ -84,6 +84,16 @@ def _demand(
             old = wanted.get(path.operand)
             wanted[path.operand] = needed if old is None else old.merge(needed, _either)
     return BackwardReads(reads, exist, frozenset(used))
+
+
+def _widened(net: Propagation, name: str, axis: str, hull: Span, sized: bool) -> Span:
+    """With the margins of constants that are made for the size, within the tensor where its size counts."""
+    value, (start, stop) = net.values[name], hull
+    for d, before, after in value.law.margins:
+        if value.labels[d] == axis:
+            start, stop = min(start, hull.start - before), max(stop, hull.stop + after)
+    size = net.size(name, axis) if sized else None
+    return Span(start, stop) if size is None else Span(max(start, 0), min(stop, size))
 
 
 def _pull(along: AxisRead, size: int | None, edges: list[int], outs: Spans) -> Spans:

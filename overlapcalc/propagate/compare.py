@@ -238,7 +238,7 @@ def _same_constant(x: Constant, y: Constant, long: set[int]) -> bool:
         return False
     if any(n != m for s, (n, m) in enumerate(zip(x.shape, y.shape, strict=True)) if s not in long):
         return False
-    if x.variation == y.variation and x.digest == y.digest:
+    if (x.variation, x.borders, x.digest) == (y.variation, y.borders, y.digest):
         return True
     restless = [s for s in long if s < len(x.variation) and x.variation[s] is None and x.shape[s] > 1]
     if len(restless) != 1 or any(x.shape[s] != y.shape[s] for s in long if s not in restless):

@@ -184,7 +184,7 @@ class Forward(Resolver):
         law = self._said(node, call)
         if law is None or any(link.runs is not None for link in law.links):
             return law
-        return settled(linked(law, call), node.args, len(node.shape), placed=self.placed)
+        return settled(linked(law, call), node.args, node.shape, placed=self.placed)
 
     def _said(self, node: Node, call: Call) -> Law | None:
         known = find(node.op)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from fractions import Fraction
 
 from ..algebra.cells import Field
 from ..algebra.index_map import IndexMap
@@ -14,7 +15,7 @@ from ..ops.graph import STEPS, Graph, Node, constants_in
 from ..ops.law import HELP, Cause, DimRead, Evenness, Law, Link, Obstruction
 from ..ops.place import DIFFERS
 from .through import Composer, cell_places, paired
-from .values import AxisRead, InputAxis, InputReads, Obstacle, Path, TensorReads, joined_reads
+from .values import MADE, AxisRead, InputAxis, InputReads, Obstacle, Path, TensorReads, joined_reads
 from .views import ELSEWHERE
 
 
@@ -74,8 +75,8 @@ class Resolver:
         rates: dict[str, Rate] = {}
         paths = [self.path_of(node, link, layout, rates, law) for link in links]
         for label in labels:
-            if label not in (CELL, LOST) and label not in rates:  # every path to it is obstructed
-                rates[label] = self.rates.component()
+            if label not in (CELL, LOST) and label not in rates:  # every path to it is obstructed, or there is none
+                rates[label] = self._spread_rate(label, layout.sizes[labels.index(label)])
         for rate in rates.values():
             self.rates.whole(rate)
         for d, period in law.period:
@@ -84,6 +85,9 @@ class Resolver:
         cells = Field.one(layout.cells, self.composer.nothing)
         for path in paths:
             cells = cells.merge(self.composer.through(path, self.values[path.operand].cells), joined_reads)
+        spread = {a for a in rates if not any(a in path.axes or a in path.obstructed for path in paths)}
+        if spread:
+            cells = cells.map(lambda reads: self._made(reads, spread))
         here = self.own_obstacles(node, law, labels, rates)
         if here:
             cells = cells.map(lambda reads: self._behind(reads, here))
@@ -119,6 +123,23 @@ class Resolver:
                     elif best == CELL and size > 1:
                         best = LOST
             found.append(best)
+        return self._spread(node, links, layout, found)
+
+    def _spread(self, node: Node, links: Sequence[Link], layout: Factoring, found: list[str]) -> tuple[str, ...]:
+        """With the axes along which one sample is spread: it reads nothing along them.
+
+        Such a dimension may be called any axis. It is called the one that the first input with axes has there: where
+        that is not the one that it is joined with, the net is refused.
+        """
+        like = next((self.graph[name].axes for name in self.graph.inputs if any(self.graph[name].axes)), ())
+        if not layout.simple or len(like) != len(found):
+            return tuple(found)
+        for d, axis in enumerate(like):
+            if axis == CELL or axis in found or found[d] != CELL or layout.sizes[d] == 1:
+                continue
+            read = [(link, dim.source) for link in links for dim in link.dims if dim.target == d]
+            if all(s is None or self.values[node.operands[link.operand]].layout.sizes[s] == 1 for link, s in read):
+                found[d] = axis
         return tuple(found)
 
     def follows(self, dim: DimRead, label: str) -> bool:
@@ -219,9 +240,25 @@ class Resolver:
 
     def _behind(self, reads: InputReads, here: Mapping[str, Obstacle]) -> InputReads:
         return tuple(
-            replace(r, via=r.via | {here[axis]}) if r and axis in here else r
+            replace(r, via=r.via | {here[axis]}) if (r or r.made) and axis in here else r
             for (_, axis), r in zip(self.slots, reads, strict=True)
         )
+
+    def _made(self, reads: InputReads, axes: set[str]) -> InputReads:
+        return tuple(r | MADE if axis in axes else r for (_, axis), r in zip(self.slots, reads, strict=True))
+
+    def _spread_rate(self, axis: str, size: int) -> Rate:
+        """The rate of an axis that is read nowhere: by its size, where that is a plain multiple of an input's."""
+        rate = self.rates.component()
+        name = next((name for name, other in self.slots if other == axis), None)
+        if name is None or self.at_size or name not in self.values:
+            return rate
+        of = self.values[name]
+        whole = of.layout.sizes[of.labels.index(axis)]
+        if whole % size == 0 or size % whole == 0:
+            component, samples = of.rates[axis]
+            return component, samples * Fraction(size, whole)
+        return rate
 
 
 def at_this_size(text: str) -> Obstruction:

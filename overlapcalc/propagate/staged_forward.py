@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from ..algebra.reshape import CELL, Factoring
 from ..ops.graph import Node, constants_in
 from ..ops.law import Cause, DimRead, Law, Link, Obstruction
 from ..ops.parts import STATISTICS
@@ -44,20 +42,6 @@ class StagedForward(Forward):
         if CARRIED in given:
             return in_order(law, layouts, self.axis)
         return beside_statistics(law, layouts, self.axis, len(node.shape))
-
-    def labels_for(self, node: Node, links: Sequence[Link], layout: Factoring) -> tuple[str, ...]:
-        """As the links say. A dimension along which one sample is spread may be called the axis that an input has
-        there: it reads nothing along it."""
-        found = list(super().labels_for(node, links, layout))
-        like = next((self.graph[name].axes for name in self.graph.inputs if any(self.graph[name].axes)), ())
-        if not layout.simple or len(like) != len(found) or self.axis in found or self.axis not in like:
-            return tuple(found)
-        d = like.index(self.axis)
-        read = [(link, dim.source) for link in links for dim in link.dims if dim.target == d and dim.source is not None]
-        one = all(self.values[node.operands[link.operand]].layout.sizes[s] == 1 for link, s in read)
-        if found[d] == CELL and layout.sizes[d] > 1 and one:
-            found[d] = self.axis
-        return tuple(found)
 
     def follows(self, dim: DimRead, label: str) -> bool:
         return self.loose or label != self.axis or super().follows(dim, label)

@@ -12,7 +12,7 @@ from ..algebra.reshape import CELL, Factoring
 from ..algebra.spans import Spans
 from ..errors import RuleError
 from ..ops.law import Border, CellReads, DimRead, Link
-from .values import NOTHING, InputAxis, InputReads, Path, Reads, joined_reads
+from .values import MADE, NOTHING, InputAxis, InputReads, Path, Reads, joined_reads
 
 SOMETHING = IndexMap.identity()
 """Stands for any reads where only their obstacles count."""
@@ -48,14 +48,14 @@ class Composer:
         loose: set[InputAxis] = set()
         for slot, reads in zip(self.slots, cell, strict=True):
             inp, axis = slot
-            if not reads:
+            if not reads and not reads.made:
                 out.append(NOTHING)
             elif axis in path.obstructed:
-                out.append(Reads(via=reads.via | {path.obstructed[axis]}))
+                out.append(Reads(via=reads.via | {path.obstructed[axis]}, made=reads.made))
             elif axis in path.axes and reads.reads is not None:
                 own = path.axes[axis].reads
                 if self.only_via and not own.empty:
-                    out.append(Reads(SOMETHING, None, reads.via))
+                    out.append(Reads(SOMETHING, None, reads.via, made=reads.made))
                     continue
                 hulls = own.hull_after(reads.reads)
                 if hulls.empty:
@@ -63,7 +63,7 @@ class Composer:
                         loose.add(slot)
                     else:
                         silent.add(inp)
-                    out.append(Reads(via=reads.via))
+                    out.append(Reads(via=reads.via, made=reads.made))
                     continue
                 same = reads.sure is reads.reads
                 sure = hulls if same else own.hull_after(reads.sure) if reads.sure is not None else None
@@ -71,13 +71,16 @@ class Composer:
                     loose.add(slot)
                 if not path.exact or (sure is not None and sure.empty):
                     sure = None
-                out.append(Reads(hulls, sure, reads.via, reads.hidden))
+                out.append(Reads(hulls, sure, reads.via, reads.hidden, reads.made))
             elif reads.reads is not None:
                 raise RuleError(f"the axis {axis} of {inp} was lost without an obstacle behind {path.operand}")
             else:
                 out.append(reads)
         if silent:  # a path that reads nothing along one axis reads nothing at all
-            out = [NOTHING if slot[0] in silent and not r.via else r for slot, r in zip(self.slots, out, strict=True)]
+            none = {True: MADE, False: NOTHING}
+            out = [
+                none[r.made] if slot[0] in silent and not r.via else r for slot, r in zip(self.slots, out, strict=True)
+            ]
         for inp, axis in loose:  # rows that a strided operator skips may be the only ones to read these columns
             out = [
                 replace(r, sure=None) if slot[0] == inp and slot[1] != axis else r

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from ..algebra.cell_map import CellMap
 from ..algebra.cells import Field
@@ -50,7 +50,8 @@ class Reads:
 
     reads: hulls per output phase, None for nothing. sure: the part of them known to be real; the reads are exact
     where both agree. via: obstacles on the way. hidden: phases that read nothing on one branch are covered by
-    another.
+    another. made: something in it was made for the size of the image along this axis (a noise level spread over it,
+    say), of which only the obstacles on its way count.
 
     >>> causal, ahead = IndexMap.window(3, padding=2), IndexMap.window(3)
     >>> (Reads(causal, causal) | Reads(ahead, ahead)).reads.reads(0, 1)  # two branches that join
@@ -61,11 +62,14 @@ class Reads:
     sure: IndexMap | None = None
     via: frozenset[Obstacle] = frozenset()
     hidden: bool = False
+    made: bool = False
 
     def __bool__(self) -> bool:
         return self.reads is not None or bool(self.via)
 
     def __or__(self, other: Reads) -> Reads:
+        if self.made != other.made:
+            return replace(self, made=True) | replace(other, made=True)
         if not other or self is other:
             return self
         if not self:
@@ -74,10 +78,11 @@ class Reads:
         reads = _union(self.reads, other.reads)
         exact = self.sure is self.reads and other.sure is other.reads
         sure = reads if exact else _union(self.sure, other.sure)
-        return Reads(reads, sure, self.via | other.via, hidden)
+        return Reads(reads, sure, self.via | other.via, hidden, self.made)
 
 
 NOTHING = Reads()
+MADE = Reads(made=True)
 InputReads = tuple[Reads, ...]
 
 

@@ -122,8 +122,9 @@ def spelled(link: Link, layout: Factoring, out: Factoring) -> tuple[Link, dict[s
 
 
 def spelled_law(law: Law, out: Factoring) -> Law:
-    """Periods and obstructions of a law in terms of the parts of the output."""
+    """Periods, margins and obstructions of a law in terms of the parts of the output."""
     period: list[tuple[int, int]] = []
+    margins: list[tuple[int, int, int]] = []
     obstructions: list[tuple[int, Obstruction]] = []
     for d, q in law.period:
         places = out.places(d)
@@ -131,8 +132,14 @@ def spelled_law(law: Law, out: Factoring) -> Law:
             period.append((places[0], q))
         else:
             obstructions += [(i, LAID_TOGETHER) for i in places]
+    for d, before, after in law.margins:
+        places = out.places(d)
+        if len(places) == 1:
+            margins.append((places[0], before, after))
+        else:
+            obstructions += [(i, LAID_TOGETHER) for i in places]
     obstructions += [(i, why) for d, why in law.obstructions for i in out.places(d)]
-    return replace(law, period=tuple(period), obstructions=tuple(obstructions))
+    return replace(law, period=tuple(period), obstructions=tuple(obstructions), margins=tuple(margins))
 
 
 def _product(sizes: Sequence[int]) -> int:

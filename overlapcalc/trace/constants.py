@@ -19,7 +19,7 @@ from ..ops import Kind
 from ..ops.graph import Constant
 from .generic import FILLINGS, MOSTS, dependent, is_smooth, made_up, parameter
 from .naming import facts_of
-from .values import ROWS_LIMIT, alive_in, digest_of, rows_of, variation_along
+from .values import ROWS_LIMIT, alive_in, borders_of, digest_of, rows_of, variation_along
 
 INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 LIST_LIMIT = 1 << 16
@@ -146,7 +146,8 @@ class Folder:
         if not isinstance(value, torch.Tensor):
             return Constant(shape)
         variation = tuple(variation_along(value, d) for d in range(len(shape)))
-        digest = digest_of(value, variation)
+        borders = borders_of(value, variation) if role == "operand" and "parameter" not in origin else ()
+        digest = digest_of(value, variation, borders)
         if role == "weight":
             return self._weight(node, shape, digest)
         pattern, uneven = self._pattern(node) if role == "matrix" else (None, False)
@@ -159,7 +160,7 @@ class Folder:
         rows = rows_of(value, variation)
         return Constant(
             shape, variation, uneven=uneven, digest=digest, indices=indices, alive=alive, product=product, rows=rows,
-            pattern=pattern,
+            pattern=pattern, borders=borders,
         )  # fmt: skip
 
     def _weight(self, node: FxNode, shape: tuple[int, ...], digest: str) -> Constant:

@@ -56,6 +56,33 @@ def variation_along(value: Tensor, d: int) -> int | None:
     return None
 
 
+Borders = tuple["tuple[int, int] | None", ...]
+
+
+def borders_of(value: Tensor, variation: Variation) -> Borders:
+    """How many values differ from those in the middle, at the begin and at the end of each dimension that has no
+    period; None where it has one, or where the middle is shorter than a border.
+
+    >>> borders_of(torch.tensor([2.0, 3, 3, 3, 3, 3, 2]), (None,))
+    ((1, 1),)
+    """
+    found: list[tuple[int, int] | None] = []
+    for d, q in enumerate(variation):
+        n, found_here = value.shape[d], None
+        if q is None:
+            rows = _lines(bits(value), d)
+            apart = (rows != rows[n // 2]).any(dim=1).nonzero().flatten().tolist()
+            before = max((i + 1 for i in apart if i < n // 2), default=0)
+            after = max((n - i for i in apart if i > n // 2), default=0)
+            found_here = (before, after) if n - before - after > max(before, after, LEAST) else None
+        found.append(found_here)
+    return tuple(found)
+
+
+LEAST = 3
+"""A middle of so many equal values could be chance."""
+
+
 def alive_in(value: torch.Tensor, variation: Variation) -> tuple[tuple[tuple[bool, ...], ...], bool]:
     """Where the constant is not zero, as a product over dimensions; and whether that is exact."""
     real = value != 0
@@ -96,12 +123,17 @@ FEW = 32
 """Rows of at most this many bytes are no longer than their hash."""
 
 
-def digest_of(value: Tensor, variation: Variation) -> str:
-    """A hash of the type, the shape and all values of one period along each dimension that has one."""
+def digest_of(value: Tensor, variation: Variation, borders: Borders = ()) -> str:
+    """A hash of the type, the shape and all values of one period along each dimension that has one; of the borders and
+    one value between them along those that have these."""
     whole = bits(value)
     for d, q in enumerate(variation):
+        ends = borders[d] if d < len(borders) else None
         if q is not None:
             whole = whole.narrow(d, 0, min(whole.shape[d], max(1, q)))
+        elif ends is not None:
+            last = whole.narrow(d, whole.shape[d] - ends[1], ends[1])
+            whole = torch.cat([whole.narrow(d, 0, ends[0] + 1), last], d)
     found = hashlib.sha256(repr((str(value.dtype), tuple(whole.shape))).encode())
     whole = whole.contiguous()
     found.update(_bytes(whole))
