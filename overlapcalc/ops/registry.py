@@ -56,8 +56,8 @@ class Operator:
     its samples, such as which are above zero (prove fills both in, as they need torch).
 
     Plain facts: kind. word: a short name, for tables. spelling: for a call, the operator that it is another spelling
-    of. training: what it does in training mode only. stops_nan: it may turn NaN into a number. zero_weights: it may
-    multiply by zero what it does not read.
+    of. together: what a call amounts to with those before it (together.py). training: what it does in training mode
+    only. stops_nan: it may turn NaN into a number. zero_weights: it may multiply by zero what it does not read.
     """
 
     rule: Rule | None = None
@@ -74,6 +74,7 @@ class Operator:
     kind: Kind | None = None
     word: str | None = None
     spelling: Spelling | None = None
+    together: Callable[..., Any] | None = None
     training: str | None = None
     stops_nan: bool | None = None
     zero_weights: bool | None = None
@@ -98,6 +99,7 @@ SAID = {
     "kind": "a kind",
     "word": "a word",
     "spelling": "a plain spelling",
+    "together": "a way to see it with others",
     "training": "a training mode",
     "stops_nan": "an answer to whether it stops NaN",
     "zero_weights": "an answer to whether it has weights of zero",

@@ -19,6 +19,7 @@ from ..errors import TraceError
 from ..ops import Kind, known_of
 from ..ops.graph import Data, Graph, Node, Shapes
 from ..ops.kind import CONVOLUTIONS
+from ..ops.together import joined_calls
 from .constants import Folder, looked_at
 from .export import export
 from .fx import (
@@ -30,7 +31,7 @@ from .fx import (
     state_of,
     were_parameters,
 )
-from .naming import operator_name
+from .naming import operator_name, overload_of
 from .places import at, layer_of, located, source_of
 from .runnable import Fixed, Invocation, Runnable
 from .unpool import paired
@@ -155,7 +156,12 @@ class Lowering:
                     self._call(fx, nodes)
         if not outputs:
             raise TraceError("no output of the net depends on its input; is this the right module?")
-        return replace(Graph.of(paired(nodes, [node for _, node in outputs]), outputs), leaves=leaves)
+        shown = [node for _, node in outputs]
+        nodes, seen = joined_calls(nodes, shown)
+        for name, made in seen.items():
+            values = {argument: None if isinstance(v, Data) else v for argument, v in made.args.items()}
+            self.calls[name] = replace(self.calls[name], target=overload_of(made.op), values=values, result=None)
+        return replace(Graph.of(paired(nodes, shown), outputs), leaves=leaves)
 
     def _input(self, fx: FxNode, nodes: list[Node], layouts: Iterator[str]) -> None:
         if fx.name in self.user_inputs and isinstance(fx.meta.get("val"), torch.Tensor):

@@ -28,6 +28,12 @@ def operator_name(target: Any) -> str:
     return plain if torch.Tag.pointwise in target.tags or _alone(plain) else full
 
 
+def overload_of(op: str) -> Any:
+    """The operator of torch that a name without an overload means."""
+    namespace, _, name = op.partition("::")
+    return getattr(getattr(torch.ops, namespace), name).default
+
+
 def facts_of(target: Any) -> Operator:
     """The record of a torch operator, whichever overload it is; for an in-place one, that of its functional twin."""
     schema = getattr(target, "_schema", None)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 
 from ...algebra.index_map import IndexMap
+from ...algebra.spans import Spans
 from ..call import Call
 from ..facts import describe
 from ..kind import Kind
@@ -110,9 +112,24 @@ def pad_on_slab(slab: Slab) -> Tensor:
         return _circular_on_slab(slab)
     pads = [0 if slab.span(n - 1 - i // 2) is not None else p for i, p in enumerate(call[name])]
     if any(pads) and mode != "constant":
-        raise slab.none(f"pads by {mode} what is not cut")
+        return slab.picked(_ends(call, pads, mode), fill=FILLS[mode])
     x = slab.fetch(0, fill=FILLS.get(mode) or float(call["value"] or 0))
     return slab.run(self=x, **{name: pads}) if any(pads) else x
+
+
+def _ends(call: Call, pads: Sequence[int], mode: str) -> dict[int, list[int]]:
+    """For each dimension that is padded so, the sample that lies at each of its places."""
+    places, border = {}, Border(FILLS[mode])
+    for i in range(0, len(pads), 2):
+        d, (before, after) = len(call.shape) - 1 - i // 2, pads[i : i + 2]
+        if before or after:
+            size = call.shapes[0][d]
+            places[d] = [next(iter(_real(border, o, size))) for o in range(-before, size + after)]
+    return places
+
+
+def _real(border: Border, o: int, size: int) -> Iterable[int]:
+    return border.fold(Spans.span(o, o + 1), size)[0].indices()
 
 
 def _circular_on_slab(slab: Slab) -> Tensor:
