@@ -54,8 +54,8 @@ class Constant:
     where they vary. pattern: for a factor of a matrix product with zeros for good, the columns that each row uses;
     None where it uses all. With more than two dimensions it is the union over all matrices, and `uneven` says whether
     they differ. made: the net computes it, perhaps from the image's size; it is not a plain parameter, buffer or
-    literal. borders[d]: where it has no period along dimension d but is the same all along between two borders, how
-    long these are.
+    literal. borders[d]: where it has no period along dimension d but for its ends, the lengths of the border before and
+    of the border after, and the period between them.
     """
 
     shape: tuple[int, ...]
@@ -70,7 +70,7 @@ class Constant:
     rows: tuple[tuple[int, ...], ...] = field(default=(), repr=False)
     pattern: tuple[tuple[int, ...], ...] | None = field(default=None, repr=False)
     made: bool = False
-    borders: tuple[tuple[int, int] | None, ...] = ()
+    borders: tuple[tuple[int, int, int] | None, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -114,7 +114,8 @@ class DimRead:
     the output does not have. `least`: the smallest operand size on which the operator runs. `here`: what is read at
     this size, where an obstruction says that no law holds at every size: a table with a phase for each output; or a
     function that makes it when it is needed, or None where there is none. Most traces, some very long, need none.
-    picks: on slabs the operator takes samples one by one (`Slab.picked`), from several spans if need be.
+    picks: on slabs the operator takes samples one by one (`Slab.picked`), from several spans if need be. otherwise: why
+    there is no law, where another size shows that `reads` is none.
 
     >>> DimRead(3, 3, IndexMap.window(3, padding=1)).reads.reads(0, 1)  # W of a convolution
     Span(start=-1, stop=2)
@@ -128,6 +129,7 @@ class DimRead:
     least: int = 1
     here: IndexMap | Callable[[], IndexMap | None] | None = None
     picks: bool = False
+    otherwise: Obstruction | None = None
 
     @property
     def table(self) -> IndexMap | None:

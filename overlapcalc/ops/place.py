@@ -66,7 +66,8 @@ def settled(law: Law, args: Mapping[str, Any], shape: Sequence[int], *, placed: 
                 if period is not None:
                     periods.append((d, period))
                 elif borders is not None and constant.made and constant.shape[s] == shape[d]:
-                    margins.append((d, *borders))
+                    margins.append((d, *borders[:2]))
+                    periods.append((d, borders[2]))
                 else:
                     obstructions.append((d, DIFFERS))
     return replace(law, period=tuple(periods), obstructions=tuple(obstructions), margins=tuple(margins))

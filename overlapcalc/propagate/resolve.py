@@ -176,7 +176,7 @@ class Resolver:
                 elif law.by_size and not self.sizes_verified and not self.at_size:
                     obstruct(source, law.by_size)
                 elif source in differing and not self.at_size:
-                    obstruct(source, at_this_size(differing[source]))
+                    obstruct(source, dim.otherwise or at_this_size(differing[source]))
                 else:
                     axes[source] = AxisRead(dim.reads, dim.border, dim.least)
             elif dim.source is not None and source == CELL and target not in (CELL, LOST):

@@ -56,31 +56,35 @@ def variation_along(value: Tensor, d: int) -> int | None:
     return None
 
 
-Borders = tuple["tuple[int, int] | None", ...]
+Borders = tuple["tuple[int, int, int] | None", ...]
 
 
 def borders_of(value: Tensor, variation: Variation) -> Borders:
-    """How many values differ from those in the middle, at the begin and at the end of each dimension that has no
-    period; None where it has one, or where the middle is shorter than a border.
+    """Of each dimension that has no period because its ends differ: the lengths of the border before and of the border
+    after, and the period between them. None for others, and where less than half of the length lies between.
 
     >>> borders_of(torch.tensor([2.0, 3, 3, 3, 3, 3, 2]), (None,))
-    ((1, 1),)
+    ((1, 1, 1),)
     """
-    found: list[tuple[int, int] | None] = []
-    for d, q in enumerate(variation):
-        n, found_here = value.shape[d], None
-        if q is None:
-            rows = _lines(bits(value), d)
-            apart = (rows != rows[n // 2]).any(dim=1).nonzero().flatten().tolist()
-            before = max((i + 1 for i in apart if i < n // 2), default=0)
-            after = max((n - i for i in apart if i > n // 2), default=0)
-            found_here = (before, after) if n - before - after > max(before, after, LEAST) else None
-        found.append(found_here)
-    return tuple(found)
+    return tuple(_border(_lines(bits(value), d)) if q is None else None for d, q in enumerate(variation))
 
 
+LONGEST = 1 << 10
+"""A longer period between borders is not looked for."""
 LEAST = 3
-"""A middle of so many equal values could be chance."""
+"""So many equal values in the middle could be chance."""
+
+
+def _border(rows: Tensor) -> tuple[int, int, int] | None:
+    n, middle = len(rows), len(rows) // 2
+    alike = (rows[middle:] == rows[middle]).all(dim=1).nonzero().flatten().tolist()
+    for q in (q for q in alike if 0 < q <= min(n // 4, LONGEST)):
+        apart = (rows[q:] != rows[:-q]).any(dim=1).nonzero().flatten().tolist()
+        before = max((i + 1 for i in apart if i < middle), default=0)
+        after = max((n - q - i for i in apart if i >= middle), default=0)
+        if n - before - after > max(n // 2, LEAST, q):
+            return before, after, q
+    return None
 
 
 def alive_in(value: torch.Tensor, variation: Variation) -> tuple[tuple[tuple[bool, ...], ...], bool]:
@@ -125,15 +129,16 @@ FEW = 32
 
 def digest_of(value: Tensor, variation: Variation, borders: Borders = ()) -> str:
     """A hash of the type, the shape and all values of one period along each dimension that has one; of the borders and
-    one value between them along those that have these."""
+    one period between them along those that have these."""
     whole = bits(value)
     for d, q in enumerate(variation):
         ends = borders[d] if d < len(borders) else None
         if q is not None:
             whole = whole.narrow(d, 0, min(whole.shape[d], max(1, q)))
         elif ends is not None:
-            last = whole.narrow(d, whole.shape[d] - ends[1], ends[1])
-            whole = torch.cat([whole.narrow(d, 0, ends[0] + 1), last], d)
+            before, after, period = ends
+            last = whole.narrow(d, whole.shape[d] - after, after)
+            whole = torch.cat([whole.narrow(d, 0, before + period), last], d)
     found = hashlib.sha256(repr((str(value.dtype), tuple(whole.shape))).encode())
     whole = whole.contiguous()
     found.update(_bytes(whole))

@@ -59,6 +59,12 @@ def _broadcast(x: Tensor) -> Tensor:
     return x[:, :1].expand(x.shape).relu() + 1
 
 
+def _windows(x: Tensor) -> Tensor:
+    """Windows that share samples in memory."""
+    windows = x.unfold(2, 5, 2).relu() * 2
+    return windows.sum(-1)
+
+
 def _left(x: Tensor) -> tuple[Tensor, Tensor]:
     """What leaves is what is worked on."""
     return x, x.reshape(x.shape).relu()
@@ -77,7 +83,7 @@ def _chain(x: Tensor) -> Tensor:
     return (x.relu() * 2 + 1).sigmoid().sub(0.5)
 
 
-STEPS = (_skip, _view, _view_of_view, _halves, _broadcast, _left, _twice, _scanned, _chain)
+STEPS = (_skip, _view, _view_of_view, _halves, _broadcast, _windows, _left, _twice, _scanned, _chain)
 
 
 @pytest.mark.parametrize("first", [True, False])

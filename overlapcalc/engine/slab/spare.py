@@ -28,12 +28,22 @@ def spare_operands(
     return frozenset(name for name, at in zip(names, own, strict=True) if at not in taken and own.count(at) == 1)
 
 
+def _apart(x: Tensor) -> bool:
+    """Whether no two samples lie in one place, as those of overlapping windows do."""
+    reach = 1
+    for step, n in sorted((step, n) for n, step in zip(x.shape, x.stride(), strict=True) if n > 1):
+        if step < reach:
+            return False
+        reach += step * (n - 1)
+    return True
+
+
 def fits(x: object, values: Iterable[object], shape: tuple[int, ...]) -> bool:
     """Whether a result of this shape, computed sample by sample from these arguments, fits into the memory of x, which
     is one of them: in its type, each sample in a place of its own."""
     if not isinstance(x, Tensor) or tuple(x.shape) != shape or not x.is_floating_point():
         return False
-    if any(step == 0 and n > 1 for n, step in zip(x.shape, x.stride(), strict=True)):
+    if not _apart(x):
         return False
     tensors = [value for value in values if isinstance(value, Tensor)]
     return all(t.dtype == x.dtype for t in tensors) and not any(isinstance(value, complex) for value in values)

@@ -1,4 +1,4 @@
-"""Max and average pooling. Adaptive pooling changes its windows with the image: a table at each size."""
+"""Max and average pooling. Adaptive pooling to a part of the length is one too; else its windows are a table."""
 
 from __future__ import annotations
 
@@ -49,8 +49,11 @@ def pool(call: Call) -> Law:
     return Law((link,), obstructions=tuple((d, index) for d in dims))
 
 
-@rule(*(f"aten::{lead}adaptive_{kind}_pool{n}d" for lead in ("", "_") for kind in ("max", "avg") for n in (1, 2, 3)))
+@rule(*(f"aten::{lead}adaptive_{kind}_pool{n}d" for lead in ("", "_") for kind in ("max", "avg") for n in (1, 2, 3)),
+      sizes=("output_size",))  # fmt: skip
 def adaptive_pool(call: Call) -> Law:
+    """Where the length divides by the output's, this is a pooling whose kernel is its stride: a law wherever the output
+    follows the image so. Else a table at each size."""
     x = call.shapes[0]
     n = int(call.node.op[-2])
     out = call.ints("output_size", n)
@@ -65,6 +68,9 @@ def adaptive_pool(call: Call) -> Law:
         )
         if size == 1 or call.node.result:
             dims[d] = DimRead(d, d, None, obstruction=why)
+        elif x[d] % size == 0:
+            k = x[d] // size
+            dims[d] = DimRead(d, d, IndexMap.window(k, k), otherwise=why)
         else:
             window = partial(_window, size=x[d], out=size)
             dims[d] = at_size(d, lambda o, window=window: range(*window(o)), size, why, None)  # type: ignore[misc]

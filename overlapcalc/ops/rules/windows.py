@@ -97,6 +97,20 @@ def col2im(call: Call) -> Law:
     return Law((Link(0, even, only_for=Evenness.EVEN), *links))
 
 
+@rule("aten::unfold_backward", sizes=("input_sizes",))
+def overlap_add(call: Call) -> Law:
+    """Place c of window i, along the last dimension, is added to sample `i * step + c`: what undoes frames, as in the
+    inverse of a short-time Fourier transform."""
+    n, d = len(call.shape), int(call["dim"]) % len(call.shape)
+    size, step = int(call["size"]), int(call["step"])
+    links = []
+    for c in range(size):
+        dims = keep(n, but={d: DimRead(d, d, IndexMap.transposed([c], step))})
+        links.append(Link(0, (*dims, DimRead(n, None, IndexMap.shift(c))), only_for=Evenness.UNEVEN))
+    every = keep(n, but={d: DimRead(d, d, IndexMap.transposed(range(size), step))})
+    return Law((Link(0, (*every, DimRead(n, None, None)), only_for=Evenness.EVEN), *links))
+
+
 @rule("aten::max_unpool2d", "aten::max_unpool3d", sizes=("output_size",))
 def max_unpool(call: Call) -> Law:
     """Where the positions come from a pooling of this very size, a sample reads the windows that contained it.
@@ -163,6 +177,21 @@ def col2im_on_slab(slab: Slab) -> Tensor:
     for i in range(2):
         y = slab.kept(y, 2 + i, begins[i])
     return y
+
+
+@on_slab("aten::unfold_backward")
+def overlap_add_on_slab(slab: Slab) -> Tensor:
+    """Enough windows to cover the region, added up; windows beyond the image are zero."""
+    call = slab.call
+    d, size, step = int(call["dim"]) % len(call.shape), int(call["size"]), int(call["step"])
+    out = slab.span(d)
+    if out is None:
+        return slab.run(input_sizes=list(slab.shape))
+    span = Span((out.start - size) // step + 1, (out.stop - 1) // step + 1)
+    x = slab.fetch(0, {d: span}, last=True)
+    sizes = [*slab.shape]
+    sizes[d] = (span.length - 1) * step + size
+    return slab.kept(slab.run(grad_in=x, input_sizes=sizes), d, span.start * step)
 
 
 @on_slab("aten::max_unpool2d", "aten::max_unpool3d")
