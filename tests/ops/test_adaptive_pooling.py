@@ -69,3 +69,24 @@ def test_what_does_not_divide_is_a_table() -> None:
         oc.run(net, x, schedule="crop", block=4)
     for schedule in ("trim", "stream", "passes"):
         torch.testing.assert_close(oc.run(net, x, schedule=schedule, block=3), net(x), rtol=0, atol=1e-12)
+
+
+def test_an_odd_length_that_was_halved_runs_at_its_size() -> None:
+    """Back to a length that is no multiple: at an even one it is nearest upsampling by 2."""
+
+    class Skip(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.conv = nn.Conv1d(1, 1, 3, padding=1, dtype=torch.float64)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x + F.interpolate(self.conv(F.max_pool1d(x, 2)), size=x.shape[-1], mode="nearest")
+
+    net = Skip().eval()
+    even, odd = torch.randn(1, 1, 64, dtype=torch.float64), torch.randn(1, 1, 65, dtype=torch.float64)
+    assert oc.analyze(net, even).blocking_free
+    found = oc.analyze(net, odd)
+    assert [o.message for o in found.obstacles] == ["resamples 32 samples to 65, by no factor that other sizes have"]
+    for schedule in ("trim", "stream", "passes"):
+        torch.testing.assert_close(oc.run(net, odd, schedule=schedule, block=8), net(odd), rtol=0, atol=1e-12)

@@ -127,7 +127,7 @@ def _resampled(call: Call, n: int, kind: str, taps: TapsOf, border: Border) -> L
         d, step = rank - n + i, _step(call, i, n)
         why = _obstruction(call, kind, step)
         here = None if why is None else partial(table_here, kind, step, bool(call["align_corners"]))
-        if step.fraction is None:
+        if step.fraction is None or _only_here(step):
             dims[d] = DimRead(d, d, None, obstruction=why, here=here)
             continue
         phases = [taps(step, step.fraction, o) for o in range(step.fraction.denominator)]
@@ -139,12 +139,28 @@ def _resampled(call: Call, n: int, kind: str, taps: TapsOf, border: Border) -> L
     return Law((Link(0, keep(rank, but=dims), exact=exact),), by_size=by_size)
 
 
+def _only_here(step: SamplingStep) -> bool:
+    """Whether a factor is taken from sizes and does not repeat within this one: 32 samples to 65, as an odd image gives
+    them that was halved before. Images that are longer by many times that, the next of its kind, have too many
+    samples."""
+    if step.given or step.fraction is None:
+        return False
+    return step.fraction.denominator > FEW and 2 * step.fraction.denominator > step.size_out
+
+
+FEW = 8
+"""A period of so few samples counts, however short the image."""
+
+
 def _obstruction(call: Call, kind: str, step: SamplingStep) -> Obstruction | None:
     """The obstruction along one dimension at this size, if any."""
     if call["align_corners"]:
         return Obstruction(Cause.ALIGN_CORNERS, "align_corners=True places samples by the size of the image")
     if step.fraction is None:
         return Obstruction(Cause.FACTOR, uneven(kind, step))
+    if _only_here(step):
+        said = f"resamples {step.size_in} samples to {step.size_out}, by no factor that other sizes have"
+        return Obstruction(Cause.RESIZE, said)
     if copies(kind, step):
         return Obstruction(
             Cause.RESIZE,
