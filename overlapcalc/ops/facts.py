@@ -22,6 +22,7 @@ def describe(
     training: str | None = None,
     stops_nan: bool | None = None,
     zero_weights: bool | None = None,
+    reads_memory: bool | None = None,
 ) -> None:
     """Register facts about operators, named as for `rule`. `Operator` says what they mean; all are optional.
 
@@ -39,6 +40,7 @@ def describe(
         "training": training,
         "stops_nan": stops_nan,
         "zero_weights": zero_weights,
+        "reads_memory": reads_memory,
     }
     said = {what: value for what, value in facts.items() if value is not None}
     for what in said:

@@ -58,6 +58,7 @@ class Operator:
     Plain facts: kind. word: a short name, for tables. spelling: for a call, the operator that it is another spelling
     of. together: what a call amounts to with those before it (together.py). training: what it does in training mode
     only. stops_nan: it may turn NaN into a number. zero_weights: it may multiply by zero what it does not read.
+    reads_memory: what it gives depends on how its first operand lies in memory.
     """
 
     rule: Rule | None = None
@@ -78,6 +79,7 @@ class Operator:
     training: str | None = None
     stops_nan: bool | None = None
     zero_weights: bool | None = None
+    reads_memory: bool | None = None
 
 
 _OPERATORS: dict[str, Operator] = {}
@@ -103,6 +105,7 @@ SAID = {
     "training": "a training mode",
     "stops_nan": "an answer to whether it stops NaN",
     "zero_weights": "an answer to whether it has weights of zero",
+    "reads_memory": "an answer to whether it reads memory",
 }
 
 

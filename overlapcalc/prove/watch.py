@@ -126,11 +126,12 @@ def watched(calls: Runnable, variants: Variants, spread: Spread) -> Runnable:
     for name, made in calls.calls.items():
         if name not in graph.nodes:
             continue
-        found[name] = _Watched(made.target, made.values, made.result, made.dtype, spread, graph[name])
+        own = made.target, made.values, made.result, made.dtype, made.strides
+        found[name] = _Watched(*own, spread=spread, node=graph[name])
     return replace(calls, calls=found)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Watched(Invocation):
     spread: Spread
     node: Node

@@ -62,3 +62,12 @@ def shape_of(fx: FxNode) -> tuple[int, ...]:
     if not all(isinstance(n, int) for n in shape):
         raise TraceError(f"the shape {tuple(shape)} of {fx.name} depends on the data{at(fx)}")
     return tuple(int(n) for n in shape)
+
+
+def lying_of(call: FxNode) -> tuple[int, ...]:
+    """The strides of the first operand; none where the call could read more memory than the operand is."""
+    operand: Any = call.args[0]
+    fake = operand.meta["val"]
+    all_of_it = fake.untyped_storage().nbytes() == fake.numel() * fake.element_size()
+    reaches = any(isinstance(value, (list, tuple)) for value in call.args)  # it says itself where its samples lie
+    return () if reaches and not all_of_it else tuple(fake.stride())

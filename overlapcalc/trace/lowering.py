@@ -26,12 +26,13 @@ from .fx import (
     PLAIN,
     arguments_by_name,
     live_parameters,
+    lying_of,
     on_cpu,
     shape_of,
     state_of,
     were_parameters,
 )
-from .naming import operator_name, overload_of
+from .naming import facts_of, operator_name, overload_of
 from .places import at, layer_of, located, source_of
 from .runnable import Fixed, Invocation, Runnable
 from .unpool import paired
@@ -229,7 +230,8 @@ class Lowering:
                 return None if v in self.data else Fixed(v)
             return [value(one) for one in v] if isinstance(v, (list, tuple)) else v
 
-        return Invocation(call.target, {name: value(v) for name, v in arguments_by_name(call)}, result, dtype)
+        strides = lying_of(call) if facts_of(call.target).reads_memory else None
+        return Invocation(call.target, {name: value(v) for name, v in arguments_by_name(call)}, result, dtype, strides)
 
     def _node(self, call: FxNode, fx: FxNode, result: int) -> Node:
         layer, name = layer_of(call), operator_name(call.target)

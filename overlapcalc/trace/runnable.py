@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.fx import Node as FxNode
 
+from ..errors import NoSlabError
 from ..ops import Kind
 from .constants import looked_at
 from .naming import facts_of
@@ -26,17 +27,23 @@ class Fixed:
 class Invocation:
     """One call: `values` by argument name, with `Fixed` for constants; data operands are None.
 
-    result: which of its results is meant, None where it has only one. dtype: that of the result.
+    result: which of its results is meant, None where it has only one. dtype: that of the result. strides: for an
+    operator that reads memory as it lies, those of its first operand in the traced net; empty where that is a part of
+    something else in memory.
     """
 
     target: Any
     values: Mapping[str, Any]
     result: int | None
     dtype: torch.dtype
+    strides: tuple[int, ...] | None = None
 
     def __call__(self, values: Mapping[str, Any]) -> Tensor:
-        """Call it with these arguments, with every `Fixed` replaced."""
+        """Call it with these arguments, with every `Fixed` replaced. Raises NoSlabError."""
         args, kwargs = [], {}
+        if self.strides is not None:
+            first = self.target._schema.arguments[0].name
+            values = {**values, first: self._lying(values[first])}
         for argument in self.target._schema.arguments:
             if argument.kwarg_only:
                 kwargs[argument.name] = values[argument.name]
@@ -45,6 +52,14 @@ class Invocation:
         found: Any = self.target(*args, **kwargs)
         result: Tensor = found if self.result is None else found[self.result]
         return result
+
+    def _lying(self, x: Tensor) -> Tensor:
+        """The operand with its dimensions in memory in the order in which they lay in the traced net."""
+        assert self.strides is not None
+        if len(self.strides) != x.dim():
+            raise NoSlabError(f"{self.target}: reads memory beyond its operand; the net runs as a whole")
+        order = sorted(range(x.dim()), key=lambda d: -self.strides[d])  # type: ignore[index]
+        return x.permute(order).contiguous().permute(sorted(range(x.dim()), key=order.__getitem__))
 
 
 @dataclass(frozen=True)

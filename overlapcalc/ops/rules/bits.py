@@ -16,7 +16,7 @@ from ..registry import rule
 from ..slab import Slab, Tensor, on_slab
 
 NAMES = ("aten::view.dtype", "aten::view_copy.dtype")
-describe(*NAMES, kind=Kind.RECAST, stops_nan=True)
+describe(*NAMES, kind=Kind.RECAST, stops_nan=True, reads_memory=True)
 
 
 def _widths(call: Call) -> tuple[int, int]:

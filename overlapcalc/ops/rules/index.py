@@ -166,6 +166,7 @@ def anywhere(call: Call) -> Law:
     return Law(tuple(_all_of(call, k) for k in range(len(call.shapes))))
 
 
+describe("aten::as_strided", reads_memory=True)
 describe("torchvision::deform_conv2d", kind=Kind.CONVOLUTION)
 describe("torchvision::roi_pool", kind=Kind.ADAPTIVE_POOLING)
 

@@ -106,6 +106,9 @@ def view_as_complex(call: Call) -> Law:
     return Law((Link(0, (*keep(n), parts)),))
 
 
+describe("aten::view_as_complex", reads_memory=True)
+
+
 @rule("aten::triu", "aten::tril", shown=False)
 def triangle(call: Call) -> Law:
     """Which samples stay depends on their place in the last two dimensions."""
