@@ -89,6 +89,9 @@ class Resolver:
         if spread:
             cells = cells.map(lambda reads: self._made(reads, spread))
         here = self.own_obstacles(node, law, labels, rates)
+        if not self.sizes_verified and not self.at_size:
+            unsure = {labels[d] for d, *_ in law.margins} & rates.keys() | spread
+            here |= {axis: self._obstacle(node, axis, UNSURE) for axis in sorted(unsure - here.keys())}
         if here:
             cells = cells.map(lambda reads: self._behind(reads, here))
         return TensorReads(layout, rates, cells, tuple(paths), law)
@@ -259,6 +262,11 @@ class Resolver:
             component, samples = of.rates[axis]
             return component, samples * Fraction(size, whole)
         return rate
+
+
+UNSURE = Obstruction(
+    Cause.SIZE_DEPENDENT, "is made for a size, and the net runs at no other size, which would show how it follows"
+)
 
 
 def at_this_size(text: str) -> Obstruction:

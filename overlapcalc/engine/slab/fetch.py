@@ -39,9 +39,6 @@ class Reader:
         self.layout = frame.value(node.name).layout
         self.call = Call(node, tuple(dims_of(frame.value(name).layout) for name in node.operands))
 
-    spare: frozenset[str] = frozenset()
-    """Operands in memory that may be overwritten or freed: nobody else reads them."""
-
     def fetch(
         self,
         operand: int = 0,

@@ -7,7 +7,6 @@ cat([x[1:3].flip(0), x])          mirrors two samples
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import groupby
 
 from ..call import Call
 from ..graph import Data, Node
@@ -50,30 +49,28 @@ def _side(names: Sequence[str], known: Nodes, source: str, d: int, *, last: bool
         mirrored = _mirrored(known[names[0]], known, source, d, last=last)
         if mirrored is not None:
             return mirrored
-    count, made = 0, frozenset[str]()
-    for name, _ in groupby(names):
-        times = _times(known[name], known, source, d, last=last)
-        if times is None:
+    made = frozenset[str]()
+    for name in set(names):
+        calls = _calls(known[name], known, source, d, last=last)
+        if calls is None:
             return None
-        made |= times[1]
-    for name in names:
-        count += known[name].shape[d]
-    return REPLICATE, count, made
+        made |= calls
+    return REPLICATE, sum(known[name].shape[d] for name in names), made
 
 
-def _times(node: Node, known: Nodes, source: str, d: int, *, last: bool) -> tuple[int, frozenset[str]] | None:
-    """An end sample, perhaps several times: by `expand`, `repeat` or a slice."""
+def _calls(node: Node, known: Nodes, source: str, d: int, *, last: bool) -> frozenset[str] | None:
+    """The calls that make an end sample, perhaps several times: a slice, then `expand` or `repeat`."""
     inner = operand(node, "self")
     if node.op in ("aten::expand", "aten::repeat", "aten::broadcast_to") and inner is not None:
         of = known[inner]
         alike = [n for e, n in enumerate(node.shape) if e != d] == [n for e, n in enumerate(of.shape) if e != d]
         if len(of.shape) == len(node.shape) and alike and of.shape[d] == 1:
-            found = _times(of, known, source, d, last=last)
-            return None if found is None else (node.shape[d], found[1] | {node.name})
+            found = _calls(of, known, source, d, last=last)
+            return None if found is None else found | {node.name}
         return None
     size = known[source].shape[d]
     wanted = size - 1 if last else 0
-    return (1, frozenset({node.name})) if _cut(node, source, d, size) == (wanted, wanted + 1) else None
+    return frozenset({node.name}) if _cut(node, source, d, size) == (wanted, wanted + 1) else None
 
 
 def _mirrored(node: Node, known: Nodes, source: str, d: int, *, last: bool) -> Side | None:

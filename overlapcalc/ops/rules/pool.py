@@ -58,6 +58,7 @@ def adaptive_pool(call: Call) -> Law:
     n = int(call.node.op[-2])
     out = call.ints("output_size", n)
     dims = {}
+    by_size: Obstruction | None = None
     for i, size in enumerate(out):
         d = len(x) - n + i
         said = f"pools {x[d]} samples to {size}, in windows that follow from both numbers"
@@ -70,11 +71,11 @@ def adaptive_pool(call: Call) -> Law:
             dims[d] = DimRead(d, d, None, obstruction=why)
         elif x[d] % size == 0:
             k = x[d] // size
-            dims[d] = DimRead(d, d, IndexMap.window(k, k), otherwise=why)
+            dims[d], by_size = DimRead(d, d, IndexMap.window(k, k), otherwise=why), why
         else:
             window = partial(_window, size=x[d], out=size)
             dims[d] = at_size(d, lambda o, window=window: range(*window(o)), size, why, None)  # type: ignore[misc]
-    return Law((Link(0, keep(len(x), but=dims)),))
+    return Law((Link(0, keep(len(x), but=dims)),), by_size=by_size)
 
 
 def _window(o: int, size: int, out: int) -> Span:
