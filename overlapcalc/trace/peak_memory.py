@@ -24,7 +24,7 @@ from .run_memory import RunMemory
 
 class MemoryMeter(TorchDispatchMode):
     """Adds up the results of operators for as long as somebody holds them. peak: the most at any time, in bytes; live:
-    the present amount, without code.
+    the most since it was last set to 0, without code.
 
     known: tensors that do not count. kernels: whether to count what kernels need for themselves. trail: the calls, with
     every number in their arguments and the tensors they take, but without tensor sizes. strange: a call took a tensor
@@ -36,6 +36,7 @@ class MemoryMeter(TorchDispatchMode):
         self._kernels, self._aside = kernels, False
         self._known = {t.untyped_storage()._cdata for t in known}
         self._live: dict[int, tuple[StorageWeakRef, int]] = {}
+        self._most = 0  # bytes of self._live, of which some may be held by nobody any more
         self.peak = self.live = 0
         self.code: dict[Any, int] = {}
         self.trail: list[Any] = []
@@ -58,12 +59,12 @@ class MemoryMeter(TorchDispatchMode):
             made_aside = func(*args, **(kwargs or {}))
             self._known |= {t.untyped_storage()._cdata for t in tree_iter(made_aside) if isinstance(t, Tensor)}
             return made_aside
-        before = sum(size for ref, size in self._live.values() if not ref.expired())  # type: ignore[no-untyped-call,misc]
         result = func(*args, **(kwargs or {}))
         workspace = while_running(func, args, result) if self._kernels else 0
         made = code(func, args) if self._kernels else None
         if made is not None:
             self.code[made[0]] = made[1]
+        self._count(workspace)
         self.trail.append((str(func), *map(self._told, tree_iter((args, kwargs or {})))))
         for i, t in enumerate(tree_iter(result)):
             if isinstance(t, Tensor):
@@ -71,13 +72,21 @@ class MemoryMeter(TorchDispatchMode):
                 storage = t.untyped_storage()
                 ref = StorageWeakRef(storage)  # type: ignore[no-untyped-call]
                 if ref.cdata not in self._known:
+                    self._most += storage.nbytes() - self._live.get(ref.cdata, (ref, 0))[1]
                     self._live[ref.cdata] = ref, storage.nbytes()
-        self._live = {key: held for key, held in self._live.items() if not held[0].expired()}  # type: ignore[no-untyped-call]
-        now = sum(size for _, size in self._live.values())
-        live = max(before + workspace, now)
-        self.live = max(self.live, live)
-        self.peak = max(self.peak, live + sum(self.code.values()))
+        self._count(0)
         return result
+
+    def _count(self, workspace: int) -> None:
+        """Raises the peaks to what is held now. Whether each is still held is asked only where it matters: a net of
+        thousands of calls holds hundreds of tensors."""
+        instructions = sum(self.code.values())
+        if self._most + workspace <= min(self.live, self.peak - instructions):
+            return
+        self._live = {key: held for key, held in self._live.items() if not held[0].expired()}  # type: ignore[no-untyped-call]
+        self._most = sum(size for _, size in self._live.values())
+        self.live = max(self.live, self._most + workspace)
+        self.peak = max(self.peak, self._most + workspace + instructions)
 
     def _told(self, value: Any) -> Any:
         if isinstance(value, Tensor):
