@@ -8,6 +8,7 @@
         ObstacleError           an obstacle lies between the input and the output
         TraceError              the model cannot be turned into a graph of operators
             SharedMemoryError   it writes in place to memory that others may read
+            ChangingStateError  it reads a number out of memory that it changes
         UnknownOperatorError    operators without a rule
         RuleError               a rule that is registered twice, or does not fit its operator
         UnforeseenError         an operator that is used in an unforeseen way
@@ -150,6 +151,10 @@ class TraceError(OverlapcalcError):
 
 class SharedMemoryError(TraceError):
     """The net writes in place to memory whose other readers cannot be determined."""
+
+
+class ChangingStateError(TraceError):
+    """The net reads a number, a count or a size, out of memory that it changes: it is another net at every call."""
 
 
 class UnknownOperatorError(OverlapcalcError):

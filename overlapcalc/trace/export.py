@@ -13,17 +13,20 @@ from torch import nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from ..errors import SharedMemoryError, TraceError
+from ..errors import ChangingStateError, SharedMemoryError, TraceError
 from ..ops import find
 from .composites import decomposed
 from .functionalize import made_functional, made_open, without_dropout
+from .fx import were_parameters
 from .naming import operator_name
+from .numbers import KnownNumbers
 from .places import reason
 from .quiet import quiet
 from .recurrent_shapes import at_once
 from .stand_in import shared_tensors, stand_in, unmask
 
 ExportedProgram = Any
+NUMBERS = (torch.ops.aten.item.default, torch.ops.aten._local_scalar_dense.default)
 
 
 def export(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[ExportedProgram, nn.Module]:
@@ -32,26 +35,45 @@ def export(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[Exported
     Non-strict first. A net that writes to its weights through `.data` is exported with these writes made visible:
     some versions of torch export it as it is, and lose what was written. Others that fail are tried in strict mode. The
     empty decomposition rewrites in-place operators and composite ones; it costs as much as the export, and a program
-    that has neither stays as it is. Every attempt has a copy of its own, because a failed one leaves traces in it.
+    that has neither stays as it is. A net that reads numbers out of tensors is exported once more with those known
+    that come from constants alone. Every attempt has a copy of its own, because a failed one leaves traces in it.
     """
     watch = _NoData()
     with quiet(), torch.no_grad(), at_once():
         first: Exception | None = None
-        for attempt in (_plain, _functional_weights, _strict):
+        reading: tuple[ExportedProgram, nn.Module] | None = None
+        for attempt in (_plain, _known_numbers, _functional_weights, _strict):
             if attempt is _strict and watch.met:
                 break
+            if attempt is _known_numbers and reading is None and not _of_numbers(first):
+                continue
             copy = stand_in(model)
             try:
                 program = functional(attempt(copy, inputs, watch))
                 refuse_shared_state(program, shared_tensors(copy))
-                return program, copy
-            except SharedMemoryError:
+                if not _reads_numbers(program) or attempt is not _plain:
+                    return program, copy
+                reading = program, copy
+            except (SharedMemoryError, ChangingStateError):
                 raise
             except Exception as error:  # torch raises many unrelated types here
                 # where `.data` stopped the first attempt, sizes that do not fit are what stops the net itself
                 first = error if first is None or (watch.met and _of_sizes(error)) else first
+                if reading is not None:
+                    return reading  # which says where the number comes from
         assert first is not None
         raise TraceError(reason(first)) from first
+
+
+def _of_numbers(error: Exception | None) -> bool:
+    """Whether torch says that the value of a tensor is needed."""
+    said = str(error).lower()
+    return "data-dependent" in said or "numpy()" in said or "DataDependent" in type(error).__name__
+
+
+def _reads_numbers(program: ExportedProgram) -> bool:
+    """Whether a number that is known only at run time is left in a program."""
+    return any(node.target in NUMBERS for node in program.graph.nodes)
 
 
 def _of_sizes(error: Exception) -> bool:
@@ -96,6 +118,12 @@ def refuse_shared_state(program: ExportedProgram, shared: Iterable[Collection[st
 def _plain(model: nn.Module, inputs: tuple[torch.Tensor, ...], watch: _NoData) -> ExportedProgram:
     with watch, _without_code():
         return torch.export.export(model, inputs, strict=False)
+
+
+def _known_numbers(model: nn.Module, inputs: tuple[torch.Tensor, ...], watch: _NoData) -> ExportedProgram:
+    names = {name for name, _ in model.named_parameters()} | set(were_parameters(model))
+    with KnownNumbers(model, names).watching():
+        return _plain(model, inputs, watch)
 
 
 def _strict(model: nn.Module, inputs: tuple[torch.Tensor, ...], watch: _NoData) -> ExportedProgram:
