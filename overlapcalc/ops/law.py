@@ -115,7 +115,8 @@ class DimRead:
     this size, where an obstruction says that no law holds at every size: a table with a phase for each output; or a
     function that makes it when it is needed, or None where there is none. Most traces, some very long, need none.
     picks: on slabs the operator takes samples one by one (`Slab.picked`), from several spans if need be. otherwise: why
-    there is no law, where another size shows that `reads` is none.
+    there is no law, where another size shows that `reads` is none. mirrors: it turns the dimension end for end, an
+    obstacle unless another turns it back.
 
     >>> DimRead(3, 3, IndexMap.window(3, padding=1)).reads.reads(0, 1)  # W of a convolution
     Span(start=-1, stop=2)
@@ -130,6 +131,7 @@ class DimRead:
     here: IndexMap | Callable[[], IndexMap | None] | None = None
     picks: bool = False
     otherwise: Obstruction | None = None
+    mirrors: bool = False
 
     @property
     def table(self) -> IndexMap | None:

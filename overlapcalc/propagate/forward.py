@@ -45,9 +45,11 @@ def propagate(
     Raises UnknownOperatorError with all operators that have no rule.
     """
     run = Forward(graph, names or {}, differing or {}, sizes_verified, views or {}, at_size, placed)
-    for node in graph:
-        with foreseen(run.names.get(node.name) or node.layer or node.name, node.op, node.source):
-            run.visit(node)
+    run.follow()
+    torn = run.mirrors.torn.union(*(run.mirrors.of.get(name, ()) for _, name in graph.outputs))
+    if torn:
+        run = Forward(graph, names or {}, differing or {}, sizes_verified, views or {}, at_size, placed, torn)
+        run.follow()
     if run.unknown:
         raise UnknownOperatorError(_unknown_message(run.unknown, run.names))
     run.coarsen(coarser or {})
@@ -60,6 +62,7 @@ def propagate(
         rates=run.rates,
         obstacles=tuple(dict.fromkeys(run.obstacles)),
         names=run.names,
+        mirrored=run.mirrors.of,
     )
 
 
@@ -74,6 +77,11 @@ def _unknown_message(nodes: list[Node], names: Mapping[str, str]) -> str:
 
 class Forward(Resolver):
     """One forward pass, node by node."""
+
+    def follow(self) -> None:
+        for node in self.graph:
+            with foreseen(self.names.get(node.name) or node.layer or node.name, node.op, node.source):
+                self.visit(node)
 
     def visit(self, node: Node) -> None:
         if node.op == "input":

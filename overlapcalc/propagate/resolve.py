@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 
@@ -14,6 +14,7 @@ from ..ops import Call
 from ..ops.graph import STEPS, Graph, Node, constants_in
 from ..ops.law import HELP, Cause, DimRead, Evenness, Law, Link, Obstruction
 from ..ops.place import DIFFERS
+from .mirrors import Mirrors
 from .through import Composer, cell_places, paired
 from .values import MADE, AxisRead, InputAxis, InputReads, Obstacle, Path, TensorReads, joined_reads
 from .views import ELSEWHERE
@@ -31,7 +32,9 @@ class Resolver:
         views: Mapping[str, Reshape],
         at_size: bool = False,
         placed: bool = False,
+        never_mirrored: Collection[str] = (),
     ) -> None:
+        self.mirrors = Mirrors(never_mirrored)
         self.views, self.at_size, self.placed = views, at_size, placed
         self.graph, self.names, self.differing, self.sizes_verified = graph, dict(names), differing, sizes_verified
         self.nodes: list[Node] = []
@@ -69,6 +72,9 @@ class Resolver:
 
     def _connect(self, node: Node, law: Law, layout: Factoring, labels: tuple[str, ...] | None = None) -> TensorReads:
         """What a node reads by a law in terms of parts. labels: what each part is; when absent, as the links say."""
+        if not self.at_size:
+            layouts = {name: self.values[name].layout for name in node.operands}
+            law = self.mirrors.law(node, law, layout, layouts)
         links = [link for link in law.links if self._wanted(node, link)]
         labels = self.labels_for(node, links, layout) if labels is None else labels
         layout = Factoring(tuple(map(Part, layout.sizes, labels)), layout.widths)

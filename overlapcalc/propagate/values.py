@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 
 from ..algebra.cell_map import CellMap
 from ..algebra.cells import Field
@@ -156,7 +156,8 @@ class TensorReads:
 class Propagation:
     """Every tensor's reads, the slots (input and axis) that index them, the tied rates, and the obstacles in order.
 
-    traced: the graph as it was given. graph: the same with views taken apart where they cut or join an axis.
+    traced: the graph as it was given. graph: the same with views taken apart where they cut or join an axis. mirrored:
+    the axes along which a tensor is followed from its other end, of tensors with such (see mirrors.py).
     """
 
     traced: Graph
@@ -166,6 +167,7 @@ class Propagation:
     rates: RateTies
     obstacles: tuple[Obstacle, ...]
     names: Mapping[str, str]
+    mirrored: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     def size(self, node: str, axis: str) -> int | None:
         layout = self.values[node].layout

@@ -7,6 +7,7 @@ sample that the tile does not have, there is NaN. On a tile that is large enough
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -77,12 +78,14 @@ def _poisoned_tiles(
 ) -> Poisoned:
     """Blocks at every border and corner and inside, with poison beyond every artificial border of their tiles."""
     plan, net = machine.plan, machine.variants.net
+    lying = machine.variants.here.net if net.mirrored else net  # calls run on tensors as they lie
+    frames = [replace(machine.frame(inputs, poison), net=lying) for poison in poisons]
     for cell in corners(plan):
         regions = tile_regions(net, plan, cell)
         tiles = {}
         for name, x in inputs.items():
             tiles[name] = SlabTensor(x[within(plan.labels[name], regions[name])], regions[name])
-        runs = [run_regions(machine.frame(inputs, poison), machine.calls, regions, tiles) for poison in poisons]
+        runs = [run_regions(frame, machine.calls, regions, tiles) for frame in frames]
         for shown, node in net.graph.outputs:
             region = plan.region(cell, shown)
             if region is None:
@@ -137,6 +140,9 @@ def tile_regions(net: Propagation, plan: Plan, cell: Cell) -> dict[str, Region]:
             like = plan.strips[axis].like
             if axis in region and grids[axis].same(node.name, like):
                 per_step = grids[axis].per_step(node.name)
-                region[axis] = Span(slot.first * per_step, region[axis].stop - slot.last * per_step)
+                first, last = slot.first * per_step, slot.last * per_step
+                if axis in net.mirrored.get(node.name, ()):  # it is followed from its other end
+                    first, last = last, first
+                region[axis] = Span(first, region[axis].stop - last)
         regions[node.name] = region
     return regions

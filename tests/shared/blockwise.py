@@ -56,7 +56,7 @@ class _Given(Tiled):
 
 
 def never_wrong(model: nn.Module, shape: tuple[int, ...], block: int = 5, tolerance: float = 1e-9) -> str:
-    """The free axes, as one word. Every schedule along each of them must be right, or refused by name.
+    """The free axes, as one word. Every schedule along each axis must be right, or refused by name.
 
     Raises WrongError; whatever is no error of overlapcalc's comes through.
     """
@@ -75,9 +75,9 @@ def _never_wrong(model: nn.Module, shape: tuple[int, ...], block: int, tolerance
     except oc.OverlapcalcError:
         return ""
     free = [axis for axis in found.axes if not any(o.axis == axis for o in found.obstacles)]
-    for axis in free:
+    for axis in found.axes:
         ran = 0
-        for schedule in SCHEDULES:
+        for schedule in SCHEDULES if axis in free else SCHEDULES[1:]:
             try:
                 got = by(replace(found, axes=(axis,)), model, x, block={axis: block}, schedule=schedule).double()
             except oc.OverlapcalcError:
@@ -86,7 +86,7 @@ def _never_wrong(model: nn.Module, shape: tuple[int, ...], block: int, tolerance
             error = float((got - whole).abs().max() / whole.abs().max().clamp(min=1e-30))
             if not error <= tolerance:
                 raise WrongError(f"{schedule} along {axis} is off by {error:.2g}")
-        assert ran, f"called free along {axis}, and no schedule runs it"
+        assert ran or axis not in free, f"called free along {axis}, and no schedule runs it"
     return "".join(free)
 
 

@@ -135,7 +135,7 @@ def reorder(call: Call) -> Law:
         by, size = changed[d], shape[d]
         table = IndexMap.table([[_moved(i, by, size)] for i in range(size)])
         why = Obstruction(Cause.REORDER, f"{'flips' if by is None else 'rolls'} the axis")
-        dims.append(DimRead(d, d, table, obstruction=why, here=table, picks=True))
+        dims.append(DimRead(d, d, table, obstruction=why, here=table, picks=True, mirrors=by is None))
     return Law((Link(0, tuple(dims)),))
 
 
@@ -150,7 +150,7 @@ def _changed(call: Call) -> dict[int, int | None] | None:
     if op in ("aten::fliplr", "aten::flipud"):
         return {1 if op == "aten::fliplr" else 0: None}
     if op == "aten::flip":
-        return dict.fromkeys(call.dims("dims"))
+        return dict.fromkeys(call.dims("dims") if call["dims"] else ())  # an empty list names none
     if op == "aten::roll" and call["dims"]:
         by: dict[int, int] = {}
         for d, shift in zip(call.dims("dims"), call["shifts"], strict=True):
