@@ -31,6 +31,7 @@ MAY_NAME = {
     "trace/memory.py": "kernels of which torch need not be asked whether their results share memory; a wrong name would "
     "cost no more than time",
     "trace/functionalize.py": "pairs of operators of torch that give the same views",
+    "trace/numbers.py": "functions of Python that give numbers, or take a tensor for one: they are no operators yet",
     "trace/composites.py": "which of torch's own decompositions are taken",
     "trace/recurrent_shapes.py": "operators that torch would run step by step to find out the shapes of their results",
 }
