@@ -68,7 +68,7 @@ def _held(machine: Machine) -> int:
                 deque(blocks, maxlen=0)
             else:
                 assemble(blocks, plan)
-    return held.live + sum(held.code.values())  # a block like the fullest may come after all kernels were compiled
+    return held.live + held.kept  # a block like the fullest may come after all kernels were compiled
 
 
 def _telling(net: Propagation, plan: Plan) -> Iterator[tuple[Plan, int]]:

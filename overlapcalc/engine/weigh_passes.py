@@ -75,8 +75,7 @@ def weighed_passes(calls: Runnable, net: Staged, passes: Sequence[Pass], rows: i
             else:
                 assemble(blocks(), plan)
         watch.note()
-    code = sum(meter.code.values())
-    before, by_bands = ([n + code for n in found] for found in (watch.before, watch.by_bands))
+    before, by_bands = ([n + meter.kept for n in found] for found in (watch.before, watch.by_bands))
     return Weight(tuple(map(max, before, by_bands)), tuple(before), forms)
 
 

@@ -7,6 +7,7 @@ Measured with torch 2.13 on x86-64 (oneDNN); `benchmarks/cost/memory.py` compare
     both where oneDNN is not used        columns + out, columns = channels * taps * positions
     attention of nn.MultiheadAttention   scores, queries, keys, values and the result
 
+kept, once, by products of matrices: a panel of the second factor, 192 x 6432 samples at most (256 x 512 in float64);
 and, kept for every new shape of tensors: code of about 2.4 KiB per tap of the kernel, 6 KiB if it is transposed.
 
 `blocked` rounds the channels up to what a vector register holds; fewer input channels than that are read as they are.
@@ -54,6 +55,23 @@ def code(func: Any, args: Any) -> tuple[Any, int] | None:
     return key, math.prod(weight.shape[2:]) * (CODE_TRANSPOSED if transposed else CODE)
 
 
+def panel(func: Any, args: Any) -> int:
+    """Bytes that a product of matrices keeps when it is done, for the next one."""
+    if func not in FACTORS or not torch.backends.mkl.is_available():  # type: ignore[no-untyped-call]
+        return 0
+    second = args[FACTORS[func]]
+    most = PANELS.get(second.dtype, (0, 0))
+    return int(min(second.shape[-2], most[0]) * min(second.shape[-1], most[1]) * second.element_size())
+
+
+FACTORS = {
+    torch.ops.aten.mm.default: 1,
+    torch.ops.aten.bmm.default: 1,
+    torch.ops.aten.addmm.default: 2,
+    torch.ops.aten.baddbmm.default: 2,
+}
+"""Products of matrices, and which argument is the second factor."""
+PANELS = {torch.float32: (192, 6432), torch.float64: (256, 512)}
 CODE, CODE_TRANSPOSED = 2400, 6000
 """Bytes of code per tap. oneDNN generates code for every shape that it meets, and keeps it."""
 

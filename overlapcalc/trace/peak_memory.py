@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_iter
 
 from ..errors import TraceError
 from ..ops.graph import Shapes
-from .kernel_memory import bytes_in, code, while_running
+from .kernel_memory import bytes_in, code, panel, while_running
 from .places import reason
 from .quiet import quiet
 from .run_memory import RunMemory
@@ -24,7 +24,7 @@ from .run_memory import RunMemory
 
 class MemoryMeter(TorchDispatchMode):
     """Adds up the results of operators for as long as somebody holds them. peak: the most at any time, in bytes; live:
-    the most since it was last set to 0, without code.
+    the most since it was last set to 0, without what kernels keep, code and panel.
 
     known: tensors that do not count. kernels: whether to count what kernels need for themselves. trail: the calls, with
     every number in their arguments and the tensors they take, but without tensor sizes. strange: a call took a tensor
@@ -39,6 +39,7 @@ class MemoryMeter(TorchDispatchMode):
         self._most = 0  # bytes of self._live, of which some may be held by nobody any more
         self.peak = self.live = 0
         self.code: dict[Any, int] = {}
+        self.panel = 0
         self.trail: list[Any] = []
         self.strange = False
         self._places: dict[int, tuple[weakref.ref[Tensor], Any]] = {
@@ -64,6 +65,8 @@ class MemoryMeter(TorchDispatchMode):
         made = code(func, args) if self._kernels else None
         if made is not None:
             self.code[made[0]] = made[1]
+        if self._kernels:
+            self.panel = max(self.panel, panel(func, args))
         self._count(workspace)
         self.trail.append((str(func), *map(self._told, tree_iter((args, kwargs or {})))))
         for i, t in enumerate(tree_iter(result)):
@@ -77,16 +80,21 @@ class MemoryMeter(TorchDispatchMode):
         self._count(0)
         return result
 
+    @property
+    def kept(self) -> int:
+        """What kernels keep."""
+        return sum(self.code.values()) + self.panel
+
     def _count(self, workspace: int) -> None:
         """Raises the peaks to what is held now. Whether each is still held is asked only where it matters: a net of
         thousands of calls holds hundreds of tensors."""
-        instructions = sum(self.code.values())
-        if self._most + workspace <= min(self.live, self.peak - instructions):
+        kept = self.kept
+        if self._most + workspace <= min(self.live, self.peak - kept):
             return
         self._live = {key: held for key, held in self._live.items() if not held[0].expired()}  # type: ignore[no-untyped-call]
         self._most = sum(size for _, size in self._live.values())
         self.live = max(self.live, self._most + workspace)
-        self.peak = max(self.peak, self._most + workspace + instructions)
+        self.peak = max(self.peak, self._most + workspace + kept)
 
     def _told(self, value: Any) -> Any:
         if isinstance(value, Tensor):

@@ -23,8 +23,8 @@ class Sorted(nn.Module):
         return self.wide(x.sort(2)[0])
 
 
-def fullest(net: nn.Module, rows: int, columns: int = 32) -> tuple[oc.Plan, str]:
-    x = torch.empty(1, 2, 64, columns)
+def fullest(net: nn.Module, rows: int, size: tuple[int, int] = (64, 32)) -> tuple[oc.Plan, str]:
+    x = torch.empty(1, 2, *size, dtype=next((p.dtype for p in net.parameters()), torch.float32))
     plan = oc.plan(net.eval(), x, schedule="passes", stream_axis="H", block=rows, stored=True)
     text = io.StringIO()
     render_plan(plan, Console(file=text, width=200))
@@ -59,9 +59,9 @@ class Attention(nn.Module):
 
 
 def test_keys_and_values_are_named():
-    plan, text = fullest(Attention(), rows=1, columns=4)  # few queries at a time, so few scores
+    plan, text = fullest(Attention().double(), rows=1, size=(256, 4))  # few queries at a time, so few scores
     one = plan.passes.whole
     held = sum(t.nbytes for t in plan.passes.stored if t.whole)
-    assert held == 2 * 16 * 64 * 4 * 4
+    assert held == 2 * 16 * 256 * 4 * 8
     assert one is max(plan.passes.each, key=lambda each: each.memory)
     assert "most of it for what is needed whole: " in text
