@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from .analysis.local import LocalAxis
     from .analysis.measures import Sides
     from .analysis.pair import Pair
+    from .analysis.sizes import Sizes
+    from .analysis.trying import sizes
     from .engine import Block
     from .engine.loop.loop import Loop
     from .engine.loop.stage import Cells, Stage
@@ -58,6 +60,8 @@ _HOMES = {
     ".analysis.analysis": ("Analysis", "AxisGrid"),
     ".analysis.cone": ("Cone",),
     ".analysis.analyze": ("analyze",),
+    ".analysis.sizes": ("Sizes",),
+    ".analysis.trying": ("sizes",),
     ".analysis.axis": ("AxisAnalysis",),
     ".analysis.explain": ("Contribution", "Explanation"),
     ".analysis.local": ("LocalAxis",),
@@ -122,6 +126,7 @@ __all__ = [
     "Reduction",
     "RuleError",
     "Sides",
+    "Sizes",
     "Span",
     "Stage",
     "Tiled",
@@ -141,6 +146,7 @@ __all__ = [
     "plan",
     "rule",
     "run",
+    "sizes",
     "tiled",
     "unregister",
     "verify",

@@ -21,6 +21,17 @@ gc.freeze()  # some million objects of torch, which else are looked through agai
 gc.set_threshold(20_000, 50, 50)
 
 
+LONG = frozenset(Path(__file__).with_name("long.txt").read_text().splitlines())
+"""What `make test` leaves to `make test-thorough` because it takes long (see thin.py)."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.nodeid in LONG:
+            item.add_marker("thorough")
+
+
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     """An empty project; our own CI may run under GitHub Actions."""

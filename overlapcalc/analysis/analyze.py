@@ -29,6 +29,7 @@ from .gc_pause import gc_paused
 from .inputs import asked_axes, module_inputs, parsed, refuse_unbatched
 from .labels import node_names
 from .other_sizes import OtherSizes
+from .trying import telling_sizes
 from .variants import Variants
 
 Inputs = Sequence[int] | torch.Tensor | Sequence[Sequence[int]] | Sequence[torch.Tensor]
@@ -72,7 +73,8 @@ def analyze(
     else:
         tracer, shapes, layouts = _of_inputs(model, inputs, layout)
     wanted = asked_axes(axes, shapes, layouts)
-    variants, verified_at = tracer.variants(shapes)
+    with telling_sizes(model, inputs, layout):
+        variants, verified_at = tracer.variants(shapes)
     return Analysis.of(variants, wanted, verified_at)
 
 

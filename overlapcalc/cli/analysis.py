@@ -8,11 +8,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..errors import OverlapcalcError
-from .common import EPILOG, OBSTACLE, OK, analysis_of, pairs_of, parsed_depth, subject_arguments, write
+from .common import EPILOG, OBSTACLE, OK, analysis_of, pairs_of, parsed_depth, subject_arguments, subject_of, write
 from .wording import shell
 
 if TYPE_CHECKING:
     from ..analysis.analysis import Analysis
+    from ..analysis.sizes import Sizes
 
 
 def add(commands: Any) -> None:
@@ -31,6 +32,10 @@ def add(commands: Any) -> None:
         "--depth", type=parsed_depth, metavar="N",
         help="fold the table: one row per module for layers below N path components (layer1.0 for layer1.0.conv1 and "
         "its like with 2); 0 shows every row; when absent, long tables fold blocks that repeat",
+    )  # fmt: skip
+    analyze.add_argument(
+        "--sizes", action="store_true",
+        help="say which sizes the net accepts as well, found by running it on shapes alone",
     )  # fmt: skip
     analyze.set_defaults(run=_analyze)
     explain = commands.add_parser(
@@ -52,11 +57,24 @@ def _analyze(arguments: argparse.Namespace) -> int:
     from ..report import render, to_csv, to_json, to_markdown
 
     analysis, note = analysis_of(arguments)
+    sizes = _sizes(arguments) if arguments.sizes else None
     cost = "" if arguments.format in ("json", "csv") else _cost(analysis)
-    markdown = partial(to_markdown, note=note, depth=arguments.depth, spelling=shell, cost=cost)
-    texts: dict[str, Callable[[Analysis], str]] = {"json": to_json, "csv": to_csv, "markdown": markdown}
-    write(analysis, partial(render, depth=arguments.depth, spelling=shell, cost=cost), texts, arguments, note)
+    markdown = partial(to_markdown, note=note, depth=arguments.depth, spelling=shell, cost=cost, sizes=sizes)
+    texts: dict[str, Callable[[Analysis], str]] = {
+        "json": partial(to_json, sizes=sizes),
+        "csv": to_csv,
+        "markdown": markdown,
+    }
+    table = partial(render, depth=arguments.depth, spelling=shell, cost=cost, sizes=sizes)
+    write(analysis, table, texts, arguments, note)
     return OK if analysis.blocking_free else OBSTACLE
+
+
+def _sizes(arguments: argparse.Namespace) -> dict[str, Sizes]:
+    from ..analysis.trying import sizes
+
+    with subject_of(arguments) as subject:
+        return sizes(subject.model, subject.inputs, layout=subject.layout)
 
 
 def _cost(analysis: Analysis) -> str:

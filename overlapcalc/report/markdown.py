@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from ..analysis.analysis import Analysis
 from ..analysis.layers import RowAxis
 from ..analysis.pair import Pair
+from ..analysis.sizes import Sizes
 from ..errors import Spelling, python
 from .fold import Line, folding, lines
 from .op_text import inputs_text, outputs_text
 from .table import BESIDE, alike_axes
-from .verdict import alike, answer, cone_text, figures, free_part, grouped_obstacles, listed, sizes_text
+from .verdict import accepted_text, alike, answer, cone_text, figures, free_part, grouped_obstacles, listed, sizes_text
 
 HEAD = ("layer", "does", "from", "size", "scale", "field", "reach", "adds", "context")
 NUMBERS = 6
@@ -20,9 +21,15 @@ NUMBERS = 6
 
 
 def to_markdown(
-    analysis: Analysis, *, note: str = "", depth: int | None = None, spelling: Spelling = python, cost: str = ""
+    analysis: Analysis,
+    *,
+    note: str = "",
+    depth: int | None = None,
+    spelling: Spelling = python,
+    cost: str = "",
+    sizes: Mapping[str, Sizes] | None = None,
 ) -> str:
-    """The tables and the verdict. note, depth, spelling, cost: as in `table.render`."""
+    """The tables and the verdict. note, depth, spelling, cost, sizes: as in `table.render`."""
     out = [f"from {_plain(inputs_text(analysis))} to {_plain(outputs_text(analysis))}"]
     out += [_plain(note)] if note else []
     shown = lines(analysis.layers, depth)
@@ -38,7 +45,7 @@ def to_markdown(
         out += [_plain(text) for text in (free_part(analysis),) if text]
     for pair in analysis.pairs:
         out += _pair(analysis, pair)
-    out.append(_plain(sizes_text(analysis)))
+    out += [_plain(text) for text in (sizes_text(analysis), accepted_text(sizes, analysis.axes)) if text]
     return "\n\n".join(out) + "\n"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from rich import box
 from rich.console import Console, Group, RenderableType
@@ -11,6 +11,7 @@ from rich.text import Text
 
 from ..analysis.analysis import Analysis
 from ..analysis.layers import RowAxis
+from ..analysis.sizes import Sizes
 from ..errors import Spelling, python
 from .fold import Line, folding, lines
 from .line_breaks import broken, fitted
@@ -41,11 +42,13 @@ def render(
     depth: int | None = None,
     spelling: Spelling = python,
     cost: str = "",
+    sizes: Mapping[str, Sizes] | None = None,
 ) -> None:
     """Print the tables and the verdict.
 
     note: a line under the heading, such as where the input shape comes from. depth: how to fold long tables (see
     fold.py). spelling: how a hint names an argument. cost: of what runs a net with obstacles, in a few words.
+    sizes: those that the net accepts, per axis, if they were asked for.
     """
     parts: list[RenderableType] = [_heading(analysis, note)]
     shown = lines(analysis.layers, depth)
@@ -56,7 +59,8 @@ def render(
     if analysis.obstacles:
         legend += f"; {BESIDE}"
     folded = folding(shown, depth, spelling)
-    parts += [Text(f"{legend}\n{folded}" if folded else legend, style="dim"), Text(), *verdict(analysis, cost)]
+    parts += [Text(f"{legend}\n{folded}" if folded else legend, style="dim"), Text()]
+    parts += verdict(analysis, cost, sizes)
     console.print(Group(*parts))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from math import prod
 
@@ -15,6 +15,7 @@ from ..analysis.analysis import Analysis
 from ..analysis.axis import AxisAnalysis
 from ..analysis.measures import Sides
 from ..analysis.pair import Pair
+from ..analysis.sizes import Sizes
 from ..errors import InputError
 from ..propagate.values import Obstacle
 from .obstacles import beside
@@ -23,8 +24,8 @@ NOUNS = {"W": "columns", "H": "rows", "D": "slices", "L": "samples"}
 MOST_OBSTACLES, MOST_LAYERS = 12, 6
 
 
-def verdict(analysis: Analysis, cost: str = "") -> list[RenderableType]:
-    """A few lines for a person in a hurry. cost: what it takes to run what runs."""
+def verdict(analysis: Analysis, cost: str = "", sizes: Mapping[str, Sizes] | None = None) -> list[RenderableType]:
+    """A few lines for a person in a hurry. cost: what it takes to run what runs. sizes: those that the net accepts."""
     style = "bold green" if analysis.blocking_free else "bold red"
     out: list[RenderableType] = [Text.assemble(("Blocking-free", style), f": {answer(analysis, cost)}")]
     if not analysis.blocking_free:
@@ -33,7 +34,24 @@ def verdict(analysis: Analysis, cost: str = "") -> list[RenderableType]:
     for pair in analysis.pairs:
         out += _pair(analysis, pair)
     out.append(Text(sizes_text(analysis), style="dim" if analysis.size_verified else "yellow"))
-    return out
+    said = accepted_text(sizes, analysis.axes)
+    return [*out, Text(said)] if said else out
+
+
+def accepted_text(sizes: Mapping[str, Sizes] | None, axes: Iterable[str]) -> str:
+    """Which lengths of each axis the net accepts; "" where nobody asked."""
+    if sizes is None:
+        return ""
+    alike: dict[str, list[str]] = {}
+    for axis in axes:
+        found = sizes.get(axis)
+        said = (
+            f"{found} (tried up to {found.tried})"
+            if found is not None
+            else "no rule was found by running the net on shapes alone"
+        )
+        alike.setdefault(said, []).append(axis)
+    return f"Accepted sizes: {'; '.join(f'{listed(same)}: {said}' for said, same in alike.items())}."
 
 
 def answer(analysis: Analysis, cost: str = "") -> str:
