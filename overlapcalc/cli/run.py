@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import Argument, InputError
 from .blocks import block_argument, disk_arguments, memory_argument, schedule_arguments
 from .common import OK, axis_arguments, debug_argument, door_of, loaded, model_arguments, overwrite_argument
+from .progress import progress
 
 if TYPE_CHECKING:
     from ..planning.plan import Plan
@@ -86,11 +85,16 @@ def _run(arguments: argparse.Namespace) -> int:
         )
         plan = net.machine(*(tuple(image.shape) for image in images), stored=True).plan
         if len(plan.outputs) > 1:
-            raise InputError(f"the net gives {', '.join(plan.outputs)}; the command writes one output")
+            raise InputError(
+                f"the net gives {', '.join(plan.outputs)}, and the command writes one; name a submodule that gives one "
+                "(SPEC.SUBMODULE), or call overlapcalc.run in Python, which takes all"
+            )
         _announce(plan)
         placed = [image.to(device) if hasattr(image, "to") else image for image in images]
-        with written(out, plan.outputs[0], dtype, door) as store, _progress(plan.count) as advance:
+        with written(out, plan.outputs[0], dtype, door) as store, progress(plan.steps) as advance:
             net(*placed, out=store, after=advance)
+        if advance.shown:
+            print(f"overlapcalc: {out} is complete, after {advance.seconds:.0f} s", file=sys.stderr)
     return OK
 
 
@@ -116,17 +120,3 @@ def _dims(model: Any) -> int | None:
         return len(guess_shape(model)[0])
     except InputError:
         return None
-
-
-@contextlib.contextmanager
-def _progress(blocks: int) -> Iterator[Any]:
-    """A bar on a terminal, nothing elsewhere."""
-    if not sys.stderr.isatty() or blocks < 2:
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("blocks", total=blocks)
-        yield lambda: progress.advance(task)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -67,16 +67,17 @@ class Machine:
         poison: float | None = None,
         state: Mapping[str, Tensor] | None = None,
         plan: Plan | None = None,
+        after_band: Callable[[], object] | None = None,
     ) -> Iterator[Block]:
         """Every block, in order. poison: see `Frame`; state: weights instead of the model's. Crop uses neither.
 
-        plan: a plan of only some of the blocks.
+        plan: a plan of only some of the blocks. after_band: called after every band of every pass, if there are passes.
         """
         plan = plan or self.plan
         if plan.schedule == "crop":
             return cropped(self._noted, plan, inputs, self.device, watched=self.model)
         if plan.schedule == "passes":
-            return self._by_passes(plan, inputs, poison, state)
+            return self._by_passes(plan, inputs, poison, state, after_band)
         frame = self.frame(inputs, poison, state)
         if self.at_size:
             return self._blocks_here(frame, plan, inputs)
@@ -93,7 +94,12 @@ class Machine:
         return PassNet.of(self.variants.net, self.plan.stream_axis, self.plan.passes.unparted, self.plan.passes.again)
 
     def _by_passes(
-        self, plan: Plan, inputs: Mapping[str, Image], poison: float | None, state: Mapping[str, Tensor] | None
+        self,
+        plan: Plan,
+        inputs: Mapping[str, Image],
+        poison: float | None,
+        state: Mapping[str, Tensor] | None,
+        after: Callable[[], object] | None,
     ) -> Iterator[Block]:
         assert plan.passes is not None
         net, rows = self.in_passes, plan.passes.rows
@@ -101,7 +107,7 @@ class Machine:
         covered: dict[str, tuple[int, list[Span]]] = {}
         with Stores(plan.passes, frame.like, fill=poison) as stores:
             for image, own in images(plan, inputs):
-                run = PassRun(frame, self.calls, net.net, net.passes, rows, own, stores.rows)
+                run = PassRun(frame, self.calls, net.net, net.passes, rows, own, stores.rows, after=after)
                 yield from (block if image is None else placed(block, image) for block in run.blocks())
                 covered |= {f"{of_image(image)}{what}": bands for what, bands in run.covered.items()}
                 del run

@@ -142,7 +142,7 @@ class Tiled(nn.Module):
     def forward(self, *inputs: Image, out: Any = None, after: Callable[[], object] | None = None) -> Any:
         """What the net returns for the whole, in the same structure; or `out`, filled with it.
 
-        after: called after every block.
+        after: called after every block; by passes, after every band of every pass (`plan(...).steps` times).
 
         >>> net, out, done = oc.tiled(nn.ReLU(), block=8), torch.empty(1, 1, 32), []
         >>> net(torch.rand(1, 1, 32), out=out, after=lambda: done.append("block")) is out, len(done)
@@ -159,9 +159,10 @@ class Tiled(nn.Module):
         writers = {name: Witness(store, inputs) for name, store in stores.items()}
         with torch.no_grad(), evaluating(self.model):
             room = _itself if made.count == 1 else Tensor.new_empty
-            produced: Any = machine.blocks(named)
+            by_passes = made.passes is not None
+            produced: Any = machine.blocks(named, after_band=after if by_passes else None)
             with closing(produced):  # a spill file is gone at once, even where somebody keeps the error
-                outputs = assemble(produced, made, writers=writers, room=room, after=after)
+                outputs = assemble(produced, made, writers=writers, room=room, after=None if by_passes else after)
         return machine.structured(outputs) if out is None else out
 
     def blocks(self, *inputs: Image) -> Iterator[Block]:

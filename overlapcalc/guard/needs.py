@@ -40,7 +40,10 @@ def needs_of(analysis: Analysis) -> Requirements:
         net["cone"] = cones
     names = _names(analysis)
     places = {
-        (outputs[pair.output], inputs[pair.input], axis): _figures(pair, axis, names)
+        (outputs[pair.output], inputs[pair.input], axis): {
+            **_figures(pair, axis, names),
+            **_beside(pair, axis),
+        }
         for pair in analysis.pairs
         for axis in pair.axes
     }
@@ -116,6 +119,16 @@ def _figures(pair: Pair, axis: str, names: Mapping[str, str]) -> dict[str, Figur
     out["receptive-field.min"], out["receptive-field.max"] = found.receptive_field
     out["exact"] = found.exact
     return out
+
+
+def _beside(pair: Pair, axis: str) -> dict[str, Figure]:
+    """What remains beside obstacles, so that a wider kernel is seen in a net that has some."""
+    if not pair.obstacles(axis):
+        return {}
+    found = pair.local[axis]
+    if found is None or found.context is None:
+        return {}
+    return {"beside.before": found.context.before, "beside.after": found.context.after, "beside.step": found.step}
 
 
 def _detail(row: LayerRow) -> dict[str, Any]:

@@ -97,6 +97,11 @@ class Plan:
         return prod(len(strip.slots) for strip in self.strips.values())
 
     @property
+    def steps(self) -> int:
+        """How often a run says that it has come further: after each block, or each band of each pass."""
+        return self.count if self.passes is None else self.passes.bands
+
+    @property
     def one_image(self) -> tuple[tuple[int, ...], ...]:
         """The shapes of the inputs of one image, where the images of a batch run one after another; else of all."""
         if BATCH not in self.strips:

@@ -14,6 +14,7 @@ from torch import nn
 import overlapcalc as oc
 from examples.superres import SuperResolver
 from examples.unet import UNet
+from overlapcalc.cli import progress
 from overlapcalc.io.files import load_weights, read_image
 
 pytest.importorskip("PIL")
@@ -152,3 +153,29 @@ def test_weights_that_do_not_fit_are_counted(tmp_path):
     said = str(refused.value)
     assert "2 missing (1.weight, 1.bias), 1 unknown to it (2.weight)" in said
     assert "1 of another shape (0.weight 4x3x5x5, here 4x3x3x3)" in said
+
+
+def test_how_far_a_run_by_passes_is_counts_every_pass(tmp_path, monkeypatch):
+    """Three passes of 4 bands each; the result comes in the last of them."""
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\nclass Net(nn.Sequential):\n    def __init__(self):\n"
+        "        super().__init__(nn.Conv2d(1, 1, 3, padding=1), nn.GroupNorm(1, 1), nn.GroupNorm(1, 1))\n"
+    )
+    np.save(tmp_path / "in.npy", np.ones((1, 1, 16, 8), np.float32))
+    monkeypatch.setattr(progress, "EVERY", -1.0)
+    done = run("run", f"{tmp_path}/net.py:Net", "--in", f"{tmp_path}/in.npy", "--out", f"{tmp_path}/out.npy",
+               "--schedule", "passes", "--block", "4")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    shares = [int(line.split()[1].rstrip("%")) for line in done.stderr.splitlines() if "of the run" in line]
+    assert shares == [round(100 * i / 12) for i in range(1, 13)]
+    assert f"overlapcalc: {tmp_path}/out.npy is complete, after 0 s" in done.stderr
+
+
+def test_several_outputs_are_refused_with_a_way_out(tmp_path):
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\nclass Net(nn.Module):\n    def forward(self, x):\n        return x + 1, x * 2\n"
+    )
+    np.save(tmp_path / "in.npy", np.ones((1, 1, 8, 8), np.float32))
+    done = run("run", f"{tmp_path}/net.py:Net", "--in", f"{tmp_path}/in.npy", "--out", f"{tmp_path}/out.npy")
+    assert done.returncode == 2
+    assert "writes one; name a submodule" in done.stderr

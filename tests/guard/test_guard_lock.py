@@ -328,3 +328,20 @@ def test_without_a_lock_claims_are_checked_and_a_note_says_how_to_make_one(proje
     assert "`overlapcalc lock` makes one" in said.out
     project.configure(entry(more="max-tile = 3"))
     assert project.check().code == 1
+
+
+def test_a_wider_kernel_is_seen_in_a_net_with_obstacles(project: Project):
+    """Beside the norm, kernels of 3 and 5 reach 1 + 2 samples; of 3 and 7, 1 + 3."""
+    source = (
+        "from torch import nn\nclass Net(nn.Sequential):\n    def __init__(self):\n"
+        "        super().__init__(nn.Conv2d(1, 2, 3, padding=1), nn.GroupNorm(1, 2), nn.Conv2d(2, 1, 5, padding=2))\n"
+    )
+    text = locked(project, source, entry(more='runs = "passes"\n')).decode()
+    assert "\nbeside.after = 3\nbeside.before = 3\nbeside.step = 1\n" in text
+    assert project.check().code == 0
+    project.write("net.py", source.replace("5, padding=2", "7, padding=3"))
+    said = project.check()
+    assert said.code == 1
+    assert "beside.before went from 3 to 4" in " ".join(said.out.split())
+    project.write("net.py", source.replace("5, padding=2", "3, padding=1"))
+    assert "beside.after went from 3 to 2" in " ".join(project.check().out.split())

@@ -46,7 +46,8 @@ class Watch(Protocol):
 
 
 class PassRun:
-    """A run of all passes. frame: of the whole staged net. rows: the length of a band, of the longest tensor.
+    """A run of all passes. frame: of the whole staged net. rows: the length of a band, of the longest tensor. after:
+    called after every band of every pass.
 
     covered: for every reduction and everything that was stored, the length of the axis and the bands of it that came.
     """
@@ -61,9 +62,11 @@ class PassRun:
         inputs: Mapping[str, Image],
         storage: Storage,
         watch: Watch | None = None,
+        after: Callable[[], object] | None = None,
     ) -> None:
         self._frame, self._calls, self._net, self._passes, self._rows = frame, calls, net, passes, rows
         self._inputs, self._storage, self._axis, self._watch = inputs, storage, net.axis, watch
+        self._after = after
         self._given: dict[str, Tensor] = {name: x for name, x in inputs.items() if isinstance(x, Tensor)}
         self._stored: dict[str, Rows] = {}
         self._held: Mapping[str, SlabTensor] = {}  # what the stream of the pass holds for its next bands
@@ -94,6 +97,8 @@ class PassRun:
                 self._take(name, found, partial)
             block = self._block(one, found)
             del found  # before the next band is computed, or two would be held
+            if self._after is not None:
+                self._after()
             if block.regions:
                 yield block
         self._held = {}

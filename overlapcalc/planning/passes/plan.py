@@ -82,6 +82,11 @@ class PassesPlan:
         return one if takes and (one.whole or held) else None
 
     @property
+    def bands(self) -> int:
+        """The bands of all passes together, for all images."""
+        return self.images * sum(one.bands for one in self.each)
+
+    @property
     def written(self) -> int:
         """Bytes that are written to the disk in all passes together, for all images."""
         return self.images * sum(one.written for one in self.each)
