@@ -19,6 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_mod
 from torch.utils._pytree import tree_map
 
 from ..errors import ChangingStateError
+from .stand_in import shared_tensors
 
 MOST = 1 << 16
 """Constants of more samples hold no counts and orders."""
@@ -66,6 +67,7 @@ class KnownNumbers(TorchFunctionMode):
         super().__init__()
         self._model, self._parameters = model, parameters
         self._values = {name: t.detach().clone() for name, t in self._named() if t.numel() <= MOST}
+        self._groups = shared_tensors(model)
         self._known: dict[int, _Known] = {}
         self._read: set[str] = set()
 
@@ -79,12 +81,15 @@ class KnownNumbers(TorchFunctionMode):
         @functools.wraps(plain)
         def forward(*args: Any, **kwargs: Any) -> Any:
             self._known.clear()
-            given = {name: (t, t._version) for name, t in self._named() if name in self._values}
-            for name, (t, _) in given.items():
-                self._keep(t, self._values[name], frozenset({name}))
+            given = self._versions()
+            with _disable_current_modes():
+                values = {name: value.clone() for name, value in self._values.items()}
+            for name, t in () if _runs_before_forward(self._model) else self._named():
+                if name in values:
+                    self._keep(t, values[name], frozenset({name}))
             with self:
                 result = plain(*args, **kwargs)
-            self._refuse_changed(given)
+            self._refuse_changed(given, values)
             return result
 
         self._model.forward = forward
@@ -106,6 +111,8 @@ class KnownNumbers(TorchFunctionMode):
             own = args[:1] if name not in MAKERS else ()  # what the function is called on
             args, given = (*own, *self._as_numbers(args[len(own) :])), self._as_numbers(given)
             known = self._operands((args, given))
+        if known is None and name == "batch_norm" and given.get("training", len(args) > 5 and args[5]):
+            self._known.clear()  # it may write its statistics to one of them, of which nothing else tells
         if known is None or not (known or name in MAKERS):
             return func(*args, **given)
         before = [one for one in self._known.values() if one.valid] if name in WRITERS else known
@@ -160,14 +167,32 @@ class KnownNumbers(TorchFunctionMode):
         for t, value in zip(traced, values, strict=True):
             self._keep(t, value, names)
 
-    def _refuse_changed(self, given: Mapping[str, tuple[Tensor, int]]) -> None:
-        now = {name: (t, t._version) for name, t in self._named() if name in self._read}
+    def _versions(self) -> dict[str, tuple[Tensor, int]]:
+        named = (*self._model.named_parameters(remove_duplicate=False), *self._named())
+        return {name: (t, t._version) for name, t in named}
+
+    def _refuse_changed(self, given: Mapping[str, tuple[Tensor, int]], values: Mapping[str, Tensor]) -> None:
+        """given: the tensors before forward, by any name. values: what it may have written to through numpy."""
+        now = self._versions()
         for name in sorted(self._read):
-            if name not in now or now[name][0] is not given[name][0] or now[name][1] != given[name][1]:
+            alike = {name}.union(*(group for group in self._groups if name in group)) & given.keys()
+            written = any(n not in now or now[n][0] is not given[n][0] or now[n][1] != given[n][1] for n in alike)
+            if written or not _equal(values[name], self._values[name]):
                 raise ChangingStateError(
                     f"forward reads a number out of {name} and changes it, so it is another net at every call; analyse "
                     "the submodules that compute on images"
                 )
+
+
+def _runs_before_forward(model: nn.Module) -> bool:
+    """Whether there is code that may change constants before forward begins."""
+    hooks = (model._forward_pre_hooks, nn.modules.module._global_forward_pre_hooks)
+    return type(model).__call__ is not nn.Module.__call__ or any(hooks)
+
+
+def _equal(value: Tensor, other: Tensor) -> bool:
+    with _disable_current_modes():
+        return bool(((value == other) | ((value != value) & (other != other))).all())
 
 
 class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]

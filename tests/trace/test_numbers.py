@@ -144,8 +144,15 @@ def overwritten_in_a_view(net: Net, x: Tensor) -> Tensor:
     return net.conv(x).permute(*order)
 
 
+def overwritten_by_statistics(net: Net, x: Tensor) -> Tensor:
+    mean = torch.zeros(2, dtype=x.dtype)
+    F.batch_norm(x, mean, torch.ones(2, dtype=x.dtype), training=True)
+    return net.conv(x) * mean[0].item()
+
+
 @pytest.mark.parametrize(
-    "forward", [of_data, of_a_parameter, drawn, drawn_and_written, overwritten, overwritten_in_a_view]
+    "forward",
+    [of_data, of_a_parameter, drawn, drawn_and_written, overwritten, overwritten_in_a_view, overwritten_by_statistics],
 )
 def test_numbers_out_of_anything_else_are_refused(forward: Forward):
     with pytest.raises(oc.TraceError, match=r"data|run time"):
@@ -178,3 +185,49 @@ def replaced(net: Net, x: Tensor) -> Tensor:
 def test_a_number_that_forward_changes_is_refused_by_name(forward: Forward):
     with pytest.raises(oc.TraceError, match=r"reads a number out of (count|order) and changes it"):
         oc.analyze(Net(forward), (1, 2, 24, 24))
+
+
+def written_through_numpy(net: Net, x: Tensor) -> Tensor:
+    numbers = net.order.numpy()
+    numbers[0] += 1
+    return net.conv(x) * int(net.order[0])
+
+
+def counted_under_another_name(net: Net, x: Tensor) -> Tensor:
+    net.alike.add_(1)
+    return times_item(net, x)
+
+
+def filled_by_a_weight(net: Net, x: Tensor) -> Tensor:
+    net.conv.bias.fill_(3.0)
+    return net.conv(x) * net.bias_again[0].item()
+
+
+@pytest.mark.parametrize(
+    ("forward", "name"),
+    [(written_through_numpy, "order"), (counted_under_another_name, "count"), (filled_by_a_weight, "bias_again")],
+)
+def test_nor_through_memory_that_it_shares(forward: Forward, name: str):
+    net = Net(forward)
+    net.register_buffer("alike", net.count.view(1))
+    net.register_buffer("bias_again", net.conv.bias.detach())
+    with pytest.raises(oc.TraceError, match=rf"reads a number out of {name} and changes it"):
+        oc.analyze(net, (1, 2, 24, 24))
+
+
+class Calls(Net):
+    def __call__(self, x: Tensor) -> Tensor:
+        self.count.copy_((x.sum() > 0).long())
+        return super().__call__(x)
+
+
+def hooked() -> Net:
+    net = Net(times_item)
+    net.register_forward_pre_hook(lambda net, x: net.count.copy_((x[0].sum() > 0).long()) and None)
+    return net
+
+
+@pytest.mark.parametrize("make", [lambda: Calls(times_item), hooked], ids=["call", "hook"])
+def test_numbers_that_may_change_before_forward_begins_are_refused(make: Callable[[], Net]):
+    with pytest.raises(oc.TraceError, match=r"data|run time"):
+        oc.analyze(make(), (1, 2, 24, 24))
