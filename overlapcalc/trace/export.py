@@ -66,9 +66,10 @@ def export(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[Exported
 
 
 def _of_numbers(error: Exception | None) -> bool:
-    """Whether torch says that the value of a tensor is needed."""
+    """Whether torch says that the value of a tensor is needed, or that it has a symbol in its place."""
     said = str(error).lower()
-    return "data-dependent" in said or "numpy()" in said or "DataDependent" in type(error).__name__
+    words = ("data-dependent", "numpy()", "symint", "symfloat", "symbool")
+    return any(word in said for word in words) or "DataDependent" in type(error).__name__
 
 
 def _reads_numbers(program: ExportedProgram) -> bool:

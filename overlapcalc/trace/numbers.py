@@ -109,7 +109,8 @@ class KnownNumbers(TorchFunctionMode):
             return _evaluated(func, args, given, known)[0]
         if name in TAKE_NUMBERS:
             own = args[:1] if name not in MAKERS else ()  # what the function is called on
-            args, given = (*own, *self._as_numbers(args[len(own) :])), self._as_numbers(given)
+            masks = (torch.bool, torch.uint8) if name == "__getitem__" else (torch.bool,)
+            args, given = (*own, *self._as_numbers(args[len(own) :], masks)), self._as_numbers(given, masks)
             known = self._operands((args, given))
         if known is None and name == "batch_norm" and given.get("training", len(args) > 5 and args[5]):
             self._known.clear()  # it may write its statistics to one of them, of which nothing else tells
@@ -142,12 +143,12 @@ class KnownNumbers(TorchFunctionMode):
         found = [self._get(t) for t in _tensors(given)]
         return None if any(one is None for one in found) else [one for one in found if one is not None]
 
-    def _as_numbers(self, given: Any) -> Any:
-        """Arguments with plain numbers for tensors of one."""
+    def _as_numbers(self, given: Any, masks: Collection[torch.dtype]) -> Any:
+        """Arguments with plain numbers for tensors of one. masks: types that are none."""
 
         def number(t: Tensor) -> Any:
             known = self._get(t) if t.dim() == 0 else None
-            if known is None or known.value.dtype == torch.bool or known.value.is_complex():
+            if known is None or known.value.dtype in masks or known.value.is_complex():
                 return t
             self._read |= known.names
             return known.value.item()

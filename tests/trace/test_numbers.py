@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
+from shared.blockwise import never_wrong
 from torch import Tensor, nn
 
 import overlapcalc as oc
@@ -79,7 +80,11 @@ def through_numpy(net: Net, x: Tensor) -> Tensor:
     return x
 
 
-SAID = [times_item, times_range, ordered, made_order, written_order, padded, sliced, branched, through_numpy]
+def doubled(net: Net, x: Tensor) -> Tensor:
+    return net.conv(F.avg_pool2d(F.interpolate(net.conv(x), scale_factor=net.gain[1].item()), 2))
+
+
+SAID = [doubled, times_item, times_range, ordered, made_order, written_order, padded, sliced, branched, through_numpy]
 
 
 @pytest.mark.parametrize("forward", SAID)
@@ -231,3 +236,10 @@ def hooked() -> Net:
 def test_numbers_that_may_change_before_forward_begins_are_refused(make: Callable[[], Net]):
     with pytest.raises(oc.TraceError, match=r"data|run time"):
         oc.analyze(make(), (1, 2, 24, 24))
+
+
+def test_a_byte_in_brackets_is_a_mask_and_no_number():
+    """As torch has it: `x[:, mask]` has one dimension more."""
+    net = Net(lambda net, x: net.conv(x)[:, net.mask].reshape(1, -1, *x.shape[2:]) * net.count.item())
+    net.register_buffer("mask", torch.tensor(1, dtype=torch.uint8))
+    never_wrong(net, (1, 2, 24, 20))
