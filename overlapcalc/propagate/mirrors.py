@@ -43,7 +43,14 @@ class Mirrors:
         turned = frozenset(axis for axis, ways in found.items() if True in ways)
         if turned:
             self.of[node.name] = turned
-        return replace(law, links=links)
+        far = {
+            dim.target
+            for link in law.links
+            for dim in link.dims
+            if dim.source is not None and layouts[node.operands[link.operand]].labels[dim.source] in turned
+        }
+        margins = tuple((d, after, before) if d in far else (d, before, after) for d, before, after in law.margins)
+        return replace(law, links=links, margins=margins)
 
     def _link(
         self, node: Node, link: Link, law: Law, out: Factoring, operand: Factoring, found: dict[str, set[bool]]

@@ -88,6 +88,13 @@ def ensemble(net: Net, x: Tensor) -> Tensor:
     return torch.stack([net.conv(x.flip(w)).flip(w) for w in ways]).mean(0)
 
 
+def weaker_at_the_end(net: Net, x: Tensor) -> Tensor:
+    """A constant that is made for the size is another one near one end, which is the far one."""
+    gains = torch.ones(x.shape[-1], dtype=x.dtype)
+    gains[:3] = 0.25
+    return F.avg_pool1d(x.flip(-1) * gains, 2, 2, 1).flip(-1)
+
+
 def rows_alone(net: Net, x: Tensor) -> Tensor:
     return net.down(x.flip(-2)).flip(-2)
 
@@ -107,6 +114,8 @@ LOCAL = [
     (four_times, LINE, {"L": (1, 3)}),
     (padded, ODD, {"L": (0, 3)}),
     (cropped, LINE, {"L": (0, 0)}),
+    (weaker_at_the_end, LINE, None),
+    (weaker_at_the_end, (1, 2, 46), None),
     (ensemble, IMAGE, {"H": (1, 1), "W": (1, 1)}),
     (rows_alone, IMAGE, None),
     (of_nothing, IMAGE, {"H": (1, 1), "W": (1, 1)}),
@@ -140,7 +149,9 @@ def test_local_and_what_each_output_reads_is_what_brute_force_reads(
             assert axis.context == oc.Sides(*contexts[letter])
 
 
-@pytest.mark.parametrize(("steps", "shape"), few([case[:2] for case in LOCAL], (LOCAL[4][:2], LOCAL[10][:2])), ids=name)
+@pytest.mark.parametrize(
+    ("steps", "shape"), few([case[:2] for case in LOCAL], (LOCAL[4][:2], LOCAL[10][:2], LOCAL[12][:2])), ids=name
+)
 def test_by_every_schedule(steps: Steps, shape: tuple[int, ...]) -> None:
     net, x = Net(steps, shape).eval(), example(shape)
     assert max(errors(net, x).values()) <= 1e-12
