@@ -112,6 +112,15 @@ def test_by_trim_and_stream(name: str, how: tuple[str, int]) -> None:
     assert float((found - whole).abs().max()) <= 1e-12 * float(whole.abs().max())
 
 
+def test_a_tensor_laid_behind_itself() -> None:
+    """A block of the second copy reads nothing of the first, and other rows of the same tensor."""
+    model, x = net(lambda x: torch.cat([x, x], 2)), torch.randn(1, 2, 24, 20, dtype=torch.float64)
+    with torch.no_grad():
+        whole = model(x)
+    found = oc.run(model, x, schedule="trim", block=6)
+    assert float((found - whole).abs().max()) <= 1e-12 * float(whole.abs().max())
+
+
 @pytest.mark.parametrize("name", few(["inverse wavelet", "overlap-add", "ends of constants"], 1))
 def test_proved(name: str) -> None:
     assert oc.verify(net(CASES[name]), schedule="stream").proved

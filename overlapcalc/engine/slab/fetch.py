@@ -89,7 +89,13 @@ class Reader:
         return pieces[0] if len(pieces) == 1 else torch.cat(pieces, d)
 
     def nothing(self, operand: int, dim: int) -> Tensor:
-        return self.fetch(operand).narrow(dim, 0, 0)
+        name = self.node.operands[operand]
+        held, label = self._held(name), label_of(self.frame.value(name).layout, dim)
+        spans = {}
+        if label in held.region:  # where an operand stands twice in a call, what is read may begin before what is held
+            first = held.at(label).parts[0][0]
+            spans[dim] = Span(first, first + 1)
+        return self.fetch(operand, spans).narrow(dim, 0, 0)
 
     def is_whole(self, operand: int, dim: int) -> bool:
         name = self.node.operands[operand]
