@@ -49,7 +49,7 @@ def _run(arguments: argparse.Namespace) -> int:
     for name in arguments.image:  # before torch is imported
         if not Path(name).exists():
             raise InputError(Argument("in", Path(name)), ": there is no such file")
-    from ..analysis.inputs import own_type
+    from ..analysis.inputs import forward_arity, own_type
     from ..engine.run import tiled
     from ..io.files import check_written, load_weights, read_image, written
     from ..prove.verify import device_of
@@ -65,12 +65,22 @@ def _run(arguments: argparse.Namespace) -> int:
         elif any(True for _ in model.parameters()):
             print("overlapcalc: no --weights, so the weights are those that the model was made with", file=sys.stderr)
         dtype = own_type(model)
+        needed, most = forward_arity(model)
+        if len(arguments.image) < needed or (most is not None and len(arguments.image) > most):
+            wants = f"{needed}" if most == needed else f"{needed} or more" if most is None else f"{needed} to {most}"
+            raise InputError(
+                f"{type(model).__name__}.forward takes {wants} inputs, {len(arguments.image)} given; name each with ",
+                Argument("in"),
+            )
         dims = _dims(model)
         images = [read_image(Path(name), dtype, dims) for name in arguments.image]
         for name, image in zip(arguments.image, images, strict=True):
             if getattr(image, "stored", ""):
                 own = str(dtype).removeprefix("torch.")
                 print(f"overlapcalc: --in {name}: {image.stored} is read as {own}, the model's type", file=sys.stderr)
+            if getattr(image, "lead", 0):
+                shape = "x".join(map(str, image.shape))
+                print(f"overlapcalc: --in {name}: read as {shape}, for the net takes a batch", file=sys.stderr)
         model = model.to(device)
         net = tiled(
             model,
@@ -101,10 +111,11 @@ def _run(arguments: argparse.Namespace) -> int:
 def _announce(plan: Plan) -> None:
     """Says what goes to the disk before much of it does."""
     if plan.passes is not None and plan.passes.disk > MUCH:
+        from ..engine.spill.place import spill_folder
         from ..report.passes import disk_text
 
-        count = len(plan.passes.each)
-        print(f"overlapcalc: {count} passes; {disk_text(plan.passes)}", file=sys.stderr)
+        count, folder = len(plan.passes.each), spill_folder(Path(plan.passes.spill) if plan.passes.spill else None)
+        print(f"overlapcalc: {count} passes; {disk_text(plan.passes, str(folder))}", file=sys.stderr)
 
 
 MUCH = 1 << 30

@@ -65,20 +65,21 @@ KINDS = {
 class Typed:
     """An array as another floating type, converted slice by slice, with extra dimensions put before its own.
 
-    stored: the name of the type that it is converted from, "" if it already has the other type.
+    stored: the name of the type that it is converted from, "" if it already has the other type. lead: the number of
+    dimensions put before its own.
     """
 
     def __init__(self, array: Any, dtype: torch.dtype, lead: int) -> None:
-        self._array, self._lead, self.dtype = array, lead, dtype
-        self.shape = (*(1,) * self._lead, *array.shape)
+        self._array, self.lead, self.dtype = array, lead, dtype
+        self.shape = (*(1,) * self.lead, *array.shape)
         stored = str(array.dtype)
         self.stored = "" if stored == str(dtype).removeprefix("torch.") else stored
         self._read = array_type(dtype)
         self._mmap, self.mode = getattr(array, "_mmap", None), getattr(array, "mode", None)  # see engine/store.py
 
     def __getitem__(self, place: tuple[slice, ...]) -> Any:
-        part = self._array[tuple(place[self._lead :])]
-        return part.astype(self._read).reshape((*(1,) * self._lead, *part.shape))
+        part = self._array[tuple(place[self.lead :])]
+        return part.astype(self._read).reshape((*(1,) * self.lead, *part.shape))
 
 
 def array_type(dtype: torch.dtype) -> Any:

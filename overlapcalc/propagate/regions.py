@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..algebra.spans import Span, Spans
+from ..errors import UnforeseenError
 from .values import AxisRead, Propagation
 
 Extents = dict[str, Span]
@@ -53,8 +54,15 @@ def joint_regions(net: Propagation, along: Mapping[str, Mapping[str, Span]]) -> 
 
 
 def whole_region(net: Propagation, node: str) -> dict[str, Span]:
-    """The region that is all of a tensor."""
+    """The region that is all of a tensor. Raises UnforeseenError for one without samples."""
     layout = net.values[node].layout
+    empty = next((part.label for part in layout.parts if part.is_axis and not part.size), None)
+    if empty is not None:
+        of = net.graph[node]
+        raise UnforeseenError(
+            f"{net.names.get(node) or of.layer or node}: {of.called} gives no samples along {empty}, and blocks need "
+            "some; leave out what is empty"
+        )
     return {part.label: Span(0, part.size) for part in layout.parts if part.is_axis}
 
 

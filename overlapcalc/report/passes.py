@@ -45,13 +45,13 @@ def _fullest(passes: PassesPlan) -> list[Text]:
     return [Text(f"{said}, most of it for what is needed whole: {_few(list(dict.fromkeys(held)))}")]
 
 
-def disk_text(passes: PassesPlan) -> str:
-    """What goes to the disk, in a sentence."""
+def disk_text(passes: PassesPlan, folder: str = "") -> str:
+    """What goes to the disk, in a sentence. folder: where it goes, if that is known."""
     kept = sum(one.nbytes for one in passes.stored if one.kept)
     inside = f"{bytes_text(kept)} of what is stored are kept in memory; " if kept else ""
     if not passes.disk:
         return f"{inside}nothing goes to the disk"
-    place = passes.spill or "a folder of the system"
+    place = folder or passes.spill or "a folder of the system"
     file = f"in a file of {bytes_text(passes.disk)} in {place}"
     return f"{inside}{bytes_text(passes.written)} are written to the disk, {file}"
 

@@ -49,7 +49,8 @@ def test_arrays(tmp_path, weights, kind, schedule):
                "--schedule", schedule, "--block", "16")  # fmt: skip
     assert done.returncode == 0, done.stderr
     note = f"overlapcalc: --in {tmp_path / 'in.npy'}: float64 is read as float32, the model's type\n"
-    assert (done.stdout, done.stderr) == ("", note if kind == ".npy" else "")
+    batch = f"overlapcalc: --in {tmp_path / f'in{kind}'}: read as 1x3x44x36, for the net takes a batch\n"
+    assert (done.stdout, done.stderr) == ("", (note if kind == ".npy" else "") + batch)
     found = np.load(out) if kind == ".npy" else sys.modules["zarr"].open(str(out), mode="r")[:]
     assert np.abs(found - whole(weights, x[None])).max() < 1e-5
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(["weights.pt", f"in{kind}", f"out{kind}"])
@@ -179,3 +180,13 @@ def test_several_outputs_are_refused_with_a_way_out(tmp_path):
     done = run("run", f"{tmp_path}/net.py:Net", "--in", f"{tmp_path}/in.npy", "--out", f"{tmp_path}/out.npy")
     assert done.returncode == 2
     assert "writes one; name a submodule" in done.stderr
+
+
+def test_inputs_that_are_missing_are_asked_for_by_their_option(tmp_path):
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\nclass Two(nn.Module):\n    def forward(self, x, y):\n        return x + y\n"
+    )
+    np.save(tmp_path / "in.npy", np.ones((1, 1, 8, 8), np.float32))
+    done = run("run", f"{tmp_path}/net.py:Two", "--in", f"{tmp_path}/in.npy", "--out", f"{tmp_path}/out.npy")
+    assert done.returncode == 2
+    assert "Two.forward takes 2 inputs, 1 given; name each with --in" in done.stderr
