@@ -27,5 +27,5 @@ def test_an_input_with_the_name_of_an_output_keeps_its_own_labels():
 
 def test_what_is_empty_along_the_axis_is_refused_by_name():
     net = Do("empty", lambda x: torch.cat([x.relu(), x[:, :, :0]], 2))
-    with pytest.raises(oc.OverlapcalcError, match="gives no samples along H|does not foresee"):
+    with pytest.raises(oc.OverlapcalcError, match="gives no samples along H"):
         oc.run(net, torch.rand(1, 1, 16, 8), schedule="passes", stream_axis="H", block=4)
