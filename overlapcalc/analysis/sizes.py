@@ -92,8 +92,8 @@ class _Search:
         self.given: dict[str, int] = {}
         for shape, labels in zip(shapes, self._labels, strict=True):
             for n, axis in zip(shape, labels, strict=True):
-                if axis:
-                    self.given.setdefault(axis, n)
+                if axis and self.given.get(axis, 1) == 1:  # a noise level has one sample beside an image
+                    self.given[axis] = n
 
     def base(self) -> dict[str, int] | None:
         """Lengths at which the net runs, near those that were given."""

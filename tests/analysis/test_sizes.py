@@ -75,6 +75,15 @@ def test_inputs_grow_together_and_one_sample_stays_one() -> None:
     assert (found["L"].smallest, found["L"].step, found["L"].residues) == (2, 2, (0,))
 
 
+def test_one_sample_may_come_before_the_image() -> None:
+    class Scaled(nn.Module):
+        def forward(self, level: Tensor, x: Tensor) -> Tensor:
+            return level * nn.functional.pixel_unshuffle(x, 2)
+
+    found = oc.sizes(Scaled(), [(1, 1, 1, 1), (1, 1, 16, 12)])
+    assert {axis: str(one) for axis, one in found.items()} == dict.fromkeys("HW", "multiples of 2 from 2")
+
+
 def test_a_net_that_fails_at_one_size_is_refused_with_those_that_work() -> None:
     net = Net(lambda h, w: h % 8 == 0 and w % 8 == 0)
     with pytest.raises(oc.TraceError, match=r"H and W: multiples of 8 from 8\), 1x1x24x32 and 1x1x32x40 for example"):
