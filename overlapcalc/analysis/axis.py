@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
+from math import ceil, floor
 from typing import Any
 
 from ..algebra.index_map import IndexMap
@@ -77,6 +78,35 @@ class AxisAnalysis:
         found = sized(net, output, self.axis, Spans.span(start, stop))
         reads = found.reads.get(self.input)
         return reads.hull if reads is not None else None
+
+    @property
+    def look_ahead(self) -> int | None:
+        """How many samples after its own place the worst output reads, inside an image: 0 for a causal net, whose
+        borders the claim `causal` of the guard tests too. None where nothing connects the two.
+
+        >>> causal = nn.Sequential(nn.ConstantPad1d((4, 0), 0.0), nn.Conv1d(1, 1, 5))
+        >>> axis = oc.analyze(causal, (1, 1, 64))["L"]
+        >>> axis.look_ahead, axis.history
+        (0, 4)
+        """
+        return None if self.reach is None else self.reach.after
+
+    @property
+    def history(self) -> int | None:
+        """How many samples before its own place the worst output reads."""
+        return None if self.reach is None else self.reach.before
+
+    def place(self, output: int) -> Span:
+        """The own place of an output: the input samples that it stands for, whatever it reads. Their middle is
+        `(output + 1/2) * scale`. Raises InputError where nothing connects the two.
+
+        >>> axis = oc.analyze(nn.Conv1d(1, 1, 5, stride=4, padding=2), (1, 1, 64))["L"]
+        >>> print(axis.place(3))
+        [12, 16)
+        """
+        if self.scale is None:
+            raise InputError(f"the outputs of {self.output} have no place along {self.axis} of {self.input}")
+        return Span(floor(output * self.scale), ceil((output + 1) * self.scale))
 
     def tile_span(self, start: int, stop: int, *, size: int | None = None) -> Span:
         """The span of input to feed the unmodified net for outputs `[start, stop)`.

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..errors import OverlapcalcError
+from ..errors import InputError, OverlapcalcError
 from .common import EPILOG, OBSTACLE, OK, analysis_of, pairs_of, parsed_depth, subject_arguments, subject_of, write
 from .wording import shell
 
@@ -37,6 +37,11 @@ def add(commands: Any) -> None:
         "--sizes", action="store_true",
         help="say which sizes the net accepts as well, found by running it on shapes alone",
     )  # fmt: skip
+    for name, axis, what in (("--rate", "L", "samples"), ("--fps", "D", "frames")):
+        analyze.add_argument(
+            name, type=parsed_rate, metavar="N",
+            help=f"{what} per second along {axis}: say look-ahead, history and step in milliseconds as well",
+        )  # fmt: skip
     analyze.set_defaults(run=_analyze)
     explain = commands.add_parser(
         "explain",
@@ -57,17 +62,40 @@ def _analyze(arguments: argparse.Namespace) -> int:
     from ..report import render, to_csv, to_json, to_markdown
 
     analysis, note = analysis_of(arguments)
-    sizes = _sizes(arguments) if arguments.sizes else None
+    sizes, rates = _sizes(arguments) if arguments.sizes else None, _rates(arguments, analysis)
     cost = "" if arguments.format in ("json", "csv") else _cost(analysis)
-    markdown = partial(to_markdown, note=note, depth=arguments.depth, spelling=shell, cost=cost, sizes=sizes)
+    markdown = partial(
+        to_markdown, note=note, depth=arguments.depth, spelling=shell, cost=cost, sizes=sizes, rates=rates
+    )
     texts: dict[str, Callable[[Analysis], str]] = {
-        "json": partial(to_json, sizes=sizes),
+        "json": partial(to_json, sizes=sizes, rates=rates),
         "csv": to_csv,
         "markdown": markdown,
     }
-    table = partial(render, depth=arguments.depth, spelling=shell, cost=cost, sizes=sizes)
+    table = partial(render, depth=arguments.depth, spelling=shell, cost=cost, sizes=sizes, rates=rates)
     write(analysis, table, texts, arguments, note)
     return OK if analysis.blocking_free else OBSTACLE
+
+
+def parsed_rate(text: str) -> float:
+    """A number of samples per second."""
+    try:
+        found = float(text)
+    except ValueError:
+        found = 0.0
+    if not 0 < found < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no rate; expected a number such as 48000 or 23.976")
+    return found
+
+
+def _rates(arguments: argparse.Namespace, analysis: Analysis) -> dict[str, float]:
+    """Samples per second of the axes in time. Raises InputError for a rate of an axis that the net does not have."""
+    found = {axis: rate for axis, rate in (("L", arguments.rate), ("D", arguments.fps)) if rate is not None}
+    for axis in found:
+        if axis not in analysis.axes:
+            option = "--rate" if axis == "L" else "--fps"
+            raise InputError(f"{option} is of the axis {axis}; this net is analysed along {', '.join(analysis.axes)}")
+    return found
 
 
 def _sizes(arguments: argparse.Namespace) -> dict[str, Sizes]:

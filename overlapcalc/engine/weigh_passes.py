@@ -75,7 +75,8 @@ def weighed_passes(calls: Runnable, net: Staged, passes: Sequence[Pass], rows: i
             else:
                 assemble(blocks(), plan)
         watch.note()
-    before, by_bands = ([n + meter.kept for n in found] for found in (watch.before, watch.by_bands))
+    code = sum(meter.code.values())
+    before, by_bands = ([n + code for n in found] for found in (watch.before, watch.by_bands))
     return Weight(tuple(map(max, before, by_bands)), tuple(before), forms)
 
 
@@ -88,7 +89,7 @@ class _Taken:
         self._list, self._now = self.before, 0
 
     def note(self) -> None:
-        self._list[self._now] = max(self._list[self._now], self._meter.live)
+        self._list[self._now] = max(self._list[self._now], self._meter.live + self._meter.panel)
         self._meter.live = 0
 
     def begins(self, one: Pass) -> int:

@@ -28,8 +28,9 @@ from .claims.claim import Subject, adding, obstructed, steps_of
 from .judgement import Failure
 
 
-def looking_ahead(subject: Subject, pair: Pair, axis: str) -> Iterator[Failure]:
-    """The failure of one pair along one axis, at the first size that shows one."""
+def looking_ahead(subject: Subject, pair: Pair, axis: str, allowed: int = 0) -> Iterator[Failure]:
+    """The failure of one pair along one axis, at the first size that shows one. allowed: samples after its own place
+    that an output may read."""
     found, where = pair[axis], subject.where(pair, axis)
     sizes = [found.size] + ([found.size + 1, found.size + found.step - 1] if found.step > 1 else [])
     for size in dict.fromkeys(sizes):
@@ -38,14 +39,14 @@ def looking_ahead(subject: Subject, pair: Pair, axis: str) -> Iterator[Failure]:
             output = output_of(net, found.output)
         except (TraceError, InputError):
             continue  # the net does not run at this size
-        failure = _at_size(net, output, found, size, where)
+        failure = _at_size(net, output, found, size, where, allowed)
         if failure is not None:
-            explained = found.reach is not None and found.reach.after > 0  # inside an image of the analysed size
+            explained = found.reach is not None and found.reach.after > allowed  # inside an image of the analysed size
             yield _blamed(failure, pair, axis) if explained else failure
             return
 
 
-def _at_size(net: Propagation, output: str, found: AxisAnalysis, size: int, where: str) -> Failure | None:
+def _at_size(net: Propagation, output: str, found: AxisAnalysis, size: int, where: str, allowed: int) -> Failure | None:
     """What looks ahead in the net at one size."""
     input, axis = found.input, found.axis
     reads = reads_between(net, output, input, axis)
@@ -57,10 +58,10 @@ def _at_size(net: Propagation, output: str, found: AxisAnalysis, size: int, wher
     if net.size(output, axis) is None or not grid.same(input, output):
         return Failure(where, "no order", why="the output has no place along this axis of the input")
     scale = Fraction(grid.per_step(input), grid.per_step(output))
-    inside = _past_its_place(_phases(reads.reads), scale)
+    inside = _past_its_place(_phases(reads.reads), scale, allowed)
     if inside:
         return Failure(where, f"inside an image{'' if size == found.size else f' of {size} samples'}, {inside}")
-    at_border = _past_its_place(_near_borders(net, grid, output, found), scale)
+    at_border = _past_its_place(_near_borders(net, grid, output, found), scale, allowed)
     if at_border:
         why = "a border that mirrors or repeats samples brings what comes later"
         return Failure(where, f"at {size} samples, {at_border}", why=why, help="zeros there")
@@ -84,11 +85,11 @@ def _near_borders(net: Propagation, grid: Grid, output: str, found: AxisAnalysis
             yield o, None if read is None else read.hull
 
 
-def _past_its_place(reads: Iterator[tuple[int, Span | None]], scale: Fraction) -> str:
-    """The first output that reads past its own place, in words; "" where none does."""
+def _past_its_place(reads: Iterator[tuple[int, Span | None]], scale: Fraction, allowed: int) -> str:
+    """The first output that reads further past its own place than is allowed, in words; "" where none does."""
     for o, hull in reads:
         start, end = (o * scale).__floor__(), ((o + 1) * scale).__ceil__()
-        if hull is not None and hull.stop > end:
+        if hull is not None and hull.stop > end + allowed:
             place = f"sample {start}" if end - start == 1 else f"samples [{start}, {end})"
             return f"output {o} stands over {place} of the input, and reads on up to {hull.stop - 1}"
     return ""

@@ -13,7 +13,18 @@ from ..errors import Spelling, python
 from .fold import Line, folding, lines
 from .op_text import inputs_text, outputs_text
 from .table import BESIDE, alike_axes
-from .verdict import accepted_text, alike, answer, cone_text, figures, free_part, grouped_obstacles, listed, sizes_text
+from .verdict import (
+    accepted_text,
+    alike,
+    answer,
+    cone_text,
+    figures,
+    free_part,
+    grouped_obstacles,
+    in_time,
+    listed,
+    sizes_text,
+)
 
 HEAD = ("layer", "does", "from", "size", "scale", "field", "reach", "adds", "context")
 NUMBERS = 6
@@ -28,8 +39,9 @@ def to_markdown(
     spelling: Spelling = python,
     cost: str = "",
     sizes: Mapping[str, Sizes] | None = None,
+    rates: Mapping[str, float] | None = None,
 ) -> str:
-    """The tables and the verdict. note, depth, spelling, cost, sizes: as in `table.render`."""
+    """The tables and the verdict. note, depth, spelling, cost, sizes, rates: as in `table.render`."""
     out = [f"from {_plain(inputs_text(analysis))} to {_plain(outputs_text(analysis))}"]
     out += [_plain(note)] if note else []
     shown = lines(analysis.layers, depth)
@@ -44,7 +56,7 @@ def to_markdown(
         out.append("\n".join(_obstacles(analysis)))
         out += [_plain(text) for text in (free_part(analysis),) if text]
     for pair in analysis.pairs:
-        out += _pair(analysis, pair)
+        out += _pair(analysis, pair, rates or {})
     out += [_plain(text) for text in (sizes_text(analysis), accepted_text(sizes, analysis.axes)) if text]
     return "\n\n".join(out) + "\n"
 
@@ -88,13 +100,14 @@ def _obstacles(analysis: Analysis) -> list[str]:
     return out
 
 
-def _pair(analysis: Analysis, pair: Pair) -> list[str]:
+def _pair(analysis: Analysis, pair: Pair, rates: Mapping[str, float]) -> list[str]:
     out = []
     for same in alike([pair[axis] for axis in pair.axes if not pair.obstacles(axis)]):
         names = listed([s.axis for s in same])
         several = len(analysis.pairs) > 1
         out.append(f"**{f'{_code(pair.output)} against {_code(pair.input)}, ' if several else ''}{names}**")
-        rows = [f"- {word}: {_plain(text)}" if word else f"- {_plain(text)}" for word, text in figures(same, pair)]
+        shown = [*figures(same, pair), *in_time(same, rates)]
+        rows = [f"- {word}: {_plain(text)}" if word else f"- {_plain(text)}" for word, text in shown]
         out.append("\n".join(rows))
     said = cone_text(pair)
     return [*out, _plain(said)] if said else out

@@ -43,12 +43,13 @@ def render(
     spelling: Spelling = python,
     cost: str = "",
     sizes: Mapping[str, Sizes] | None = None,
+    rates: Mapping[str, float] | None = None,
 ) -> None:
     """Print the tables and the verdict.
 
     note: a line under the heading, such as where the input shape comes from. depth: how to fold long tables (see
     fold.py). spelling: how a hint names an argument. cost: of what runs a net with obstacles, in a few words.
-    sizes: those that the net accepts, per axis, if they were asked for.
+    sizes: those that the net accepts, per axis, if they were asked for. rates: samples per second, of axes in time.
     """
     parts: list[RenderableType] = [_heading(analysis, note)]
     shown = lines(analysis.layers, depth)
@@ -60,7 +61,7 @@ def render(
         legend += f"; {BESIDE}"
     folded = folding(shown, depth, spelling)
     parts += [Text(f"{legend}\n{folded}" if folded else legend, style="dim"), Text()]
-    parts += verdict(analysis, cost, sizes)
+    parts += verdict(analysis, cost, sizes, rates)
     console.print(Group(*parts))
 
 

@@ -24,15 +24,21 @@ NOUNS = {"W": "columns", "H": "rows", "D": "slices", "L": "samples"}
 MOST_OBSTACLES, MOST_LAYERS = 12, 6
 
 
-def verdict(analysis: Analysis, cost: str = "", sizes: Mapping[str, Sizes] | None = None) -> list[RenderableType]:
-    """A few lines for a person in a hurry. cost: what it takes to run what runs. sizes: those that the net accepts."""
+def verdict(
+    analysis: Analysis,
+    cost: str = "",
+    sizes: Mapping[str, Sizes] | None = None,
+    rates: Mapping[str, float] | None = None,
+) -> list[RenderableType]:
+    """A few lines for a person in a hurry. cost: what it takes to run what runs. sizes: those that the net accepts.
+    rates: samples per second along an axis."""
     style = "bold green" if analysis.blocking_free else "bold red"
     out: list[RenderableType] = [Text.assemble(("Blocking-free", style), f": {answer(analysis, cost)}")]
     if not analysis.blocking_free:
         out += _obstacles(analysis)
         out += beside(analysis)
     for pair in analysis.pairs:
-        out += _pair(analysis, pair)
+        out += _pair(analysis, pair, rates or {})
     out.append(Text(sizes_text(analysis), style="dim" if analysis.size_verified else "yellow"))
     said = accepted_text(sizes, analysis.axes)
     return [*out, Text(said)] if said else out
@@ -110,7 +116,7 @@ def free_part(analysis: Analysis) -> str:
     return f"Free of obstacles up to {fine[-1].name} ({len(fine)} of {total} rows)." if fine else ""
 
 
-def _pair(analysis: Analysis, pair: Pair) -> list[RenderableType]:
+def _pair(analysis: Analysis, pair: Pair, rates: Mapping[str, float]) -> list[RenderableType]:
     free = [pair[axis] for axis in pair.axes if not pair.obstacles(axis)]
     out: list[RenderableType] = []
     for same in alike(free):
@@ -120,7 +126,7 @@ def _pair(analysis: Analysis, pair: Pair) -> list[RenderableType]:
         grid = Table.grid(padding=(0, 2))
         grid.add_column(style="dim", no_wrap=True)
         grid.add_column()
-        for word, text in figures(same, pair):
+        for word, text in (*figures(same, pair), *in_time(same, rates)):
             grid.add_row(word, text, style="yellow" if text == BOUND else "")
         out.append(Padding(grid, (0, 0, 0, 2)))
     said = cone_text(pair)
@@ -163,6 +169,22 @@ def figures(same: list[AxisAnalysis], pair: Pair) -> list[tuple[str, str]]:
         ("", sentence(same, pair)),
     ]
     return out if w.exact else [*out, ("", BOUND)]
+
+
+def in_time(same: Iterable[AxisAnalysis], rates: Mapping[str, float]) -> list[tuple[str, str]]:
+    """The word and the text of how far an output reads ahead and back, and of a step, for axes that have a rate."""
+    return [
+        (word, f"{n} sample{'' if n == 1 else 's'}, {1000 * n / rates[w.axis]:.4g} ms along {w.axis}")
+        for w in same
+        for word, n in time_of(w).items()
+        if w.axis in rates
+    ]
+
+
+def time_of(w: AxisAnalysis) -> dict[str, int]:
+    """How far an output reads ahead and back, and a step, in samples."""
+    found = {"look-ahead": w.look_ahead, "history": w.history, "step": w.step}
+    return {word: n for word, n in found.items() if n is not None}
 
 
 def scale_text(scale: Fraction) -> str:

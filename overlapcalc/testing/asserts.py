@@ -44,6 +44,7 @@ def assert_blocking_free(
     max_context: SidedLimit | None = None,
     max_tile: SidedLimit | None = None,
     max_receptive_field: Limit | None = None,
+    max_lookahead: Limit | None = None,
     step: Limit | None = None,
     scale: ScaleLimit | None = None,
     causal: bool | list[str] | str = False,
@@ -60,10 +61,11 @@ def assert_blocking_free(
 
     shape: a shape, a list of shapes or tensors; axes, layout: as for `analyze`. max_context, max_tile: the most
     samples on every side of every axis: 16, or (16, 8) before and after, or {"W": (16, 8)}, or {"W": {"after": 0}};
-    the tile is that of this shape. max_receptive_field: a number, or one per axis. step, scale: the exact value; a
-    scale may be "1/16". causal: no output reads input after its own place, not even at the borders; a list of axes
-    claims it for these alone, "raster" that no cell reads one that comes later in row-major order. max_cone: the most
-    cells that a cell reads over all axes at once; max_skew: cells can be made at time max_skew * row + column.
+    the tile is that of this shape. max_receptive_field, max_lookahead: a number, or one per axis. step, scale: the
+    exact value; a scale may be "1/16". causal: no output reads input after its own place, not even at the borders; a
+    list of axes claims it for these alone, "raster" that no cell reads one that comes later in row-major order.
+    max_cone: the most cells that a cell reads over all axes at once; max_skew: cells can be made at time
+    max_skew * row + column.
     size_verified: the net was compared with itself at a larger size. max_macs_ratio, max_memory: for all blocks of
     this shape together, the most multiply-accumulates relative to the whole, and the most memory, weights included,
     with the options block, schedule and stream_axis as for `plan`.
@@ -76,7 +78,16 @@ def assert_blocking_free(
     Sides(before=2, after=2)
     """
     __tracebackhide__ = True
-    limits = ("max_context", "max_tile", "max_receptive_field", "step", "scale", "causal", "size_verified")
+    limits = (
+        "max_context",
+        "max_tile",
+        "max_receptive_field",
+        "max_lookahead",
+        "step",
+        "scale",
+        "causal",
+        "size_verified",
+    )
     refuse_unknown(
         options, *limits, "max_macs_ratio", "max_memory", "max_cone", "max_skew", *CUT_OPTIONS, "axes", "layout"
     )
@@ -84,6 +95,7 @@ def assert_blocking_free(
         max_context=max_context,
         max_tile=max_tile,
         max_receptive_field=max_receptive_field,
+        max_lookahead=max_lookahead,
         step=step,
         scale=scale,
         causal=None if causal is False else causal,

@@ -28,6 +28,7 @@ ALLOWED = {
     "max-context": SIDED,
     "max-tile": SIDED,
     "max-receptive-field": 'a whole number of at least 0, or one per axis as in {"W": 61}',
+    "max-lookahead": 'a whole number of at least 0, or one per axis as in {"L": 480}',
     "step": 'a whole number of at least 1, or one per axis as in {"W": 8}',
     "scale": 'a whole number, a Fraction or a text such as "1/16", more than 0, or one per axis as in {"W": "1/16"}',
     "causal": 'True, False, a list of axes such as ["L"], or "raster"',

@@ -114,7 +114,7 @@ def test_an_obstacle_fails_every_claim_that_needs_none_and_is_named(project: Pro
     claims = [
         "blocking-free = true", "max-context = 99", "max-tile = 99", "max-receptive-field = 99", "step = 1", "scale = 1",
         "max-macs-ratio = 99.0", 'max-memory = "99GiB"', "causal = true", 'verify = "cpu"',
-        "max-cone = 99", "max-skew = 99", 'max-disk = "99GiB"',
+        "max-cone = 99", "max-skew = 99", "max-lookahead = 99", 'max-disk = "99GiB"',
     ]  # fmt: skip
     without = {"runs", "max-passes"}  # tests/guard/test_guard_passes.py
     assert {claim.split()[0] for claim in claims} == set(KINDS) - without
@@ -298,6 +298,11 @@ NOT_CAUSAL = {
 
 def looks_ahead(source: str, size: int, *, scale: int | None = None) -> bool:
     """Brute force: whether some output depends on a sample behind its own place."""
+    return look_ahead(source, size, scale=scale) > 0
+
+
+def look_ahead(source: str, size: int, *, scale: int | None = None) -> int:
+    """Brute force: how many samples behind its own place the worst output depends on."""
     namespace: dict = {}
     exec(source, namespace)
     net: nn.Module = namespace["Net"]().double().eval()
@@ -306,13 +311,14 @@ def looks_ahead(source: str, size: int, *, scale: int | None = None) -> bool:
     x = torch.randn(1, 1, size, dtype=torch.float64)
     y = net(x)
     scale = scale or max(1, round(size / y.shape[-1]))  # 1, or that of a pooling
+    found = 0
     for s in range(size):
         other = x.clone()
         other[..., s] += 1
         changed = (net(other) != y).nonzero()[:, -1]
-        if len(changed) and (int(changed.min()) + 1) * scale <= s:
-            return True
-    return False
+        if len(changed):
+            found = max(found, s + 1 - (int(changed.min()) + 1) * scale)
+    return found
 
 
 @pytest.mark.parametrize("name", few([*CAUSAL, *NOT_CAUSAL], [*list(CAUSAL)[:2], *list(NOT_CAUSAL)[:2]]))
@@ -321,6 +327,20 @@ def test_causal_is_what_brute_force_finds(project: Project, name):
     expected = not any(looks_ahead(source, size) for size in (24, 25, 27))
     assert expected is (name in CAUSAL)
     assert holds(project, source, "causal = true", input='"1x1x24"') is expected
+
+
+LOCAL_AHEAD = ["one sample too few", "mirrored before", "coarser and finer again", "ahead at odd sizes", "zeros before"]
+
+
+@pytest.mark.parametrize("name", few(LOCAL_AHEAD, 3))
+def test_max_lookahead_is_what_brute_force_finds(project: Project, name):
+    """At the configured size, one sample more, and one step less one."""
+    source = causal_net({**CAUSAL, **NOT_CAUSAL}[name])
+    most = max(look_ahead(source, size) for size in (24, 25, 27))
+    assert holds(project, source, f"max-lookahead = {most}", input='"1x1x24"')
+    if most:
+        assert not holds(project, source, f"max-lookahead = {most - 1}", input='"1x1x24"')
+        assert holds(project, source, "max-lookahead = {L = 99}", input='"1x1x24"')
 
 
 @pytest.mark.parametrize("name", ["zeros before", "repeated before", "ahead, repeated before, then back"])

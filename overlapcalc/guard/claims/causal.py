@@ -1,8 +1,12 @@
-"""`causal`: no output reads what comes after it along its axes, or in raster order, not even at the borders."""
+"""`causal`: no output reads what comes after it along its axes, or in raster order, not even at the borders.
+
+`max-lookahead`: or at most so many samples.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from ...errors import InputError
@@ -10,6 +14,7 @@ from ...ops.layout import AXES
 from ..judgement import Failure, Judgement
 from .claim import Claim, Subject, WrongValue, claim, in_the_way
 from .cones import RASTER, Raster
+from .limits import PerAxis, in_words, per_axis, whole
 
 
 @dataclass(frozen=True)
@@ -42,3 +47,29 @@ def causal(key: str, value: Any) -> Claim:
     if not isinstance(value, list) or not value or not all(axis in AXES for axis in value):
         raise WrongValue
     return Causal(key, ", ".join(value), tuple(dict.fromkeys(value)))
+
+
+@dataclass(frozen=True)
+class MaxLookahead(Claim):
+    limits: PerAxis[int]
+
+    def judge(self, subject: Subject) -> Judgement:
+        from ..ahead import looking_ahead
+
+        self.limits.check(self.key, subject)
+        failures: list[Failure] = []
+        values: list[str] = []
+        for pair, axis in subject.places():
+            most = self.limits.of(axis)
+            if most is None:
+                continue
+            blocked = list(in_the_way(subject, pair, axis))
+            failures += blocked or looking_ahead(subject, pair, axis, most)
+            if not blocked and pair[axis].look_ahead is not None:
+                values.append(f"{subject.where(pair, axis)} {pair[axis].look_ahead}")
+        return Judgement(self.key, self.limit, "; ".join(values) or "none", tuple(failures))
+
+
+@claim("max-lookahead", "a whole number of samples for every axis, or a table such as {L = 480}")
+def max_lookahead(key: str, value: Any) -> Claim:
+    return MaxLookahead(key, in_words(value), per_axis(value, partial(whole, least=0)))
