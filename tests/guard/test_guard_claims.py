@@ -79,7 +79,7 @@ def test_the_layer_to_blame(project: Project):
     assert failure.why == "adds 2 of the context of 3"
     assert failure.path == ("b (+2)", "a (+1)")
     line = CHAIN.splitlines().index("        return self.b(y)") + 1
-    assert failure.source == f"{project.root / 'net.py'}:{line}"
+    assert failure.source.endswith(f"net.py:{line}")  # a project like this may have been judged before
 
 
 DOWN_AND_UP = HEAD + (

@@ -66,7 +66,8 @@ def _noted(kind: str, name: str, frame: FrameType) -> None:
     who = caller(frame)
     if who.lines or (who.finder and kind != "file" and kind != "unseen") or (who.nearest == OURS and kind != "file"):
         return
-    if who.nearest == TORCH and (kind in OF_NO_MODEL or name.startswith(("/proc/", "/sys/", "/dev/"))):
+    of_system = name.startswith(("/proc/", "/sys/", "/dev/"))
+    if (who.nearest == TORCH and (kind in OF_NO_MODEL or of_system)) or (who.nearest == OURS and of_system):
         return
     if kind == "unseen" and name.startswith("ctypes") and who.nearest not in (PROJECT, INSTALLED):
         return
