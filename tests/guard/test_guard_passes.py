@@ -209,3 +209,11 @@ def test_nothing_may_go_to_the_disk(project: Project):
     found = judgement(project, NORMS, "image = '64x48'", "block = 8", "disk = 0", "max-disk = 0")
     assert found.holds
     assert not judgement(project, NORMS, "image = '64x48'", "block = 8", "max-disk = 0").holds
+
+
+def test_the_outcome_of_proofs_by_passes_is_kept(project: Project):
+    """They ask the system which folder is on a disk, and write a file there; neither decides anything."""
+    project.write("net.py", GLOBAL)
+    project.configure(entry(more='schedule = "passes"\nverify = "cpu"'))
+    assert "(unchanged)" not in project.check(cache=True).out
+    assert "(unchanged)" in project.check(cache=True).out
