@@ -7,6 +7,7 @@ a tensor that it makes of nothing but numbers, would be refused like one that lo
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from .stand_in import shared_tensors
 MOST = 1 << 16
 """Constants of more samples hold no counts and orders."""
 
+NORM = re.compile("(batch|instance)_norm")
 READERS = frozenset((
     "item", "tolist", "numpy", "__array__", "__int__", "__float__", "__bool__", "__index__", "__complex__",
     "__format__", "__contains__", "equal", "allclose", "is_nonzero",
@@ -70,6 +72,7 @@ class KnownNumbers(TorchFunctionMode):
         self._groups = shared_tensors(model)
         self._known: dict[int, _Known] = {}
         self._read: set[str] = set()
+        self._written: set[str] = set()
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -112,7 +115,9 @@ class KnownNumbers(TorchFunctionMode):
             masks = (torch.bool, torch.uint8) if name == "__getitem__" else (torch.bool,)
             args, given = (*own, *self._as_numbers(args[len(own) :], masks)), self._as_numbers(given, masks)
             known = self._operands((args, given))
-        if known is None and name == "batch_norm" and given.get("training", len(args) > 5 and args[5]):
+        if known is None and NORM.search(name) and any(value is True for value in (*args, *given.values())):
+            for one in filter(None, map(self._get, _tensors((args, given)))):
+                self._written |= one.names
             self._known.clear()  # it may write its statistics to one of them, of which nothing else tells
         if known is None or not (known or name in MAKERS):
             return func(*args, **given)
@@ -178,7 +183,7 @@ class KnownNumbers(TorchFunctionMode):
         for name in sorted(self._read):
             alike = {name}.union(*(group for group in self._groups if name in group)) & given.keys()
             written = any(n not in now or now[n][0] is not given[n][0] or now[n][1] != given[n][1] for n in alike)
-            if written or not _equal(values[name], self._values[name]):
+            if written or alike & self._written or not _equal(values[name], self._values[name]):
                 raise ChangingStateError(
                     f"forward reads a number out of {name} and changes it, so it is another net at every call; analyse "
                     "the submodules that compute on images"

@@ -155,9 +155,24 @@ def overwritten_by_statistics(net: Net, x: Tensor) -> Tensor:
     return net.conv(x) * mean[0].item()
 
 
+def overwritten_by_native_statistics(net: Net, x: Tensor) -> Tensor:
+    mean = torch.zeros(2, dtype=x.dtype)
+    torch.native_batch_norm(x, None, None, mean, torch.ones(2, dtype=x.dtype), True, 0.1, 1e-5)
+    return net.conv(x) * mean[0].item()
+
+
 @pytest.mark.parametrize(
     "forward",
-    [of_data, of_a_parameter, drawn, drawn_and_written, overwritten, overwritten_in_a_view, overwritten_by_statistics],
+    [
+        overwritten_by_native_statistics,
+        of_data,
+        of_a_parameter,
+        drawn,
+        drawn_and_written,
+        overwritten,
+        overwritten_in_a_view,
+        overwritten_by_statistics,
+    ],
 )
 def test_numbers_out_of_anything_else_are_refused(forward: Forward):
     with pytest.raises(oc.TraceError, match=r"data|run time"):
@@ -184,6 +199,18 @@ def replaced(net: Net, x: Tensor) -> Tensor:
     y = times_item(net, x)
     net.count = net.count + 1
     return y
+
+
+def normed_after(net: Net, x: Tensor) -> Tensor:
+    order = net.order.double()
+    y = times_item(net, x) * net.gain[0].item()
+    torch.native_batch_norm(x, None, None, net.gain, order[:2].to(net.gain.dtype), True, 0.1, 1e-5)
+    return y
+
+
+def test_a_number_that_statistics_overwrite_is_refused_by_name():
+    with pytest.raises(oc.TraceError, match="reads a number out of gain and changes it"):
+        oc.analyze(Net(normed_after), (1, 2, 24, 24))
 
 
 @pytest.mark.parametrize("forward", [counted_before, counted_after, counted_in_a_view, replaced])
