@@ -4,8 +4,8 @@
     python tests/thin.py log
 
 The longest cases go first, until the rest takes this share of the time. Every test keeps its quickest case, unless that
-alone is LONG times the mean. Tests of the documentation stay. The longest tests of examples and benchmarks were put
-there by hand.
+alone is LONG times the mean. Tests of the documentation stay. Whole tests that take longest, most of examples and
+benchmarks, were put there by hand: keep them when the list is made anew.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from ..errors import TraceError
+from ..errors import InputError, TraceError
 from ..ops.layout import chosen
 from ..trace.trial import trial
 from .inputs import module_inputs
@@ -24,6 +24,8 @@ def sizes(model: nn.Module, inputs: Any, *, layout: str | Sequence[str | None] |
     >>> print(oc.sizes(nn.Sequential(nn.PixelUnshuffle(8), nn.Conv2d(64, 64, 3, padding=1)), (1, 1, 100, 100))["W"])
     multiples of 8 from 8
     """
+    if not isinstance(model, nn.Module):
+        raise InputError("a saved program is not tried at other sizes; ask the module that it was made of")
     shapes, dtypes = module_inputs(model, inputs)
     return accepted(trial(model, dtypes), shapes, chosen(layout, shapes))
 

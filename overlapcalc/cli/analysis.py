@@ -94,7 +94,10 @@ def _rates(arguments: argparse.Namespace, analysis: Analysis) -> dict[str, float
     for axis in found:
         if axis not in analysis.axes:
             option = "--rate" if axis == "L" else "--fps"
-            raise InputError(f"{option} is of the axis {axis}; this net is analysed along {', '.join(analysis.axes)}")
+            raise InputError(
+                f"{option} is of the axis {axis}; this net is analysed along {', '.join(analysis.axes)}; leave it out, "
+                f"or say with --layout which dimension is {axis}"
+            )
     return found
 
 

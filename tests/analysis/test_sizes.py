@@ -93,6 +93,12 @@ def test_a_net_that_fails_at_one_size_is_refused_with_those_that_work() -> None:
     assert "other sizes" not in str(caught.value)
 
 
+def test_a_saved_program_is_refused() -> None:
+    program = torch.export.export(nn.Conv2d(1, 1, 3), (torch.zeros(1, 1, 8, 8),))
+    with pytest.raises(oc.InputError, match="ask the module that it was made of"):
+        oc.sizes(program, (1, 1, 8, 8))
+
+
 def test_the_command_says_them(tmp_path: Path) -> None:
     (tmp_path / "net.py").write_text(
         "from torch import nn\nnet = nn.Sequential(nn.PixelUnshuffle(4), nn.Conv2d(16, 1, 3))\n"

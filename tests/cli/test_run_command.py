@@ -172,21 +172,16 @@ def test_how_far_a_run_by_passes_is_counts_every_pass(tmp_path, monkeypatch):
     assert f"overlapcalc: {tmp_path}/out.npy is complete, after 0 s" in done.stderr
 
 
-def test_several_outputs_are_refused_with_a_way_out(tmp_path):
-    (tmp_path / "net.py").write_text(
-        "from torch import nn\nclass Net(nn.Module):\n    def forward(self, x):\n        return x + 1, x * 2\n"
-    )
+@pytest.mark.parametrize(
+    ("forward", "said"),
+    [
+        ("self, x: (x + 1, x * 2)", "writes one; name a submodule"),
+        ("self, x, y: x + y", "Net.forward takes 2 inputs, 1 given; name each with --in"),
+    ],
+)
+def test_other_numbers_of_inputs_and_outputs_are_refused_with_a_way_out(tmp_path, forward, said):
+    (tmp_path / "net.py").write_text(f"from torch import nn\nclass Net(nn.Module):\n    forward = lambda {forward}\n")
     np.save(tmp_path / "in.npy", np.ones((1, 1, 8, 8), np.float32))
     done = run("run", f"{tmp_path}/net.py:Net", "--in", f"{tmp_path}/in.npy", "--out", f"{tmp_path}/out.npy")
     assert done.returncode == 2
-    assert "writes one; name a submodule" in done.stderr
-
-
-def test_inputs_that_are_missing_are_asked_for_by_their_option(tmp_path):
-    (tmp_path / "net.py").write_text(
-        "from torch import nn\nclass Two(nn.Module):\n    def forward(self, x, y):\n        return x + y\n"
-    )
-    np.save(tmp_path / "in.npy", np.ones((1, 1, 8, 8), np.float32))
-    done = run("run", f"{tmp_path}/net.py:Two", "--in", f"{tmp_path}/in.npy", "--out", f"{tmp_path}/out.npy")
-    assert done.returncode == 2
-    assert "Two.forward takes 2 inputs, 1 given; name each with --in" in done.stderr
+    assert said in done.stderr

@@ -56,13 +56,9 @@ class MaxLookahead(Claim):
     def judge(self, subject: Subject) -> Judgement:
         from ..ahead import looking_ahead
 
-        self.limits.check(self.key, subject)
         failures: list[Failure] = []
         values: list[str] = []
-        for pair, axis in subject.places():
-            most = self.limits.of(axis)
-            if most is None:
-                continue
+        for pair, axis, most in self.limits.places(self.key, subject):
             blocked = list(in_the_way(subject, pair, axis))
             failures += blocked or looking_ahead(subject, pair, axis, most)
             if not blocked and pair[axis].look_ahead is not None:

@@ -23,13 +23,9 @@ class OnGrid(Claim):
     values: PerAxis[Fraction]
 
     def judge(self, subject: Subject) -> Judgement:
-        self.values.check(self.key, subject)
         failures: list[Failure] = []
         found: list[str] = []
-        for pair, axis in subject.places():
-            wanted = self.values.of(axis)
-            if wanted is None:
-                continue
+        for pair, axis, wanted in self.values.places(self.key, subject):
             if pair.obstacles(axis):
                 failures += in_the_way(subject, pair, axis)
                 continue

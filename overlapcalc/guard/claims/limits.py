@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ...errors import InputError
 from ...ops.layout import AXES
 from .claim import Subject, WrongValue
+
+if TYPE_CHECKING:
+    from ...analysis.pair import Pair
 
 T = TypeVar("T")
 SIDES = ("before", "after")
@@ -23,6 +26,15 @@ class PerAxis(Generic[T]):
 
     def of(self, axis: str) -> T | None:
         return dict(self.named).get(axis, self.everywhere)
+
+    def places(self, key: str, subject: Subject) -> Iterator[tuple[Pair, str, T]]:
+        """Each output against each input along each axis that something is claimed of, and what. Raises InputError for
+        an axis that the net does not have."""
+        self.check(key, subject)
+        for pair, axis in subject.places():
+            claimed = self.of(axis)
+            if claimed is not None:
+                yield pair, axis, claimed
 
     def check(self, key: str, subject: Subject) -> None:
         """Raises InputError for an axis that the net does not have."""

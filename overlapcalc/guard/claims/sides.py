@@ -30,13 +30,9 @@ class MaxSides(Claim):
     limits: PerAxis[SideLimits]
 
     def judge(self, subject: Subject) -> Judgement:
-        self.limits.check(self.key, subject)
         failures: list[Failure] = []
         values: list[str] = []
-        for pair, axis in subject.places():
-            limits = self.limits.of(axis)
-            if limits is None:
-                continue
+        for pair, axis, limits in self.limits.places(self.key, subject):
             if pair.obstacles(axis):
                 failures += in_the_way(subject, pair, axis)
                 continue
@@ -90,13 +86,9 @@ class MaxReceptiveField(Claim):
     limits: PerAxis[int]
 
     def judge(self, subject: Subject) -> Judgement:
-        self.limits.check(self.key, subject)
         failures: list[Failure] = []
         values: list[str] = []
-        for pair, axis in subject.places():
-            most = self.limits.of(axis)
-            if most is None:
-                continue
+        for pair, axis, most in self.limits.places(self.key, subject):
             if pair.obstacles(axis):
                 failures += in_the_way(subject, pair, axis)
                 continue
