@@ -12,29 +12,38 @@ from ..ops.law import HELP, Cause
 from ..propagate.scaling import grow
 from ..propagate.values import Obstacle, Propagation
 
+STEPS = (1, 2, 4)
+"""How many steps such a net takes at a time."""
+
 
 def unrolled_axes(net: Propagation, graph: Callable[[Shapes], Graph], away: Mapping[str, int]) -> dict[str, Obstacle]:
-    """Axis -> the obstacle, for each axis along which every step adds as many operators as the one before. Padding to a
-    multiple adds operators too, but not as many at each of two steps. away: steps by which the net has more operators;
-    where the axes found account for all of them, there is no need to try others."""
+    """Axis -> the obstacle, for each axis along which every step (or every few) adds as many operators as the one
+    before. Padding to a multiple adds operators too, but not as many at each of two steps.
+
+    away: steps by which the net has more operators; where the axes found account for them, no others are tried.
+    """
     found: dict[str, Obstacle] = {}
-    rest = len(graph(grow(net, away)[0]).order) - len(net.traced.order)
+    rest, most = len(graph(grow(net, away)[0]).order) - len(net.traced.order), 0
     for axis in sorted({axis for _, axis in net.slots}):
-        try:
-            larger = graph(grow(net, {axis: 1})[0])
-            more = len(larger.order) - len(net.traced.order)
-            again = len(graph(grow(net, {axis: 2})[0]).order) - len(larger.order) if more > 0 else 0
-        except TraceError:
-            continue
-        if again == more > 0:
-            found[axis] = _obstacle(net, axis, larger, more)
-            rest -= more * away[axis]
-        if found and not rest:
+        for steps in STEPS:
+            try:
+                larger = graph(grow(net, {axis: steps})[0])
+                more = len(larger.order) - len(net.traced.order)
+                again = len(graph(grow(net, {axis: 2 * steps})[0]).order) - len(larger.order) if more > 0 else 0
+            except TraceError:
+                break
+            if again == more > 0:
+                found[axis] = _obstacle(net, axis, larger, more, steps)
+                rest, most = rest - more * (away[axis] // steps), max(most, more)
+            if more <= 0 or axis in found:
+                break
+        if found and rest < most:
             break
     return found
 
 
-def _obstacle(net: Propagation, axis: str, larger: Graph, more: int) -> Obstacle:
+def _obstacle(net: Propagation, axis: str, larger: Graph, more: int, steps: int) -> Obstacle:
+    every = "with every step" if steps == 1 else f"with every {steps} steps"
     same = sum(1 for _ in takewhile(lambda ab: ab[0].op == ab[1].op, zip(net.traced, larger, strict=False)))
     layers = [node.layer.split(".") for node in list(larger)[same : same + more]]
     return Obstacle(
@@ -42,7 +51,7 @@ def _obstacle(net: Propagation, axis: str, larger: Graph, more: int) -> Obstacle
         op="loop",
         axis=axis,
         cause=Cause.LOOP.value,
-        message=f"forward takes the samples of the axis one after another: {more} operators more with every step",
+        message=f"forward takes the samples of the axis one after another: {more} operators more {every}",
         help=HELP[Cause.LOOP],
     )
 

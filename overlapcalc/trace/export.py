@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 from ..errors import ChangingStateError, SharedMemoryError, TraceError
 from ..ops import find
 from .composites import decomposed
-from .functionalize import made_functional, made_open, with_shapes, without_dropout
+from .functionalize import made_functional, made_open, with_shapes, without_dropout, without_empty_pieces
 from .fx import were_parameters
 from .naming import operator_name
 from .numbers import KnownNumbers
@@ -96,6 +96,7 @@ def functional(program: ExportedProgram) -> ExportedProgram:
     for module in modules:
         without_dropout(module.graph)
         with_shapes(module.graph)
+        without_empty_pieces(module.graph)
     apart = made_open([module.graph for module in modules])
     if not apart and _functional(program):
         return program  # its graph is read, and its code never run

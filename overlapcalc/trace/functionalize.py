@@ -66,6 +66,25 @@ def with_shapes(graph: torch.fx.Graph) -> None:
             node.target, node.args = LIKE[name], (node.args[0], list(shape))
 
 
+def without_empty_pieces(graph: torch.fx.Graph) -> None:
+    """Remove tensors without samples from what is joined, and whatever made them: padding by `x[:1].repeat(0)`, say."""
+    for node in graph.nodes:
+        if node.op == "call_function" and operator_name(node.target) == "aten::cat" and node.args:
+            pieces = node.args[0]
+            kept = [piece for piece in pieces if not _empty(piece)]
+            same_type = any(piece.meta["val"].dtype == node.meta["val"].dtype for piece in kept)
+            if len(kept) < len(pieces) and same_type:
+                node.args = (kept, *node.args[1:])
+    for node in reversed(list(graph.nodes)):
+        if node.op == "call_function" and _empty(node) and not node.users and not writes(node):
+            graph.erase_node(node)
+
+
+def _empty(node: Any) -> bool:
+    shape = getattr(node.meta.get("val") if isinstance(node, FxNode) else None, "shape", ())
+    return any(isinstance(n, int) and n == 0 for n in shape)
+
+
 def _twin(node: FxNode) -> Any:
     """The operator that returns what an in-place one writes: `aten::relu` for `aten::relu_`, with equal arguments."""
     schema = node.target._schema  # type: ignore[union-attr]
