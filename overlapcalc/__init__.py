@@ -51,7 +51,9 @@ if TYPE_CHECKING:
     from .planning.wavefront import Wavefront, wavefront
     from .propagate.values import Obstacle
     from .prove import Figures, Proof, Verification
+    from .prove.error_curve import ErrorCurve, ErrorPoint, SeamError
     from .prove.loops.result import LoopVerification
+    from .prove.seams import error_curve
     from .prove.verify import verify
 
 _HOMES = {
@@ -92,7 +94,9 @@ _HOMES = {
     ".planning.wavefront": ("Wavefront", "wavefront"),
     ".propagate.values": ("Obstacle",),
     ".prove": ("Figures", "Proof", "Verification"),
+    ".prove.error_curve": ("ErrorCurve", "ErrorPoint", "SeamError"),
     ".prove.loops.result": ("LoopVerification",),
+    ".prove.seams": ("error_curve",),
     ".prove.verify": ("verify",),
 }
 """Module -> the public names that it defines."""
@@ -108,6 +112,8 @@ __all__ = [
     "Checked",
     "Cone",
     "Contribution",
+    "ErrorCurve",
+    "ErrorPoint",
     "Explanation",
     "Figures",
     "IndexMap",
@@ -125,6 +131,7 @@ __all__ = [
     "Proof",
     "Reduction",
     "RuleError",
+    "SeamError",
     "Sides",
     "Sizes",
     "Span",
@@ -141,6 +148,7 @@ __all__ = [
     "analyze",
     "blocks",
     "check",
+    "error_curve",
     "in_parts",
     "lock",
     "plan",
