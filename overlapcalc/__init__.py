@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .analysis.explain import Contribution, Explanation
     from .analysis.local import LocalAxis
     from .analysis.measures import Sides
+    from .analysis.one_sided import OneSidedAxis
     from .analysis.pair import Pair
     from .analysis.sizes import Sizes
     from .analysis.trying import sizes
@@ -68,6 +69,7 @@ _HOMES = {
     ".analysis.explain": ("Contribution", "Explanation"),
     ".analysis.local": ("LocalAxis",),
     ".analysis.measures": ("Sides",),
+    ".analysis.one_sided": ("OneSidedAxis",),
     ".analysis.pair": ("Pair",),
     ".engine": ("Block",),
     ".engine.loop.loop": ("Loop",),
@@ -125,6 +127,7 @@ __all__ = [
     "NoSlabError",
     "Obstacle",
     "ObstacleError",
+    "OneSidedAxis",
     "OverlapcalcError",
     "Pair",
     "Plan",

@@ -47,10 +47,13 @@ class Comparison(NamedTuple):
 
 class OtherSizes:
     """Compares a net with itself at other sizes. plain, graph: input shapes -> the net at these shapes; may raise
-    TraceError."""
+    TraceError. carried: as `plain` propagates."""
 
-    def __init__(self, plain: Callable[[Shapes], Propagation], graph: Callable[[Shapes], Graph]) -> None:
+    def __init__(
+        self, plain: Callable[[Shapes], Propagation], graph: Callable[[Shapes], Graph], *, carried: bool = False
+    ) -> None:
         self._plain, self._graph = plain, graph
+        self._propagate = partial(propagate, carried=carried)
 
     def settled(self, net: Propagation, sights: int = MOST_SIGHTS) -> tuple[Propagation, Shapes | None]:
         """The net with obstacles where (along which axes) other sizes give another net, and the shapes that showed it.
@@ -58,7 +61,7 @@ class OtherSizes:
         Where it runs, or is the same, only at multiples of several steps (it pads to a multiple of 8, say), that is no
         obstacle but a coarser grid.
         """
-        again = partial(propagate, net.traced, names=net.names, views=views_of(net, net.traced))
+        again = partial(self._propagate, net.traced, names=net.names, views=views_of(net, net.traced))
         for multiple in MULTIPLES:
             near = dict.fromkeys(_axes(net), multiple)
             seen = self._looked(net, near)
@@ -114,7 +117,7 @@ class OtherSizes:
             found = differences(net, large, moved)
         views = views_of(large, net.traced) if found else {}
         if any(net.values[name].view != view for name, view in views.items()):
-            seen = propagate(net.traced, names=net.names, views=views)
+            seen = self._propagate(net.traced, names=net.names, views=views)
             there = stretch(seen, larger)
             if there is not None and not differences(seen, large, there):
                 return Comparison(times, larger, {}, seen)

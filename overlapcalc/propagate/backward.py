@@ -75,6 +75,8 @@ def _demand(
                 continue
             edges: list[int] = []
             pull = partial(_pull, along, net.size(path.operand, axis) if sized else None, edges)
+            if sized and axis in path.states:
+                field = field.map(_from_start)
             pulled = field.map(pull)
             if any(pulled.values):
                 used.add((name, place))
@@ -106,6 +108,10 @@ def _pull(along: AxisRead, size: int | None, edges: list[int], outs: Spans) -> S
         edges.extend([0] if left else [])
         edges.extend([size - 1] if right else [])
     return real
+
+
+def _from_start(outs: Spans) -> Spans:
+    return EMPTY if outs.hull is None else Spans.span(0, outs.hull.stop)
 
 
 def _either(a: Spans, b: Spans) -> Spans:

@@ -32,6 +32,7 @@ def propagate(
     views: Mapping[str, Reshape] | None = None,
     at_size: bool = False,
     placed: bool = False,
+    carried: bool = False,
 ) -> Propagation:
     """What every tensor of the graph reads of every input.
 
@@ -42,13 +43,16 @@ def propagate(
     at another size, adopted wherever it gives the shapes of this one. at_size: the laws of this size alone, which a
     schedule other than crop can run by: tables where there is no periodic law, whatever a second trace showed.
     placed: each sample is made with the constants of its own place, which so may differ at every position.
+    carried: how far ahead the net reads: operators that carry a state along an axis are followed up to each sample,
+    instead of being obstacles, and constants of their own place impose nothing. Only where reads end is then right.
     Raises UnknownOperatorError with all operators that have no rule.
     """
-    run = Forward(graph, names or {}, differing or {}, sizes_verified, views or {}, at_size, placed)
+    given = (graph, names or {}, differing or {}, sizes_verified, views or {}, at_size, placed or carried)
+    run = Forward(*given, carried=carried)
     run.follow()
     torn = run.mirrors.torn.union(*(run.mirrors.of.get(name, ()) for _, name in graph.outputs))
     if torn:
-        run = Forward(graph, names or {}, differing or {}, sizes_verified, views or {}, at_size, placed, torn)
+        run = Forward(*given, torn, carried)
         run.follow()
     if run.unknown:
         raise UnknownOperatorError(_unknown_message(run.unknown, run.names))

@@ -33,9 +33,10 @@ class Resolver:
         at_size: bool = False,
         placed: bool = False,
         never_mirrored: Collection[str] = (),
+        carried: bool = False,
     ) -> None:
         self.mirrors = Mirrors(never_mirrored)
-        self.views, self.at_size, self.placed = views, at_size, placed
+        self.views, self.at_size, self.placed, self.carried = views, at_size, placed, carried
         self.graph, self.names, self.differing, self.sizes_verified = graph, dict(names), differing, sizes_verified
         self.nodes: list[Node] = []
         self.truths: set[str] = set()
@@ -153,7 +154,7 @@ class Resolver:
 
     def follows(self, dim: DimRead, label: str) -> bool:
         """Whether an axis stays one along a dimension."""
-        if self.at_size and dim.table is not None:
+        if (self.at_size and dim.table is not None) or (self.carried and dim.carried):
             return True
         return dim.reads is not None and dim.obstruction is None
 
@@ -163,6 +164,7 @@ class Resolver:
         labels = layout.labels
         axes: dict[str, AxisRead] = {}
         obstructed: dict[str, Obstacle] = {}
+        states: dict[str, Obstacle] = {}
         differing = self.differing.get(node.name, {})
 
         def obstruct(axis: str, why: Obstruction) -> None:
@@ -176,6 +178,9 @@ class Resolver:
                 here = dim.table if self.at_size and target == source else None
                 if here is not None:
                     axes[source] = AxisRead(here, dim.border, dim.least, dim.picks)
+                elif self.carried and dim.carried and dim.obstruction is not None and target == source:
+                    axes[source] = AxisRead(IndexMap.identity(), carried=True)
+                    states[source] = self._obstacle(node, source, dim.obstruction)
                 elif dim.obstruction is not None:
                     obstruct(source, dim.obstruction)
                 elif dim.reads is None:
@@ -194,7 +199,8 @@ class Resolver:
                     self.misplaced[target] = ELSEWHERE
         for axis in list(axes):
             self._rate(node, link, axis, axes, rates, obstruct)
-        return Path(operand_name, axes, obstructed, paired(link, operand.layout, layout), link.exact)
+        exact = link.exact or bool(states)  # a bound is meant for the whole axis
+        return Path(operand_name, axes, obstructed, paired(link, operand.layout, layout), exact, states)
 
     def _rate(
         self,
