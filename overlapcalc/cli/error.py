@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from math import isfinite
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
 from ..planning.image_size import parsed_image
 from .blocks import at_image, block_argument
 from .common import NOT_SO, OK, check_output, loaded, subject_arguments, subject_of, write
 from .images import give_weights, images_argument, read_images, refuse_missing, weights_argument
+from .progress import progress
+
+if TYPE_CHECKING:
+    from ..prove.error_curve import ErrorCurve
 
 EPILOG = """exit codes: 0 measured, 1 the tile that should be exact leaves more than rounding, 2 wrong usage or input,
 or the net runs on no shorter tile, 3 an obstacle leaves no blocks"""
@@ -62,14 +67,24 @@ def _error(arguments: argparse.Namespace) -> int:
             give_weights(model, arguments.weights)
             images = [whole_image(image) for image in read_images(model, arguments.images)]
             options |= {"axes": arguments.axis or None, "layout": arguments.layout or None}
-            curve = error_curve(model, images, **options)
+            curve = _shown(error_curve, model, images, options)
     else:
         with subject_of(arguments) as subject:
             give_weights(subject.model, arguments.weights)
             note = "" if arguments.image else subject.note
-            curve = error_curve(subject.model, at_image(subject, arguments), **options)
+            curve = _shown(error_curve, subject.model, at_image(subject, arguments), options)
     write(curve, render_error_curve, {"json": error_curve_json}, arguments, note)
     return OK if curve.consistent else NOT_SO
+
+
+def _shown(error_curve: Callable[..., ErrorCurve], model: Any, inputs: Any, options: Mapping[str, Any]) -> ErrorCurve:
+    """The curve, and meanwhile how far it is."""
+    with progress(ABOUT) as advance:
+        return error_curve(model, inputs, after=advance, **options)
+
+
+ABOUT = 20
+"""How many tile lengths are run, where many are possible."""
 
 
 def threshold(text: str) -> Fraction:

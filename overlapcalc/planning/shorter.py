@@ -50,6 +50,11 @@ class ShorterTiles:
         """The length of a block along each axis, in samples of the finer of input and output."""
         return {axis: strip.block for axis, strip in self.strips.items()}
 
+    @property
+    def cut(self) -> tuple[str, ...]:
+        """The axes along which there are several blocks."""
+        return tuple(axis for axis, strip in self.strips.items() if len(strip.slots) > 1)
+
     @cached_property
     def whole(self) -> dict[str, tuple[int, int]]:
         """The sides with which every tile is the whole image."""

@@ -75,9 +75,7 @@ def _demand(
                 continue
             edges: list[int] = []
             pull = partial(_pull, along, net.size(path.operand, axis) if sized else None, edges)
-            if sized and axis in path.states:
-                field = field.map(_from_start)
-            pulled = field.map(pull)
+            pulled = (field.map(_from_start) if sized and axis in path.states else field).map(pull)
             if any(pulled.values):
                 used.add((name, place))
             needed = path.cells.scatter(pulled, _either, EMPTY)

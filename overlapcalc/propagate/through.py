@@ -58,7 +58,7 @@ class Composer:
                     out.append(Reads(SOMETHING, None, reads.via, made=reads.made))
                     continue
                 state = path.states.get(axis)
-                if state is not None:
+                if state is not None and not reads.reads.empty:
                     out.append(_with_state(reads, state))
                     continue
                 hulls = own.hull_after(reads.reads)

@@ -48,8 +48,8 @@ class SeamError:
 
 @dataclass(frozen=True)
 class ErrorPoint:
-    """The error on tiles of one kind. tile: per axis, the samples before and after a block, but for the image's ends.
-    errors: per output; none where the net fails on such a tile. failure: how.
+    """The error on tiles of one kind. tile: per axis that is cut, the samples before and after a block, but for the
+    image's ends. errors: per output; none where the net fails on such a tile. failure: how.
 
     >>> point = oc.error_curve(nn.AvgPool1d(5, 1, 2), torch.ones(1, 1, 32), block=8).points[0]
     >>> point.tile["L"].total, round(point.errors["output"].rms, 3), point.errors["output"].differing
@@ -83,9 +83,9 @@ class ErrorCurve:
     weights, no bound for others.
 
     points: from tiles of the bare blocks to the exact ones, which come last. below: the error that is asked for. block,
-    count: the length of blocks, and how many there are. inputs: shapes. drawn: names of the inputs that are random.
-    whole: the exact tile is the whole image. obstacles: why, where operators are. local: how far the worst output
-    reaches beside them. rounding: up to which differences are rounding.
+    count: the length of blocks along the axes that are cut, and how many there are. inputs: shapes. drawn: names of the
+    inputs that are random. whole: the exact tile is the whole image. obstacles: why, where operators are. local: how
+    far the worst output reaches beside them. rounding: up to which differences are rounding.
 
     >>> curve = oc.error_curve(nn.Conv1d(1, 1, 5, padding=2), (1, 1, 32), block=8)
     >>> [tuple(point.tile["L"]) for point in curve.points], curve.consistent

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -44,13 +44,15 @@ def error_curve(
     device: torch.device | str = "cpu",
     axes: Sequence[str] | str | None = None,
     layout: str | Sequence[str | None] | None = None,
+    after: Callable[[], object] | None = None,
 ) -> ErrorCurve:
     """How wrong blocks are on tiles shorter than the exact ones, from none beside the block to the exact tile.
 
     inputs: tensors, whose values are used; or shapes, or an Analysis of this model, for which normal noise is drawn.
     block: as for `plan`; a quarter of the image, at most 256 samples, when absent. below: an absolute error; the
     shortest tile from which on all longer ones that are tried leave less is searched to a step (see
-    `ErrorCurve.enough`). Everything runs in float64, in eval mode, on a copy of the model.
+    `ErrorCurve.enough`). after: called after each tile length. Everything runs in float64, in eval mode, on a copy of
+    the model.
 
     Tiles begin on the grid, and end where the image does. For a net with obstacles the exact tile is the whole image.
 
@@ -81,12 +83,12 @@ def error_curve(
     kinds = analysis.variants.runnable(tuple(analysis.inputs.values())).types
     nets = Nets(model, analysis.variants, start, images_of(given, analysis.inputs, kinds, where), where)
     with torch.no_grad(), exact_kernels():
-        points, rounding = _Seams(nets, tiles).curve(float(below))
+        points, rounding = _Seams(nets, tiles, after).curve(float(below))
     listed = [given] if isinstance(given, Tensor) or not isinstance(given[0], (tuple, list, Tensor)) else list(given)
     return ErrorCurve(
         points=points,
         below=float(below),
-        block=tiles.block,
+        block={axis: tiles.block[axis] for axis in tiles.cut},
         count=start.count,
         inputs=analysis.inputs,
         drawn=tuple(name for name, x in zip(analysis.inputs, listed, strict=True) if not isinstance(x, Tensor)),
@@ -101,8 +103,8 @@ def error_curve(
 class _Seams:
     """One net with its blocks, run on tiles of any length. Within `torch.no_grad()`."""
 
-    def __init__(self, nets: Nets, tiles: ShorterTiles) -> None:
-        self._nets, self._tiles = nets, tiles
+    def __init__(self, nets: Nets, tiles: ShorterTiles, after: Callable[[], object] | None) -> None:
+        self._nets, self._tiles, self._after = nets, tiles, after
         nets.check()
         watching = Watching(Spread(), nets.inputs.values())
         with nets.widening(), watching:
@@ -138,10 +140,12 @@ class _Seams:
         key = tuple(sides.values())
         if key not in self._points:
             self._points[key] = self._run(sides)
+            if self._after is not None:
+                self._after()
         return self._points[key]
 
     def _run(self, sides: Mapping[str, tuple[int, int]]) -> ErrorPoint:
-        tile = {axis: Sides(*pair) for axis, pair in sides.items()}
+        tile = {axis: Sides(*sides[axis]) for axis in self._tiles.cut}
         try:
             plan = self._tiles.plan(sides)
             with self._nets.widening():

@@ -215,3 +215,11 @@ def test_refusals(call: Callable[[], object], words: str):
 def test_no_blocks_because_of_an_obstacle(last):
     with pytest.raises(oc.ObstacleError, match="1"):
         oc.error_curve(nn.Sequential(nn.Conv1d(1, 1, 3, padding=1), last), (1, 1, 32), block=8)
+
+
+def test_an_axis_that_is_not_cut_is_not_listed():
+    calls: list[int] = []
+    net = nn.Conv2d(1, 1, 5, padding=2)
+    curve = oc.error_curve(net, (1, 1, 12, 24), block={"W": 8}, after=lambda: calls.append(1))
+    assert [dict(p.tile) for p in curve.points] == [{"W": oc.Sides(m, m)} for m in range(3)]
+    assert (curve.block, curve.count, len(calls), curve.consistent) == ({"W": 8}, 3, 3, True)
