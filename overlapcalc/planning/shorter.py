@@ -32,10 +32,9 @@ class ShorterTiles:
     def __init__(self, analysis: Analysis, block: Blocks | None) -> None:
         self._analysis, self._net = analysis, analysis.variants.net
         try:
-            self.cutters = {axis: Cutter(self._net, axis) for axis in analysis.axes}
+            self.cutters = self._cutters()
         except InputError:
-            refuse_obstacles(analysis, analysis.variants)  # they are why, if there are any
-            raise
+            self._follow_states()
         self._steps = self._whole_steps(block)
         self.strips = {axis: cutter.strip(self._steps[axis]) for axis, cutter in self.cutters.items()}
         if all(len(strip.slots) == 1 for strip in self.strips.values()):
@@ -115,6 +114,20 @@ class ShorterTiles:
             fed=fed_ratio(self._net, strips),
             leaves=self._net.traced.leaves,
         )
+
+    def _cutters(self) -> dict[str, Cutter]:
+        return {axis: Cutter(self._net, axis) for axis in self._analysis.axes}
+
+    def _follow_states(self) -> None:
+        """Blocks of a net that carries a state along an axis, which is no axis behind it by the laws of tiles. Raises
+        ObstacleError for any other with obstacles, else InputError."""
+        one_sided = self._analysis.variants.one_sided
+        try:
+            self._net = one_sided.net if one_sided is not None else self._net
+            self.cutters = self._cutters()
+        except InputError:
+            refuse_obstacles(self._analysis, self._analysis.variants)  # they are why, if there are any
+            raise
 
     def _whole_steps(self, block: Blocks | None) -> dict[str, int]:
         if block is None:

@@ -138,6 +138,28 @@ def test_a_net_with_an_obstacle_has_a_curve_up_to_the_whole_image():
     assert curve.points[-1].largest == 0
 
 
+def test_a_net_that_carries_a_state_begins_anew_in_every_tile():
+    class Gru(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.gru, self.conv = nn.GRU(1, 3, batch_first=True), nn.Conv1d(3, 1, 3, padding=1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.conv(self.gru(x.transpose(1, 2))[0].transpose(1, 2))
+
+    torch.manual_seed(2)
+    net, x = Gru().double(), torch.randn(1, 1, 48, dtype=torch.float64)
+    curve = oc.error_curve(net, x, block=12, below=1e-6)
+    assert curve.whole
+    assert curve.obstacles[0].op == "aten::gru"
+    for point in curve.points:
+        with torch.no_grad():
+            apart = (by_hand(net, x, 12, *point.tile["L"]) - net(x)).abs()
+        assert point.largest == pytest.approx(float(apart.max()), abs=1e-14)
+    assert curve.points[-1].largest == 0
+    assert 0 < curve.enough.tile["L"].before < 36  # it forgets
+
+
 def test_where_the_net_does_not_run():
     class Picky(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
