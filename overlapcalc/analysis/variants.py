@@ -59,7 +59,7 @@ class Variants:
         """The same net, followed by how far ahead it reads (see `propagate`); None where no operator of it carries a
         state, which would be an obstacle that reads nothing ahead."""
         laws = (value.law for value in self.net.values.values())
-        some = any(dim.carried for law in laws for link in law.links for dim in link.dims)
+        some = any(dim.carried is not None for law in laws for link in law.links for dim in link.dims)
         return self.carrying() if some and self.carrying is not None else None
 
     @cached_property

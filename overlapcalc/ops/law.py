@@ -117,7 +117,7 @@ class DimRead:
     picks: on slabs the operator takes samples one by one (`Slab.picked`), from several spans if need be. otherwise: why
     there is no law, where another size shows that `reads` is none. mirrors: it turns the dimension end for end, an
     obstacle unless another turns it back. carried: what is read is not the whole dimension but, through a state, every
-    index up to the output's own: bounded ahead, and not behind.
+    index up to the output's own along this output dimension: bounded ahead, and not behind.
 
     >>> DimRead(3, 3, IndexMap.window(3, padding=1)).reads.reads(0, 1)  # W of a convolution
     Span(start=-1, stop=2)
@@ -133,7 +133,7 @@ class DimRead:
     picks: bool = False
     otherwise: Obstruction | None = None
     mirrors: bool = False
-    carried: bool = False
+    carried: int | None = None
 
     @property
     def table(self) -> IndexMap | None:
@@ -258,7 +258,7 @@ def carried(source: int, target: int, what: str) -> DimRead:
     >>> carried(2, 2, "sums up").obstruction.cause.value
     'global'
     """
-    return replace(whole(source, target, what), carried=True)
+    return replace(whole(source, target, what), carried=target)
 
 
 def anywhere(operand: int, dims_in: int, dims_out: int, why: Obstruction) -> Link:

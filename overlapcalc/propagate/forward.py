@@ -18,6 +18,7 @@ from ..ops.graph import STEP_OF, Data, Graph, Node
 from ..ops.law import DimRead, Law, Link, Obstruction
 from ..ops.place import linked, settled
 from .resolve import Resolver, at_this_size
+from .staged_laws import with_states
 from .values import NOTHING, Propagation, Reads, TensorReads
 from .views import JOINT_OUTPUT, out_parts, spelled, spelled_law, view_steps
 
@@ -194,6 +195,8 @@ class Forward(Resolver):
         """The rule's law, completed: whatever the rule does not mention is refused."""
         call = self._call(node)
         law = self._said(node, call)
+        if law is not None and self.carried:
+            law = with_states(law)
         if law is None or any(link.runs is not None for link in law.links):
             return law
         return settled(linked(law, call), node.args, node.shape, placed=self.placed)

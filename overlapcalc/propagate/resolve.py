@@ -154,7 +154,7 @@ class Resolver:
 
     def follows(self, dim: DimRead, label: str) -> bool:
         """Whether an axis stays one along a dimension."""
-        if (self.at_size and dim.table is not None) or (self.carried and dim.carried):
+        if (self.at_size and dim.table is not None) or (self.carried and dim.carried is not None):
             return True
         return dim.reads is not None and dim.obstruction is None
 
@@ -178,7 +178,7 @@ class Resolver:
                 here = dim.table if self.at_size and target == source else None
                 if here is not None:
                     axes[source] = AxisRead(here, dim.border, dim.least, dim.picks)
-                elif self.carried and dim.carried and dim.obstruction is not None and target == source:
+                elif self.carried and dim.carried is not None and dim.obstruction is not None and target == source:
                     axes[source] = AxisRead(IndexMap.identity(), carried=True)
                     states[source] = self._obstacle(node, source, dim.obstruction)
                 elif dim.obstruction is not None:

@@ -10,7 +10,7 @@ from ...algebra.index_map import IndexMap
 from ..call import Call
 from ..cost import kernel
 from ..graph import Constant
-from ..law import Cause, DimRead, Law, Link, Obstruction, Place, carried, drawn, whole
+from ..law import Cause, DimRead, Law, Link, Obstruction, Place, drawn, whole
 from ..registry import rule
 from ..slab import Slab, Tensor, on_slab
 
@@ -68,10 +68,10 @@ def attention(call: Call) -> Law:
         ]
         dims += [whole(s, None, EVERY) for s in (m - 2, m - 1) if s not in own]
         if call["is_causal"] and name in ("key", "value"):
-            dims = [carried(m - 2, n - 2, EVERY) if d.source == m - 2 else d for d in dims]
+            dims = [replace(d, carried=n - 2) if d.source == m - 2 else d for d in dims]
         if call["is_causal"] and name == "query":  # on a tile the mask would begin anew
             here = IndexMap.identity()
-            dims = [replace(d, obstruction=CAUSAL, here=here, carried=True) if d.target == n - 2 else d for d in dims]
+            dims = [replace(d, obstruction=CAUSAL, here=here, carried=n - 2) if d.target == n - 2 else d for d in dims]
         met = {d.target for d in dims}
         links.append(Link(at, (*dims, *(DimRead(None, t) for t in range(n) if t not in met)), exact=exact))
     return Law(tuple(links), obstructions=drawn(n) if call["dropout_p"] else (), places=tuple(places))

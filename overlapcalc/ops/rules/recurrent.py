@@ -28,7 +28,7 @@ def recurrent(call: Call) -> Law:
         features = whole(2, 2, "mixes all positions of the axis")
         if k == call.position("input"):
             steps = whole(time, None, along) if states else carried(time, time, along)
-            steps = replace(steps, carried=False) if call["bidirectional"] else steps
+            steps = replace(steps, carried=None) if call["bidirectional"] else steps
             dims = [steps, DimRead(batch, last, IndexMap.identity()), features]
             # a time step reads only what its direction has passed: a bound, except for the last one
             links.append(Link(k, (*dims, DimRead(None, 0)) if states else tuple(dims), exact=states))
