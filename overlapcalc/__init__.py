@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .analysis.explain import Contribution, Explanation
     from .analysis.local import LocalAxis
     from .analysis.measures import Sides
+    from .analysis.one_sided import OneSidedAxis
     from .analysis.pair import Pair
     from .analysis.sizes import Sizes
     from .analysis.trying import sizes
@@ -51,7 +52,9 @@ if TYPE_CHECKING:
     from .planning.wavefront import Wavefront, wavefront
     from .propagate.values import Obstacle
     from .prove import Figures, Proof, Verification
+    from .prove.error_curve import ErrorCurve, ErrorPoint, SeamError
     from .prove.loops.result import LoopVerification
+    from .prove.seams import error_curve
     from .prove.verify import verify
 
 _HOMES = {
@@ -66,6 +69,7 @@ _HOMES = {
     ".analysis.explain": ("Contribution", "Explanation"),
     ".analysis.local": ("LocalAxis",),
     ".analysis.measures": ("Sides",),
+    ".analysis.one_sided": ("OneSidedAxis",),
     ".analysis.pair": ("Pair",),
     ".engine": ("Block",),
     ".engine.loop.loop": ("Loop",),
@@ -92,7 +96,9 @@ _HOMES = {
     ".planning.wavefront": ("Wavefront", "wavefront"),
     ".propagate.values": ("Obstacle",),
     ".prove": ("Figures", "Proof", "Verification"),
+    ".prove.error_curve": ("ErrorCurve", "ErrorPoint", "SeamError"),
     ".prove.loops.result": ("LoopVerification",),
+    ".prove.seams": ("error_curve",),
     ".prove.verify": ("verify",),
 }
 """Module -> the public names that it defines."""
@@ -108,6 +114,8 @@ __all__ = [
     "Checked",
     "Cone",
     "Contribution",
+    "ErrorCurve",
+    "ErrorPoint",
     "Explanation",
     "Figures",
     "IndexMap",
@@ -119,12 +127,14 @@ __all__ = [
     "NoSlabError",
     "Obstacle",
     "ObstacleError",
+    "OneSidedAxis",
     "OverlapcalcError",
     "Pair",
     "Plan",
     "Proof",
     "Reduction",
     "RuleError",
+    "SeamError",
     "Sides",
     "Sizes",
     "Span",
@@ -141,6 +151,7 @@ __all__ = [
     "analyze",
     "blocks",
     "check",
+    "error_curve",
     "in_parts",
     "lock",
     "plan",

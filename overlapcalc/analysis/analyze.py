@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import threading
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
 
@@ -18,6 +16,7 @@ from ..ops.graph import Graph, Shapes
 from ..ops.layout import chosen
 from ..propagate.forward import propagate
 from ..propagate.values import Propagation
+from ..trace.evaluating import evaluating
 from ..trace.lowering import trace
 from ..trace.peak_memory import run_memory
 from ..trace.program import Program
@@ -186,7 +185,7 @@ class _Tracer:
         runnable: Callable[[Shapes], Runnable],
         in_type: Callable[[str], _Tracer] | None = None,
     ) -> None:
-        self._lower, self._in_type = lower, in_type
+        self._lower, self._in_type, self._carried = lower, in_type, False
         self._run_memory = lru_cache(maxsize=None)(run_memory)
         self.runnable = lru_cache(maxsize=PROGRAMS_KEPT)(runnable)
         self._failed: dict[Shapes, TraceError] = {}
@@ -213,8 +212,9 @@ class _Tracer:
             return part.variants(shapes)
 
         found = Variants(
-            net, retrace, moved=self.variants, cut=cut, run_memory=self._run_memory, runnable=self.runnable
-        )
+            net, retrace, moved=self.variants, cut=cut, run_memory=self._run_memory, runnable=self.runnable,
+            carrying=lambda: self._carrying().variants(shapes, alone=alone)[0],
+        )  # fmt: skip
         if self._in_type is not None:
             found = replace(found, typed=partial(self._typed, found, shapes))
         return found, verified_at
@@ -232,6 +232,13 @@ class _Tracer:
         ]:
             return replace(own, runnable=tracer.runnable)
         return tracer.variants(shapes)[0]
+
+    def _carrying(self) -> _Tracer:
+        """The tracer of the same net, followed by how far ahead it reads; it uses the same traces."""
+        part = copy.copy(self)
+        part._carried = True
+        part._keep(self.graph)
+        return part
 
     def _up_to(self, outputs: tuple[tuple[str, str], ...], like: Graph) -> _Tracer:
         """The tracer of the same net up to other outputs: it traces the whole, drops the rest and keeps all names."""
@@ -263,38 +270,10 @@ class _Tracer:
         """The net as it is at this size, whatever it does at others."""
         graph = self.graph(shapes)
         with gc_paused():
-            return propagate(graph, names=self.names(shapes))
+            return propagate(graph, names=self.names(shapes), carried=self._carried)
 
     def _verified(self, shapes: Shapes) -> tuple[Propagation, Shapes | None]:
         """The net at this size, with obstacles wherever another size differs, and the shapes of that size."""
-        whole = self._whole[1:] if self._whole is not None and self._whole[0] == shapes else None
-        return OtherSizes(self.plain, self.graph, whole).settled(self.plain(shapes))
-
-
-@contextlib.contextmanager
-def evaluating(model: nn.Module | None) -> Iterator[None]:
-    """Holds the user's own model in eval mode for a while: a closure in its copy may still call into it.
-
-    Threads may hold one model at once, or models that share layers; the last to leave a layer puts its mode back.
-    """
-    modules = list(model.modules()) if model is not None else []
-    with _holding:
-        for m in modules:
-            count, mode = _held.get(id(m), (0, m.training))
-            _held[id(m)] = count + 1, mode
-            m.training = False
-    try:
-        yield
-    finally:
-        with _holding:
-            for m in modules:
-                count, mode = _held.pop(id(m))
-                if count > 1:
-                    _held[id(m)] = count - 1, mode
-                else:
-                    m.training = mode
-
-
-_holding = threading.Lock()
-_held: dict[int, tuple[int, bool]] = {}
-"""Layers that are held in eval mode, by their identity: how often, and the mode that each had."""
+        known = self._whole is not None and self._whole[0] == shapes and not self._carried
+        whole = self._whole[1:] if self._whole is not None and known else None
+        return OtherSizes(self.plain, self.graph, whole, carried=self._carried).settled(self.plain(shapes))

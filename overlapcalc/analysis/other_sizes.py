@@ -45,15 +45,19 @@ class Comparison(NamedTuple):
 
 class OtherSizes:
     """Compares a net with itself at other sizes. plain, graph: input shapes -> the net at these shapes; may raise
-    TraceError. whole: a net of which this one is the first part, and the shapes at which that was the same."""
+    TraceError. whole: a net of which this one is the first part, and the shapes at which that was the same. carried: as
+    `plain` propagates."""
 
     def __init__(
         self,
         plain: Callable[[Shapes], Propagation],
         graph: Callable[[Shapes], Graph],
         whole: tuple[Propagation, Shapes] | None = None,
+        *,
+        carried: bool = False,
     ) -> None:
         self._plain, self._graph, self._whole = plain, graph, whole
+        self._propagate = partial(propagate, carried=carried)
         self._seen: dict[tuple[int, Shapes], tuple[Propagation, Comparison]] = {}  # by the identity of the net
 
     def settled(self, net: Propagation, sights: int = MOST_SIGHTS) -> tuple[Propagation, Shapes | None]:
@@ -62,7 +66,7 @@ class OtherSizes:
         Where it runs, or is the same, only at multiples of several steps (it pads to a multiple of 8, say), that is no
         obstacle but a coarser grid.
         """
-        again = partial(propagate, net.traced, names=net.names, views=views_of(net, net.traced))
+        again = partial(self._propagate, net.traced, names=net.names, views=views_of(net, net.traced))
         early = self._by_the_whole(net) or self._unrolled(net)
         if early is not None:
             return early
@@ -101,7 +105,7 @@ class OtherSizes:
         if seen.found != {} or seen.net is not net or any(steps[a] % n for a, n in coarser.items()):
             return None
         found = self._reduced(net, coarser, set(coarser))
-        return propagate(net.traced, names=net.names, views=views_of(net, net.traced), coarser=found), there
+        return self._propagate(net.traced, names=net.names, views=views_of(net, net.traced), coarser=found), there
 
     def _unrolled(self, net: Propagation) -> tuple[Propagation, Shapes | None] | None:
         """The net with one obstacle on each axis whose samples forward takes one after another, if there are any."""
@@ -118,7 +122,7 @@ class OtherSizes:
         differing: Differing = {name: dict.fromkeys(looped, "") for _, name in net.graph.outputs}
         for name, texts in (seen.found or {}).items() if seen is not None else ():
             differing[name] = {**differing.get(name, {}), **texts}
-        found = propagate(
+        found = self._propagate(
             net.traced, names=net.names, views=views_of(net, net.traced), differing=differing, looped=looped
         )
         return found, there.larger if seen is None else seen.larger
@@ -166,7 +170,7 @@ class OtherSizes:
             found = differences(net, large, moved)
         views = views_of(large, net.traced) if found else {}
         if any(net.values[name].view != view for name, view in views.items()):
-            seen = propagate(net.traced, names=net.names, views=views)
+            seen = self._propagate(net.traced, names=net.names, views=views)
             there = stretch(seen, larger)
             if there is not None and not differences(seen, large, there):
                 return Comparison(times, larger, {}, seen)

@@ -13,12 +13,14 @@ from .cone import Cone, cone_of
 from .explain import Explanation, explain_axis, explain_obstacles
 from .gc_pause import gc_paused
 from .local import LocalPair, local_axis
+from .one_sided import OneSidedAxis, one_sided_axis
 from .variants import Variants
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One output against one input: `pair["W"]` is an AxisAnalysis, or raises ObstacleError.
+    """One output against one input: `pair["W"]` is an AxisAnalysis, or raises ObstacleError. Where all that stands in
+    the way reads nothing ahead, it is a OneSidedAxis, which says how far ahead an output reads.
 
     >>> oc.analyze(nn.Conv1d(3, 8, 5, padding=2), (1, 3, 32)).between(output=0, input="input")["L"].context
     Sides(before=2, after=2)
@@ -32,7 +34,10 @@ class Pair:
     def __getitem__(self, axis: str) -> AxisAnalysis:
         obstacles = self.obstacles(axis)
         if obstacles:
-            raise ObstacleError(no_way(self.output, self.input, axis, obstacles))
+            one_sided = self.one_sided(axis)
+            if one_sided is None:
+                raise ObstacleError(no_way(self.output, self.input, axis, obstacles))
+            return one_sided
         with gc_paused():
             return axis_analysis(self._variants, self.output, self.input, axis)
 
@@ -49,6 +54,20 @@ class Pair:
             )
         via = reads_between(self._variants.net, self._variants.output_node(self.output), self.input, axis).via
         return tuple(o for o in self._variants.net.obstacles if o in via)
+
+    def one_sided(self, axis: str) -> OneSidedAxis | None:
+        """How far ahead the output reads, where what stands in the way reads all that lies behind, and nothing ahead: a
+        running sum, a recurrent layer in one direction, causal attention. None where nothing stands in the way, or
+        where something may read ahead without limit.
+
+        >>> pair = oc.analyze(nn.LSTM(3, 4, batch_first=True), (1, 32, 3), layout="NLC").between(output=0)
+        >>> pair.one_sided("L").look_ahead
+        0
+        """
+        if not self.obstacles(axis) or self._variants.one_sided is None:
+            return None
+        with gc_paused():
+            return one_sided_axis(self._variants.one_sided, self.output, self.input, axis)
 
     def explain(self, axis: str) -> Explanation:
         """Why the answer is what it is: what each layer adds, what sets the step and the tile; or each obstacle.

@@ -61,10 +61,11 @@ def _pair(pair: Pair) -> dict[str, Any]:
     for axis in pair.axes:
         obstacles = pair.obstacles(axis)
         if obstacles:
-            local = pair.local[axis]
+            local, one_sided = pair.local[axis], pair.one_sided(axis)
             axes[axis] = {
                 "obstacles": [o.to_dict() for o in obstacles],
                 "local": None if local is None else local.to_dict(),
+                "one_sided": None if one_sided is None else one_sided.to_dict(),
             }
         else:
             axes[axis] = pair[axis].to_dict()

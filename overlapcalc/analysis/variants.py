@@ -28,7 +28,7 @@ class Variants:
     outputs, pairs (name shown, node), and those shapes. run_memory: the memory that a run of the whole net holds, from
     shapes alone. runnable: its calls at these input shapes, to be run one by one (trace/runnable.py). typed: the same
     net traced in another floating type, "float64" say, at the same shapes, given its calls in its own type: constants
-    that it makes in the type of its input then have that type.
+    that it makes in the type of its input then have that type. carrying: see `one_sided`.
 
     All of them trace at most once per size.
     """
@@ -40,6 +40,7 @@ class Variants:
     run_memory: MemoryAt
     runnable: Callable[[Shapes], Any]
     typed: Callable[[str, Any], Variants] | None = None
+    carrying: Callable[[], Variants] | None = None
 
     @cached_property
     def here(self) -> Variants:
@@ -52,6 +53,14 @@ class Variants:
             return self
         views = {name: value.view for name, value in self.net.values.items() if value.view is not None}
         return replace(self, net=propagate(self.net.traced, names=self.net.names, views=views, at_size=True))
+
+    @cached_property
+    def one_sided(self) -> Variants | None:
+        """The same net, followed by how far ahead it reads (see `propagate`); None where no operator of it carries a
+        state, which would be an obstacle that reads nothing ahead."""
+        laws = (value.law for value in self.net.values.values())
+        some = any(dim.carried is not None for law in laws for link in law.links for dim in link.dims)
+        return self.carrying() if some and self.carrying is not None else None
 
     @cached_property
     def one_image(self) -> OneImage | None:

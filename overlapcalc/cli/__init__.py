@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from ..errors import ModelCodeError, ObstacleError, OverlapcalcError
-from . import analysis, blocks, guard, order, run
+from . import analysis, blocks, error, guard, order, run
 from .common import BAD_INPUT, INTERRUPTED, OBSTACLE, OK
 from .wording import Parser, shell
 
-CODES = """exit codes: 0 no obstacle, 1 a claim does not hold (verify, check), 2 wrong usage or input, or a model that
-cannot be analysed, 3 an obstacle on a requested axis, 130 interrupted"""
+CODES = """exit codes: 0 no obstacle, 1 a claim does not hold (verify, error, check), 2 wrong usage or input, or a model
+that cannot be analysed, 3 an obstacle on a requested axis, 130 interrupted"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -61,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     analysis.add(commands)
     order.add(commands)
     blocks.add(commands)
+    error.add(commands)
     run.add(commands)
     guard.add(commands)
     return parser

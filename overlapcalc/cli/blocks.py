@@ -94,7 +94,7 @@ def _plan(arguments: argparse.Namespace) -> int:
     from ..report import plan_json, render_plan
 
     with subject_of(arguments) as subject:
-        analysis = _at_image(subject, arguments)
+        analysis = at_image(subject, arguments)
         blocking = Blocking(
             block=arguments.block,
             memory=arguments.memory,
@@ -123,7 +123,7 @@ def _verify(arguments: argparse.Namespace) -> int:
         own: dict[str, Any] = {} if sized else {"axes": subject.axes, "layout": subject.layout}
         found = verify(
             subject.model,
-            _at_image(subject, arguments) if sized else None,
+            at_image(subject, arguments) if sized else None,
             block=arguments.block,
             schedule=arguments.schedule,
             stream_axis=arguments.stream_axis,
@@ -138,7 +138,7 @@ def _verify(arguments: argparse.Namespace) -> int:
     return OK if found.proved else NOT_SO
 
 
-def _at_image(subject: Any, arguments: argparse.Namespace) -> Any:
+def at_image(subject: Any, arguments: argparse.Namespace) -> Any:
     """The analysis at the size of the requested image."""
     from ..analysis.analyze import analyze
     from ..planning.image_shapes import shapes_for_image

@@ -196,8 +196,7 @@ def door_of(arguments: argparse.Namespace, called: str) -> Door:
     module = getattr(sys.modules.get(source), "__file__", None)
     reads = [name for name in (spec, source, module) if name and Path(name).is_file()]  # PACKAGE is a directory, too
     reads += [getattr(arguments, name, None) for name in ("weights", "config")]
-    images = getattr(arguments, "image", None)
-    reads += images if isinstance(images, list) else []
+    reads += getattr(arguments, "images", [])
     return Door(called, arguments.overwrite, "--overwrite", tuple(Path(name) for name in reads if name))
 
 

@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import Argument, InputError
+from ..errors import InputError
 from .blocks import block_argument, disk_arguments, memory_argument, schedule_arguments
 from .common import OK, axis_arguments, debug_argument, door_of, loaded, model_arguments, overwrite_argument
+from .images import give_weights, images_argument, read_images, refuse_missing, weights_argument
 from .progress import progress
 
 if TYPE_CHECKING:
@@ -28,14 +29,11 @@ def add(commands: Any) -> None:
         epilog=EPILOG,
     )
     model_arguments(run)
-    run.add_argument(
-        "--in", dest="image", action="append", required=True, metavar="FILE",
-        help="an image to read (.npy, .zarr, a picture); once per input",
-    )  # fmt: skip
+    images_argument(run, required=True)
     run.add_argument("--out", required=True, metavar="FILE", help="where the result goes")
     overwrite_argument(run)
     axis_arguments(run, "cut")
-    run.add_argument("--weights", metavar="FILE", help="a state_dict: .pt, .pth (read safely) or .safetensors")
+    weights_argument(run)
     block_argument(run)
     memory_argument(run)
     schedule_arguments(run, "auto, when absent, is a stream, or passes for a net that no stream runs", auto=True)
@@ -46,41 +44,18 @@ def add(commands: Any) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    for name in arguments.image:  # before torch is imported
-        if not Path(name).exists():
-            raise InputError(Argument("in", Path(name)), ": there is no such file")
-    from ..analysis.inputs import forward_arity, own_type
+    refuse_missing(arguments.images)  # before torch is imported
+    from ..analysis.inputs import own_type
     from ..engine.run import tiled
-    from ..io.files import check_written, load_weights, read_image, written
+    from ..io.files import check_written, written
     from ..prove.verify import device_of
 
     out, door = Path(arguments.out), door_of(arguments, f"--out {arguments.out}")
     check_written(out, door)
     with loaded(arguments) as model:
         device = device_of(arguments.device)
-        if not hasattr(model, "parameters"):
-            raise InputError("a saved program is not run by blocks; use the module it was made of")
-        if arguments.weights:
-            load_weights(model, Path(arguments.weights))
-        elif any(True for _ in model.parameters()):
-            print("overlapcalc: no --weights, so the weights are those that the model was made with", file=sys.stderr)
-        dtype = own_type(model)
-        needed, most = forward_arity(model)
-        if len(arguments.image) < needed or (most is not None and len(arguments.image) > most):
-            wants = f"{needed}" if most == needed else f"{needed} or more" if most is None else f"{needed} to {most}"
-            raise InputError(
-                f"{type(model).__name__}.forward takes {wants} inputs, {len(arguments.image)} given; name each with ",
-                Argument("in"),
-            )
-        dims = _dims(model)
-        images = [read_image(Path(name), dtype, dims) for name in arguments.image]
-        for name, image in zip(arguments.image, images, strict=True):
-            if getattr(image, "stored", ""):
-                own = str(dtype).removeprefix("torch.")
-                print(f"overlapcalc: --in {name}: {image.stored} is read as {own}, the model's type", file=sys.stderr)
-            if getattr(image, "lead", 0):
-                shape = "x".join(map(str, image.shape))
-                print(f"overlapcalc: --in {name}: read as {shape}, for the net takes a batch", file=sys.stderr)
+        give_weights(model, arguments.weights)
+        images = read_images(model, arguments.images)
         model = model.to(device)
         net = tiled(
             model,
@@ -101,7 +76,7 @@ def _run(arguments: argparse.Namespace) -> int:
             )
         _announce(plan)
         placed = [image.to(device) if hasattr(image, "to") else image for image in images]
-        with written(out, plan.outputs[0], dtype, door) as store, progress(plan.steps) as advance:
+        with written(out, plan.outputs[0], own_type(model), door) as store, progress(plan.steps) as advance:
             net(*placed, out=store, after=advance)
         if advance.shown:
             print(f"overlapcalc: {out} is complete, after {advance.seconds:.0f} s", file=sys.stderr)
@@ -120,14 +95,3 @@ def _announce(plan: Plan) -> None:
 
 MUCH = 1 << 30
 """Bytes on disk that are worth a word."""
-
-
-def _dims(model: Any) -> int | None:
-    """The number of dimensions of an input, if the first layer tells."""
-    from ..analysis.guess import guess_shape
-    from ..errors import InputError
-
-    try:
-        return len(guess_shape(model)[0])
-    except InputError:
-        return None

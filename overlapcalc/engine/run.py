@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..analysis.analyze import analyze, analyze_here, evaluating
+from ..analysis.analyze import analyze, analyze_here
 from ..analysis.inputs import own_type
 from ..analysis.shapes import as_shape
 from ..errors import InputError
 from ..planning.options import BLOCKING_OPTIONS, PASSES, Blocking, BlockingOptions, refuse_unknown
 from ..planning.plan import Plan
+from ..trace.evaluating import evaluating
 from . import Block, Machine
 from .apart import check_apart
 from .assemble import assemble

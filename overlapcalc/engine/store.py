@@ -76,6 +76,11 @@ def check(image: object, what: str) -> None:
         raise InputError(f"{what} of shape {tuple(shape)}: it holds nothing; expected sizes of at least 1")
 
 
+def whole_image(image: Image) -> Tensor:
+    """All of an image, in memory. Raises InputError."""
+    return read(image, tuple(slice(0, n) for n in image.shape), torch.device("cpu"))
+
+
 def read(image: Image, place: Sequence[slice], like: torch.device) -> Tensor:
     """A part of an image: a view of a tensor, a copy of anything else. Raises InputError."""
     if isinstance(image, Tensor):

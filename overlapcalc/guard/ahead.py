@@ -17,6 +17,7 @@ from ..algebra.index_map import IndexMap
 from ..algebra.spans import Span, Spans
 from ..analysis.axis import AxisAnalysis
 from ..analysis.explain import Contribution
+from ..analysis.one_sided import OneSidedAxis
 from ..analysis.pair import Pair
 from ..analysis.variants import output_of
 from ..errors import InputError, TraceError
@@ -41,7 +42,8 @@ def looking_ahead(subject: Subject, pair: Pair, axis: str, allowed: int = 0) -> 
             continue  # the net does not run at this size
         failure = _at_size(net, output, found, size, where, allowed)
         if failure is not None:
-            explained = found.reach is not None and found.reach.after > allowed  # inside an image of the analysed size
+            inside = found.look_ahead is not None and found.look_ahead > allowed  # in an image of the analysed size
+            explained = inside and not isinstance(found, OneSidedAxis)
             yield _blamed(failure, pair, axis) if explained else failure
             return
 
@@ -61,7 +63,9 @@ def _at_size(net: Propagation, output: str, found: AxisAnalysis, size: int, wher
     inside = _past_its_place(_phases(reads.reads), scale, allowed)
     if inside:
         return Failure(where, f"inside an image{'' if size == found.size else f' of {size} samples'}, {inside}")
-    at_border = _past_its_place(_near_borders(net, grid, output, found), scale, allowed)
+    at_border = _past_its_place(
+        _near_borders(net, grid, output, found, reads.reads.period if reads.carried else 0), scale, allowed
+    )
     if at_border:
         why = "a border that mirrors or repeats samples brings what comes later"
         return Failure(where, f"at {size} samples, {at_border}", why=why, help="zeros there")
@@ -73,12 +77,18 @@ def _phases(reads: IndexMap) -> Iterator[tuple[int, Span | None]]:
     return ((o, reads[o].hull) for o in range(reads.period))
 
 
-def _near_borders(net: Propagation, grid: Grid, output: str, found: AxisAnalysis) -> Iterator[tuple[int, Span | None]]:
-    """What each output reads for which the law of the interior does not hold."""
+def _near_borders(
+    net: Propagation, grid: Grid, output: str, found: AxisAnalysis, more: int
+) -> Iterator[tuple[int, Span | None]]:
+    """What each output reads for which the law of the interior does not hold.
+
+    more: so many steps inside are tested, too: a period of the law, where what lies before is read through a state. All
+    that a state took from the border is in what the first outputs inside read, and the later ones stand further on.
+    """
     length, per_step = net.size(output, found.axis), grid.per_step(output)
     assert length is not None
     first, end = grid.interior(interior(net, output, found.axis, Spans.span(0, per_step)), output)
-    clean = range(first * per_step, end * per_step)  # empty where the image is all border
+    clean = range((first + more) * per_step, end * per_step)  # empty where the image is all border
     for o in range(length):
         if o not in clean:
             read = sized(net, output, found.axis, Spans.span(o, o + 1)).reads.get(found.input)

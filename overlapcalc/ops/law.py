@@ -8,7 +8,7 @@ propagator takes the same law as mathematics on a spatial axis and as bookkeepin
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from ..algebra.index_map import IndexMap
@@ -118,7 +118,8 @@ class DimRead:
     function that makes it when it is needed, or None where there is none. Most traces, some very long, need none.
     picks: on slabs the operator takes samples one by one (`Slab.picked`), from several spans if need be. otherwise: why
     there is no law, where another size shows that `reads` is none. mirrors: it turns the dimension end for end, an
-    obstacle unless another turns it back.
+    obstacle unless another turns it back. carried: what is read is not the whole dimension but, through a state, every
+    index up to the output's own along this output dimension: bounded ahead, and not behind.
 
     >>> DimRead(3, 3, IndexMap.window(3, padding=1)).reads.reads(0, 1)  # W of a convolution
     Span(start=-1, stop=2)
@@ -134,6 +135,7 @@ class DimRead:
     picks: bool = False
     otherwise: Obstruction | None = None
     mirrors: bool = False
+    carried: int | None = None
 
     @property
     def table(self) -> IndexMap | None:
@@ -249,6 +251,16 @@ def whole(source: int, target: int | None, what: str, cause: Cause = Cause.GLOBA
     'global'
     """
     return DimRead(source, target, None, obstruction=Obstruction(cause, what))
+
+
+def carried(source: int, target: int, what: str) -> DimRead:
+    """Every output index reads the operand's dimension up to its own index, through a state that it carries on; an
+    obstacle if that is a spatial axis.
+
+    >>> carried(2, 2, "sums up").obstruction.cause.value
+    'global'
+    """
+    return replace(whole(source, target, what), carried=target)
 
 
 def anywhere(operand: int, dims_in: int, dims_out: int, why: Obstruction) -> Link:

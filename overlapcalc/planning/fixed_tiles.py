@@ -15,8 +15,7 @@ def fixed(cutter: Cutter, tile: int) -> Strip:
     Every tile starts on the grid, so its length must be congruent to the image's modulo the step. Raises InputError
     with the nearest lengths that work.
     """
-    finest = max(cutter.inputs, key=cutter.grid.per_step)
-    step, size = cutter.grid.per_step(finest), cutter.net.size(finest, cutter.axis)
+    step, size = cutter.step, cutter.net.size(cutter.finest_input, cutter.axis)
     assert size is not None
     lost, rest = divmod(size - tile, step)
     if tile <= size and not rest:

@@ -124,6 +124,15 @@ class Cutter:
         return max(self.grid.per_step(name) for name in (*self.outputs.values(), *self.inputs))
 
     @property
+    def finest_input(self) -> str:
+        return max(self.inputs, key=self.grid.per_step)
+
+    @property
+    def step(self) -> int:
+        """Samples of that input per step."""
+        return self.grid.per_step(self.finest_input)
+
+    @property
     def steps(self) -> int:
         """The number of steps from the start to the end of the longest output."""
         return max(-(-self._size(node) // self.grid.per_step(node)) for node in self.outputs.values())
@@ -195,8 +204,7 @@ class Cutter:
         Raises InputError where that is off the grid.
         """
         start, stop = self._steps_of(slot)
-        finest = max(self.inputs, key=self.grid.per_step)
-        step, size = self.grid.per_step(finest), self._size(finest)
+        step, size = self.step, self._size(self.finest_input)
         if before < 0 or after < 0 or before % step or (size - after) % step != size % step:
             raise InputError(
                 f"a tile of {before} before and {after} after along {self.axis}: it must start on the grid, and its "
@@ -213,6 +221,13 @@ class Cutter:
                     "samples; give more"
                 )
         return self.slot(start, stop, first, last)
+
+    def sides(self, slot: BlockSpan) -> tuple[int, int]:
+        """The samples of the finest input that the tile of a block has before and after it, none where it ends within
+        the block: `with_sides` gives that tile, or a longer one."""
+        start, stop = self._steps_of(slot)
+        whole = self._size(self.finest_input) // self.step
+        return max(0, start - slot.first) * self.step, max(0, whole - slot.last - stop) * self.step
 
     def _steps_of(self, slot: BlockSpan) -> tuple[int, int]:
         """The steps that a block covers."""

@@ -75,7 +75,7 @@ def _demand(
                 continue
             edges: list[int] = []
             pull = partial(_pull, along, net.size(path.operand, axis) if sized else None, edges)
-            pulled = field.map(pull)
+            pulled = (field.map(_from_start) if sized and axis in path.states else field).map(pull)
             if any(pulled.values):
                 used.add((name, place))
             needed = path.cells.scatter(pulled, _either, EMPTY)
@@ -106,6 +106,10 @@ def _pull(along: AxisRead, size: int | None, edges: list[int], outs: Spans) -> S
         edges.extend([0] if left else [])
         edges.extend([size - 1] if right else [])
     return real
+
+
+def _from_start(outs: Spans) -> Spans:
+    return EMPTY if outs.hull is None else Spans.span(0, outs.hull.stop)
 
 
 def _either(a: Spans, b: Spans) -> Spans:

@@ -18,6 +18,7 @@ from ..ops.graph import STEP_OF, Data, Graph, Node
 from ..ops.law import DimRead, Law, Link, Obstruction
 from ..ops.place import linked, settled
 from .resolve import Resolver, at_this_size
+from .staged_laws import with_states
 from .values import NOTHING, Obstacle, Propagation, Reads, TensorReads
 from .views import JOINT_OUTPUT, out_parts, spelled, spelled_law, view_steps
 
@@ -33,6 +34,7 @@ def propagate(
     at_size: bool = False,
     placed: bool = False,
     looped: Mapping[str, Obstacle] | None = None,
+    carried: bool = False,
 ) -> Propagation:
     """What every tensor of the graph reads of every input.
 
@@ -44,15 +46,16 @@ def propagate(
     schedule other than crop can run by: tables where there is no periodic law, whatever a second trace showed.
     placed: each sample is made with the constants of its own place, which so may differ at every position. looped: axis
     -> the one obstacle on it, of a net that takes its samples one after another.
+    carried: how far ahead the net reads: operators that carry a state along an axis are followed up to each sample,
+    instead of being obstacles, and constants of their own place impose nothing. Only where reads end is then right.
     Raises UnknownOperatorError with all operators that have no rule.
     """
-    run = Forward(graph, names or {}, differing or {}, sizes_verified, views or {}, at_size, placed, looped or {})
+    given = (graph, names or {}, differing or {}, sizes_verified, views or {}, at_size, placed or carried)
+    run = Forward(*given, looped=looped, carried=carried)
     run.follow()
     torn = run.mirrors.torn.union(*(run.mirrors.of.get(name, ()) for _, name in graph.outputs))
     if torn:
-        run = Forward(
-            graph, names or {}, differing or {}, sizes_verified, views or {}, at_size, placed, looped or {}, torn
-        )
+        run = Forward(*given, torn, looped=looped, carried=carried)
         run.follow()
     if run.unknown:
         raise UnknownOperatorError(_unknown_message(run.unknown, run.names))
@@ -194,6 +197,8 @@ class Forward(Resolver):
         """The rule's law, completed: whatever the rule does not mention is refused."""
         call = self._call(node)
         law = self._said(node, call)
+        if law is not None and self.carried:
+            law = with_states(law)
         if law is None or any(link.runs is not None for link in law.links):
             return law
         return settled(linked(law, call), node.args, node.shape, placed=self.placed)

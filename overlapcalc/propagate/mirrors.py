@@ -67,6 +67,8 @@ class Mirrors:
                 found.setdefault(axis, set()).add(before != flips)
             if flips:
                 dim = DimRead(dim.source, dim.target, IndexMap.identity())
+            elif before and dim.carried is not None:  # from its other end, all that comes after is read
+                dim = replace(dim, carried=None)
             elif before and dim.reads is not None and dim.obstruction is None:
                 dim = self._mirrored(node, dim, axis, law, operand, out)
             dims.append(dim)

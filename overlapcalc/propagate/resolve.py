@@ -32,11 +32,12 @@ class Resolver:
         views: Mapping[str, Reshape],
         at_size: bool = False,
         placed: bool = False,
-        looped: Mapping[str, Obstacle] | None = None,
         never_mirrored: Collection[str] = (),
+        looped: Mapping[str, Obstacle] | None = None,
+        carried: bool = False,
     ) -> None:
         self.mirrors = Mirrors(never_mirrored)
-        self.views, self.at_size, self.placed = views, at_size, placed
+        self.views, self.at_size, self.placed, self.carried = views, at_size, placed, carried
         self.looped = looped or {}
         self.graph, self.names, self.differing, self.sizes_verified = graph, dict(names), differing, sizes_verified
         self.nodes: list[Node] = []
@@ -92,7 +93,7 @@ class Resolver:
                 self.rates.whole(rates[labels[d]], period)
         cells = Field.one(layout.cells, self.composer.nothing)
         for path in paths:
-            cells = cells.merge(self.composer.through(path, self.values[path.operand].cells), joined_reads)
+            cells = cells.merge(self.composer.through(path, self.values[path.operand].cells), self.composer.join)
         spread = {a for a in rates if not any(a in path.axes or a in path.obstructed for path in paths)}
         if spread:
             cells = cells.map(lambda reads: self._made(reads, spread))
@@ -155,7 +156,7 @@ class Resolver:
 
     def follows(self, dim: DimRead, label: str) -> bool:
         """Whether an axis stays one along a dimension."""
-        if self.at_size and dim.table is not None:
+        if (self.at_size and dim.table is not None) or (self.carried and dim.carried is not None):
             return True
         return dim.reads is not None and dim.obstruction is None
 
@@ -165,6 +166,7 @@ class Resolver:
         labels = layout.labels
         axes: dict[str, AxisRead] = {}
         obstructed: dict[str, Obstacle] = {}
+        states: dict[str, Obstacle] = {}
         differing = self.differing.get(node.name, {})
 
         def obstruct(axis: str, why: Obstruction) -> None:
@@ -178,6 +180,9 @@ class Resolver:
                 here = dim.table if self.at_size and target == source else None
                 if here is not None:
                     axes[source] = AxisRead(here, dim.border, dim.least, dim.picks)
+                elif self.carried and dim.carried is not None and dim.obstruction is not None and target == source:
+                    axes[source] = AxisRead(IndexMap.identity(), carried=True)
+                    states[source] = self._obstacle(node, source, dim.obstruction)
                 elif dim.obstruction is not None:
                     obstruct(source, dim.obstruction)
                 elif dim.reads is None:
@@ -196,7 +201,8 @@ class Resolver:
                     self.misplaced[target] = ELSEWHERE
         for axis in list(axes):
             self._rate(node, link, axis, axes, rates, obstruct)
-        return Path(operand_name, axes, obstructed, paired(link, operand.layout, layout), link.exact)
+        exact = link.exact or bool(states)  # a bound is meant for the whole axis
+        return Path(operand_name, axes, obstructed, paired(link, operand.layout, layout), exact, states)
 
     def _rate(
         self,

@@ -36,6 +36,24 @@ def in_order(law: Law, layouts: Sequence[Factoring], axis: str) -> Law:
     return replace(law, links=tuple(links))
 
 
+def with_states(law: Law) -> Law:
+    """The law with what is carried along an output dimension said of that dimension.
+
+    >>> from overlapcalc.ops.law import whole
+    >>> keys = Link(1, (replace(whole(1, None, "reads every position"), carried=0), DimRead(None, 0)))
+    >>> [(dim.source, dim.target) for dim in with_states(Law((keys,))).links[0].dims]
+    [(1, 0)]
+    """
+    links = []
+    for link in law.links:
+        along = {dim.carried for dim in link.dims if dim.carried is not None and dim.source is not None}
+        dims = [dim for dim in link.dims if dim.source is not None or dim.target not in along]
+        links.append(
+            replace(link, dims=tuple(dim if dim.carried is None else replace(dim, target=dim.carried) for dim in dims))
+        )
+    return replace(law, links=tuple(links))
+
+
 def laid_like(law: Law, call: Call) -> Law:
     """With the samples of an operand of which only the shape matters, and which is the output's: the output is laid out
     as that is (`expand_as`)."""

@@ -9,10 +9,10 @@ from ..algebra.cell_map import CellMap, DimMap
 from ..algebra.cells import Field
 from ..algebra.index_map import IndexMap
 from ..algebra.reshape import CELL, Factoring
-from ..algebra.spans import Spans
+from ..algebra.spans import EMPTY, Spans
 from ..errors import RuleError
 from ..ops.law import Border, CellReads, DimRead, Link
-from .values import MADE, NOTHING, InputAxis, InputReads, Path, Reads, joined_reads
+from .values import MADE, NOTHING, InputAxis, InputReads, Obstacle, Path, Reads, joined_reads
 
 SOMETHING = IndexMap.identity()
 """Stands for any reads where only their obstacles count."""
@@ -33,8 +33,13 @@ class Composer:
     def nothing(self) -> InputReads:
         return (NOTHING,) * len(self.slots)
 
+    def join(self, a: InputReads, b: InputReads) -> InputReads:
+        """The reads of two cells together."""
+        out = joined_reads(a, b)
+        return self.known.setdefault(out, out)
+
     def through(self, path: Path, operand: Field[InputReads]) -> Field[InputReads]:
-        gathered = path.cells.gather(operand, joined_reads, self.nothing)
+        gathered = path.cells.gather(operand, self.join, self.nothing)
 
         def step(cell: InputReads) -> InputReads:
             out = self._step(path, cell)
@@ -57,6 +62,10 @@ class Composer:
                 if self.only_via and not own.empty:
                     out.append(Reads(SOMETHING, None, reads.via, made=reads.made))
                     continue
+                state = path.states.get(axis)
+                if state is not None and not reads.reads.empty:
+                    out.append(_with_state(reads, state))
+                    continue
                 hulls = own.hull_after(reads.reads)
                 if hulls.empty:
                     if reads.via:  # all that was read here may lie behind the obstacle
@@ -71,7 +80,7 @@ class Composer:
                     loose.add(slot)
                 if not path.exact or (sure is not None and sure.empty):
                     sure = None
-                out.append(Reads(hulls, sure, reads.via, reads.hidden, reads.made))
+                out.append(Reads(hulls, sure, reads.via, reads.hidden, reads.made, reads.carried))
             elif reads.reads is not None:
                 raise RuleError(f"the axis {axis} of {inp} was lost without an obstacle behind {path.operand}")
             else:
@@ -87,6 +96,34 @@ class Composer:
                 for slot, r in zip(self.slots, out, strict=True)
             ]
         return tuple(out)
+
+
+def _with_state(reads: Reads, state: Obstacle) -> Reads:
+    """What an operator reads that takes in an operand's samples one by one, and carries a state on."""
+    assert reads.reads is not None
+    every = accumulated(reads.reads)
+    same = reads.sure is reads.reads
+    sure = every if same else None if reads.sure is None or reads.sure.empty else accumulated(reads.sure)
+    return replace(reads, reads=every, sure=sure, hidden=False, carried=reads.carried | {state})
+
+
+def accumulated(reads: IndexMap) -> IndexMap:
+    """The map whose output o reads as far as any output up to and with o does. Where its hulls start says nothing.
+
+    >>> uneven = IndexMap(2, 2, (Spans.span(0, 5), Spans.span(1, 2)))  # the second of two phases reads less far
+    >>> accumulated(uneven).reads(1, 2).stop
+    5
+    """
+    stop: int | None = None
+    phases: list[Spans] = []
+    for o in range(-reads.period, reads.period):  # an earlier period reads less far
+        hull = reads[o].hull
+        if hull is not None:
+            stop = hull.stop if stop is None else max(stop, hull.stop)
+        if o >= 0:
+            start = stop - 1 if hull is None and stop is not None else hull.start if hull is not None else 0
+            phases.append(EMPTY if stop is None else Spans.span(start, stop))
+    return IndexMap(reads.period, reads.advance, tuple(phases)).reduced()
 
 
 def paired(link: Link, operand: Factoring, out: Factoring) -> CellMap:

@@ -51,7 +51,8 @@ class Reads:
     reads: hulls per output phase, None for nothing. sure: the part of them known to be real; the reads are exact
     where both agree. via: obstacles on the way. hidden: phases that read nothing on one branch are covered by
     another. made: something in it was made for the size of the image along this axis (a noise level spread over it,
-    say), of which only the obstacles on its way count.
+    say), of which only the obstacles on its way count. carried: operators on the way through whose state all samples
+    before are read, too; then only where `reads` ends counts (see `propagate(carried=True)`).
 
     >>> causal, ahead = IndexMap.window(3, padding=2), IndexMap.window(3)
     >>> (Reads(causal, causal) | Reads(ahead, ahead)).reads.reads(0, 1)  # two branches that join
@@ -63,6 +64,7 @@ class Reads:
     via: frozenset[Obstacle] = frozenset()
     hidden: bool = False
     made: bool = False
+    carried: frozenset[Obstacle] = frozenset()
 
     def __bool__(self) -> bool:
         return self.reads is not None or bool(self.via)
@@ -78,7 +80,7 @@ class Reads:
         reads = _union(self.reads, other.reads)
         exact = self.sure is self.reads and other.sure is other.reads
         sure = reads if exact else _union(self.sure, other.sure)
-        return Reads(reads, sure, self.via | other.via, hidden, self.made)
+        return Reads(reads, sure, self.via | other.via, hidden, self.made, self.carried | other.carried)
 
 
 NOTHING = Reads()
@@ -120,13 +122,14 @@ class AxisRead:
 @dataclass(frozen=True)
 class Path:
     """One link of a call, resolved: the operand's node, what is read along each axis, obstacles per axis, and the
-    cells."""
+    cells. states: axes along which all samples before are read through a state, and the obstacle that this is."""
 
     operand: str
     axes: Mapping[str, AxisRead]
     obstructed: Mapping[str, Obstacle]
     cells: CellMap
     exact: bool = True
+    states: Mapping[str, Obstacle] = field(default_factory=dict)
 
 
 NO_LAW = Law(())

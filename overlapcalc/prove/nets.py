@@ -93,6 +93,10 @@ class Nets:
                 stack.enter_context(Watching(spread, inputs.values(), names))
             return whole(model, self.plan, inputs)
 
+    def widening(self) -> contextlib.AbstractContextManager[object]:
+        """In which the net runs in float64 where `check` found that it does not otherwise."""
+        return _widened(self.widened)
+
     def spread(self, inputs: Mapping[str, Tensor]) -> tuple[Spread, ...]:
         """The net as it is, and with its operands moved where that enters further branches."""
         return spread_out(lambda spread: self.run(inputs, spread=spread))

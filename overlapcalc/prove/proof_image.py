@@ -1,8 +1,12 @@
-"""The default proof image: the smallest that has a block at every border and one inside."""
+"""The images of proofs: by default the smallest that has a block at every border and one inside, and normal noise."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
 
 from ..algebra.spans import Spans
 from ..analysis.analysis import Analysis
@@ -59,3 +63,18 @@ def proof_shapes(analysis: Analysis, block: Mapping[str, int]) -> tuple[tuple[in
             continue
         return shapes
     return tuple(net.graph[name].shape for name in net.graph.inputs)
+
+
+def images_of(
+    given: Any, shapes: Mapping[str, tuple[int, ...]], kinds: Sequence[torch.dtype], where: torch.device
+) -> dict[str, Tensor]:
+    """The inputs of the runs, one for each of these types: the given tensors, or normal noise."""
+    listed = [given] if isinstance(given, Tensor) else list(given)
+    found: dict[str, Tensor] = {}
+    for i, (name, shape) in enumerate(shapes.items()):
+        x = listed[i] if i < len(listed) else None
+        if not isinstance(x, Tensor):
+            noise = torch.Generator().manual_seed(i)
+            x = torch.randn(shape, generator=noise, dtype=torch.float64, device="cpu")
+        found[name] = x.to(device=where, dtype=kinds[i] if x.is_floating_point() else x.dtype)
+    return found

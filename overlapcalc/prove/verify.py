@@ -43,7 +43,7 @@ from .loops.result import LoopVerification
 from .loops.verify import verify_loop
 from .nets import Nets, measured
 from .passes.verify import verify_passes
-from .proof_image import LEAST, proof_block, proof_shapes
+from .proof_image import LEAST, images_of, proof_block, proof_shapes
 from .result import Proof, Verification
 from .spread import Spread, unanswered
 
@@ -153,9 +153,8 @@ def verify(
         )
     variants = variants_for(analysis, plan.schedule)
     own = floating_type(dtype)
-    images = _tensors(
-        given, plan, [own or kind for kind in variants.runnable(tuple(plan.inputs.values())).types], where
-    )
+    kinds = [own or kind for kind in variants.runnable(tuple(plan.inputs.values())).types]
+    images = images_of(given, plan.inputs, kinds, where)
     nets = Nets(model, variants, plan, images, where)
     if in_passes:
         with torch.no_grad():
@@ -254,19 +253,6 @@ def device_of(device: torch.device | str) -> torch.device:
     if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
         here = ", ".join(f"cuda:{i}" for i in range(torch.cuda.device_count()))
         raise InputError(Argument("device", str(device)), f": torch finds {here} here")
-    return found
-
-
-def _tensors(given: Any, plan: Plan, kinds: Sequence[torch.dtype], where: torch.device) -> dict[str, Tensor]:
-    """The inputs of the runs, one for each of these types: the given tensors, or normal noise."""
-    listed = [given] if isinstance(given, Tensor) else list(given)
-    found: dict[str, Tensor] = {}
-    for i, (name, shape) in enumerate(plan.inputs.items()):
-        x = listed[i] if i < len(listed) else None
-        if not isinstance(x, Tensor):
-            noise = torch.Generator().manual_seed(i)
-            x = torch.randn(shape, generator=noise, dtype=torch.float64, device="cpu")
-        found[name] = x.to(device=where, dtype=kinds[i] if x.is_floating_point() else x.dtype)
     return found
 
 

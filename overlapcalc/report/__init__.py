@@ -2,6 +2,7 @@
 
 from .cone import Fronts, cones_json, fronts_json, render_cones, render_fronts
 from .csv import to_csv
+from .error_curve import error_curve_json, render_error_curve
 from .explain import Explained, explained_json, render_explained
 from .json import to_json
 from .markdown import to_markdown
@@ -13,11 +14,13 @@ __all__ = [
     "Explained",
     "Fronts",
     "cones_json",
+    "error_curve_json",
     "explained_json",
     "fronts_json",
     "plan_json",
     "render",
     "render_cones",
+    "render_error_curve",
     "render_explained",
     "render_fronts",
     "render_plan",

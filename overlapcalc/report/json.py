@@ -24,7 +24,10 @@ def to_json(
         found["accepted"] = {axis: one.to_dict() for axis, one in sizes.items()}
     for pair, shown in zip(analysis.pairs, found["pairs"], strict=True):
         for axis, rate in (rates or {}).items():
-            if axis in shown["axes"] and not pair.obstacles(axis):
-                times = {word.replace("-", "_"): n for word, n in time_of(pair[axis]).items()}
+            if axis not in shown["axes"]:
+                continue
+            found_along = pair.one_sided(axis) if pair.obstacles(axis) else pair[axis]
+            if found_along is not None:
+                times = {word.replace("-", "_"): n for word, n in time_of(found_along).items()}
                 shown["axes"][axis]["time"] = {word: {"samples": n, "ms": 1000 * n / rate} for word, n in times.items()}
     return json.dumps(found, indent=2, ensure_ascii=False) + "\n"

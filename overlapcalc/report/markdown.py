@@ -15,6 +15,7 @@ from .op_text import inputs_text, outputs_text
 from .table import BESIDE, alike_axes
 from .verdict import (
     accepted_text,
+    ahead_texts,
     alike,
     answer,
     cone_text,
@@ -109,6 +110,7 @@ def _pair(analysis: Analysis, pair: Pair, rates: Mapping[str, float]) -> list[st
         shown = [*figures(same, pair), *in_time(same, rates)]
         rows = [f"- {word}: {_plain(text)}" if word else f"- {_plain(text)}" for word, text in shown]
         out.append("\n".join(rows))
+    out += [_plain(text) for text in ahead_texts(pair, rates, several=len(analysis.pairs) > 1)]
     said = cone_text(pair)
     return [*out, _plain(said)] if said else out
 

@@ -129,8 +129,30 @@ def _pair(analysis: Analysis, pair: Pair, rates: Mapping[str, float]) -> list[Re
         for word, text in (*figures(same, pair), *in_time(same, rates)):
             grid.add_row(word, text, style="yellow" if text == BOUND else "")
         out.append(Padding(grid, (0, 0, 0, 2)))
+    for text in ahead_texts(pair, rates, several=len(analysis.pairs) > 1):
+        out.append(Text(text))
     said = cone_text(pair)
     return [*out, Padding(Text(said), (0, 0, 0, 2))] if said else out
+
+
+def ahead_texts(pair: Pair, rates: Mapping[str, float], *, several: bool = False) -> list[str]:
+    """For each axis on which all obstacles read nothing ahead, a sentence on how far the net does. several: there are
+    several pairs."""
+    out = []
+    for axis in pair.axes:
+        w = pair.one_sided(axis)
+        if w is None:
+            continue
+        n = w.look_ahead
+        ahead = f"an output reads at most {n} sample{'' if n == 1 else 's'} after its own place"
+        if axis in rates and n > 0:
+            ahead += f" ({1000 * n / rates[axis]:.4g} ms)"
+        if n <= 0:
+            ahead = f"causal in what it reads ahead (look-ahead {n})"
+        through = listed(dict.fromkeys(f"{o.layer} ({o.op.partition('::')[2]})" for o in w.carried))
+        named = f"{pair.output} against {pair.input}, {axis}" if several else axis
+        out.append(f"{named}: {ahead}, unbounded behind: all before, through the state of {through}.")
+    return out
 
 
 def cone_text(pair: Pair) -> str:

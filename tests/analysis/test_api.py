@@ -413,7 +413,7 @@ def test_obstacles(name, what, cause):
     assert cause in {o.cause for o in a.obstacles}, a.obstacles
     assert all(o.layer and o.message and o.help for o in a.obstacles)
     with pytest.raises(oc.ObstacleError):
-        a[a.obstacles[0].axis]
+        assert a[a.obstacles[0].axis].context is None  # a running sum says how far ahead it reads, and no more
 
 
 class PadRunCrop(nn.Module):

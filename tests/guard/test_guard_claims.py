@@ -6,10 +6,10 @@ import re
 
 import pytest
 import torch
+from shared.causal import look_ahead
 from shared.guarded import CHAIN, GLOBAL, HEAD, Project, entry
 from shared.once import Traces
 from shared.thorough import few
-from torch import nn
 
 import overlapcalc as oc
 from overlapcalc.guard import Checked, check
@@ -299,26 +299,6 @@ NOT_CAUSAL = {
 def looks_ahead(source: str, size: int, *, scale: int | None = None) -> bool:
     """Brute force: whether some output depends on a sample behind its own place."""
     return look_ahead(source, size, scale=scale) > 0
-
-
-def look_ahead(source: str, size: int, *, scale: int | None = None) -> int:
-    """Brute force: how many samples behind its own place the worst output depends on."""
-    namespace: dict = {}
-    exec(source, namespace)
-    net: nn.Module = namespace["Net"]().double().eval()
-    for p in net.parameters():
-        nn.init.normal_(p)
-    x = torch.randn(1, 1, size, dtype=torch.float64)
-    y = net(x)
-    scale = scale or max(1, round(size / y.shape[-1]))  # 1, or that of a pooling
-    found = 0
-    for s in range(size):
-        other = x.clone()
-        other[..., s] += 1
-        changed = (net(other) != y).nonzero()[:, -1]
-        if len(changed):
-            found = max(found, s + 1 - (int(changed.min()) + 1) * scale)
-    return found
 
 
 @pytest.mark.parametrize("name", few([*CAUSAL, *NOT_CAUSAL], [*list(CAUSAL)[:2], *list(NOT_CAUSAL)[:2]]))

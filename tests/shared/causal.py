@@ -162,3 +162,23 @@ def naively(
             here = tuple(slice(p * c, (p + 1) * c) for p, c in zip(place, cell, strict=True))
             x[(..., *here)] = hook(net(x)[(..., *here)])
     return x
+
+
+def look_ahead(source: str, size: int, *, scale: int | None = None) -> int:
+    """Brute force: how many samples behind its own place the worst output depends on."""
+    namespace: dict = {}
+    exec(source, namespace)
+    net: nn.Module = namespace["Net"]().double().eval()
+    for p in net.parameters():
+        nn.init.normal_(p)
+    x = torch.randn(1, 1, size, dtype=torch.float64)
+    y = net(x)
+    scale = scale or max(1, round(size / y.shape[-1]))  # 1, or that of a pooling
+    found = 0
+    for s in range(size):
+        other = x.clone()
+        other[..., s] += 1
+        changed = (net(other) != y).nonzero()[:, -1]
+        if len(changed):
+            found = max(found, s + 1 - (int(changed.min()) + 1) * scale)
+    return found

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.export import exported_program
 
 import overlapcalc as oc
-from overlapcalc.analysis.analyze import evaluating
+from overlapcalc.trace.evaluating import evaluating
 
 TABLE = "_collect_all_valid_cia_ops"
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ...analysis.analysis import Analysis
-from ...analysis.analyze import analyze_here, evaluating
+from ...analysis.analyze import analyze_here
 from ...analysis.axis import no_way
 from ...analysis.cone import Cone, SizedCone, cone_of
 from ...analysis.gc_pause import gc_paused
@@ -20,6 +20,7 @@ from ...errors import Argument, InputError, ObstacleError
 from ...planning.loop_part import loop_part
 from ...planning.stages import ORDERS, WAVEFRONT, Reading, StagedOrder, staged_order
 from ...propagate.values import Propagation, reads_between
+from ...trace.evaluating import evaluating
 from ...trace.runnable import Constants, Runnable
 from ..fingerprint import fingerprint
 from ..slab.frame import Frame

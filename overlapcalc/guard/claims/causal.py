@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...errors import InputError
 from ...ops.layout import AXES
@@ -15,6 +15,9 @@ from ..judgement import Failure, Judgement
 from .claim import Claim, Subject, WrongValue, claim, in_the_way
 from .cones import RASTER, Raster
 from .limits import PerAxis, in_words, per_axis, whole
+
+if TYPE_CHECKING:
+    from ...analysis.pair import Pair
 
 
 @dataclass(frozen=True)
@@ -34,8 +37,13 @@ class Causal(Claim):
         failures: list[Failure] = []
         for pair, axis in subject.places():
             if axis in wanted:
-                failures += in_the_way(subject, pair, axis) or looking_ahead(subject, pair, axis)
+                failures += _in_the_way(subject, pair, axis) or looking_ahead(subject, pair, axis)
         return Judgement(self.key, self.limit, "no" if failures else f"yes, along {', '.join(wanted)}", tuple(failures))
+
+
+def _in_the_way(subject: Subject, pair: Pair, axis: str) -> tuple[Failure, ...]:
+    """The obstacles that may read ahead. What only carries a state on reads nothing ahead: then how far is known."""
+    return () if pair.one_sided(axis) is not None else in_the_way(subject, pair, axis)
 
 
 @claim("causal", 'true, a list of axes such as ["L"], or "raster"; without the key nothing is claimed')
@@ -59,7 +67,7 @@ class MaxLookahead(Claim):
         failures: list[Failure] = []
         values: list[str] = []
         for pair, axis, most in self.limits.places(self.key, subject):
-            blocked = list(in_the_way(subject, pair, axis))
+            blocked = list(_in_the_way(subject, pair, axis))
             failures += blocked or looking_ahead(subject, pair, axis, most)
             if not blocked and pair[axis].look_ahead is not None:
                 values.append(f"{subject.where(pair, axis)} {pair[axis].look_ahead}")

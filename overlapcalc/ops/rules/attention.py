@@ -67,9 +67,11 @@ def attention(call: Call) -> Law:
             for s, t in {**lead, **own}.items()
         ]
         dims += [whole(s, None, EVERY) for s in (m - 2, m - 1) if s not in own]
+        if call["is_causal"] and name in ("key", "value"):
+            dims = [replace(d, carried=n - 2) if d.source == m - 2 else d for d in dims]
         if call["is_causal"] and name == "query":  # on a tile the mask would begin anew
             here = IndexMap.identity()
-            dims = [replace(d, obstruction=CAUSAL, here=here) if d.target == n - 2 else d for d in dims]
+            dims = [replace(d, obstruction=CAUSAL, here=here, carried=n - 2) if d.target == n - 2 else d for d in dims]
         met = {d.target for d in dims}
         links.append(Link(at, (*dims, *(DimRead(None, t) for t in range(n) if t not in met)), exact=exact))
     return Law(tuple(links), obstructions=drawn(n) if call["dropout_p"] else (), places=tuple(places))

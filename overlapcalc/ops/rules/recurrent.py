@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ...algebra.index_map import IndexMap
 from ...errors import RuleError
 from ..call import Call
-from ..law import DimRead, Law, Link, drawn, whole
+from ..law import DimRead, Law, Link, carried, drawn, whole
 from ..registry import rule
 
 
@@ -25,7 +27,9 @@ def recurrent(call: Call) -> Law:
     for k, shape in enumerate(call.shapes):
         features = whole(2, 2, "mixes all positions of the axis")
         if k == call.position("input"):
-            dims = [whole(time, None if states else time, along), DimRead(batch, last, IndexMap.identity()), features]
+            steps = whole(time, None, along) if states else carried(time, time, along)
+            steps = replace(steps, carried=None) if call["bidirectional"] else steps
+            dims = [steps, DimRead(batch, last, IndexMap.identity()), features]
             # a time step reads only what its direction has passed: a bound, except for the last one
             links.append(Link(k, (*dims, DimRead(None, 0)) if states else tuple(dims), exact=states))
         elif len(shape) == 3:  # an initial state: (layers, batch, features)

@@ -6,7 +6,7 @@ from ...algebra.index_map import IndexMap
 from ..call import Call
 from ..facts import describe
 from ..kind import Kind
-from ..law import Cause, DimRead, Law, Link, keep, whole
+from ..law import Cause, DimRead, Law, Link, carried, keep, whole
 from ..registry import rule
 from ..slab import Slab, Tensor, on_slab
 
@@ -50,7 +50,7 @@ describe("aten::argmax", "aten::argmin", stops_nan=True)
 @rule("aten::cumsum", "aten::cumprod", "aten::logcumsumexp", "aten::cummax", "aten::cummin", shown=False)
 def cumulative(call: Call) -> Law:
     d, n = call.dim(), len(call.shape)
-    link = keep(n, but={d: whole(d, d, "accumulates along the whole axis")})
+    link = keep(n, but={d: carried(d, d, "accumulates along the whole axis")})
     return Law((Link(0, link, exact=False),))
 
 
