@@ -106,7 +106,22 @@ class Field(Generic[T]):
             varied = any(self.varies(d) for d in old)
             stored += [shape[d] if varied else 1 for d in new]
             spread += [self.shape[d] if varied else 1 for d in old]
-        return Field(shape, self.spread(tuple(spread)), tuple(stored))
+        return Field(shape, self.spread(tuple(spread)), tuple(stored)).compact()
+
+    def compact(self) -> Field[T]:
+        """The same, without the dimensions along which all cells agree."""
+        values, stored = self.values, list(self.stored)
+        for d, n in enumerate(stored):
+            inner = prod(stored[d + 1 :])
+            starts = range(0, len(values), n * inner)
+            blocks = [values[o : o + inner] for o in starts]
+            if n > 1 and all(
+                values[o + k * inner : o + (k + 1) * inner] == block
+                for o, block in zip(starts, blocks, strict=True)
+                for k in range(1, n)
+            ):
+                values, stored[d] = tuple(v for block in blocks for v in block), 1
+        return Field(self.shape, values, tuple(stored))
 
     def along(self, dim: int, sources: Sequence[Sequence[int]], join: Callable[[T, T], T], empty: T) -> Field[T]:
         """A field whose index `i` of `dim` holds the join of this field's indices `sources[i]`."""
@@ -116,15 +131,20 @@ class Field(Generic[T]):
             return Field(shape, self.values, self.stored)
         if size == 1:
             sources = [(0,) if picks else () for picks in sources]
+        if len(sources) == size and all(len(picks) == 1 and picks[0] == k for k, picks in enumerate(sources)):
+            return self
         outer, inner = prod(self.stored[:dim]), prod(self.stored[dim + 1 :])
-        known: dict[tuple[int, ...], T] = {}
+        known: dict[frozenset[int], T] = {}
         out: list[T] = [empty] * (outer * len(sources) * inner)
         for o, i in product(range(outer), range(inner)):
             done: dict[int, T] = {}  # many indices share one list of sources
             for k, picks in enumerate(sources):
-                if id(picks) not in done:
-                    found = {id(v): v for v in (self.values[(o * size + p) * inner + i] for p in picks)}
-                    key = tuple(sorted(found))
+                if id(picks) not in done and len(picks) == 1:
+                    done[id(picks)] = self.values[(o * size + picks[0]) * inner + i]
+                elif id(picks) not in done:
+                    column = self.values[o * size * inner + i : (o + 1) * size * inner : inner]
+                    found = {id(v): v for v in map(column.__getitem__, picks)}
+                    key = frozenset(found)
                     if key not in known:
                         known[key] = _union(list(found.values()), join) if found else empty
                     done[id(picks)] = known[key]

@@ -80,6 +80,9 @@ class Reads:
         reads = _union(self.reads, other.reads)
         exact = self.sure is self.reads and other.sure is other.reads
         sure = reads if exact else _union(self.sure, other.sure)
+        for one, than in ((self, other), (other, self)):
+            if (reads, sure) == (one.reads, one.sure) and than.via <= one.via and hidden == one.hidden:
+                return one
         return Reads(reads, sure, self.via | other.via, hidden, self.made, self.carried | other.carried)
 
 
@@ -93,6 +96,12 @@ def _union(a: IndexMap | None, b: IndexMap | None) -> IndexMap | None:
         return a if b is None else b
     if a is b or a == b:
         return a
+    if (a.period, a.advance) == (b.period, b.advance):
+        hulls = tuple((p | q).filled() for p, q in zip(a.phases, b.phases, strict=True))
+        if hulls in (a.phases, b.phases):
+            return a if hulls == a.phases else b
+        both = IndexMap(a.period, a.advance, hulls)
+        return both.reduced() if a.period > 1 else both
     return (a | b).hulls().reduced()
 
 
@@ -103,7 +112,11 @@ def _holes(reads: IndexMap | None) -> tuple[bool, ...]:
 
 
 def joined_reads(a: InputReads, b: InputReads) -> InputReads:
-    return tuple(x | y for x, y in zip(a, b, strict=True))
+    out = tuple(x | y for x, y in zip(a, b, strict=True))
+    for one in (a, b):
+        if all(x is y for x, y in zip(out, one, strict=True)):
+            return one
+    return out
 
 
 @dataclass(frozen=True)
