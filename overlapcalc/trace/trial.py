@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._pytree import tree_leaves
 
 from ..ops.graph import Shapes
 from .quiet import quiet
@@ -16,9 +17,17 @@ from .stand_in import stand_in
 
 def trial(model: nn.Module, dtypes: Sequence[torch.dtype]) -> Callable[[Shapes], bool]:
     """Input shapes -> whether the net runs there. Raises whatever copying the model raises."""
+    results = trial_results(model, dtypes)
+    return lambda shapes: results(shapes) is not None
+
+
+def trial_results(
+    model: nn.Module, dtypes: Sequence[torch.dtype]
+) -> Callable[[Shapes], list[tuple[int, ...] | None] | None]:
+    """Input shapes -> the shapes of what the net returns, None for what is no tensor; None where it does not run."""
     copy = stand_in(model)
 
-    def runs(shapes: Shapes) -> bool:
+    def run(shapes: Shapes) -> list[tuple[int, ...] | None] | None:
         mode: Any = FakeTensorMode(allow_non_fake_inputs=True)
         try:
             with quiet(), torch.no_grad(), mode:
@@ -27,9 +36,9 @@ def trial(model: nn.Module, dtypes: Sequence[torch.dtype]) -> Callable[[Shapes],
                     for name, t in (*copy.named_parameters(), *copy.named_buffers())
                 }
                 inputs = tuple(torch.empty(s, dtype=d) for s, d in zip(shapes, dtypes, strict=True))
-                torch.func.functional_call(copy, state, inputs)
+                result = torch.func.functional_call(copy, state, inputs)
+                return [tuple(t.shape) if isinstance(t, torch.Tensor) else None for t in tree_leaves(result)]
         except Exception:  # a net that does not run raises anything
-            return False
-        return True
+            return None
 
-    return runs
+    return run
