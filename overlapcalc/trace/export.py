@@ -20,6 +20,7 @@ from .functionalize import made_functional, made_open, without_dropout
 from .fx import were_parameters
 from .naming import operator_name
 from .numbers import KnownNumbers
+from .on_shapes import asks_for_values
 from .places import reason
 from .quiet import quiet
 from .recurrent_shapes import at_once
@@ -45,7 +46,7 @@ def export(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[Exported
         for attempt in (_plain, _known_numbers, _functional_weights, _strict):
             if attempt is _strict and watch.met:
                 break
-            if attempt is _known_numbers and reading is None and not _of_numbers(first):
+            if attempt is _known_numbers and reading is None and not asks_for_values(first):
                 continue
             copy = stand_in(model)
             try:
@@ -63,13 +64,6 @@ def export(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[Exported
                     return reading  # which says where the number comes from
         assert first is not None
         raise TraceError(reason(first)) from first
-
-
-def _of_numbers(error: Exception | None) -> bool:
-    """Whether torch says that the value of a tensor is needed, or that it has a symbol in its place."""
-    said = str(error).lower()
-    words = ("data-dependent", "numpy()", "symint", "symfloat", "symbool")
-    return any(word in said for word in words) or "DataDependent" in type(error).__name__
 
 
 def _reads_numbers(program: ExportedProgram) -> bool:

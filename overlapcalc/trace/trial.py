@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._pytree import tree_leaves
 
 from ..ops.graph import Shapes
+from .on_shapes import Call, OnShapes
 from .quiet import quiet
 from .stand_in import stand_in
 
@@ -26,18 +28,21 @@ def trial_results(
 ) -> Callable[[Shapes], list[tuple[int, ...] | None] | None]:
     """Input shapes -> the shapes of what the net returns, None for what is no tensor; None where it does not run."""
     copy = stand_in(model)
+    runs = OnShapes(copy)
+
+    def shaped(shapes: Shapes, call: Call) -> list[tuple[int, ...] | None]:
+        mode: Any = FakeTensorMode(allow_non_fake_inputs=True)
+        with quiet(), torch.no_grad(), mode:
+            state = {
+                name: torch.empty(t.shape, dtype=t.dtype)
+                for name, t in (*copy.named_parameters(), *copy.named_buffers())
+            }
+            inputs = tuple(torch.empty(s, dtype=d) for s, d in zip(shapes, dtypes, strict=True))
+            return [tuple(t.shape) if isinstance(t, torch.Tensor) else None for t in tree_leaves(call(state, inputs))]
 
     def run(shapes: Shapes) -> list[tuple[int, ...] | None] | None:
-        mode: Any = FakeTensorMode(allow_non_fake_inputs=True)
         try:
-            with quiet(), torch.no_grad(), mode:
-                state = {
-                    name: torch.empty(t.shape, dtype=t.dtype)
-                    for name, t in (*copy.named_parameters(), *copy.named_buffers())
-                }
-                inputs = tuple(torch.empty(s, dtype=d) for s, d in zip(shapes, dtypes, strict=True))
-                result = torch.func.functional_call(copy, state, inputs)
-                return [tuple(t.shape) if isinstance(t, torch.Tensor) else None for t in tree_leaves(result)]
+            return runs.of(partial(shaped, shapes))
         except Exception:  # a net that does not run raises anything
             return None
 
