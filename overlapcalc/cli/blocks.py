@@ -161,8 +161,9 @@ def _fitted(subject: Any, arguments: argparse.Namespace, blocking: Blocking) -> 
         with offering_padding():
             return _at_image(subject, arguments), None
     fitter = Fitter(subject.model, blocking, axes=subject.axes, layout=subject.layout)
-    found = fitter.fit(subject.inputs)
-    return found if arguments.image is None else fitter.fit(shapes_for_image(found[0], arguments.image))
+    if arguments.image is None:
+        return fitter.fit(subject.inputs)
+    return fitter.fit(shapes_for_image(fitter.near(subject.inputs), arguments.image))
 
 
 def fitting_arguments(command: argparse.ArgumentParser) -> None:

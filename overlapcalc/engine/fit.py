@@ -21,7 +21,7 @@ from ..planning.obstacles import variants_for
 from ..planning.options import PASSES, Blocking, per_axis
 from ..planning.padding import Padding, padding_of
 from ..planning.strips import Cutter
-from ..trace.trial import trial_results
+from ..trace.trial import TrialResults, trial_results
 
 Key = tuple[Shapes, tuple[torch.dtype, ...]]
 
@@ -63,20 +63,11 @@ class Fitter:
     def fit(self, inputs: Any) -> tuple[Analysis, Padding]:
         """inputs: as for `overlapcalc.analyze`. Raises what that raises; InputError where they cannot be padded."""
         shapes, dtypes = module_inputs(self._model, inputs)
-        together = Inputs(shapes, chosen(self._layout, shapes))
         results = trial_results(self._model, dtypes)
-
-        def runs(at: Shapes) -> bool:
-            return results(at) is not None
-
-        if self._blocking.fixed_tile is None:
-            analysis = self._analysed(fitted(runs, together), dtypes)
-        else:
-            tiles = self._tile_lengths(together)
-            analysis = self._on_tiles(together, fitted(runs, together, tiles), dtypes, tiles)
+        analysis = self._near(shapes, dtypes, results)
 
         def longer(axis: str, times: int) -> Mapping[str, tuple[int, ...]] | None:
-            there = Inputs(tuple(analysis.inputs.values()), together.layouts)
+            there = Inputs(tuple(analysis.inputs.values()), chosen(self._layout, shapes))
             found = results(there.at({**there.longest, axis: times * there.longest[axis]}))
             leaves = analysis.variants.net.traced.leaves
             return {
@@ -84,6 +75,22 @@ class Fitter:
             } or None
 
         return analysis, padding_of(analysis, shapes, self._mode, longer)
+
+    def near(self, inputs: Any) -> Analysis:
+        """The analysis at the size to which these inputs would be padded, whether they can be or not."""
+        shapes, dtypes = module_inputs(self._model, inputs)
+        return self._near(shapes, dtypes, trial_results(self._model, dtypes))
+
+    def _near(self, shapes: Shapes, dtypes: tuple[torch.dtype, ...], results: TrialResults) -> Analysis:
+        together = Inputs(shapes, chosen(self._layout, shapes))
+
+        def runs(at: Shapes) -> bool:
+            return results(at) is not None
+
+        if self._blocking.fixed_tile is None:
+            return self._analysed(fitted(runs, together), dtypes)
+        tiles = self._tile_lengths(together)
+        return self._on_tiles(together, fitted(runs, together, tiles), dtypes, tiles)
 
     def _tile_lengths(self, together: Inputs) -> dict[str, int]:
         assert self._blocking.fixed_tile is not None

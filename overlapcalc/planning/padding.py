@@ -41,13 +41,13 @@ class Padding:
 
     mode: one of `options.MODES`. given: the shapes of the inputs as they come. padded: as the net gets them. made: the
     shapes of the outputs that the net makes of that. kept: what is returned of them. Of an output, as many samples are
-    cut off as padding added, over the scale, rounded down: what is kept is rounded up where a size gives no whole
-    samples.
+    cut off as padding added, over the scale, rounded down. rounded: the axes of each output along which that was no
+    whole number, so that what is kept is rounded up.
 
     >>> net = nn.Sequential(nn.PixelUnshuffle(4), nn.Conv2d(16, 16, 3, padding=1))  # it takes multiples of 4
     >>> found = oc.plan(net, (1, 1, 64, 63), pad_to_fit="replicate").padding
-    >>> found.padded["input"], found.made["output"], found.kept["output"]
-    ((1, 1, 64, 64), (1, 16, 16, 16), (1, 16, 16, 16))
+    >>> found.padded["input"], found.kept["output"], found.rounded["output"]  # 63 / 4, rounded up
+    ((1, 1, 64, 64), (1, 16, 16, 16), ('W',))
     """
 
     mode: str
@@ -55,6 +55,7 @@ class Padding:
     padded: Named[Shape]
     made: Named[Shape]
     kept: Named[Shape]
+    rounded: Named[tuple[str, ...]]
 
     @property
     def any(self) -> bool:
@@ -69,6 +70,8 @@ class Padding:
         if not self.any:
             return f"nothing is padded ({self.mode}): the size fits as it is"
         cut = _changes(self.made, self.kept) or "nothing"
+        up = [f"{name} along {' and '.join(axes)}" for name, axes in self.rounded.items() if axes]
+        cut += f" (rounded up: {', '.join(up)})" if up else ""
         return (
             f"padded at the far end ({self.mode}): {_changes(self.given, self.padded)}; cut afterwards: {cut}; the "
             "result is what the whole net gives on the padded image, cut, not what it would give on the image itself"
@@ -80,7 +83,10 @@ class Padding:
             "mode": self.mode,
             "any": self.any,
             "inputs": {n: {"given": list(s), "padded": list(self.padded[n])} for n, s in self.given.items()},
-            "outputs": {n: {"made": list(s), "kept": list(self.kept[n])} for n, s in self.made.items()},
+            "outputs": {
+                n: {"made": list(s), "kept": list(self.kept[n]), "rounded_up": list(self.rounded[n])}
+                for n, s in self.made.items()
+            },
         }
 
 
@@ -99,8 +105,10 @@ def padding_of(analysis: Analysis, given: Shapes, mode: str, results: Results) -
         axes = analysis.variants.net.traced[name].axes
         for axis, n, m in zip(axes, shape, padded[name], strict=True):
             refuse_too_much(mode, n, m - n, f"{name} along {axis}")
-    kept = {shown: _kept(analysis, shown, named, results) for shown in analysis.outputs}
-    return Padding(mode, named, padded, analysis.outputs, Named(kept))
+    found = {shown: _kept(analysis, shown, named, results) for shown in analysis.outputs}
+    kept = Named({shown: shape for shown, (shape, _) in found.items()})
+    rounded = Named({shown: axes for shown, (_, axes) in found.items()})
+    return Padding(mode, named, padded, analysis.outputs, kept, rounded)
 
 
 def refuse_too_much(mode: str, n: int, more: int, what: str) -> None:
@@ -114,9 +122,11 @@ def refuse_too_much(mode: str, n: int, more: int, what: str) -> None:
         )
 
 
-def _kept(analysis: Analysis, shown: str, given: Mapping[str, Shape], results: Results) -> Shape:
-    """The shape of what is kept of an output. Raises InputError."""
-    shape = list(analysis.outputs[shown])
+def _kept(
+    analysis: Analysis, shown: str, given: Mapping[str, Shape], results: Results
+) -> tuple[Shape, tuple[str, ...]]:
+    """The shape of what is kept of an output, and the axes along which it is rounded up. Raises InputError."""
+    shape, rounded = list(analysis.outputs[shown]), []
     for axis, more in _more(analysis, given).items():
         d = _dimension(analysis, shown, axis)
         if d is None and not _stays(analysis, shown, axis, results):
@@ -127,7 +137,8 @@ def _kept(analysis: Analysis, shown: str, given: Mapping[str, Shape], results: R
         if cut and not _grows(analysis, shown, axis, d, growth, results):
             raise _unclear(shown, axis, "does not grow with the image")
         shape[d] -= cut
-    return tuple(shape)
+        rounded += [axis] if (more[growth.input] * growth.scale).denominator > 1 else []
+    return tuple(shape), tuple(rounded)
 
 
 def _more(analysis: Analysis, given: Mapping[str, Shape]) -> Mapping[str, Mapping[str, int]]:

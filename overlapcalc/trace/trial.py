@@ -16,6 +16,9 @@ from .on_shapes import Call, OnShapes
 from .quiet import quiet
 from .stand_in import stand_in
 
+TrialResults = Callable[[Shapes], list[tuple[int, ...] | None] | None]
+"""Input shapes -> the shapes of what the net returns, None for what is no tensor; None where it does not run."""
+
 
 def trial(model: nn.Module, dtypes: Sequence[torch.dtype]) -> Callable[[Shapes], bool]:
     """Input shapes -> whether the net runs there. Raises whatever copying the model raises."""
@@ -23,10 +26,8 @@ def trial(model: nn.Module, dtypes: Sequence[torch.dtype]) -> Callable[[Shapes],
     return lambda shapes: results(shapes) is not None
 
 
-def trial_results(
-    model: nn.Module, dtypes: Sequence[torch.dtype]
-) -> Callable[[Shapes], list[tuple[int, ...] | None] | None]:
-    """Input shapes -> the shapes of what the net returns, None for what is no tensor; None where it does not run."""
+def trial_results(model: nn.Module, dtypes: Sequence[torch.dtype]) -> TrialResults:
+    """The results of a net. Raises whatever copying the model raises."""
     copy = stand_in(model)
     runs = OnShapes(copy)
 
