@@ -13,13 +13,15 @@ from ..analysis.named import Named
 from ..planning.padding import SOURCES
 from ..planning.plan import Plan
 from .block import Block
+from .schedules.crop import packed
 from .store import Image, read, type_of
 
 
 def padded(image: Image, shape: Sequence[int], mode: str) -> Image:
     """An image of this shape, which begins with the given one; the image itself if it has that shape already.
 
-    A tensor is copied. Anything else is read when a part of the result is, and no more of it than that part shows.
+    A tensor is copied, in the order in which it lies in memory. Anything else is read when a part of the result is, and
+    no more of it than that part shows.
 
     >>> padded(torch.tensor([1, 2, 3]), [5], "reflect")
     tensor([1, 2, 3, 2, 1])
@@ -27,7 +29,16 @@ def padded(image: Image, shape: Sequence[int], mode: str) -> Image:
     if tuple(image.shape) == tuple(shape):
         return image
     seen = Padded(image, shape, mode)
-    return seen[tuple(slice(0, n) for n in shape)] if isinstance(image, Tensor) else seen
+    if not isinstance(image, Tensor):
+        return seen
+    found = seen[tuple(slice(0, n) for n in shape)]
+    return found if _order(found) == _order(image) else packed(found, like=image)
+
+
+def _order(x: Tensor) -> list[int]:
+    """The dimensions from the outermost in memory to the innermost."""
+    strides = x.stride()
+    return sorted(range(x.dim()), key=lambda d: -strides[d])
 
 
 class Padded:

@@ -175,6 +175,15 @@ def test_channels_last_by_layout() -> None:
     assert torch.equal(got, 2 * x)
 
 
+def test_channels_last_in_memory_stay_so() -> None:
+    x = image(1, 3, 5, 4).to(memory_format=torch.channels_last)
+    for mode in MODES:
+        found = padded(x, (1, 3, 8, 6), mode)
+        assert isinstance(found, Tensor)
+        assert found.is_contiguous(memory_format=torch.channels_last)
+        assert torch.equal(found, F.pad(x, (0, 2, 0, 3), mode=mode))
+
+
 class Watched:
     """An array that notes how much of it is read."""
 
