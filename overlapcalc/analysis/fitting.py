@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
-from itertools import islice
+from itertools import islice, product
 from math import ceil, lcm
 
 from ..errors import Argument, InputError
@@ -14,6 +14,9 @@ from .sizes import Runs, where_it_runs
 
 MULTIPLES = tuple(sorted({odd << k for k in range(9) for odd in (1, 3, 5, 7) if odd << k <= 512}))
 """Sizes that are multiples of one of these, or one more, are tried to find one that runs."""
+USUAL = (8, 12, 14, 16, 24, 28, 32, 48, 56, 64, 96, 112, 128, 192, 224, 256)
+MOST_PAIRS = len(USUAL) ** 2
+"""The same for different ones along each axis; of these, at most so many are tried."""
 MOST = 4096
 """At most so many lengths of an axis are tried one by one."""
 
@@ -104,26 +107,32 @@ def fitted(runs: Runs, inputs: Inputs, pinned: Lengths | None = None) -> Shapes:
         return inputs.shapes
     least = {**inputs.least, **pinned}
     free = [axis for axis in least if axis not in pinned]
-    for axis in free:
-        inputs.refuse_unclear(axis)
     base = next((at for at in _bases(inputs, least, free) if runs(inputs.at(at))), None)
     if base is None:
+        for axis in free:
+            inputs.refuse_unclear(axis)
         raise InputError(*_nowhere(runs, inputs, pinned))
     found = dict(base)
     for axis in free:
         tried = (n for n in islice(inputs.whole(axis, least[axis]), MOST) if n < base[axis])
         found[axis] = next((n for n in tried if runs(inputs.at({**base, axis: n}))), base[axis])
+    for axis, n in found.items():
+        if n > inputs.longest[axis]:
+            inputs.refuse_unclear(axis)
     shapes = inputs.at(found)
     return shapes if runs(shapes) else inputs.at(base)
 
 
 def _bases(inputs: Inputs, least: Lengths, free: Sequence[str]) -> Iterator[Lengths]:
-    """Lengths at which a net may run: the least, then multiples of the same number along all axes, then one more."""
+    """Lengths at which a net may run: the least; multiples of one number along all axes, or one more; at last multiples
+    of different ones."""
     yield least
-    for more in (0, 1) if free else ():
+    for more in product((0, 1), repeat=len(free)) if free else ():
         for step in MULTIPLES[1:]:
-            at = {a: -(-(least[a] - more) // step) * step + more for a in free}
+            at = {a: -(-(least[a] - m) // step) * step + m for a, m in zip(free, more, strict=True)}
             yield {**least, **{a: next(inputs.whole(a, n)) for a, n in at.items()}}
+    for steps in islice(product(USUAL, repeat=len(free)), MOST_PAIRS):
+        yield {**least, **{a: next(inputs.whole(a, -(-least[a] // n) * n)) for a, n in zip(free, steps, strict=True)}}
 
 
 def _nowhere(runs: Runs, inputs: Inputs, pinned: Lengths) -> list[object]:
