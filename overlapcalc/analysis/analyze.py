@@ -190,6 +190,7 @@ class _Tracer:
         self._run_memory = lru_cache(maxsize=None)(run_memory)
         self.runnable = lru_cache(maxsize=PROGRAMS_KEPT)(runnable)
         self._failed: dict[Shapes, TraceError] = {}
+        self._whole: tuple[Shapes, Propagation, Shapes] | None = None  # of a first part: the whole, and where verified
         self._keep(self._graph)
         self.names = lru_cache(maxsize=TRACES_KEPT)(lambda at: node_names(self.graph(at)))
 
@@ -206,7 +207,10 @@ class _Tracer:
             return self.verified(at)[0] if verified else self.plain(at)
 
         def cut(outputs: tuple[tuple[str, str], ...]) -> tuple[Variants, Shapes | None]:
-            return self._up_to(outputs, net.traced).variants(shapes)
+            part = self._up_to(outputs, net.traced)
+            if verified_at is not None:
+                part._whole = shapes, net, verified_at
+            return part.variants(shapes)
 
         found = Variants(
             net, retrace, moved=self.variants, cut=cut, run_memory=self._run_memory, runnable=self.runnable
@@ -263,7 +267,8 @@ class _Tracer:
 
     def _verified(self, shapes: Shapes) -> tuple[Propagation, Shapes | None]:
         """The net at this size, with obstacles wherever another size differs, and the shapes of that size."""
-        return OtherSizes(self.plain, self.graph).settled(self.plain(shapes))
+        whole = self._whole[1:] if self._whole is not None and self._whole[0] == shapes else None
+        return OtherSizes(self.plain, self.graph, whole).settled(self.plain(shapes))
 
 
 @contextlib.contextmanager

@@ -14,12 +14,14 @@ from typing import NamedTuple
 
 from ..errors import OverlapcalcError, TraceError
 from ..ops.graph import Graph, Shapes
-from ..ops.place import constants_at
 from ..propagate.compare import Differing, differences, views_of
 from ..propagate.forward import propagate
-from ..propagate.scaling import grow, samples, skewed, stretch
+from ..propagate.grid import Grid
+from ..propagate.scaling import grow, samples, skewed, steps_to, stretch
 from ..propagate.values import Propagation
+from .far_sizes import MOST_VALUES, far, most_values, shapes_of
 from .gc_pause import gc_paused
+from .unrolled import unrolled_axes
 
 MULTIPLES = (1, 2, 4, 8, 16, 32, 64)
 """How many steps a net grows at a time; the next one is tried where it does not run at the first."""
@@ -27,10 +29,6 @@ PERIODS = (13440, 960, 64, 8)
 """How many steps larger to trace a net that differs one step larger, to see whether it is periodic after all."""
 MOST_SAMPLES = 1 << 24
 """No trace larger than this to find a period: constants computed from the size are really evaluated."""
-MOST_VALUES = 1 << 26
-"""No trace far away where a net's constants could have more values than this."""
-FAR_ENOUGH = 1024
-"""An axis need not get longer by more samples than this."""
 MOST_SIGHTS = 3
 """How many times a larger image may show that a net's views are not what its own size suggests."""
 
@@ -47,10 +45,16 @@ class Comparison(NamedTuple):
 
 class OtherSizes:
     """Compares a net with itself at other sizes. plain, graph: input shapes -> the net at these shapes; may raise
-    TraceError."""
+    TraceError. whole: a net of which this one is the first part, and the shapes at which that was the same."""
 
-    def __init__(self, plain: Callable[[Shapes], Propagation], graph: Callable[[Shapes], Graph]) -> None:
-        self._plain, self._graph = plain, graph
+    def __init__(
+        self,
+        plain: Callable[[Shapes], Propagation],
+        graph: Callable[[Shapes], Graph],
+        whole: tuple[Propagation, Shapes] | None = None,
+    ) -> None:
+        self._plain, self._graph, self._whole = plain, graph, whole
+        self._seen: dict[tuple[int, Shapes], tuple[Propagation, Comparison]] = {}  # by the identity of the net
 
     def settled(self, net: Propagation, sights: int = MOST_SIGHTS) -> tuple[Propagation, Shapes | None]:
         """The net with obstacles where (along which axes) other sizes give another net, and the shapes that showed it.
@@ -59,6 +63,9 @@ class OtherSizes:
         obstacle but a coarser grid.
         """
         again = partial(propagate, net.traced, names=net.names, views=views_of(net, net.traced))
+        early = self._by_the_whole(net) or self._unrolled(net)
+        if early is not None:
+            return early
         for multiple in MULTIPLES:
             near = dict.fromkeys(_axes(net), multiple)
             seen = self._looked(net, near)
@@ -78,6 +85,43 @@ class OtherSizes:
                 return again(coarser=periodic), seen.larger
             return again(differing=differing), seen.larger
         return again(sizes_verified=False), None
+
+    def _by_the_whole(self, net: Propagation) -> tuple[Propagation, Shapes] | None:
+        """A first part of a net that differs on its own grid may be the same on that of the whole, which was compared
+        with itself already: both pad to a multiple, say."""
+        if self._whole is None:
+            return None
+        whole, there = self._whole
+        near = dict.fromkeys(_axes(net), 1)
+        away, steps = far(net, near), steps_to(net, there)
+        if steps is None or (away and self._compared(net, away).found == {}):
+            return None
+        coarser = {a: Grid(whole, a).per_step(i) // Grid(net, a).per_step(i) for i, a in net.slots}
+        seen = self._compared(net, steps)
+        if seen.found != {} or seen.net is not net or any(steps[a] % n for a, n in coarser.items()):
+            return None
+        found = self._reduced(net, coarser, set(coarser))
+        return propagate(net.traced, names=net.names, views=views_of(net, net.traced), coarser=found), there
+
+    def _unrolled(self, net: Propagation) -> tuple[Propagation, Shapes | None] | None:
+        """The net with one obstacle on each axis whose samples forward takes one after another, if there are any."""
+        near = dict.fromkeys(_axes(net), 1)
+        away = far(net, near)
+        there = self._compared(net, away) if away else None
+        if there is None or not there.found or len(self._graph(there.larger).order) <= len(net.traced.order):
+            return None
+        looped = unrolled_axes(net, self._graph, away)
+        if not looped:
+            return None
+        others = {axis: n for axis, n in away.items() if axis not in looped}
+        seen = self._compared(net, others) if others else None
+        differing: Differing = {name: dict.fromkeys(looped, "") for _, name in net.graph.outputs}
+        for name, texts in (seen.found or {}).items() if seen is not None else ():
+            differing[name] = {**differing.get(name, {}), **texts}
+        found = propagate(
+            net.traced, names=net.names, views=views_of(net, net.traced), differing=differing, looped=looped
+        )
+        return found, there.larger if seen is None else seen.larger
 
     def _looked(self, net: Propagation, near: Mapping[str, int]) -> Comparison:
         """The net at a size far away; near by, where it does not run there, or where it differs only beyond the image:
@@ -106,6 +150,14 @@ class OtherSizes:
         If only the understanding of views differs, the larger image is right about them (see algebra/reshape.Reshape).
         """
         larger, moved = grow(net, times)
+        known = self._seen.get((id(net), larger))
+        if known is None:
+            known = self._seen[id(net), larger] = net, self._compare(net, times, larger, moved)
+        return known[1]
+
+    def _compare(
+        self, net: Propagation, times: Mapping[str, int], larger: Shapes, moved: Mapping[str, Mapping[str, int]]
+    ) -> Comparison:
         try:
             large = self._plain(larger)
         except OverlapcalcError:
@@ -160,12 +212,13 @@ class OtherSizes:
         """
         for k in (1, 2, 3):
             further = {axis: k * steps for axis, steps in times.items()}
-            seen = [self._compared(net, grown) for grown in (skewed(further), further)]
-            if any(c.found != {} or c.net is not net for c in seen):
-                return False
+            for grown in (skewed(further), further):
+                seen = self._compared(net, grown)
+                if seen.found != {} or seen.net is not net:
+                    return False
         return True
 
-    def _unrolled(self, net: Propagation, seen: Comparison) -> bool:
+    def _grows(self, net: Propagation, seen: Comparison) -> bool:
         """Whether the net has more operators on a larger image: a loop over samples, which is never periodic."""
         counts = [len(net.graph.order)]
         for k in (1, 2):
@@ -180,11 +233,11 @@ class OtherSizes:
 
     def _too_large(self, net: Propagation, seen: Comparison, shapes: Shapes) -> bool:
         """Whether the net, or a constant that it makes, would be too large there if it keeps growing as it did."""
-        here, there, then = (prod(samples(net.graph, s)) for s in (_shapes(net), seen.larger, shapes))
+        here, there, then = (prod(samples(net.graph, s)) for s in (shapes_of(net), seen.larger, shapes))
         if then > MOST_SAMPLES:
             return True
         try:
-            small, large = _most(net.graph), _most(self._graph(seen.larger))
+            small, large = most_values(net.graph), most_values(self._graph(seen.larger))
         except TraceError:
             return False
         power = log(large / small) / log(there / here) if 0 < small < large and here < there else 0.0
@@ -195,69 +248,31 @@ class OtherSizes:
     ) -> dict[str, int] | Propagation | None:
         """The smallest numbers of steps along `axes` after which the net is the same, if there are any; or the net
         with its views understood differently, which has another grid."""
-        if self._unrolled(net, met):
+        if self._grows(net, met):
             return None
         for most in PERIODS:
             found = {**times, **dict.fromkeys(axes, most)}
             larger, _ = grow(net, skewed(found))
             if self._too_large(net, met, larger):
                 continue
-            seen = [self._compared(net, grown) for grown in (skewed(found), found)]
-            if any(c.found != {} for c in seen):
+            first = self._compared(net, skewed(found))
+            if first.found != {} or self._compared(net, found).found != {}:
                 return None
-            if seen[0].net is not net:
-                return seen[0].net
-            for prime in (2, 3, 5, 7):
-                while all(found[a] % prime == 0 for a in axes):
-                    fewer = {**found, **{a: found[a] // prime for a in axes}}
-                    if not self._repeats(net, fewer):
-                        break
-                    found = fewer
-            return found
+            if first.net is not net:
+                return first.net
+            return self._reduced(net, found, axes)
         return None
+
+    def _reduced(self, net: Propagation, found: dict[str, int], axes: set[str]) -> dict[str, int]:
+        """The fewest of these numbers of steps along `axes`, divided alike, after which the net is still the same."""
+        for prime in (2, 3, 5, 7):
+            while all(found[a] % prime == 0 for a in axes):
+                fewer = {**found, **{a: found[a] // prime for a in axes}}
+                if not self._repeats(net, fewer):
+                    break
+                found = fewer
+        return found
 
 
 def _axes(net: Propagation) -> list[str]:
     return sorted({axis for _, axis in net.slots})
-
-
-def far(net: Propagation, near: Mapping[str, int], *, shrink: bool = False) -> dict[str, int]:
-    """Steps such that the first axis about doubles, the next one trebles, and so on; empty where the constants of the
-    net might then be too large. Prime multiples of the steps `near`, all different. shrink: about half and two thirds
-    shorter, 0 where an axis has too few steps."""
-    found: dict[str, int] = {}
-    steps = {axis: _steps(net, axis) for axis in near}
-    for i, axis in enumerate(sorted(near)):
-        length, per_step = steps[axis]
-        have = max(1, -(-min(length, FAR_ENOUGH) // (per_step * near[axis])))
-        if shrink:
-            found[axis] = max((length - 1) // (per_step * near[axis]) * (i + 1) // (i + 2), 0) * near[axis]
-            continue
-        wanted = have * (i + 1) + 1
-        while not _prime(wanted) or wanted * near[axis] in found.values():
-            wanted += 1
-        found[axis] = wanted * near[axis]
-    if shrink:
-        return found
-    before, after = (prod(samples(net.graph, shapes)) for shapes in (_shapes(net), grow(net, found)[0]))
-    return found if _most(net.graph) * (after / before) ** 2 <= MOST_VALUES else {}
-
-
-def _most(graph: Graph) -> int:
-    """The number of values of the largest constant that the net makes, perhaps from the image's size."""
-    return max((prod(c.shape) for node in graph for _, c in constants_at(node.args) if c.made), default=0)
-
-
-def _shapes(net: Propagation) -> Shapes:
-    return tuple(net.graph[name].shape for name in net.graph.inputs)
-
-
-def _steps(net: Propagation, axis: str) -> tuple[int, int]:
-    """The length of the longest input along an axis, and how many of its samples make a step."""
-    moved = grow(net, {axis: 1})[1]
-    lengths = [(net.size(inp, axis) or 1, moved[inp][axis]) for inp, a in net.slots if a == axis]
-    return max(lengths)
-
-
-def _prime(n: int) -> bool:
-    return n > 1 and all(n % k for k in range(2, int(n**0.5) + 1))

@@ -74,6 +74,7 @@ class Cause(str, Enum):
     RESHAPE = "reshape"
     INDEXING = "data-dependent-indexing"
     RANDOM = "random"
+    LOOP = "loop"
 
 
 HELP = {
@@ -93,6 +94,7 @@ HELP = {
     Cause.RESHAPE: "keep the axis as a dimension of its own",
     Cause.INDEXING: "index channels, or use a fixed shift",
     Cause.RANDOM: "switch the randomness off in eval mode",
+    Cause.LOOP: "analyse the module that the loop calls, with as many samples as it is given at a time",
 }
 """The remedy for each cause."""
 

@@ -18,7 +18,7 @@ from ..ops.graph import STEP_OF, Data, Graph, Node
 from ..ops.law import DimRead, Law, Link, Obstruction
 from ..ops.place import linked, settled
 from .resolve import Resolver, at_this_size
-from .values import NOTHING, Propagation, Reads, TensorReads
+from .values import NOTHING, Obstacle, Propagation, Reads, TensorReads
 from .views import JOINT_OUTPUT, out_parts, spelled, spelled_law, view_steps
 
 
@@ -32,6 +32,7 @@ def propagate(
     views: Mapping[str, Reshape] | None = None,
     at_size: bool = False,
     placed: bool = False,
+    looped: Mapping[str, Obstacle] | None = None,
 ) -> Propagation:
     """What every tensor of the graph reads of every input.
 
@@ -41,14 +42,17 @@ def propagate(
     means the same only at multiples of that (it pads to a multiple, say). views: node -> how its view was understood
     at another size, adopted wherever it gives the shapes of this one. at_size: the laws of this size alone, which a
     schedule other than crop can run by: tables where there is no periodic law, whatever a second trace showed.
-    placed: each sample is made with the constants of its own place, which so may differ at every position.
+    placed: each sample is made with the constants of its own place, which so may differ at every position. looped: axis
+    -> the one obstacle on it, of a net that takes its samples one after another.
     Raises UnknownOperatorError with all operators that have no rule.
     """
-    run = Forward(graph, names or {}, differing or {}, sizes_verified, views or {}, at_size, placed)
+    run = Forward(graph, names or {}, differing or {}, sizes_verified, views or {}, at_size, placed, looped or {})
     run.follow()
     torn = run.mirrors.torn.union(*(run.mirrors.of.get(name, ()) for _, name in graph.outputs))
     if torn:
-        run = Forward(graph, names or {}, differing or {}, sizes_verified, views or {}, at_size, placed, torn)
+        run = Forward(
+            graph, names or {}, differing or {}, sizes_verified, views or {}, at_size, placed, looped or {}, torn
+        )
         run.follow()
     if run.unknown:
         raise UnknownOperatorError(_unknown_message(run.unknown, run.names))

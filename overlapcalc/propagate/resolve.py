@@ -32,10 +32,12 @@ class Resolver:
         views: Mapping[str, Reshape],
         at_size: bool = False,
         placed: bool = False,
+        looped: Mapping[str, Obstacle] | None = None,
         never_mirrored: Collection[str] = (),
     ) -> None:
         self.mirrors = Mirrors(never_mirrored)
         self.views, self.at_size, self.placed = views, at_size, placed
+        self.looped = looped or {}
         self.graph, self.names, self.differing, self.sizes_verified = graph, dict(names), differing, sizes_verified
         self.nodes: list[Node] = []
         self.truths: set[str] = set()
@@ -58,7 +60,7 @@ class Resolver:
         return Call(node, shapes, tuple(o in self.truths for o in node.operands))
 
     def _obstacle(self, node: Node, axis: str, why: Obstruction) -> Obstacle:
-        obstacle = Obstacle(
+        obstacle = self.looped.get(axis) or Obstacle(
             layer=self.names.get(node.name, node.layer or node.name),
             op=node.called,
             axis=axis,

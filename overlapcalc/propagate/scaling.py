@@ -28,6 +28,12 @@ def skewed(times: Mapping[str, int]) -> dict[str, int]:
 
 def stretch(net: Propagation, larger: Shapes) -> Mapping[str, Mapping[str, int]] | None:
     """How much longer each tensor gets when the inputs get these shapes; None where that is not whole steps."""
+    steps = steps_to(net, larger)
+    return None if steps is None else grow(net, steps)[1]
+
+
+def steps_to(net: Propagation, larger: Shapes) -> dict[str, int] | None:
+    """How many steps along each axis make the inputs these shapes; None where no whole number does."""
     steps: dict[str, int] = {}
     for name, shape in zip(net.graph.inputs, larger, strict=True):
         for axis, n, m in zip(net.values[name].labels, net.graph[name].shape, shape, strict=True):
@@ -35,8 +41,7 @@ def stretch(net: Propagation, larger: Shapes) -> Mapping[str, Mapping[str, int]]
                 whole, rest = divmod(m - n, Grid(net, axis).per_step(name))
                 if rest or steps.setdefault(axis, whole) != whole:
                     return None
-    grown, moved = grow(net, steps)
-    return moved if grown == larger else None
+    return steps if grow(net, steps)[0] == larger else None
 
 
 def grow(net: Propagation, steps: Mapping[str, int]) -> tuple[Shapes, Mapping[str, Mapping[str, int]]]:

@@ -104,7 +104,10 @@ class Folder:
     def _whatever(self, node: FxNode, given: list[Any], result: Any, filling: int) -> Any:
         """The result, with made-up values wherever it may differ for other parameters without these fillings showing it
         (see generic.py)."""
-        places = {n: self._depends(n) for n in looked_at(node) if "parameter" in self.origin(n)}
+        operands = [n for n in looked_at(node) if "parameter" in self.origin(n)]
+        if is_smooth(node.target, [self._value(n, filling) for n in operands], result):
+            return result  # so it is for those of them that do depend on parameters
+        places = {n: self._depends(n) for n in operands}
         touched = [self._value(n, filling) for n, where in places.items() if bool(where.any())]
         if not touched or is_smooth(node.target, touched, result):
             return result

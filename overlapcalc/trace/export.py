@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 from ..errors import ChangingStateError, SharedMemoryError, TraceError
 from ..ops import find
 from .composites import decomposed
-from .functionalize import made_functional, made_open, without_dropout
+from .functionalize import made_functional, made_open, with_shapes, without_dropout
 from .fx import were_parameters
 from .naming import operator_name
 from .numbers import KnownNumbers
@@ -37,8 +37,10 @@ def export(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[Exported
     some versions of torch export it as it is, and lose what was written. Others that fail are tried in strict mode. The
     empty decomposition rewrites in-place operators and composite ones; it costs as much as the export, and a program
     that has neither stays as it is. A net that reads numbers out of tensors is exported once more with those known
-    that come from constants alone. Every attempt has a copy of its own, because a failed one leaves traces in it.
+    that come from constants alone. Every attempt has a copy of its own, because a failed one leaves traces in it. The
+    model remembers which attempt succeeded: at another size that one alone is made, and that with numbers.
     """
+    known = getattr(model, "_overlapcalc_attempt", None)
     watch = _NoData()
     with quiet(), torch.no_grad(), at_once():
         first: Exception | None = None
@@ -46,13 +48,18 @@ def export(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[Exported
         for attempt in (_plain, _known_numbers, _functional_weights, _strict):
             if attempt is _strict and watch.met:
                 break
-            if attempt is _known_numbers and reading is None and not asks_for_values(first):
+            if attempt is _known_numbers:
+                asked = reading is not None or asks_for_values(first)
+            else:
+                asked = known is None or watch.met
+            if not asked and known != attempt.__name__:
                 continue
             copy = stand_in(model)
             try:
                 program = functional(attempt(copy, inputs, watch))
                 refuse_shared_state(program, shared_tensors(copy))
                 if not _reads_numbers(program) or attempt is not _plain:
+                    model._overlapcalc_attempt = attempt.__name__  # type: ignore[assignment]
                     return program, copy
                 reading = program, copy
             except (SharedMemoryError, ChangingStateError):
@@ -82,6 +89,7 @@ def functional(program: ExportedProgram) -> ExportedProgram:
     modules = [m for m in program.graph_module.modules() if isinstance(m, torch.fx.GraphModule)]
     for module in modules:
         without_dropout(module.graph)
+        with_shapes(module.graph)
     apart = made_open([module.graph for module in modules])
     if not apart and _functional(program):
         return program  # its graph is read, and its code never run

@@ -50,6 +50,22 @@ def without_dropout(graph: torch.fx.Graph) -> None:
                 graph.erase_node(node)
 
 
+LIKE: Mapping[str, Any] = {
+    "aten::reshape_as": torch.ops.aten.reshape.default,
+    "aten::view_as": torch.ops.aten.view.default,
+}
+"""Operators that take a shape from their second operand -> those that are given it."""
+
+
+def with_shapes(graph: torch.fx.Graph) -> None:
+    """Give operators that take the shape of another tensor that shape, in numbers."""
+    for node in graph.nodes:
+        shape = getattr(node.meta.get("val"), "shape", ())
+        name = operator_name(node.target) if node.op == "call_function" else ""
+        if name in LIKE and not node.kwargs and all(isinstance(n, int) for n in shape):
+            node.target, node.args = LIKE[name], (node.args[0], list(shape))
+
+
 def _twin(node: FxNode) -> Any:
     """The operator that returns what an in-place one writes: `aten::relu` for `aten::relu_`, with equal arguments."""
     schema = node.target._schema  # type: ignore[union-attr]
@@ -72,9 +88,12 @@ def _twin(node: FxNode) -> Any:
 
 
 def _owned(group: list[FxNode]) -> bool:
-    """Whether a piece of memory belongs to a single tensor that an operator created, with no view of it."""
-    makers = [node for node in group if not writes(node)]
-    return len(makers) == 1 and makers[0].op == "call_function" and makers[0].target is not operator.getitem
+    """Whether a piece of memory belongs to a single tensor that an operator created, with no view of it before the last
+    write: views that come later show what is in it then."""
+    first, *rest = sorted(group)
+    written = max((node for node in rest if writes(node)), default=first)
+    alone = all(writes(node) for node in rest if node < written)
+    return alone and not writes(first) and first.op == "call_function" and first.target is not operator.getitem
 
 
 def _redirect(node: FxNode) -> None:

@@ -80,8 +80,29 @@ def input_written(x):
     return y.mul_(blur(y))
 
 
+def viewed_after(x):
+    y = blur(x)
+    y.add_(blur(blur(blur(x)))).relu_()
+    a, b = y.split(1, 1)
+    return a * 2 + blur(b) + y.flatten(1).view(y.shape)
+
+
+def viewed_between(x):
+    y = blur(x)
+    y.add_(1)
+    part = y[:, :1]
+    y.mul_(blur(blur(blur(x))))
+    return part + y
+
+
+def first_written_through_a_view(x):
+    y = blur(x)[:, :1]
+    y.mul_(blur(blur(blur(x)))[:, :1])
+    return y.view(y.shape)
+
+
 FUNCTIONS = [chain, read_before, read_after, through_a_view, through_a_view_taken_before, through_reshape,
-             through_dropout, written_pieces, input_written]  # fmt: skip
+             through_dropout, written_pieces, input_written, viewed_after, viewed_between, first_written_through_a_view]  # fmt: skip
 
 
 @pytest.mark.parametrize("function", few(FUNCTIONS, 5), ids=lambda f: f.__name__)
@@ -109,6 +130,13 @@ def test_what_is_rewritten_still_computes_the_same(function):
     assert not any("_." in str(node.target) for node in program.graph.nodes)
     program.graph_module.recompile()
     assert torch.equal(program.module()(x.clone()), function(x.clone()))
+
+
+@pytest.mark.skipif(torch.__version__ < "2.6", reason="torch.export rewrites in-place operators itself")
+@pytest.mark.parametrize(("function", "rewritten"), [(viewed_after, True), (viewed_between, False)])
+def test_views_of_what_is_written_in_the_end_do_no_harm(function, rewritten):
+    program = torch.export.export(Do("", function), (torch.rand(1, 2, 41),), strict=False)
+    assert made_functional(program.graph) == rewritten
 
 
 @pytest.mark.skipif(torch.__version__ < "2.6", reason="torch.export rewrites in-place operators itself")
