@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from .ops import rule, unregister
     from .ops.parts import Reduction, in_parts
     from .planning.costs import Work
+    from .planning.padding import Padding
     from .planning.plan import Memory, Plan
     from .planning.wavefront import Wavefront, wavefront
     from .propagate.values import Obstacle
@@ -92,6 +93,7 @@ _HOMES = {
     ".ops": ("rule", "unregister"),
     ".ops.parts": ("Reduction", "in_parts"),
     ".planning.costs": ("Work",),
+    ".planning.padding": ("Padding",),
     ".planning.plan": ("Memory", "Plan"),
     ".planning.wavefront": ("Wavefront", "wavefront"),
     ".propagate.values": ("Obstacle",),
@@ -129,6 +131,7 @@ __all__ = [
     "ObstacleError",
     "OneSidedAxis",
     "OverlapcalcError",
+    "Padding",
     "Pair",
     "Plan",
     "Proof",

@@ -7,6 +7,7 @@
         AmbiguousPair           there are several inputs or outputs, and the question does not say which it is about
         ObstacleError           an obstacle lies between the input and the output
         TraceError              the model cannot be turned into a graph of operators
+            SizeError           it does not run at this size, but at others
             SharedMemoryError   it writes in place to memory that others may read
             ChangingStateError  it reads a number out of memory that it changes
         UnknownOperatorError    operators without a rule
@@ -147,6 +148,10 @@ class TraceError(OverlapcalcError):
         ...
     overlapcalc.errors.TraceError: at input 1x4x32: ...channel...
     """
+
+
+class SizeError(TraceError):
+    """The net does not run at this size; the message has sizes at which it does."""
 
 
 class SharedMemoryError(TraceError):

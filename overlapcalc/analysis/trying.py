@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from ..errors import InputError, TraceError
+from ..errors import InputError, SizeError, TraceError
 from ..ops.layout import chosen
 from ..trace.trial import trial
 from .inputs import module_inputs
@@ -42,4 +42,4 @@ def telling_sizes(model: Any, inputs: Any, layout: str | Sequence[str | None] | 
         found = where_it_runs(trial(model, dtypes), shapes, chosen(layout, shapes))
         if not found:
             raise
-        raise TraceError(f"{error}{found}") from error
+        raise SizeError(f"{error}{found}") from error

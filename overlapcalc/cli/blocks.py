@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 from ..errors import InputError
 from ..planning.byte_size import bytes_of
 from ..planning.image_size import parsed_image
-from ..planning.options import AUTO, SCHEDULES
+from ..planning.options import AUTO, MODES, SCHEDULES
 from .common import NOT_SO, OK, subject_arguments, subject_of, write
 
 if TYPE_CHECKING:
     from ..engine.compare import Alternative
+    from ..planning.options import Blocking
 
 PLAN_EPILOG = "exit codes: 0 planned, 2 wrong usage or input, or nothing fits, 3 an obstacle on an axis to be cut"
 VERIFY_EPILOG = """exit codes: 0 everything that applies is proved, 1 something is refuted, 2 wrong usage or input, 3 an
@@ -34,9 +35,7 @@ def add(commands: Any) -> None:
     )
     memory_argument(plan)
     disk_arguments(plan)
-    plan.add_argument(
-        "--fixed-tile", type=count, metavar="N", help="tiles of one length, those at the border moved inward"
-    )
+    fitting_arguments(plan)
     plan.add_argument(
         "--stored", action="store_true",
         help="inputs and outputs are files read and written by slices, as `run` does: neither is held whole",
@@ -94,7 +93,6 @@ def _plan(arguments: argparse.Namespace) -> int:
     from ..report import plan_json, render_plan
 
     with subject_of(arguments) as subject:
-        analysis = at_image(subject, arguments)
         blocking = Blocking(
             block=arguments.block,
             memory=arguments.memory,
@@ -103,8 +101,10 @@ def _plan(arguments: argparse.Namespace) -> int:
             stream_axis=arguments.stream_axis,
             disk=arguments.disk,
             spill=arguments.spill,
+            pad_to_fit=arguments.pad_to_fit,
         )
-        found = plan_of(analysis, blocking, stored=arguments.stored, dtype=arguments.dtype)
+        analysis, padding = _fitted(subject, arguments, blocking)
+        found = plan_of(analysis, blocking, stored=arguments.stored, dtype=arguments.dtype, padding=padding)
         others: list[Alternative] = []
         if arguments.compare:
             others = list(alternatives(analysis, blocking, stored=arguments.stored, dtype=arguments.dtype))
@@ -141,12 +141,43 @@ def _verify(arguments: argparse.Namespace) -> int:
 def at_image(subject: Any, arguments: argparse.Namespace) -> Any:
     """The analysis at the size of the requested image."""
     from ..analysis.analyze import analyze
+    from ..analysis.trying import telling_sizes
     from ..planning.image_shapes import shapes_for_image
 
     found = analyze(subject.model, subject.inputs, axes=subject.axes, layout=subject.layout)
     if arguments.image is None:
         return found
-    return found.at(*shapes_for_image(found, arguments.image))
+    shapes = shapes_for_image(found, arguments.image)
+    with telling_sizes(subject.model, shapes, subject.layout):
+        return found.at(*shapes)
+
+
+def _fitted(subject: Any, arguments: argparse.Namespace, blocking: Blocking) -> tuple[Any, Any]:
+    """The analysis at the size to which the requested image is padded, and the padding, if it is asked for."""
+    from ..engine.fit import Fitter, offering_padding
+    from ..planning.image_shapes import shapes_for_image
+
+    if blocking.pad_to_fit is None:
+        with offering_padding():
+            return at_image(subject, arguments), None
+    fitter = Fitter(subject.model, blocking, axes=subject.axes, layout=subject.layout)
+    if arguments.image is None:
+        return fitter.fit(subject.inputs)
+    return fitter.fit(shapes_for_image(fitter.near(subject.inputs), arguments.image))
+
+
+def fitting_arguments(command: argparse.ArgumentParser) -> None:
+    """Adds the arguments for images of any size."""
+    command.add_argument(
+        "--fixed-tile", type=count, metavar="N",
+        help="the unmodified net on tiles of one length, those at the border moved inward",
+    )  # fmt: skip
+    command.add_argument(
+        "--pad-to-fit", choices=MODES, metavar="MODE",
+        help="pad an image that does not fit at its far end, and cut the result: constant (zeros), replicate, reflect "
+        "or circular; to the least size that the net takes, or that tiles of the fixed length cover, which so serve "
+        "images of every size",
+    )  # fmt: skip
 
 
 def block_argument(command: argparse.ArgumentParser) -> None:

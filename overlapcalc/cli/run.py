@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
-from .blocks import block_argument, disk_arguments, memory_argument, schedule_arguments
+from ..planning.options import AUTO
+from .blocks import block_argument, disk_arguments, fitting_arguments, memory_argument, schedule_arguments
 from .common import OK, axis_arguments, debug_argument, door_of, loaded, model_arguments, overwrite_argument
 from .images import give_weights, images_argument, read_images, refuse_missing, weights_argument
 from .progress import progress
@@ -38,6 +39,7 @@ def add(commands: Any) -> None:
     memory_argument(run)
     schedule_arguments(run, "auto, when absent, is a stream, or passes for a net that no stream runs", auto=True)
     disk_arguments(run)
+    fitting_arguments(run)
     run.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1")
     debug_argument(run)
     run.set_defaults(run=_run)
@@ -61,7 +63,9 @@ def _run(arguments: argparse.Namespace) -> int:
             model,
             block=arguments.block,
             memory=arguments.memory,
-            schedule=arguments.schedule,
+            fixed_tile=arguments.fixed_tile,
+            pad_to_fit=arguments.pad_to_fit,
+            schedule="crop" if arguments.fixed_tile and arguments.schedule == AUTO else arguments.schedule,
             stream_axis=arguments.stream_axis,
             disk=arguments.disk,
             spill=arguments.spill,
@@ -76,7 +80,7 @@ def _run(arguments: argparse.Namespace) -> int:
             )
         _announce(plan)
         placed = [image.to(device) if hasattr(image, "to") else image for image in images]
-        with written(out, plan.outputs[0], own_type(model), door) as store, progress(plan.steps) as advance:
+        with written(out, plan.results[0], own_type(model), door) as store, progress(plan.steps) as advance:
             net(*placed, out=store, after=advance)
         if advance.shown:
             print(f"overlapcalc: {out} is complete, after {advance.seconds:.0f} s", file=sys.stderr)
@@ -84,7 +88,9 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _announce(plan: Plan) -> None:
-    """Says what goes to the disk before much of it does."""
+    """Says what is padded, and what goes to the disk before much of it does."""
+    if plan.padding is not None:
+        print(f"overlapcalc: {plan.padding}", file=sys.stderr)
     if plan.passes is not None and plan.passes.disk > MUCH:
         from ..engine.spill.place import spill_folder
         from ..report.passes import disk_text

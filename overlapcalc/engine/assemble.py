@@ -51,6 +51,6 @@ def _put(block: Block, plan: Plan, writers: Mapping[str, Writer], outputs: dict[
             writers[name].write(place, result)
             continue
         if name not in outputs:
-            outputs[name] = room(result, plan.outputs[name])
+            outputs[name] = room(result, plan.results[name])
         if outputs[name] is not result:
             write(outputs[name], place, result)

@@ -28,7 +28,9 @@ from ..planning.options import (
     refuse_unknown,
     several_axes,
 )
+from ..planning.padding import Padding
 from ..planning.plan import Plan
+from .fit import Fitter, offering_padding
 from .plan_passes import passes_plan
 from .weigh import weighed
 
@@ -69,6 +71,10 @@ def plan(
     with the least work; for a net with obstacles a stream or passes. "auto": a stream, or passes. stream_axis: the axis
     along which a stream or passes go, the longest when absent. disk: the most that passes may store on disk. spill: the
     folder for that, instead of one of the system's.
+    pad_to_fit: "constant" (zeros), "replicate", "reflect" or "circular": inputs that the net does not take as they are
+    get padded at the far end of each axis, to the least length at which it runs; with fixed_tile, to the least one that
+    such tiles cover, so that one tile serves every image. The outputs are cut by what was padded over the scale,
+    rounded down. The result is by definition that of the whole net on the padded inputs, cut.
 
     No forward pass is run. Raises InputError, TraceError, UnknownOperatorError; ObstacleError where the net cannot be
     run this way along these axes; NoSlabError where an operator has no way to run on a part of the image.
@@ -81,10 +87,14 @@ def plan(
     blocking = Blocking(**options)
     if isinstance(model, Analysis):
         refuse_beside_analysis(inputs=inputs, axes=axes, layout=layout)
-    else:
+    if blocking.pad_to_fit is not None:
+        made, padding = Fitter(model, blocking, axes=axes, layout=layout).fit(inputs)
+        return plan_of(made, blocking, stored=stored, dtype=dtype, padding=padding)
+    if not isinstance(model, Analysis):
         alone = blocking.named_schedule == PASSES and isinstance(model, nn.Module)  # passes run at one size
         analysed = analyze_here if alone else analyze
-        model = analysed(model, inputs, axes=axes, layout=layout)
+        with offering_padding():
+            model = analysed(model, inputs, axes=axes, layout=layout)
     return plan_of(model, blocking, stored=stored, dtype=dtype)
 
 
@@ -94,9 +104,10 @@ def plan_of(
     *,
     stored: bool = False,
     dtype: torch.dtype | str | None = None,
+    padding: Padding | None = None,
 ) -> Plan:
-    """The plan for an analysis. Raises what `plan` raises."""
-    made = planned(analysis, blocking, stored=stored, dtype=dtype)
+    """The plan for an analysis. padding: what was padded for it. Raises what `plan` raises."""
+    made = replace(planned(analysis, blocking, stored=stored, dtype=dtype), padding=padding)
     _ = made.memory  # computed now, because a schedule that cannot run a layer must be refused now
     return made
 

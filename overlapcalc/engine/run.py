@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -20,7 +21,9 @@ from . import Block, Machine
 from .apart import check_apart
 from .assemble import assemble
 from .fingerprint import Fingerprint, fingerprint
+from .fit import Fitter, offering_padding
 from .free_memory import free_memory
+from .padded import kept, padded
 from .plan import planned
 from .store import Image, check, check_out, type_of
 from .witness import Witness
@@ -39,8 +42,9 @@ class Options(BlockingOptions, total=False):
 def run(model: nn.Module, *inputs: Image, out: Any = None, **options: Unpack[Options]) -> Any:
     """The result of `model(*inputs)` in eval mode, computed block by block.
 
-    options: block, schedule, stream_axis, memory, fixed_tile, disk, spill, axes, layout, as for `plan`. Where neither a
-    block nor a budget is given and the usual blocks would take more than the free memory, smaller ones are taken.
+    options: block, schedule, stream_axis, memory, fixed_tile, disk, spill, pad_to_fit, axes, layout, as for `plan`.
+    Where neither a block nor a budget is given and the usual blocks would take more than the free memory, smaller ones
+    are taken. With pad_to_fit, the result is that of the whole net on the padded inputs, cut: see `Padding`.
 
     An input may be anything with shape, dtype and slicing instead of a tensor (numpy's memmap, a zarr array): only what
     a block needs is read. out: where to write, a tensor or such an array for a net with one output, a mapping by name
@@ -109,6 +113,7 @@ class Tiled(nn.Module):
         self._axes, self._layout = asked.pop("axes", None), asked.pop("layout", None)
         self._blocking = Blocking(**asked)
         self._machines: dict[Signature, tuple[Fingerprint | None, Machine]] = {}
+        self._fitter: tuple[Fingerprint | None, Fitter] | None = None
 
     def plan(self, *shapes: Sequence[int], stored: bool = False) -> Plan:
         """The plan for inputs of these shapes. Raises what `overlapcalc.plan` raises.
@@ -134,6 +139,7 @@ class Tiled(nn.Module):
         same = (
             known is not None and known.model is self.model and then is not None and now is not None and then.same(now)
         )
+        self._look_again(now)
         found = known if known is not None and same else self._made(signature)
         self._machines[signature] = now, found
         while len(self._machines) > PLANS_KEPT:
@@ -159,9 +165,9 @@ class Tiled(nn.Module):
                 check_apart(other, store, "another output")
         writers = {name: Witness(store, inputs) for name, store in stores.items()}
         with torch.no_grad(), evaluating(self.model):
-            room = _itself if made.count == 1 else Tensor.new_empty
+            room = _itself if made.count == 1 and made.results == made.outputs else Tensor.new_empty
             by_passes = made.passes is not None
-            produced: Any = machine.blocks(named, after_band=after if by_passes else None)
+            produced: Any = kept(machine.blocks(named, after_band=after if by_passes else None), made)
             with closing(produced):  # a spill file is gone at once, even where somebody keeps the error
                 outputs = assemble(produced, made, writers=writers, room=room, after=None if by_passes else after)
         return machine.structured(outputs) if out is None else out
@@ -174,7 +180,7 @@ class Tiled(nn.Module):
         [12, 12, 8]
         """
         machine, named = self._prepared(inputs)
-        produced = machine.blocks(named)
+        produced = kept(machine.blocks(named), machine.plan)
         while True:
             with torch.no_grad(), evaluating(self.model):  # not while the caller looks at a block
                 block = next(produced, None)
@@ -185,7 +191,11 @@ class Tiled(nn.Module):
     def _prepared(self, inputs: tuple[Image, ...], *, stored: bool = False) -> tuple[Machine, Mapping[str, Image]]:
         self._check(inputs)
         machine = self._machine_for(Signature(tuple((tuple(x.shape), type_of(x)) for x in inputs), stored))
-        return machine, dict(zip(machine.plan.inputs, inputs, strict=True))
+        named: dict[str, Image] = dict(zip(machine.plan.inputs, inputs, strict=True))
+        if machine.plan.padding is not None:
+            shapes, mode = machine.plan.inputs, machine.plan.padding.mode
+            named = {name: padded(x, shapes[name], mode) for name, x in named.items()}
+        return machine, named
 
     def _check(self, inputs: tuple[Image, ...]) -> None:
         where = next((p.device for p in self.model.parameters()), None)
@@ -196,18 +206,32 @@ class Tiled(nn.Module):
 
     def _made(self, signature: Signature) -> Machine:
         given: Any = [torch.empty(shape, dtype=dtype, device="meta") for shape, dtype in signature.inputs]
-        alone = self._blocking.named_schedule == PASSES  # they run at one size
-        analysed = analyze_here if alone else analyze
-        analysis = analysed(self.model, given, axes=self._axes, layout=self._layout)
+        padding = None
+        if self._fitter is not None:
+            analysis, padding = self._fitter[1].fit(given)
+        else:
+            alone = self._blocking.named_schedule == PASSES  # they run at one size
+            analysed = analyze_here if alone else analyze
+            with offering_padding():
+                analysis = analysed(self.model, given, axes=self._axes, layout=self._layout)
         device = next((p.device for p in self.model.parameters()), CPU)
         free = None if self._blocking.sized else free_memory(device)
-        made = planned(analysis, self._blocking, stored=signature.stored, free=free)
+        made = replace(planned(analysis, self._blocking, stored=signature.stored, free=free), padding=padding)
         if any(name is None for name in made.leaves):
             raise InputError(
                 f"the net returns {len(made.leaves)} values, of which "
                 f"{sum(name is None for name in made.leaves)} depend on no input; return only what does, or None"
             )
         return Machine(self.model, analysis.variants, made)
+
+    def _look_again(self, now: Fingerprint | None) -> None:
+        """What makes inputs fit is made anew where anything that forward can see has changed."""
+        if self._blocking.pad_to_fit is None:
+            return
+        then, known = self._fitter or (None, None)
+        if known is None or then is None or now is None or not then.same(now):
+            known = Fitter(self.model, self._blocking, axes=self._axes, layout=self._layout)
+        self._fitter = now, known
 
 
 def _itself(block: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -239,5 +263,5 @@ def _named_out(out: Any, made: Plan) -> dict[str, Any]:
     if set(out) != set(made.outputs):
         raise InputError(f"out has {', '.join(map(str, out))}; the net gives {', '.join(made.outputs)}")
     for name, store in out.items():
-        check_out(store, name, made.outputs[name])
+        check_out(store, name, made.results[name])
     return dict(out)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import chain, islice
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -25,6 +25,7 @@ from ..trace.quiet import quiet
 from ..trace.runnable import Runnable
 from .assemble import assemble
 from .machine import Machine
+from .padded import kept
 
 FEW, MOST = 24, 96
 """At least and at most this many bands of a stream are run, and at most this many other blocks: by then what is held
@@ -59,15 +60,16 @@ def _held(machine: Machine) -> int:
         state, inputs = fakes(calls, plan)
         held = MemoryMeter([*state.values(), *inputs.values()], kernels=True)
         given = {name: StoredImage(x) for name, x in inputs.items()} if plan.stored else inputs
-        blocks = chain.from_iterable(
-            islice(machine.blocks(given, state=state, plan=part), bands)
+        blocks = (
+            block
             for part, bands in _telling(machine.variants.net, plan)
+            for block in islice(machine.blocks(given, state=state, plan=part), bands)
         )
         with held:
             if plan.stored:
                 deque(blocks, maxlen=0)
             else:
-                assemble(blocks, plan)
+                assemble(kept(blocks, plan), plan)
     return held.live + held.kept  # a block like the fullest may come after all kernels were compiled
 
 

@@ -20,8 +20,10 @@ from .plan import Memory, Plan, Weigh
 from .slabs import slab_plan
 from .strips import Cutter, Strip, fed_ratio, labels_of
 
-UNLIKELY = 2
-"""A block is not tried if its share of the whole image's memory is more than this many times the budget."""
+UNLIKELY = 0.5
+"""A block is not tried if this much of its share of the whole image's memory is more than the budget leaves."""
+LIKELY = 0.8
+"""Nor if it is so for this much of the least part of their share that the blocks tried before it took."""
 PARTS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64, 96, 128, 192, 256, 384, 512, 1024, 2048, 4096)
 """The numbers of blocks into which a budget may cut an axis."""
 
@@ -107,11 +109,16 @@ class _CropPlanner:
         least: int | None = None
         try:
             whole = self._variants.run_memory(self._shapes_of({}), self._dtype)
+            fixed = whole.weights + (0 if self._stored else whole.outputs)
+            part, taken = UNLIKELY, float("inf")
             for steps in self._candidates():
                 strips = self._strips(steps, {})
-                if whole.peak * self._share(strips) > UNLIKELY * budget:
+                share = whole.peak * self._share(strips)
+                if share * part > max(budget - fixed, 0):
                     continue
                 held = self._memory(strips).total
+                taken = min(taken, (held - fixed) / max(share, 1))
+                part = max(UNLIKELY, LIKELY * taken)
                 least = held if least is None else min(least, held)
                 if held <= budget:
                     best = self.of(steps)

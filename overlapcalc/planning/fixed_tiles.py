@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from ..errors import InputError
+from ..algebra.spans import Spans
+from ..errors import Argument, InputError
+from ..propagate.backward import interior
 from .strips import BlockSpan, Cutter, Strip
 
 
@@ -24,7 +26,34 @@ def fixed(cutter: Cutter, tile: int) -> Strip:
             return Strip(
                 cutter.axis, max(s.length for slot in slots for s in slot.outputs.values()), cutter.like, slots
             )
-    raise InputError(f"no tiles of {tile} along {cutter.axis}: " + _why(tile, size, step, _works(cutter, size // step)))
+    why = _why(tile, size, step, _works(cutter, size // step))
+    raise InputError(
+        f"no tiles of {tile} along {cutter.axis}: {why}; for one tile for images of every size see ",
+        Argument("pad_to_fit"),
+    )
+
+
+def refuse_short(cutter: Cutter, tile: int) -> None:
+    """Raises InputError where tiles of this length are too short for a block amid an image, however large that is.
+
+    cutter: at a size that is congruent to the tile's.
+    """
+    finest = max(cutter.inputs, key=cutter.grid.per_step)
+    step, size = cutter.grid.per_step(finest), cutter.net.size(finest, cutter.axis)
+    assert size is not None
+    befores, ends = [], []
+    for node in cutter.outputs.values():
+        found = interior(cutter.net, node, cutter.axis, Spans.span(0, cutter.grid.per_step(node)))
+        before, end = cutter.grid.interior(found, node)
+        befores.append(before)
+        ends.append(end)
+    shortest = size - (min(ends) - 1 - max(befores)) * step
+    if tile < shortest:
+        longer = f"{shortest}, {shortest + step}, {shortest + 2 * step} and so on work"
+        raise InputError(
+            f"no tiles of {tile} along {cutter.axis}: too short for any block with its context; {longer}, and for "
+            "images of every size: which lengths do depends on the net alone"
+        )
 
 
 def _works(cutter: Cutter, most: int) -> int:

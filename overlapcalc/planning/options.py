@@ -15,6 +15,8 @@ BLOCKWISE, PASSES = ("crop", "trim", "stream"), "passes"
 SCHEDULES = (*BLOCKWISE, PASSES)
 AUTO = "auto"
 """A stream; passes for a net that no stream runs."""
+MODES = ("constant", "replicate", "reflect", "circular")
+"""What padding puts beyond the end, as torch calls it: zeros, the last sample, the image mirrored there, its start."""
 Blocks = int | Sequence[int | None] | Mapping[str, int]
 """One length for all axes; one per axis in their order, None for a whole one; or by name, the others whole."""
 Tile = int | tuple[int, int] | Mapping[str, tuple[int, int]]
@@ -36,6 +38,7 @@ class BlockingOptions(CutOptions, total=False):
     fixed_tile: Blocks | None
     disk: int | str | None
     spill: str | None
+    pad_to_fit: str | None
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,8 @@ class Blocking:
     block: the length of a block. memory: a budget instead. fixed_tile: the length of every tile instead. schedule:
     "crop", "trim", "stream" or "passes"; or "auto": a stream, but passes for a net that no stream runs. stream_axis:
     the axis along which a stream or passes go. disk: the most that passes may store on disk. spill: the folder for it.
-    All as for `overlapcalc.plan`.
+    pad_to_fit: how an image is padded that the net, or a tile of one length, does not take as it is; None for refusing
+    it. All as for `overlapcalc.plan`.
 
     >>> Blocking(memory="2GiB").budget
     2147483648
@@ -62,6 +66,7 @@ class Blocking:
     fixed_tile: Blocks | None = None
     disk: int | str | None = None
     spill: str | None = None
+    pad_to_fit: str | None = None
 
     def __post_init__(self) -> None:
         schedule = self.named_schedule
@@ -80,6 +85,8 @@ class Blocking:
         for name in ("disk", "spill"):
             if getattr(self, name) is not None and schedule not in (None, PASSES, AUTO):
                 raise InputError(Argument(name, getattr(self, name)), f" is for the schedule passes, not {schedule}")
+        if self.pad_to_fit is not None and self.pad_to_fit not in MODES:
+            raise InputError(Argument("pad_to_fit", self.pad_to_fit), f": there are {', '.join(MODES)}")
         if self.memory is not None:
             bytes_of(self.memory)
         if self.disk is not None:

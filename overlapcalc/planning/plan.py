@@ -14,6 +14,7 @@ from ..analysis.named import Named
 from ..ops.layout import BATCH
 from ..propagate.regions import Region
 from .costs import Work
+from .padding import Padding
 from .passes.plan import PassesPlan
 from .strips import BlockSpan, Strip
 
@@ -53,8 +54,9 @@ class Plan:
     strips: for each axis, its blocks. work: that of all blocks together; largest: the most of one block (for a stream,
     one band); full: that of the whole image at once. fed: samples fed to the net over the samples of the inputs.
     leaves: what the net returns. stream_axis: the axis along which a stream goes. stored: memory is that of a run whose
-    inputs are read and outputs written by slices. passes: what each pass does, for that schedule. weigh: predicts the
-    memory when it is first needed; that takes a run on shapes, which a plan that is only run can do without.
+    inputs are read and outputs written by slices. passes: what each pass does, for that schedule. padding: where it was
+    asked for; everything else is of the padded image. weigh: predicts the memory when it is first needed; that takes a
+    run on shapes, which a plan that is only run can do without.
 
     >>> plan = oc.plan(nn.Conv1d(3, 8, 5, padding=2), (1, 3, 64), block=16)
     >>> plan.count, plan.strips["L"].slots[1].tiles["input"], plan.work.macs == plan.full.macs
@@ -75,6 +77,7 @@ class Plan:
     stream_axis: str | None = None
     stored: bool = False
     passes: PassesPlan | None = None
+    padding: Padding | None = None
     weigh: Weigh | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -95,6 +98,16 @@ class Plan:
         16
         """
         return prod(len(strip.slots) for strip in self.strips.values())
+
+    @property
+    def results(self) -> Named[tuple[int, ...]]:
+        """The shapes of the outputs as a run returns them: after padding, they are cut.
+
+        >>> plan = oc.plan(nn.PixelUnshuffle(4), (1, 1, 64, 57), pad_to_fit="constant")
+        >>> plan.outputs["output"], plan.results["output"]
+        ((1, 16, 16, 15), (1, 16, 16, 15))
+        """
+        return self.outputs if self.padding is None else self.padding.kept
 
     @property
     def steps(self) -> int:
@@ -209,6 +222,7 @@ class Plan:
             "full_memory": _memory_dict(self.full_memory),
             "saves_memory": self.saves_memory,
             **({} if self.passes is None else {"passes": self.passes.to_dict()}),
+            **({} if self.padding is None else {"padding": self.padding.to_dict()}),
         }
 
     @cached_property

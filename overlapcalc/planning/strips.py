@@ -8,15 +8,16 @@ from fractions import Fraction
 from functools import lru_cache
 from math import prod
 
-from ..algebra.spans import Span, Spans
+from ..algebra.spans import Span
 from ..analysis.named import Named
 from ..analysis.one_image import OneImage
 from ..errors import Argument, InputError
 from ..ops.layout import BATCH
-from ..propagate.backward import BackwardReads, sized
+from ..propagate.backward import BackwardReads
 from ..propagate.grid import Grid
 from ..propagate.regions import extents_for
 from ..propagate.values import Propagation
+from .needs import Needs
 
 MOST_BLOCKS = 100_000
 """The most blocks along one axis."""
@@ -117,6 +118,8 @@ class Cutter:
                     "no joint grid of blocks; run the parts of the net on their own, or leave this axis whole"
                 )
         self._demand = lru_cache(maxsize=None)(self._demanded)
+        self._needed = Needs(net, axis, self.grid)
+        self.strip = lru_cache(maxsize=None)(self._strip)
 
     @property
     def finest(self) -> int:
@@ -146,7 +149,7 @@ class Cutter:
         """A block, given in samples of the finer side, in steps, rounded up."""
         return min(self.steps, -(-block // self.finest))
 
-    def strip(self, steps: int, extra: int = 0) -> Strip:
+    def _strip(self, steps: int, extra: int = 0) -> Strip:
         """Blocks of this many steps, from the start on; tiles longer by `extra` steps than necessary."""
         slots = []
         self._refuse_many(-(-self.steps // steps))
@@ -231,12 +234,8 @@ class Cutter:
 
     def _steps_of(self, slot: BlockSpan) -> tuple[int, int]:
         """The steps that a block covers."""
-        starts, stops = [], []
-        for shown, span in slot.outputs.items():
-            per_step = self.grid.per_step(self.outputs[shown])
-            starts.append(span.start // per_step)
-            stops.append(-(-span.stop // per_step))
-        return min(starts), max(stops)
+        spans = [(span, self.grid.per_step(self.outputs[shown])) for shown, span in slot.outputs.items()]
+        return min(span.start // n for span, n in spans), max(-(-span.stop // n) for span, n in spans)
 
     def cut(self, start: int, stop: int) -> tuple[int, int]:
         """The most steps that a tile for the block `[start, stop)` may leave out before and after."""
@@ -258,7 +257,7 @@ class Cutter:
     def _demanded(self, start: int, stop: int) -> Mapping[str, BackwardReads]:
         spans = self._spans(start, stop)
         return {
-            self.outputs[shown]: sized(self.net, self.outputs[shown], self.axis, Spans.span(*span))
+            self.outputs[shown]: self._needed.of(self.outputs[shown], Span(*span), start)
             for shown, span in spans.items()
         }
 

@@ -6,7 +6,7 @@ clamps or mirrors at its own ends); without, it is the law of the interior.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -28,29 +28,43 @@ class BackwardReads:
     exist: Mapping[str, Span]
     live: frozenset[tuple[str, int]]
 
+    def moved(self, by: Callable[[str], int]) -> BackwardReads:
+        """The same some samples later: by so many of each tensor."""
+        reads = {name: spans.shift(by(name)) for name, spans in self.reads.items()}
+        return BackwardReads(reads, {name: span.shift(by(name)) for name, span in self.exist.items()}, self.live)
 
-def interior(net: Propagation, output: str, axis: str, outputs: Spans) -> BackwardReads:
+
+Live = Sequence[frozenset[tuple[str, int]]]
+"""Paths (node, index) through which anything is read, by each of some other axes."""
+
+
+def interior(net: Propagation, output: str, axis: str, outputs: Spans, live: Live = ()) -> BackwardReads:
     """What `outputs` of node `output` need along `axis`, far from any border."""
-    return _demand(net, output, axis, outputs, sized=False, live=[])
+    return _demand(net, output, axis, outputs, sized=False, live=live)
 
 
-def sized(net: Propagation, output: str, axis: str, outputs: Spans) -> BackwardReads:
-    """What `outputs` of node `output` need along `axis` at the traced size, borders included.
+def sized(net: Propagation, output: str, axis: str, outputs: Spans, live: Live | None = None) -> BackwardReads:
+    """What `outputs` of node `output` need along `axis` at the traced size, borders included. live: `live_paths`, where
+    they are known.
 
     A path that reads only padding along another axis, at this size, reads nothing at all.
     """
+    live = live_paths(net, output, axis) if live is None else live
+    return _demand(net, output, axis, outputs, sized=True, live=live)
+
+
+def live_paths(net: Propagation, output: str, axis: str) -> Live:
+    """The paths to node `output` through which anything is read at the traced size, by each axis other than `axis`."""
     live = []
     for other in net.values[output].rates:
         length = net.size(output, other)
         followed = all(other in path.axes for value in net.values.values() for path in value.paths)
         if other != axis and length is not None and followed:  # behind an obstacle, nothing can be ruled out
             live.append(_demand(net, output, other, Spans.span(0, length), sized=True, live=[]).live)
-    return _demand(net, output, axis, outputs, sized=True, live=live)
+    return live
 
 
-def _demand(
-    net: Propagation, output: str, axis: str, outputs: Spans, *, sized: bool, live: list[frozenset[tuple[str, int]]]
-) -> BackwardReads:
+def _demand(net: Propagation, output: str, axis: str, outputs: Spans, *, sized: bool, live: Live) -> BackwardReads:
     exist: dict[str, Span] = {}
     start: Field[Spans] = Field.one(net.values[output].cells.shape, outputs)
     wanted: dict[str, Field[Spans]] = {output: start}

@@ -9,6 +9,7 @@ found independently of each other.
 from __future__ import annotations
 
 from fractions import Fraction
+from functools import lru_cache
 
 from .backward import BackwardReads
 from .values import Propagation
@@ -20,8 +21,10 @@ class Grid:
     def __init__(self, net: Propagation, axis: str) -> None:
         self._net, self._axis = net, axis
         self._steps = net.rates.steps()
+        self.per_step = lru_cache(maxsize=None)(self._per_step)
+        self._spare = lru_cache(maxsize=None)(self._to_spare)
 
-    def per_step(self, node: str) -> int:
+    def _per_step(self, node: str) -> int:
         """How many samples this tensor moves when its component moves by one step."""
         component, samples = self._net.rates.root(self._net.values[node].rates[self._axis])
         moved = samples * self._steps.get(component, Fraction(1))
@@ -71,7 +74,7 @@ class Grid:
             first = max(0, first - (excess - back))
         return first, last
 
-    def _spare(self, output: str) -> int:
+    def _to_spare(self, output: str) -> int:
         """How many steps the image can lose before some operator no longer runs."""
         spare: list[int] = []
         for node in self._net.graph:

@@ -52,6 +52,8 @@ def render_plan(plan: Plan, console: Console, *, note: str = "", others: Sequenc
     heading = Text.assemble(("from ", "dim"), inputs, (" to ", "dim"), outputs)
     if note:
         heading.append(f"\n{note}", style="yellow")
+    if plan.padding is not None:
+        heading.append(f"\n{plan.padding}")
     parts: list[RenderableType] = [heading, Text()]
     grid = " x ".join(f"{len(strip.slots)} along {axis}" for axis, strip in plan.strips.items())
     blocks = " x ".join(str(strip.block) for strip in plan.strips.values())

@@ -20,6 +20,7 @@ from .functionalize import made_functional, made_open, with_shapes, without_drop
 from .fx import were_parameters
 from .naming import operator_name
 from .numbers import KnownNumbers
+from .on_shapes import asks_for_values
 from .places import reason
 from .quiet import quiet
 from .recurrent_shapes import at_once
@@ -48,7 +49,7 @@ def export(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[Exported
             if attempt is _strict and watch.met:
                 break
             if attempt is _known_numbers:
-                asked = reading is not None or _of_numbers(first)
+                asked = reading is not None or asks_for_values(first)
             else:
                 asked = known is None or watch.met
             if not asked and known != attempt.__name__:
@@ -70,13 +71,6 @@ def export(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[Exported
                     return reading  # which says where the number comes from
         assert first is not None
         raise TraceError(reason(first)) from first
-
-
-def _of_numbers(error: Exception | None) -> bool:
-    """Whether torch says that the value of a tensor is needed, or that it has a symbol in its place."""
-    said = str(error).lower()
-    words = ("data-dependent", "numpy()", "symint", "symfloat", "symbool")
-    return any(word in said for word in words) or "DataDependent" in type(error).__name__
 
 
 def _reads_numbers(program: ExportedProgram) -> bool:

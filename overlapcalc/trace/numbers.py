@@ -30,7 +30,10 @@ READERS = frozenset((
     "item", "tolist", "numpy", "__array__", "__int__", "__float__", "__bool__", "__index__", "__complex__",
     "__format__", "__contains__", "equal", "allclose", "is_nonzero",
 ))  # fmt: skip
-MAKERS = frozenset(("tensor", "as_tensor", "scalar_tensor", "arange", "zeros", "ones", "full", "linspace", "eye"))
+MAKERS = frozenset((
+    "tensor", "as_tensor", "scalar_tensor", "arange", "zeros", "ones", "full", "linspace", "eye", "hann_window",
+    "hamming_window", "blackman_window", "bartlett_window", "kaiser_window",
+))  # fmt: skip
 WRITERS = frozenset((
     "__setitem__", "__iadd__", "__isub__", "__imul__", "__itruediv__", "__ifloordiv__", "add_", "sub_", "mul_",
     "div_", "copy_", "fill_", "zero_", "clamp_", "neg_", "floor_", "round_", "pow_", "index_fill_",
@@ -128,6 +131,11 @@ class KnownNumbers(TorchFunctionMode):
             self._learn(traced, _evaluated(func, args, given, known), known, before)
         return result
 
+    def value(self, tensor: Tensor) -> Tensor | None:
+        """The value of a tensor that depends on constants alone; None for any other."""
+        found = self._get(tensor)
+        return None if found is None else found.value
+
     def _named(self) -> Iterator[tuple[str, Tensor]]:
         """Buffers, and tensors that are mere attributes of modules."""
         for prefix, module in self._model.named_modules():
@@ -221,12 +229,14 @@ def _evaluated(func: Any, args: Any, kwargs: Mapping[str, Any], known: Collectio
 
 
 def _mapped(turn: Callable[[Tensor], Any], given: Any) -> Any:
-    """Arguments with something else for each tensor, those in slices too."""
+    """Arguments with something else for each tensor, those in slices too. No function here refers to itself: what it
+    found would be held until the garbage is collected."""
+
+    def one(leaf: Any) -> Any:
+        return turn(leaf) if isinstance(leaf, Tensor) else leaf
 
     def turned(leaf: Any) -> Any:
-        if isinstance(leaf, slice):
-            return slice(turned(leaf.start), turned(leaf.stop), turned(leaf.step))
-        return turn(leaf) if isinstance(leaf, Tensor) else leaf
+        return slice(one(leaf.start), one(leaf.stop), one(leaf.step)) if isinstance(leaf, slice) else one(leaf)
 
     return tree_map(turned, given)
 

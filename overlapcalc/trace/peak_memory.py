@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from torch.utils._pytree import tree_iter
 from ..errors import TraceError
 from ..ops.graph import Shapes
 from .kernel_memory import bytes_in, code, panel, while_running
+from .on_shapes import Call, OnShapes
 from .places import reason
 from .quiet import quiet
 from .run_memory import RunMemory
@@ -109,24 +111,30 @@ def run_memory(model: nn.Module, shapes: Shapes, dtypes: Sequence[torch.dtype], 
 
     dtype: the type assumed for floating weights and inputs. Raises TraceError.
     """
+    try:
+        return OnShapes(model).of(partial(_metered, model, shapes, dtypes, dtype))
+    except Exception as error:  # torch raises many unrelated types here
+        raise TraceError(reason(error, f"a pass over shapes fails with {type(error).__name__}")) from error
+
+
+def _metered(
+    model: nn.Module, shapes: Shapes, dtypes: Sequence[torch.dtype], dtype: torch.dtype | None, call: Call
+) -> RunMemory:
     mode: Any = FakeTensorMode(allow_non_fake_inputs=True)
 
     def cast(t: torch.dtype) -> torch.dtype:
         return dtype if dtype is not None and t.is_floating_point else t
 
-    try:
-        with quiet(), torch.no_grad(), mode:
-            inputs = [torch.empty(s, dtype=cast(d)) for s, d in zip(shapes, dtypes, strict=True)]
-            own = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-            state = {name: torch.empty(t.shape, dtype=cast(t.dtype)) for name, t in own.items()}
-            held = MemoryMeter([*inputs, *state.values()], kernels=True)
-            with held:
-                result = torch.func.functional_call(model, state, tuple(inputs))
-            held.trail.append([held._told(leaf) for leaf in tree_iter(result)])
-            outputs = {t.untyped_storage()._cdata: bytes_in(t) for t in tree_iter(result) if isinstance(t, Tensor)}
-            del result
-    except Exception as error:  # torch raises many unrelated types here
-        raise TraceError(reason(error, f"a pass over shapes fails with {type(error).__name__}")) from error
+    with quiet(), torch.no_grad(), mode:
+        inputs = [torch.empty(s, dtype=cast(d)) for s, d in zip(shapes, dtypes, strict=True)]
+        own = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+        state = {name: torch.empty(t.shape, dtype=cast(t.dtype)) for name, t in own.items()}
+        held = MemoryMeter([*inputs, *state.values()], kernels=True)
+        with held:
+            result = call(state, inputs)
+        held.trail.append([held._told(leaf) for leaf in tree_iter(result)])
+        outputs = {t.untyped_storage()._cdata: bytes_in(t) for t in tree_iter(result) if isinstance(t, Tensor)}
+        del result
     weights, given = sum(map(bytes_in, state.values())), sum(map(bytes_in, inputs))
     return RunMemory(
         held.peak,

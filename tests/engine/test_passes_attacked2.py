@@ -25,7 +25,13 @@ def test_an_input_with_the_name_of_an_output_keeps_its_own_labels():
     assert torch.allclose(oc.run(net, x, schedule="passes", block=4), net(x), rtol=0, atol=1e-12)
 
 
-def test_what_is_empty_along_the_axis_is_refused_by_name():
+def test_what_is_empty_along_the_axis_is_dropped_where_it_changes_nothing():
     net = Do("empty", lambda x: torch.cat([x.relu(), x[:, :, :0]], 2))
+    x = torch.randn(1, 1, 16, 8)
+    assert torch.equal(oc.run(net, x, schedule="passes", stream_axis="H", block=4), net(x))
+
+
+def test_what_is_empty_along_the_axis_is_refused_by_name():
+    net = Do("empty", lambda x: torch.cat([x.relu(), x[:, :, :0].double()], 2))
     with pytest.raises(oc.OverlapcalcError, match="gives no samples along H"):
         oc.run(net, torch.rand(1, 1, 16, 8), schedule="passes", stream_axis="H", block=4)
