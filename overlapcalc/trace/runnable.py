@@ -82,8 +82,8 @@ class Runnable:
 
 
 def type_matters(runnable: Runnable) -> bool:
-    """Whether a trace in another floating type may be another net: one that casts, creates constants in a type, or
-    resamples at positions that torch computes in the type of the samples."""
+    """Whether a trace in another floating type may be another net: one that casts, creates constants in a type or in
+    that of its data, or resamples at positions that torch computes in the type of the samples."""
     made = any(isinstance(place, Tensor) for place in runnable.places.values())
     return made or runnable.resamples or any(map(_of_a_type, runnable.calls.values()))
 
@@ -98,6 +98,8 @@ def _of_a_type(call: Invocation) -> bool:
             value = value.node
         if isinstance(value, FxNode) and value not in seen:
             seen.add(value)
+            if value.op == "call_function" and facts_of(value.target).kind in (Kind.LIKE, Kind.AS):
+                return True
             waiting += [*value.args, *value.kwargs.values()]
         elif isinstance(value, (list, tuple)):
             waiting += value
