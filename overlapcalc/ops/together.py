@@ -46,7 +46,8 @@ def joined_calls(nodes: Iterable[Node], outputs: Iterable[str]) -> tuple[list[No
         made = None if see is None else see(node, known)
         if made is not None:
             found[node.name] = made
-            out[place] = replace(node, op=made.op, args=made.args)
+            known |= {step.name: step for step in made.steps}
+            out[place] = known[node.name] = replace(node, op=made.op, args=made.args)
     loose = {name for made in found.values() for name in made.before}
     out = [one for node in out for one in (*(found[node.name].steps if node.name in found else ()), node)]
     for node in reversed(out[:] if loose else []):

@@ -72,7 +72,31 @@ def beside(net: Net, x: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
     return net.d(x), net.far(_over(level, x))
 
 
-RUN = (expanded, repeated, expanded_as, times_ones, broadcast, of_a_number, at_half, convolved, beside)
+def flattened(net: Net, x: Tensor, level: Tensor) -> Tensor:
+    h, w = x.shape[2:]
+    return net.c(torch.cat([x, level.view(1, 1, 1).expand(1, 1, h * w).view(1, 1, h, w)], 1))
+
+
+def columns_first(net: Net, x: Tensor, level: Tensor) -> Tensor:
+    return net.c(torch.cat([x, level.expand(1, 1, x.shape[3], x.shape[2]).mT], 1))
+
+
+def in_one_long_row(net: Net, x: Tensor, level: Tensor) -> Tensor:
+    h, w = (n // 2 for n in x.shape[2:])
+    y = level.flatten().repeat_interleave(h * w).unflatten(0, (h, w))[None, None]
+    return net.c(torch.cat([x, F.interpolate(y, scale_factor=2.0)], 1))
+
+
+def each_of_two(net: Net, x: Tensor, level: Tensor) -> Tensor:
+    h, w = x.shape[2:]
+    two = torch.cat([level, level * 2], 1).flatten(2).repeat(1, 1, w * h)
+    return net.c(torch.cat([x[:, :2], two.view(1, 2, w, h).permute(0, 1, 3, 2)], 1))
+
+
+RUN = (
+    expanded, repeated, expanded_as, times_ones, broadcast, of_a_number, at_half, convolved, beside, flattened,
+    columns_first, in_one_long_row, each_of_two,
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("steps", RUN)
@@ -87,7 +111,7 @@ def test_levels_are_local(steps: Steps) -> None:
         torch.testing.assert_close(found, wanted, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("steps", [expanded, repeated, broadcast, at_half, convolved])
+@pytest.mark.parametrize("steps", [expanded, repeated, broadcast, at_half, convolved, flattened])
 def test_the_context_is_that_of_the_image(steps: Steps) -> None:
     """What is convolved of a level alone counts for the tile, not for the context."""
     net = Net(steps).eval().double()

@@ -12,6 +12,7 @@ from ..call import Call
 from ..facts import spelling
 from ..graph import Node
 from ..law import Cause, DimRead, Law, Link, Obstruction
+from ..orders import PERMUTING, order_of
 from ..registry import rule
 from ..slab import Slab, Tensor, by_itself, on_slab
 
@@ -67,27 +68,9 @@ def _viewed(runs: Runs) -> Law:
     return Law((Link(0, (), runs=tuple((tuple(old), tuple(new)) for old, new in runs)),))
 
 
-@rule("aten::permute", "aten::transpose", "aten::t", "aten::movedim", "aten::permute_copy", "aten::swapaxes",
-      "aten::numpy_T", "aten::mT", shown=False)  # fmt: skip
+@rule(*PERMUTING, shown=False)
 def permute(call: Call) -> Law:
-    n, op = len(call.shape), call.node.op
-    if op in ("aten::permute", "aten::permute_copy"):
-        order = list(call.dims("dims"))
-    else:
-        order = list(range(n))
-        if op == "aten::movedim":
-            sources, targets = call.dims("source"), call.dims("destination")
-            rest = iter(d for d in range(n) if d not in sources)
-            where = dict(zip(targets, sources, strict=True))
-            order = [where[t] if t in where else next(rest) for t in range(n)]
-        elif op == "aten::numpy_T":
-            order.reverse()
-        else:
-            named = next((pair for pair in (("dim0", "dim1"), ("axis0", "axis1")) if call[pair[0]] is not None), None)
-            a, b = (call.dim(named[0]), call.dim(named[1])) if named else (-2, -1)
-            if n >= 2:
-                order[a], order[b] = order[b], order[a]
-    return Law((Link(0, tuple(DimRead(s, t, IndexMap.identity()) for t, s in enumerate(order))),))
+    return Law((Link(0, tuple(DimRead(s, t, IndexMap.identity()) for t, s in enumerate(order_of(call)))),))
 
 
 @rule("aten::expand", "aten::expand_as", "aten::broadcast_to", shown=False, sizes=("size",))
