@@ -89,7 +89,7 @@ def test_a_number_beside_the_image_is_an_obstacle_of_its_own(name: str) -> None:
     net = _Net(lambda x: BESIDE[name](x, F.avg_pool2d(x, 3, 1, 1)))
     found = oc.analyze(net, (1, 2, 16, 6))
     assert found.between("output0")["H"].context == oc.Sides(1, 1)
-    assert not found.between("output0").obstacles
+    assert not found.between("output0").obstacles("W")
     with pytest.raises(oc.ObstacleError, match="output1"):
         assert found.between("output1")["H"]
     x = torch.randn(1, 2, 16, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
