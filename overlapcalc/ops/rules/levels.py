@@ -38,29 +38,20 @@ class Spread:
     loose: frozenset[str]
 
 
-@together(*VIEWS)
+@together(*VIEWS, *PERMUTING)
 def spread_then_viewed(node: Node, known: Nodes) -> Together | None:
-    """Dimensions along which a sample is spread may be cut and joined as one likes."""
+    """Dimensions along which a sample is spread may be cut, joined and permuted as one likes. What lies as an image
+    does already is left as it is: an image of the net may be turned in the same way. So are levels over (w, h) where
+    the image is a square, which does not show."""
     inner = operand(node, "self")
     if inner is None or known[inner].op not in MAKING or not _like_an_image(node.shape, known):
         return None
     return None if _like_an_image(known[inner].shape, known) else _spread_last(node, known)
 
 
-@together(*PERMUTING)
-def spread_then_permuted(node: Node, known: Nodes) -> Together | None:
-    inner, n = operand(node, "self"), len(node.shape)
-    if inner is None or known[inner].op not in MAKING or not _like_an_image(node.shape, known):
-        return None
-    order = order_of(Call(node, (known[inner].shape,)))
-    letters = [x.axes for x in _inputs(known) if len(x.shape) == n]
-    moved = any(axis and order[d] != d for axes in letters for d, axis in enumerate(axes))
-    return _spread_last(node, known) if moved else None
-
-
 def _spread_last(node: Node, known: Nodes) -> Together | None:
     found = _spread(node, known)
-    if found is None:
+    if found is None or not _one_sample(found.low, known):
         return None
     made, at = list[Node](), found.source
     for op, args, shape in found.steps:
@@ -117,6 +108,12 @@ def _like_an_image(shape: Sequence[int], known: Nodes) -> bool:
         all(not axis or (m > 1 and 0 in (m % n, n % m)) for m, n, axis in zip(shape, x.shape, x.axes, strict=True))
         for x in images
     )
+
+
+def _one_sample(low: Shape, known: Nodes) -> bool:
+    """Whether what is spread has one sample along every axis: a row that is spread over rows keeps its own."""
+    images = (x for x in _inputs(known) if len(x.shape) == len(low))
+    return not any(axis and n > 1 for x in images for axis, n in zip(x.axes, low, strict=True))
 
 
 def _inputs(known: Nodes) -> Iterator[Node]:
