@@ -8,10 +8,11 @@ from functools import partial
 
 from ...algebra.index_map import IndexMap
 from ...algebra.spans import Spans
+from ..border import Border
 from ..call import Call
 from ..facts import describe
 from ..kind import Kind
-from ..law import Border, Cause, DimRead, Law, Link, Obstruction, at_size, keep
+from ..law import Cause, DimRead, Law, Link, Obstruction, at_size, keep
 from ..registry import rule
 from ..slab import Slab, Tensor, by_itself, on_slab
 
