@@ -67,26 +67,43 @@ def _nafnet() -> tuple[nn.Module, tuple[int, ...]]:
 def _swinir() -> tuple[nn.Module, tuple[int, ...]]:
     options = {"depths": [6] * 6, "num_heads": [6] * 6, "embed_dim": 180, "mlp_ratio": 2.0, "img_size": 64}
     return _spandrel("SwinIR.__arch.SwinIR", "SwinIR", window_size=8, upscale=2, upsampler="pixelshuffle", **options), (
-        1, 3, 64, 64
+        1,
+        3,
+        64,
+        64,
     )
 
 
 def _hat() -> tuple[nn.Module, tuple[int, ...]]:
     options = {"depths": [6] * 6, "num_heads": [6] * 6, "embed_dim": 180, "mlp_ratio": 2.0, "img_size": 64}
     return _spandrel("HAT.__arch.HAT", "HAT", window_size=16, upscale=2, upsampler="pixelshuffle", **options), (
-        1, 3, 64, 64
+        1,
+        3,
+        64,
+        64,
     )
 
 
 def _wan(part: type[nn.Module], shape: tuple[int, ...]) -> tuple[nn.Module, tuple[int, ...]]:
-    vae = _diffusers("AutoencoderKLWan", base_dim=16, z_dim=4, dim_mult=[1, 2, 2, 2], num_res_blocks=1,
-                     latents_mean=[0.0] * 4, latents_std=[1.0] * 4)
+    vae = _diffusers(
+        "AutoencoderKLWan",
+        base_dim=16,
+        z_dim=4,
+        dim_mult=[1, 2, 2, 2],
+        num_res_blocks=1,
+        latents_mean=[0.0] * 4,
+        latents_std=[1.0] * 4,
+    )
     return part(vae), shape
 
 
 def _ltx(part: type[nn.Module], shape: tuple[int, ...]) -> tuple[nn.Module, tuple[int, ...]]:
-    vae = _diffusers("AutoencoderKLLTXVideo", block_out_channels=(16, 32, 32, 32), latent_channels=8,
-                     decoder_block_out_channels=(16, 32, 32, 32))
+    vae = _diffusers(
+        "AutoencoderKLLTXVideo",
+        block_out_channels=(16, 32, 32, 32),
+        latent_channels=8,
+        decoder_block_out_channels=(16, 32, 32, 32),
+    )
     return part(vae), shape
 
 
@@ -97,5 +114,8 @@ _VIDEO: dict[str, Callable[[], tuple[nn.Module, tuple[int, ...]]]] = {
     "ltx encoder": lambda: _ltx(Encoder, (1, 3, 17, 128, 128)),
 }
 _MODELS: dict[str, Callable[[], tuple[nn.Module, tuple[int, ...]]]] = {
-    "NAFNet": _nafnet, "SwinIR": _swinir, "HAT": _hat, **_VIDEO
+    "NAFNet": _nafnet,
+    "SwinIR": _swinir,
+    "HAT": _hat,
+    **_VIDEO,
 }

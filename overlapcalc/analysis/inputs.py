@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -21,6 +21,7 @@ Types = tuple[torch.dtype | None, ...]
 
 def parsed(inputs: Any) -> tuple[Shapes, Types]:
     """A shape, a list of shapes, or example tensors: the shape of each input, and its type where it is known."""
+    refuse_no_tensors(inputs)
     if isinstance(inputs, torch.Tensor):
         items: list[Any] = [inputs]
     elif isinstance(inputs, (list, tuple)) and inputs and not any(map(_is_input, inputs)):
@@ -45,9 +46,30 @@ def parsed(inputs: Any) -> tuple[Shapes, Types]:
     return tuple(shapes), tuple(dtypes)
 
 
+AROUND = (
+    "put a module around the net whose forward takes tensors alone and passes the rest on, such as "
+    "`def forward(self, x): return self.net({'image': x}, scale=2)`"
+)
+
+
+def refuse_no_tensors(inputs: Any) -> None:
+    """Raises InputError for what forward may take and the analysis cannot: dictionaries, lists of tensors, numbers."""
+    if isinstance(inputs, Mapping):
+        keys = ", ".join(map(repr, inputs))
+        raise InputError(f"inputs is a dictionary ({keys}), and the net is followed from tensors; {AROUND}")
+    several = isinstance(inputs, (list, tuple)) and any(map(_is_input, inputs))
+    for i, item in enumerate(inputs if several else ()):
+        if isinstance(item, Mapping) or (isinstance(item, (list, tuple)) and any(map(_is_input, item))):
+            raise InputError(
+                f"input {i} is a {type(item).__name__} of inputs; the net is followed from tensors; {AROUND}"
+            )
+        if item is None or isinstance(item, (bool, int, float, complex, str)):
+            raise InputError(f"input {i} is {item!r}, which is no tensor and no shape; {AROUND}")
+
+
 def _is_input(item: Any) -> bool:
     """Whether an item of a list stands for an input, not for a size."""
-    return isinstance(item, (list, tuple, torch.Tensor))
+    return isinstance(item, (list, tuple, torch.Tensor, Mapping))
 
 
 def module_inputs(model: Any, inputs: Any) -> tuple[Shapes, tuple[torch.dtype, ...]]:
@@ -60,12 +82,15 @@ def module_inputs(model: Any, inputs: Any) -> tuple[Shapes, tuple[torch.dtype, .
     if inputs is None:
         raise InputError("inputs are missing; give a shape such as (1, 3, 256, 256), a list of shapes, or tensors")
     shapes, types = parsed(inputs)
+    alone = _needed_by_name(model)
+    if alone:
+        raise InputError(f"{type(model).__name__}.forward takes {', '.join(alone)} by name only; {AROUND}")
     needed, most = forward_arity(model)
     if len(shapes) < needed or (most is not None and len(shapes) > most):
         wants = f"{needed}" if most == needed else f"{needed} to {most}" if most is not None else f"at least {needed}"
         raise InputError(
             f"{type(model).__name__}.forward takes {wants} input{'s' if wants != '1' else ''}, {len(shapes)} given; "
-            "give one shape per input tensor"
+            f"give one shape per input tensor. Where it takes something else, {AROUND}"
         )
     default = own_type(model)
     return shapes, tuple(default if dtype is None else dtype for dtype in types)
@@ -91,6 +116,15 @@ def forward_arity(model: nn.Module) -> tuple[int, int | None]:
     if any(p.kind is p.VAR_POSITIONAL for p in parameters):
         return needed, None
     return needed, len(positional)
+
+
+def _needed_by_name(model: nn.Module) -> list[str]:
+    """The arguments that forward requires and that have no position."""
+    try:
+        parameters = inspect.signature(model.forward).parameters.values()
+    except (TypeError, ValueError):
+        return []
+    return [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
 
 
 def asked_axes(axes: Sequence[str] | str | None, shapes: Shapes, layouts: Sequence[str]) -> tuple[str, ...]:

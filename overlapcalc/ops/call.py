@@ -9,8 +9,9 @@ from typing import Any
 from ..algebra.index_map import IndexMap
 from ..algebra.spans import EMPTY, Spans
 from ..errors import RuleError
+from .border import Border
 from .graph import Constant, Data, Node, data_in
-from .law import Border, Cause, DimRead, Law, Link, Obstruction, Place, at_size, keep
+from .law import Cause, DimRead, Law, Link, Obstruction, Place, at_size, keep
 
 MASKING = frozenset({"aten::mul", "aten::where", "aten::masked_fill"})
 """Operators through which a constant can make samples unread."""

@@ -98,5 +98,10 @@ def may_stop_nan(op: str) -> bool:
     return "::" in op and not op.startswith(OURS_AND_TORCHS) if said is None else said
 
 
+def takes_functions(op: str) -> bool:
+    """Whether an operator is given functions: a loop or a branch that depends on data."""
+    return op.startswith("higher_order::")
+
+
 OURS_AND_TORCHS = ("aten::", "overlapcalc::")
 """Namespaces whose operators say so if they turn NaN into numbers."""

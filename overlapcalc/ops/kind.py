@@ -17,6 +17,7 @@ class Kind(str, Enum):
     RESIZE: resamples at positions that torch computes in the type of the samples.
     COPY: returns its operand.
     LIKE: uses only the shape and the type of its first operand.
+    AS: uses only the shape or the type of its second operand.
     PADDING: pads with a constant.
     SPLIT: gives pieces of a dimension.
     RECAST: reads memory as numbers of another type.
@@ -34,6 +35,7 @@ class Kind(str, Enum):
     CONCATENATION = "concatenation"
     COPY = "copy"
     LIKE = "like"
+    AS = "as"
     PADDING = "padding"
     SPLIT = "split"
     RECAST = "recast"

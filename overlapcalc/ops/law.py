@@ -12,43 +12,8 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from ..algebra.index_map import IndexMap
-from ..algebra.spans import EMPTY, Pair, Spans
-
-
-class Border(str, Enum):
-    """What lies beyond the ends of an operand: nothing (or constants), its end samples, or its mirror image."""
-
-    CONSTANT = "constant"
-    REPLICATE = "replicate"
-    REFLECT = "reflect"
-
-    def fold(self, reads: Spans, size: int) -> tuple[Spans, bool, bool]:
-        """The samples of `[0, size)` that `reads` comes down to, and whether it crosses the first end, the last end.
-
-        >>> Border.REFLECT.fold(Spans.span(-2, 1), 8)  # positions -2 and -1 are samples 2 and 1
-        (Spans(parts=((0, 3),)), True, False)
-        >>> Border.CONSTANT.fold(Spans.span(-2, 1), 8)
-        (Spans(parts=((0, 1),)), True, False)
-        """
-        if not reads.parts:
-            return EMPTY, False, False
-        left, right = reads.parts[0][0] < 0, reads.parts[-1][1] > size
-        if not (left or right):
-            return reads, False, False
-        inside = reads.clip(0, size)
-        if self is Border.CONSTANT:
-            return inside, left, right
-        extra: list[Pair] = []
-        if self is Border.REPLICATE:
-            extra += [(0, 1)] if left else []
-            extra += [(size - 1, size)] if right else []
-        else:
-            for a, b in reads.parts:  # position -p holds sample p; position size-1+p holds size-1-p
-                if a < 0:
-                    extra.append((1 - min(b, 0), 1 - a))
-                if b > size:
-                    extra.append((2 * size - 1 - b, 2 * size - 1 - max(a, size)))
-        return Spans.of([*inside.parts, *extra]), left, right
+from ..algebra.spans import Spans
+from .border import Border
 
 
 class Cause(str, Enum):

@@ -67,8 +67,8 @@ class Slab(Protocol):
         """What the region reads of an operand, as one tensor.
 
         spans: dimension of the operand -> the span to fetch there instead, if that dimension is an axis. Beyond the
-        ends of the image lies `fill`: a number, "replicate" or "reflect". last: the call asks no more for the operand,
-        nor where it lies, so that it may be freed.
+        ends of the image lies `fill`: a number, "replicate", "reflect" or "symmetric" (a mirror image with the end
+        sample). last: the call asks no more for the operand, nor where it lies, so that it may be freed.
         """
 
     def picked(self, places: Mapping[int, Sequence[int]], operand: int = 0, *, fill: float | str = 0.0) -> Tensor:

@@ -13,11 +13,13 @@ from .registry import known_of, say
 @dataclass(frozen=True)
 class Together:
     """What a call amounts to with others before it. op: another operator. args: its arguments by name, all of them.
-    before: the calls that are a part of it, and go where nobody else reads them."""
+    before: the calls that are a part of it, and go where nobody else reads them. steps: calls that come before it then,
+    with names of their own."""
 
     op: str
     args: Mapping[str, Any]
     before: frozenset[str]
+    steps: tuple[Node, ...] = ()
 
 
 Seen = Callable[[Node, Mapping[str, Node]], "Together | None"]
@@ -44,8 +46,10 @@ def joined_calls(nodes: Iterable[Node], outputs: Iterable[str]) -> tuple[list[No
         made = None if see is None else see(node, known)
         if made is not None:
             found[node.name] = made
-            out[place] = replace(node, op=made.op, args=made.args)
+            known |= {step.name: step for step in made.steps}
+            out[place] = known[node.name] = replace(node, op=made.op, args=made.args)
     loose = {name for made in found.values() for name in made.before}
+    out = [one for node in out for one in (*(found[node.name].steps if node.name in found else ()), node)]
     for node in reversed(out[:] if loose else []):
         if node.name in loose and node.name not in kept and not any(node.name in n.operands for n in out):
             out.remove(node)

@@ -12,7 +12,6 @@ from functools import partial
 
 from ..algebra.cells import Field
 from ..algebra.spans import EMPTY, Span, Spans
-from ..ops.law import Border
 from .values import AxisRead, Propagation
 
 
@@ -116,7 +115,7 @@ def _pull(along: AxisRead, size: int | None, edges: list[int], outs: Spans) -> S
     if size is None:
         return raw
     real, left, right = along.border.fold(raw, size)
-    if along.border is Border.REFLECT:
+    if along.border.mirrors:
         edges.extend([0] if left else [])
         edges.extend([size - 1] if right else [])
     return real

@@ -14,6 +14,7 @@ from ..algebra.index_map import IndexMap
 from ..algebra.reshape import CELL, Factoring, Part, Reshape, Run, view
 from ..errors import RuleError, UnknownOperatorError, foreseen
 from ..ops import Call, find, steps_before
+from ..ops.facts import takes_functions
 from ..ops.graph import STEP_OF, Data, Graph, Node
 from ..ops.law import DimRead, Law, Link, Obstruction
 from ..ops.place import linked, settled
@@ -78,7 +79,13 @@ def _unknown_message(nodes: list[Node], names: Mapping[str, str]) -> str:
     for node in nodes:
         at = f" at {node.source}" if node.source else ""
         lines.append(f"  {node.op} in {names.get(node.name) or node.layer or node.name}{at}")
-    lines.append("register a rule for each with overlapcalc.rule(NAME); docs/add-an-operator.md shows how")
+    given = [takes_functions(node.op) for node in nodes]
+    if any(given):
+        lines.append(
+            "loops, branches and scans of functions are not followed: write them as plain Python, or as torch.where"
+        )
+    if not all(given):
+        lines.append("register a rule for each with overlapcalc.rule(NAME); docs/add-an-operator.md shows how")
     return "\n".join(lines)
 
 

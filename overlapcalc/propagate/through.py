@@ -11,7 +11,8 @@ from ..algebra.index_map import IndexMap
 from ..algebra.reshape import CELL, Factoring
 from ..algebra.spans import EMPTY, Spans
 from ..errors import RuleError
-from ..ops.law import Border, CellReads, DimRead, Link
+from ..ops.border import Border
+from ..ops.law import CellReads, DimRead, Link
 from .values import MADE, NOTHING, InputAxis, InputReads, Obstacle, Path, Reads, joined_reads
 
 SOMETHING = IndexMap.identity()

@@ -10,8 +10,9 @@ from ..algebra.cells import Field
 from ..algebra.index_map import IndexMap
 from ..algebra.rates import Rate, RateTies
 from ..algebra.reshape import Factoring, Reshape
+from ..ops.border import Border
 from ..ops.graph import Graph
-from ..ops.law import Border, Law
+from ..ops.law import Law
 
 InputAxis = tuple[str, str]
 """An input of the net and one of its axes."""

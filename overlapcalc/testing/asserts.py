@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ..analysis.analysis import Analysis
 from ..analysis.analyze import Inputs, analyze
+from ..analysis.variants import Variants
 from ..engine import Machine
 from ..engine.plan_passes import passes_plan
 from ..errors import InputError, ObstacleError
@@ -24,6 +25,7 @@ from ..prove.fillings import same_bits
 from ..prove.kernel_settings import exact_kernels
 from ..prove.passes.cover import cover
 from ..prove.result import REFUTED
+from ..trace.runnable import type_matters
 from .claimed import Limit, ScaleLimit, SidedLimit, SizeVerified, assert_claims, broken, claims_of
 from .messages import behind, called, differing, disagreement, parts_of
 from .oracle import BruteForce
@@ -164,12 +166,13 @@ def assert_same_by_blocks(
         )
     own = copy.deepcopy(model).eval().to(dtype=dtype)
     images = {name: t.to(dtype) if t.is_floating_point() else t for name, t in zip(plan.inputs, given, strict=True)}
+    variants = _in_type(analysis, own, images, layout)
     with torch.no_grad(), exact_kernels():
         full = whole(own, plan, images)
         again = whole(own, plan, images)
         if any(not bool(same_bits(y, again[name]).all()) for name, y in full.items()):
             raise InputError(f"{where} gives something else every time on the same image; make it deterministic")
-        machine = Machine(own, analysis.variants, plan)
+        machine = Machine(own, variants, plan)
         try:
             tiled = by_blocks(machine, images)
         except FAILURES as error:
@@ -179,7 +182,7 @@ def assert_same_by_blocks(
             wrong += cover(machine, images).failures if by_passes else ()
         if twin and not wrong:
             wide, where_at = copy.deepcopy(model).eval().to(dtype=torch.float64), next(iter(images.values())).device
-            proof = exact_twin(wide, analysis.variants, plan, images, where_at)
+            proof = exact_twin(wide, variants, plan, images, where_at)
             wrong = [f"in integers modulo a prime {text}" for text in proof.failures if proof.status == REFUTED]
     if wrong:
         cut = " x ".join(f"{strip.block} along {axis}" for axis, strip in plan.strips.items())
@@ -237,6 +240,17 @@ def assert_reads(
 
 
 # ---- the parts of it --------------------------------------------------------------------------------------
+
+
+def _in_type(
+    analysis: Analysis, own: nn.Module, images: Mapping[str, Tensor], layout: str | Sequence[str | None] | None
+) -> Variants:
+    """The net as traced in the type in which it runs, where that may be another net."""
+    calls = analysis.variants.runnable(tuple(analysis.inputs.values()))
+    same = all(x.dtype == t for x, t in zip(images.values(), calls.types, strict=True))
+    if same or not type_matters(calls):
+        return analysis.variants
+    return analyze(own, list(images.values()), layout=layout).variants
 
 
 def _plan(model: nn.Module, analysis: Analysis, blocking: Blocking) -> Plan:

@@ -27,6 +27,7 @@ SIMPLE = frozenset(
     for name in (
         "mse_loss", "smooth_l1_loss", "huber_loss", "soft_margin_loss", "binary_cross_entropy",
         "binary_cross_entropy_with_logits", "trace", "vdot", "addr", "renorm", "diag_embed",
+        "nll_loss_forward", "nll_loss2d_forward",
     )
 )  # fmt: skip
 """No composites, but torch can decompose them too."""
@@ -52,7 +53,8 @@ def _table(used: Collection[OpOverload], apart: Collection[Any]) -> dict[Any, An
     if not wanted:
         return {}  # making torch's table takes longer than decomposing most programs
     made: Any = getattr(torch.export, "default_decompositions", dict)()
-    return {op: made[op] for op in wanted if op in made}
+    inside = [getattr(torch.ops.aten, name.removeprefix("aten::")).default for name in SIMPLE if find(name) is None]
+    return {op: made[op] for op in (*wanted, *inside) if op in made}
 
 
 def _comes_apart(op: OpOverload) -> bool:

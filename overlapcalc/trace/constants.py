@@ -197,7 +197,11 @@ class Folder:
 
 
 def looked_at(node: FxNode) -> list[FxNode]:
-    """The operands whose values count. Operators that create a tensor like another one use only its shape and type."""
-    if facts_of(node.target).kind is not Kind.LIKE:
+    """The operands whose values count. Operators that create a tensor like another one use only its shape and type;
+    so do those that give a tensor the shape or the type of another."""
+    kind = facts_of(node.target).kind
+    if kind is Kind.AS:
+        return [n for n in node.all_input_nodes if n is node.args[0]]
+    if kind is not Kind.LIKE:
         return node.all_input_nodes
     return [n for n in node.all_input_nodes if n is not node.args[0]]

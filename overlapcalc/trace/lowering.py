@@ -32,9 +32,9 @@ from .fx import (
     state_of,
     were_parameters,
 )
-from .naming import facts_of, operator_name, overload_of
+from .naming import facts_of, operator_name
 from .places import at, layer_of, located, source_of
-from .runnable import Fixed, Invocation, Runnable
+from .runnable import Fixed, Invocation, Runnable, joined
 from .unpool import paired
 
 MOST_REAL = 1 << 28
@@ -158,10 +158,10 @@ class Lowering:
         if not outputs:
             raise TraceError("no output of the net depends on its input; is this the right module?")
         shown = [node for _, node in outputs]
+        given = {node.name: node for node in nodes}
         nodes, seen = joined_calls(nodes, shown)
         for name, made in seen.items():
-            values = {argument: None if isinstance(v, Data) else v for argument, v in made.args.items()}
-            self.calls[name] = replace(self.calls[name], target=overload_of(made.op), values=values, result=None)
+            self.calls |= joined(given[name], made, self.calls[name])
         return replace(Graph.of(paired(nodes, shown), outputs), leaves=leaves)
 
     def _input(self, fx: FxNode, nodes: list[Node], layouts: Iterator[str]) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -12,8 +12,10 @@ from torch.fx import Node as FxNode
 
 from ..errors import NoSlabError
 from ..ops import Kind
+from ..ops.graph import Constant, Data, Node
+from ..ops.together import Together
 from .constants import looked_at
-from .naming import facts_of
+from .naming import facts_of, overload_of
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,35 @@ class Invocation:
         return x.permute(order).contiguous().permute(sorted(range(x.dim()), key=order.__getitem__))
 
 
+def joined(node: Node, made: Together, found: Invocation) -> dict[str, Invocation]:
+    """The calls, by name, that a node amounts to. found: its own. Their constants are among its own."""
+    own = {id(a): t for a, t in _pairs(list(node.args.values()), [found.values[name] for name in node.args])}
+
+    def value(v: Any) -> Any:
+        if isinstance(v, (Data, Constant)):
+            return own.get(id(v))
+        return [value(one) for one in v] if isinstance(v, (tuple, list)) and any(map(_is_tensor, v)) else v
+
+    calls = [*((step.name, step.op, step.args) for step in made.steps), (node.name, made.op, made.args)]
+    return {
+        name: replace(found, target=overload_of(op), values={k: value(v) for k, v in args.items()}, result=None)
+        for name, op, args in calls
+    }
+
+
+def _pairs(args: Any, values: Any) -> Iterator[tuple[Constant, Any]]:
+    """Constants of the layer graph, and where they are in the call."""
+    for a, t in zip(args, values, strict=True):
+        if isinstance(a, Constant):
+            yield a, t
+        elif isinstance(a, (tuple, list)) and any(map(_is_tensor, a)):
+            yield from _pairs(a, t)
+
+
+def _is_tensor(value: Any) -> bool:
+    return isinstance(value, (Data, Constant))
+
+
 @dataclass(frozen=True)
 class Runnable:
     """calls: node of the layer graph -> its call. places: placeholder of a constant -> the name of a parameter or
@@ -82,8 +113,8 @@ class Runnable:
 
 
 def type_matters(runnable: Runnable) -> bool:
-    """Whether a trace in another floating type may be another net: one that casts, creates constants in a type, or
-    resamples at positions that torch computes in the type of the samples."""
+    """Whether a trace in another floating type may be another net: one that casts, creates constants in a type or in
+    that of its data, or resamples at positions that torch computes in the type of the samples."""
     made = any(isinstance(place, Tensor) for place in runnable.places.values())
     return made or runnable.resamples or any(map(_of_a_type, runnable.calls.values()))
 
@@ -98,6 +129,8 @@ def _of_a_type(call: Invocation) -> bool:
             value = value.node
         if isinstance(value, FxNode) and value not in seen:
             seen.add(value)
+            if value.op == "call_function" and facts_of(value.target).kind in (Kind.LIKE, Kind.AS):
+                return True
             waiting += [*value.args, *value.kwargs.values()]
         elif isinstance(value, (list, tuple)):
             waiting += value

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from overlapcalc.algebra.index_map import IndexMap
 from overlapcalc.algebra.spans import EMPTY, Span, Spans
-from overlapcalc.ops.law import Border
+from overlapcalc.ops.border import Border
 
 SETS = st.sets(st.integers(-6, 6), max_size=5)
 

@@ -72,7 +72,40 @@ def beside(net: Net, x: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
     return net.d(x), net.far(_over(level, x))
 
 
-RUN = (expanded, repeated, expanded_as, times_ones, broadcast, of_a_number, at_half, convolved, beside)
+def flattened(net: Net, x: Tensor, level: Tensor) -> Tensor:
+    h, w = x.shape[2:]
+    return net.c(torch.cat([x, level.view(1, 1, 1).expand(1, 1, h * w).view(1, 1, h, w)], 1))
+
+
+def columns_first(net: Net, x: Tensor, level: Tensor) -> Tensor:
+    return net.c(torch.cat([x, level.expand(1, 1, x.shape[3], x.shape[2]).mT], 1))
+
+
+def in_one_long_row(net: Net, x: Tensor, level: Tensor) -> Tensor:
+    h, w = (n // 2 for n in x.shape[2:])
+    y = level.flatten().repeat_interleave(h * w).unflatten(0, (h, w))[None, None]
+    return net.c(torch.cat([x, F.interpolate(y, scale_factor=2.0)], 1))
+
+
+def each_of_two(net: Net, x: Tensor, level: Tensor) -> Tensor:
+    h, w = x.shape[2:]
+    two = torch.cat([level, level * 2], 1).flatten(2).repeat(1, 1, h * w)
+    return net.c(torch.cat([x[:, :2], two.view(1, 2, h, w)], 1))
+
+
+def turned_with_the_image(net: Net, x: Tensor, level: Tensor) -> Tensor:
+    return net.c(torch.cat([x.mT, _over(level, x).mT], 1)).mT
+
+
+def a_row_turned(net: Net, x: Tensor, level: Tensor) -> Tensor:
+    row = x[:, :1].mean(2, keepdim=True).expand(-1, -1, x.shape[2], -1)
+    return net.c(torch.cat([x.mT, row.mT], 1)).mT * level
+
+
+RUN = (
+    expanded, repeated, expanded_as, times_ones, broadcast, of_a_number, at_half, convolved, beside, flattened,
+    columns_first, in_one_long_row, each_of_two, turned_with_the_image,
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("steps", RUN)
@@ -87,7 +120,20 @@ def test_levels_are_local(steps: Steps) -> None:
         torch.testing.assert_close(found, wanted, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("steps", [expanded, repeated, broadcast, at_half, convolved])
+@pytest.mark.parametrize("shape", [(1, 3, 24, 24), (1, 3, 24, 12), (1, 3, 25, 16)])
+def test_what_is_turned_with_the_image_stays_local(shape: tuple[int, ...]) -> None:
+    net = Net(turned_with_the_image).eval().double()
+    assert not oc.analyze(net, (shape, LEVEL)).obstacles
+
+
+def test_a_row_that_is_spread_and_turned_runs_by_passes() -> None:
+    net = Net(a_row_turned).eval().double()
+    x, level = torch.randn(1, 3, 16, 16, dtype=torch.float64), torch.rand(LEVEL, dtype=torch.float64)
+    found = oc.run(net, x, level, schedule="passes", block=5)
+    torch.testing.assert_close(found, net(x, level), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("steps", [expanded, repeated, broadcast, at_half, convolved, flattened])
 def test_the_context_is_that_of_the_image(steps: Steps) -> None:
     """What is convolved of a level alone counts for the tile, not for the context."""
     net = Net(steps).eval().double()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves, tree_structure
 
 import overlapcalc as oc
 
@@ -56,6 +58,11 @@ LOSSES: dict[str, Callable[[Tensor], Tensor]] = {
     "soft margin": lambda x: F.soft_margin_loss(x, x.sign()),
     "cross entropy of two": lambda x: F.binary_cross_entropy(x.sigmoid(), (x > 1).to(x)),
     "cross entropy of logits": lambda x: F.binary_cross_entropy_with_logits(x, (x > 1).to(x)),
+    "cross entropy of classes": lambda x: F.cross_entropy(x, x.argmax(1)),
+    "cross entropy, one class ignored": lambda x: F.cross_entropy(
+        x, x.argmax(1), weight=torch.tensor([1.0, 3.0], dtype=x.dtype), ignore_index=0
+    ),
+    "cross entropy of samples": lambda x: F.cross_entropy(x, x.argmax(1), reduction="none"),
     "vdot": lambda x: x * torch.vdot(x.flatten(), x.flatten()),
     "addr": lambda x: torch.addr(x[0, 0], x[0, 0, :, 0], x[0, 1, 0]),
     "renorm": lambda x: x.renorm(2, 1, 1.0),
@@ -67,6 +74,29 @@ LOSSES: dict[str, Callable[[Tensor], Tensor]] = {
 def test_losses_and_the_like_run_in_parts(name: str) -> None:
     """A quantizer of a VQ-VAE returns its loss beside its codes."""
     assert error(LOSSES[name], 1, 2, 16, 6) < 1e-14
+
+
+BESIDE: dict[str, Callable[[Tensor, Tensor], Any]] = {
+    "a pair": lambda x, y: (y, F.mse_loss(y, x)),
+    "a dictionary": lambda x, y: {"out": y, "loss": F.l1_loss(y, x)},
+    "in depth": lambda x, y: {"out": [y], "losses": {"bits": y.abs().log2().sum() / -9.0}},
+    "of classes": lambda x, y: (y, F.cross_entropy(y, x.argmax(1))),
+}
+
+
+@pytest.mark.parametrize("name", BESIDE)
+def test_a_number_beside_the_image_is_an_obstacle_of_its_own(name: str) -> None:
+    net = _Net(lambda x: BESIDE[name](x, F.avg_pool2d(x, 3, 1, 1)))
+    found = oc.analyze(net, (1, 2, 16, 6))
+    assert found.between("output0")["H"].context == oc.Sides(1, 1)
+    assert not found.between("output0").obstacles("W")
+    with pytest.raises(oc.ObstacleError, match="output1"):
+        assert found.between("output1")["H"]
+    x = torch.randn(1, 2, 16, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    by_passes, whole = oc.run(net, x, schedule="passes", block=4), net(x)
+    assert tree_structure(by_passes) == tree_structure(whole)
+    for a, b in zip(tree_leaves(by_passes), tree_leaves(whole), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-13)
 
 
 def test_an_error_of_a_mean_is_one_reduction() -> None:

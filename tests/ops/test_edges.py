@@ -11,6 +11,7 @@ from torch import Tensor, cat, nn
 from torch.nn import functional as F
 
 import overlapcalc as oc
+from overlapcalc.testing import assert_reads, assert_same_by_blocks
 
 pytestmark = pytest.mark.usefixtures("traced_once")
 
@@ -69,6 +70,45 @@ def channels(x: Tensor) -> Tensor:
     return cat([x[:, :1], x], 1)[:, :2]
 
 
+def with_the_end_itself(x: Tensor) -> Tensor:
+    return cat([x[..., 0:2].flip(-1), x], -1)
+
+
+def symmetric(x: Tensor) -> Tensor:
+    return cat([x.narrow(-1, 0, 3).flip(-1), x, x[..., -2:].flip(-1)], -1)
+
+
+def symmetric_rows(x: Tensor) -> Tensor:
+    return cat([x[:, :, :2].flip(2), x, x[:, :, -1:].flip(2)], 2)
+
+
+def one_of_each(x: Tensor) -> Tensor:
+    return cat([x[..., :1], x, x[..., -3:-1].flip(-1)], -1)
+
+
+def two_kinds_of_mirrors(x: Tensor) -> Tensor:
+    return cat([x[..., 1:3].flip(-1), x, x[..., -2:].flip(-1)], -1)
+
+
+def a_mirror_and_zeros(x: Tensor) -> Tensor:
+    return cat([x[..., :2].flip(-1), x, x.new_zeros(*x.shape[:-1], 2)], -1)
+
+
+def zeros_beyond_both(x: Tensor) -> Tensor:
+    y = cat([x[..., 1:2].flip(-1), x, x[..., -1:]], -1)
+    return cat([torch.full_like(y[..., :1], 2.0), y, torch.ones_like(y[..., :1])], -1)
+
+
+def all_at_once(x: Tensor) -> Tensor:
+    far = torch.full_like(x[..., :1], 2.0)
+    return cat([far, x[..., 1:2].flip(-1), x, x[..., -1:], far], -1)
+
+
+def chained(x: Tensor) -> Tensor:
+    none = (0, 0) * (x.dim() - 3)
+    return F.pad(F.pad(F.pad(x, (2, 0, *none), mode="reflect"), (0, 1, *none), mode="replicate"), (0, 2), value=3.0)
+
+
 LOCAL = [
     (causal, LINE, {"L": (2, 0)}),
     (both_ends, LINE, {"L": (1, 1)}),
@@ -79,6 +119,15 @@ LOCAL = [
     (rows_and_columns, IMAGE, {"H": (1, 1), "W": (1, 1)}),
     (frames, FRAMES, {"D": (2, 0), "H": (0, 2), "W": (0, 2)}),
     (channels, IMAGE, {"H": (0, 2), "W": (0, 2)}),
+    (with_the_end_itself, LINE, {"L": (2, 0)}),
+    (symmetric, LINE, {"L": (3, -1)}),
+    (symmetric_rows, IMAGE, {"H": (2, 0), "W": (0, 2)}),
+    (one_of_each, LINE, {"L": (1, 1)}),
+    (two_kinds_of_mirrors, LINE, {"L": (2, 0)}),
+    (a_mirror_and_zeros, LINE, {"L": (2, 0)}),
+    (zeros_beyond_both, LINE, {"L": (2, 0)}),
+    (all_at_once, LINE, {"L": (2, 0)}),
+    (chained, LINE, {"L": (2, 0)}),
 ]
 """Steps, and context by axis: output o reads the samples o to o + 2 of what was laid together."""
 
@@ -92,20 +141,34 @@ def test_ends_laid_beside_are_padding(steps: Steps, shape: tuple[int, ...], want
     assert max(errors(net, x).values()) <= 1e-12
 
 
+@pytest.mark.parametrize(
+    "steps", [symmetric, one_of_each, two_kinds_of_mirrors, a_mirror_and_zeros, all_at_once, chained]
+)
+def test_what_is_read_at_both_ends(steps: Steps) -> None:
+    net = Net(steps, LINE)
+    x = torch.rand(LINE, dtype=torch.float64)[..., :20]
+    assert_reads(net, x)
+    assert_same_by_blocks(net, x, block=6, schedule="trim")
+
+
 def the_second(x: Tensor) -> Tensor:
     return cat([x[..., 1:2], x], -1)
 
 
-def with_the_end_itself(x: Tensor) -> Tensor:
-    return cat([x[..., 0:2].flip(-1), x], -1)
+def one_too_far(x: Tensor) -> Tensor:
+    return cat([x[..., 2:4].flip(-1), x], -1)
+
+
+def mirrored_across(x: Tensor) -> Tensor:
+    return cat([x[..., -2:].flip(-1), x, x[..., :2].flip(-1)], -1)
+
+
+def a_constant_between(x: Tensor) -> Tensor:
+    return cat([x[..., :2].flip(-1), x.new_zeros(*x.shape[:-1], 1), x], -1)
 
 
 def the_other_end(x: Tensor) -> Tensor:
     return cat([x[..., -1:], x], -1)
-
-
-def one_of_each(x: Tensor) -> Tensor:
-    return cat([x[..., :1], x, x[..., -3:-1].flip(-1)], -1)
 
 
 def around(x: Tensor) -> Tensor:
@@ -121,7 +184,8 @@ def read_elsewhere(x: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize(
-    "steps", [the_second, with_the_end_itself, the_other_end, one_of_each, around, of_another, read_elsewhere]
+    "steps",
+    [the_second, one_too_far, mirrored_across, a_constant_between, the_other_end, around, of_another, read_elsewhere],
 )
 def test_others_run_at_their_size(steps: Steps) -> None:
     net, x = Net(steps, LINE).eval(), torch.randn(LINE, dtype=torch.float64)

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ...algebra.index_map import IndexMap
-from ...algebra.spans import Span, Spans
+from ...algebra.spans import Span
 from ...errors import NoSlabError
 from ...ops import find
 from ...ops.graph import Node
@@ -17,6 +16,7 @@ from ...propagate.regions import Region, whole_region
 from ...trace.runnable import Invocation
 from ..slab.call import SlabCall
 from ..slab.frame import FAR, Frame, SlabTensor, extents
+from ..slab.masked import stays
 from .placed import at_places
 
 Places = Mapping[str, Tensor]
@@ -70,15 +70,9 @@ class _Call(SlabCall):
             raise self.none("has arguments that are sizes")
         for path in self.frame.value(self.node.name).paths:
             for axis, along in path.axes.items():
-                if axis in self.region and not _stays(along.reads):
+                if axis in self.region and not stays(along.reads):
                     raise self.none(f"moves samples along {axis}")
         return self.run()
-
-
-def _stays(reads: IndexMap) -> bool:
-    """Whether each output reads the sample of its own index, or nothing."""
-    own = [Spans.span(o, o + 1) for o in range(reads.period)]
-    return reads.period == reads.advance and all(not p or p == o for p, o in zip(reads.phases, own, strict=True))
 
 
 class _Column(_Call):

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import torch
 
 from ...algebra.index_map import IndexMap
+from ...ops.border import Border
 from ...ops.facts import kind_of
 from ...ops.kind import Kind
-from ...ops.law import Border
 from ...propagate.values import Propagation
 from .demand import Demand, sizes_of
 from .placed import placed_along

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from typing import Any
@@ -20,6 +20,7 @@ from ...ops.scans import CARRIED, scan_of
 from ...ops.slab import Phase, Windows, run_of
 from .arguments import Arguments
 from .frame import extents
+from .masked import stays
 from .phases import phase_kernel
 from .taps import gathering
 from .windows import corners, places_in
@@ -191,11 +192,29 @@ class SlabCall(Arguments):
         if rule is not None and rule.sizes:
             raise self.none("has arguments that are sizes")
         value = self.frame.value(self.node.name)
+        masked = set[tuple[str, str]]()
         for path in value.paths:
             for label, along in path.axes.items():
                 if label in self.region and along.reads not in (IndexMap.identity(), self._spread(path.operand, label)):
-                    raise self.none(f"moves samples along {label}")
-        return self._run(self.invocation, {}, over=True)
+                    if not stays(along.reads):
+                        raise self.none(f"moves samples along {label}")
+                    masked.add((path.operand, label))
+        changes = self._masked(masked) if masked else {}
+        return self._run(self.invocation, changes, over=not changes)
+
+    def _masked(self, masked: Collection[tuple[str, str]]) -> dict[str, Tensor]:
+        """The operands by name, with the samples that a mask zeroes in their places, whatever they are."""
+        found = {}
+        for argument in self.node.args:
+            k = self.call.position(argument)
+            if k is None:
+                continue
+            name = self.node.operands[k]
+            layout = self.frame.value(name).layout
+            labels = {label: d for d in range(len(layout.widths)) for label in layout.axes_of(d)}
+            spans = {labels[label]: self.region[label] for operand, label in masked if operand == name}
+            found[argument] = self.fetch(k, spans)
+        return found
 
     def _computed(self) -> Tensor:
         if self.call[CARRIED]:

@@ -238,8 +238,11 @@ def _folded(i: int, size: int, how: str) -> int:
 
     >>> _folded(-2, 8, "reflect"), _folded(9, 8, "replicate")
     (2, 7)
+    >>> _folded(-2, 8, "symmetric"), _folded(9, 8, "symmetric")
+    (1, 6)
     """
     if how == "replicate":
         return min(max(i, 0), size - 1)
-    i = -i if i < 0 else i
-    return 2 * (size - 1) - i if i >= size else i
+    by = 0 if how == "reflect" else 1
+    i = -i - by if i < 0 else i
+    return 2 * (size - 1) + by - i if i >= size else i

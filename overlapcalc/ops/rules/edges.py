@@ -2,41 +2,64 @@
 
 cat([x[:1]] * 2 + [x])            replicates the first sample twice
 cat([x[1:3].flip(0), x])          mirrors two samples
+cat([x[0:2].flip(0), x])          mirrors two samples, the first one included
+cat([x[1:3].flip(0), x, zeros])   mirrors two samples, and pads with zeros at the other end
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from ..call import Call
-from ..graph import Data, Node
+from ..graph import Constant, Data, Node
 from ..together import Together, operand, together
 
-REPLICATE, REFLECT = "replicate", "reflect"
+REPLICATE, REFLECT, SYMMETRIC = "replicate", "reflect", "symmetric"
 Nodes = Mapping[str, Node]
 
 
 @together("aten::cat", "aten::concat", "aten::concatenate")
 def padded_by_its_ends(node: Node, known: Nodes) -> Together | None:
-    """A tensor between pieces of its own ends, along one dimension."""
-    items = node.args["tensors"]
-    if not all(isinstance(item, Data) for item in items):
-        return None
-    names, n = [item.node for item in items], len(node.shape)
+    """A tensor between pieces of its own ends, along one dimension; and between constants beyond them."""
+    items, n = node.args["tensors"], len(node.shape)
+    places = [i for i, item in enumerate(items) if isinstance(item, Data)]
+    names = [items[i].node for i in places]
     d = int(node.args.get("dim") or 0) % n
     source = max(names, key=lambda name: known[name].shape[d] if len(known[name].shape) == n else 0)
-    if names.count(source) != 1 or known[source].shape[d] < 2:
+    whole = places == list(range(places[0], places[-1] + 1))
+    if names.count(source) != 1 or known[source].shape[d] < 2 or not whole:
         return None
     at = names.index(source)
     before = _side(names[:at], known, source, d, last=False)
     after = _side(names[at + 1 :], known, source, d, last=True)
-    modes = {side[0] for side in (before, after) if side is not None and side[1]}
-    if before is None or after is None or len(modes) != 1:
+    if before is None or after is None or not (before[1] or after[1]):
         return None
-    pad = [0] * (2 * (n - d))
-    pad[-2:] = before[1], after[1]
-    args = {"self": Data(source), "pad": tuple(pad), "mode": modes.pop(), "value": None}
-    return Together("aten::pad", args, before[2] | after[2])
+    steps = _pads(node, known[source], d, before, after)
+    loose = before[2] | after[2]
+    if len(places) == len(items):
+        return Together(steps[-1].op, steps[-1].args, loose, tuple(steps[:-1]))
+    if not all(isinstance(item, (Data, Constant)) for item in items):
+        return None
+    tensors = (*items[: places[0]], Data(steps[-1].name), *items[places[-1] + 1 :])
+    return Together(node.op, {**node.args, "tensors": tensors}, loose, tuple(steps))
+
+
+def _pads(node: Node, source: Node, d: int, before: Side, after: Side) -> list[Node]:
+    """One padding where both sides are alike, otherwise one after the other."""
+    if before[0] == after[0] or not before[1] or not after[1]:
+        sides = [(before[0] if before[1] else after[0], before[1], after[1])]
+    else:
+        sides = [(before[0], before[1], 0), (after[0], 0, after[1])]
+    steps, inner = list[Node](), source
+    for mode, first, last in sides:
+        pad = [0] * (2 * (len(node.shape) - d))
+        pad[-2:] = first, last
+        args = {"self": Data(inner.name), "pad": tuple(pad), "mode": mode, "value": None}
+        shape = (*inner.shape[:d], inner.shape[d] + first + last, *inner.shape[d + 1 :])
+        inner = replace(node, name=f"{node.name}.{len(steps)}", op="aten::pad", args=args, shape=shape, pointwise=False)
+        steps.append(inner)
+    return steps
 
 
 Side = tuple[str, int, frozenset[str]]
@@ -74,15 +97,16 @@ def _calls(node: Node, known: Nodes, source: str, d: int, *, last: bool) -> froz
 
 
 def _mirrored(node: Node, known: Nodes, source: str, d: int, *, last: bool) -> Side | None:
-    """The samples beside an end sample in reverse order."""
+    """The samples beside an end sample in reverse order, without that sample or with it."""
     inner = operand(node, "self")
     if node.op != "aten::flip" or inner is None or Call(node, (node.shape,)).dims("dims") != (d,):
         return None
     size, k = known[source].shape[d], node.shape[d]
-    wanted = (size - 1 - k, size - 1) if last else (1, 1 + k)
-    if k >= size or _cut(known[inner], source, d, size) != wanted:
-        return None
-    return REFLECT, k, frozenset({node.name, inner})
+    found = _cut(known[inner], source, d, size)
+    for mode, beside in ((REFLECT, 1), (SYMMETRIC, 0)):
+        if k + beside <= size and found == ((size - beside - k, size - beside) if last else (beside, beside + k)):
+            return mode, k, frozenset({node.name, inner})
+    return None
 
 
 def _cut(node: Node, source: str, d: int, size: int) -> tuple[int, int] | None:

@@ -8,10 +8,11 @@ from functools import partial
 
 from ...algebra.index_map import IndexMap
 from ...algebra.spans import Spans
+from ..border import Border
 from ..call import Call
 from ..facts import describe
 from ..kind import Kind
-from ..law import Border, Cause, DimRead, Law, Link, Obstruction, at_size, keep
+from ..law import Cause, DimRead, Law, Link, Obstruction, at_size, keep
 from ..registry import rule
 from ..slab import Slab, Tensor, by_itself, on_slab
 
@@ -35,9 +36,16 @@ def _padded(call: Call, pad: tuple[int, ...], mode: str) -> Law:
             d,
             IndexMap.shift(-before),
             border,
-            least=max(before, after, 0) + 1 if border is Border.REFLECT else max(1, -min(before, 0) - min(after, 0)),
+            least=_least(border, before, after),
         )
     return Law((Link(0, keep(n, but=dims)),))
+
+
+def _least(border: Border, before: int, after: int) -> int:
+    """The fewest samples that can be padded so."""
+    if border.mirrors:
+        return max(before, after, 0) + (1 if border is Border.REFLECT else 0)
+    return max(1, -min(before, 0) - min(after, 0))
 
 
 MOST_CELLS = 4096
@@ -97,7 +105,8 @@ describe("aten::constant_pad_nd", kind=Kind.PADDING, word="pad")
 describe(*(f"aten::reflection_pad{n}d" for n in (1, 2, 3)), word="reflect pad")
 describe(*(f"aten::replication_pad{n}d" for n in (1, 2, 3)), word="replicate pad")
 
-FILLS = {"reflection": "reflect", "reflect": "reflect", "replication": "replicate", "replicate": "replicate"}
+FILLS = {"reflection": "reflect", "reflect": "reflect", "replication": "replicate", "replicate": "replicate",
+         "symmetric": "symmetric"}  # fmt: skip
 
 
 @on_slab("aten::pad", "aten::constant_pad_nd", *(f"aten::{kind}_pad{n}d" for kind in ("reflection", "replication")

@@ -38,6 +38,7 @@ LIKE_ANOTHER = (
 )  # fmt: skip
 describe(*(f"aten::{name}" for name in COPIES), kind=Kind.COPY)
 describe(*(f"aten::{name}" for name in LIKE_ANOTHER), kind=Kind.LIKE)
+describe("aten::type_as", "aten::expand_as", kind=Kind.AS)
 describe(
     *(
         f"aten::{name}"

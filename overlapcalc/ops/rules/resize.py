@@ -14,11 +14,12 @@ from math import floor
 
 from ...algebra.index_map import IndexMap
 from ...algebra.spans import EMPTY, Span, Spans
+from ..border import Border
 from ..call import Call
 from ..facts import describe
 from ..graph import Data
 from ..kind import Kind
-from ..law import Border, Cause, DimRead, Law, Link, Obstruction, keep
+from ..law import Cause, DimRead, Law, Link, Obstruction, keep
 from ..positions import (
     HALF,
     STEADY,

@@ -12,6 +12,7 @@ from ..call import Call
 from ..facts import spelling
 from ..graph import Node
 from ..law import Cause, DimRead, Law, Link, Obstruction
+from ..orders import PERMUTING, order_of
 from ..registry import rule
 from ..slab import Slab, Tensor, by_itself, on_slab
 
@@ -67,27 +68,9 @@ def _viewed(runs: Runs) -> Law:
     return Law((Link(0, (), runs=tuple((tuple(old), tuple(new)) for old, new in runs)),))
 
 
-@rule("aten::permute", "aten::transpose", "aten::t", "aten::movedim", "aten::permute_copy", "aten::swapaxes",
-      "aten::numpy_T", "aten::mT", shown=False)  # fmt: skip
+@rule(*PERMUTING, shown=False)
 def permute(call: Call) -> Law:
-    n, op = len(call.shape), call.node.op
-    if op in ("aten::permute", "aten::permute_copy"):
-        order = list(call.dims("dims"))
-    else:
-        order = list(range(n))
-        if op == "aten::movedim":
-            sources, targets = call.dims("source"), call.dims("destination")
-            rest = iter(d for d in range(n) if d not in sources)
-            where = dict(zip(targets, sources, strict=True))
-            order = [where[t] if t in where else next(rest) for t in range(n)]
-        elif op == "aten::numpy_T":
-            order.reverse()
-        else:
-            named = next((pair for pair in (("dim0", "dim1"), ("axis0", "axis1")) if call[pair[0]] is not None), None)
-            a, b = (call.dim(named[0]), call.dim(named[1])) if named else (-2, -1)
-            if n >= 2:
-                order[a], order[b] = order[b], order[a]
-    return Law((Link(0, tuple(DimRead(s, t, IndexMap.identity()) for t, s in enumerate(order))),))
+    return Law((Link(0, tuple(DimRead(s, t, IndexMap.identity()) for t, s in enumerate(order_of(call)))),))
 
 
 @rule("aten::expand", "aten::expand_as", "aten::broadcast_to", shown=False, sizes=("size",))
@@ -114,15 +97,10 @@ def repeat(call: Call) -> Law:
     return Law((Link(0, tuple(dims)),))
 
 
-@rule("aten::flip", "aten::roll", "aten::rot90", "aten::fliplr", "aten::flipud", shown=False)
+@rule("aten::flip", "aten::roll", "aten::fliplr", "aten::flipud", shown=False)
 def reorder(call: Call) -> Law:
     """Flips and rolls of channels are tables; along a spatial axis they tear neighbours apart."""
-    n, op, shape = len(call.shape), call.node.op, call.shapes[0]
-    if op == "aten::rot90":
-        turned = set(call.dims("dims"))
-        why = Obstruction(Cause.REORDER, "rotates the image")
-        return Law((Link(0, tuple(DimRead(d, d, None, obstruction=why) if d in turned
-                                  else DimRead(d, d, IndexMap.identity()) for d in range(n))),))  # fmt: skip
+    n, shape = len(call.shape), call.shapes[0]
     changed = _changed(call)
     if changed is None:
         return Law((Link(0, tuple(DimRead(d, d, None, obstruction=Obstruction(Cause.REORDER, "rolls the image"))
@@ -133,10 +111,52 @@ def reorder(call: Call) -> Law:
             dims.append(DimRead(d, d, IndexMap.identity()))
             continue
         by, size = changed[d], shape[d]
+        if by is None:
+            dims.append(_flipped(d, d, size, "flips the axis"))
+            continue
         table = IndexMap.table([[_moved(i, by, size)] for i in range(size)])
-        why = Obstruction(Cause.REORDER, f"{'flips' if by is None else 'rolls'} the axis")
-        dims.append(DimRead(d, d, table, obstruction=why, here=table, picks=True, mirrors=by is None))
+        why = Obstruction(Cause.REORDER, "rolls the axis")
+        dims.append(DimRead(d, d, table, obstruction=why, here=table, picks=True))
     return Law((Link(0, tuple(dims)),))
+
+
+def _flipped(source: int, target: int, size: int, said: str) -> DimRead:
+    table = IndexMap.table([[_moved(o, None, size)] for o in range(size)])
+    why = Obstruction(Cause.REORDER, said)
+    return DimRead(source, target, table, obstruction=why, here=table, picks=True, mirrors=True)
+
+
+@rule("aten::rot90", shown=False)
+def rot90(call: Call) -> Law:
+    """Flips and a transposition: four of them, or two and two, leave everything as it was."""
+    order, flips = _rotated(call)
+    dims = (
+        _flipped(s, t, call.shape[t], "rotates the image") if s in flips else DimRead(s, t, IndexMap.identity())
+        for t, s in enumerate(order)
+    )
+    return Law((Link(0, tuple(dims)),))
+
+
+def _rotated(call: Call) -> tuple[list[int], set[int]]:
+    """The dimension of the operand that each dimension of the result is, and those of the operand that are flipped."""
+    order, k = list(range(len(call.shape))), int(call["k"]) % 4
+    a, b = call.dims("dims")
+    if k % 2:
+        order[a], order[b] = b, a
+    return order, {0: set(), 1: {b}, 2: {a, b}, 3: {a}}[k]
+
+
+@on_slab("aten::rot90")
+def rot90_on_slab(slab: Slab) -> Tensor:
+    """Every sample by its place in the image."""
+    call = slab.call
+    order, flips = _rotated(call)
+    places = {
+        s: [_moved(o, None, call.shape[t]) for o in range(*(slab.span(t) or (0, call.shape[t])))]
+        for t, s in enumerate(order)
+        if s in flips
+    }
+    return slab.picked(places).permute(order)
 
 
 def _moved(o: int, by: int | None, size: int) -> int:
