@@ -135,7 +135,7 @@ class Folder:
     def constant(self, node: FxNode, role: str) -> Constant:
         """The constant that `node` computes. role: "weight" of a convolution, "plain" where only the shape counts,
         "matrix" for a factor of a matrix product, or "operand" where the values may meet an axis."""
-        return replace(self._constant(node, role), made=node.op == "call_function")
+        return replace(self._constant(node, role), made=node.op != "placeholder")
 
     def _constant(self, node: FxNode, role: str) -> Constant:
         shape = tuple(int(n) for n in node.meta["val"].shape)

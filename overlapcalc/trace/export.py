@@ -25,6 +25,7 @@ from .places import reason
 from .quiet import quiet
 from .recurrent_shapes import at_once
 from .stand_in import shared_tensors, stand_in, unmask
+from .written_constants import WrittenConstants
 
 ExportedProgram = Any
 NUMBERS = (torch.ops.aten.item.default, torch.ops.aten._local_scalar_dense.default)
@@ -92,7 +93,10 @@ def functional(program: ExportedProgram) -> ExportedProgram:
         with_shapes(module.graph)
         without_empty_pieces(module.graph)
     apart = made_open([module.graph for module in modules])
-    if not apart and _functional(program):
+    written = WrittenConstants(program)
+    if not apart and _functional(program, written.nodes):
+        written.replace()
+        program.graph_module._overlapcalc_written = written.values
         return program  # its graph is read, and its code never run
     for module in modules:
         module.recompile()
@@ -146,13 +150,14 @@ def _without_code() -> contextlib.AbstractContextManager[object]:
     return contextlib.nullcontext() if switch is None else switch(True)
 
 
-def _functional(program: ExportedProgram) -> bool:
-    """Whether every operator is known as it is and writes to none of its operands, or can be rewritten that way."""
-    if not made_functional(program.graph):
+def _functional(program: ExportedProgram, but: Collection[torch.fx.Node]) -> bool:
+    """Whether every operator is known as it is and writes to none of its operands, or can be rewritten that way; `but`
+    some that will be replaced."""
+    if not made_functional(program.graph, but):
         return False
     for node in program.graph.nodes:
         schema = getattr(node.target, "_schema", None)
-        if node.op != "call_function" or node.target is operator.getitem:
+        if node.op != "call_function" or node.target is operator.getitem or node in but:
             continue
         if schema is None or schema.is_mutable:
             return False

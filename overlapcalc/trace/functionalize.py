@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -20,9 +20,9 @@ from .naming import facts_of, operator_name
 from .places import at, layer_of
 
 
-def made_functional(graph: torch.fx.Graph) -> bool:
-    """Rewrite every in-place operator of the graph, if that is enough. Otherwise change nothing."""
-    written = [node for node in graph.nodes if writes(node)]
+def made_functional(graph: torch.fx.Graph, but: Collection[FxNode] = ()) -> bool:
+    """Rewrite every in-place operator of the graph, `but` some, if that is enough. Otherwise change nothing."""
+    written = [node for node in graph.nodes if writes(node) and node not in but]
     twins = {node: _twin(node) for node in written}
     if any(twin is None for twin in twins.values()):
         return False

@@ -126,6 +126,8 @@ class Lowering:
                 names[name] = name
             else:
                 tensors[name] = on_cpu(value)
+        made = getattr(program.graph_module, "_overlapcalc_written", {})
+        tensors.update(made)
         changed = set(signature.buffers_to_mutate.values())
         state = {name for name, target in signature.inputs_to_buffers.items() if target in changed} - parameters
         self.folder = Folder(tensors, parameters, names, state)
@@ -136,6 +138,7 @@ class Lowering:
             **signature.inputs_to_parameters,
             **signature.inputs_to_buffers,
             **{name: program.constants[target] for name, target in lifted.items()},
+            **made,
         }
 
     def graph_and_calls(self, layouts: Sequence[str] = ()) -> tuple[Graph, Runnable]:
