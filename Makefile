@@ -11,7 +11,7 @@ BLOCKCNN := OMP_NUM_THREADS=1 PYTHONPATH=$(VENV)/pictures $(RUN) -m examples.blo
 RESULTS ?= docs/results/$(basename $(notdir $(ZOO)))
 
 .PHONY: demo test test-thorough lint fuzz cuda clean papers pictures kamisli blockcnn bench-disk bench-guard bench-interior bench-looking bench-memory \
-	bench-passes bench-passes-cost bench-speed bench-streaming bench-tiling bench-zoo
+	bench-passes bench-passes-cost bench-speed bench-streaming bench-tiling bench-times bench-zoo
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -72,6 +72,10 @@ bench-zoo: $(if $(filter $(RUN),$(BENCH)),$(VENV)/installed)
 # The same zoo by passes, at twice its size, one process of at most 240 s after another: an hour or more for a large one.
 bench-passes: $(if $(filter $(RUN),$(BENCH)),$(VENV)/installed)
 	OMP_NUM_THREADS=1 $(BENCH) -m benchmarks.zoo.passes --zoo $(ZOO) --out docs/results/passes
+
+# How long analyses take beside torch's export of the same models.
+bench-times: $(if $(filter $(RUN),$(BENCH)),$(VENV)/installed)
+	OMP_NUM_THREADS=1 $(BENCH) -m benchmarks.zoo.times --zoo $(ZOO) --out docs/results/times
 
 bench-passes-cost: $(if $(filter $(RUN),$(BENCH)),$(VENV)/installed)
 	$(BENCH) -m benchmarks.cost.passes --out docs/results/passes-cost.md

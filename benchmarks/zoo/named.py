@@ -5,6 +5,7 @@ Needs both packages, without their weights: `pip install --no-deps spandrel==0.4
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 from torch import nn
 
 Built = tuple[nn.Module, tuple[torch.Tensor, ...]]
+Made = tuple[nn.Module, tuple[int, ...]]
 
 
 def names() -> tuple[str, ...]:
@@ -20,21 +22,19 @@ def names() -> tuple[str, ...]:
 
 
 def kind(name: str) -> str:
-    return "video" if name in _VIDEO else "restoration"
+    return "video" if name.endswith("coder") else "restoration"
+
+
+def preload() -> None:
+    with contextlib.suppress(ImportError):
+        import_module("tvstub")  # beside a torch for CPUs alone, torchvision needs one
+    import_module("spandrel")
+    import_module("diffusers")
 
 
 def build(name: str) -> Built:
     model, shape = _MODELS[name]()
     return model.eval(), (torch.randn(shape),)
-
-
-def _spandrel(module: str, name: str, **options: Any) -> nn.Module:
-    made: nn.Module = getattr(import_module(f"spandrel.architectures.{module}"), name)(**options)
-    return made
-
-
-def _diffusers(name: str, **options: Any) -> Any:
-    return getattr(import_module("diffusers"), name)(**options)
 
 
 class Decoder(nn.Module):
@@ -59,63 +59,43 @@ class Encoder(nn.Module):
         return self.vae.encode(x).latent_dist.parameters  # type: ignore[no-any-return]
 
 
-def _nafnet() -> tuple[nn.Module, tuple[int, ...]]:
-    blocks = {"enc_blk_nums": [1, 1, 1, 28], "middle_blk_num": 1, "dec_blk_nums": [1, 1, 1, 1]}
-    return _spandrel("NAFNet.__arch.NAFNet_arch", "NAFNet", width=32, **blocks), (1, 3, 256, 256)
+def _restoration(module: str, name: str, shape: tuple[int, ...], **options: Any) -> Callable[[], Made]:
+    return lambda: (getattr(import_module(f"spandrel.architectures.{module}"), name)(**options), shape)
 
 
-def _swinir() -> tuple[nn.Module, tuple[int, ...]]:
-    options = {"depths": [6] * 6, "num_heads": [6] * 6, "embed_dim": 180, "mlp_ratio": 2.0, "img_size": 64}
-    return _spandrel("SwinIR.__arch.SwinIR", "SwinIR", window_size=8, upscale=2, upsampler="pixelshuffle", **options), (
-        1,
-        3,
-        64,
-        64,
-    )
+def _swin(module: str, name: str, window: int) -> Callable[[], Made]:
+    depths: dict[str, Any] = {"depths": [6] * 6, "num_heads": [6] * 6, "embed_dim": 180, "mlp_ratio": 2.0}
+    more: dict[str, Any] = {"window_size": window, "img_size": 64, "upscale": 2, "upsampler": "pixelshuffle"}
+    return _restoration(module, name, (1, 3, 64, 64), **depths, **more)
 
 
-def _hat() -> tuple[nn.Module, tuple[int, ...]]:
-    options = {"depths": [6] * 6, "num_heads": [6] * 6, "embed_dim": 180, "mlp_ratio": 2.0, "img_size": 64}
-    return _spandrel("HAT.__arch.HAT", "HAT", window_size=16, upscale=2, upsampler="pixelshuffle", **options), (
-        1,
-        3,
-        64,
-        64,
-    )
+def _video(part: type[nn.Module], name: str, shape: tuple[int, ...], **options: Any) -> Callable[[], Made]:
+    return lambda: (part(getattr(import_module("diffusers"), name)(**options)), shape)
 
 
-def _wan(part: type[nn.Module], shape: tuple[int, ...]) -> tuple[nn.Module, tuple[int, ...]]:
-    vae = _diffusers(
-        "AutoencoderKLWan",
-        base_dim=16,
-        z_dim=4,
-        dim_mult=[1, 2, 2, 2],
-        num_res_blocks=1,
-        latents_mean=[0.0] * 4,
-        latents_std=[1.0] * 4,
-    )
-    return part(vae), shape
-
-
-def _ltx(part: type[nn.Module], shape: tuple[int, ...]) -> tuple[nn.Module, tuple[int, ...]]:
-    vae = _diffusers(
-        "AutoencoderKLLTXVideo",
-        block_out_channels=(16, 32, 32, 32),
-        latent_channels=8,
-        decoder_block_out_channels=(16, 32, 32, 32),
-    )
-    return part(vae), shape
-
-
-_VIDEO: dict[str, Callable[[], tuple[nn.Module, tuple[int, ...]]]] = {
-    "wan decoder": lambda: _wan(Decoder, (1, 4, 5, 8, 8)),
-    "wan encoder": lambda: _wan(Encoder, (1, 3, 9, 64, 64)),
-    "ltx decoder": lambda: _ltx(Decoder, (1, 8, 5, 4, 4)),
-    "ltx encoder": lambda: _ltx(Encoder, (1, 3, 17, 128, 128)),
+_NAFNET = {"width": 32, "enc_blk_nums": [1, 1, 1, 28], "middle_blk_num": 1, "dec_blk_nums": [1, 1, 1, 1]}
+_WAN = {"base_dim": 8, "z_dim": 4, "dim_mult": [1, 1, 1, 1], "num_res_blocks": 1}
+_WAN |= {"latents_mean": [0.0] * 4, "latents_std": [1.0] * 4}
+_LTX = {"latent_channels": 8, "block_out_channels": (8,) * 4, "decoder_block_out_channels": (8,) * 4}
+_LTX |= {"layers_per_block": (1,) * 5, "decoder_layers_per_block": (1,) * 5}
+_SMALL = {"latent_channels": 4, "block_out_channels": (8,) * 4, "layers_per_block": 1, "norm_num_groups": 2}
+_MOCHI = {
+    "encoder_block_out_channels": (32,) * 4,
+    "decoder_block_out_channels": (32,) * 4,
+    "layers_per_block": (1,) * 5,
 }
-_MODELS: dict[str, Callable[[], tuple[nn.Module, tuple[int, ...]]]] = {
-    "NAFNet": _nafnet,
-    "SwinIR": _swinir,
-    "HAT": _hat,
-    **_VIDEO,
+_COSMOS = {"latent_channels": 4, "encoder_block_out_channels": (8,) * 4, "decode_block_out_channels": (8,) * 4}
+_COSMOS |= {"num_layers": 1}
+
+_MODELS: dict[str, Callable[[], Made]] = {
+    "NAFNet": _restoration("NAFNet.__arch.NAFNet_arch", "NAFNet", (1, 3, 256, 256), **_NAFNET),
+    "SwinIR": _swin("SwinIR.__arch.SwinIR", "SwinIR", 8),
+    "HAT": _swin("HAT.__arch.HAT", "HAT", 16),
+    "wan decoder": _video(Decoder, "AutoencoderKLWan", (1, 4, 3, 4, 4), **_WAN),
+    "ltx decoder": _video(Decoder, "AutoencoderKLLTXVideo", (1, 8, 4, 4, 4), **_LTX),
+    "ltx encoder": _video(Encoder, "AutoencoderKLLTXVideo", (1, 3, 17, 128, 128), **_LTX),
+    "cogvideox decoder": _video(Decoder, "AutoencoderKLCogVideoX", (1, 4, 4, 8, 8), **_SMALL),
+    "hunyuan decoder": _video(Decoder, "AutoencoderKLHunyuanVideo", (1, 4, 4, 8, 8), **_SMALL),
+    "mochi decoder": _video(Decoder, "AutoencoderKLMochi", (1, 12, 3, 4, 4), **_MOCHI),
+    "cosmos decoder": _video(Decoder, "AutoencoderKLCosmos", (1, 4, 4, 8, 8), **_COSMOS),
 }
