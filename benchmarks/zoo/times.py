@@ -1,7 +1,7 @@
 """How long an analysis takes, beside one export and decomposition by torch of the same model.
 
     python -m benchmarks.zoo.times [--zoo FILE] [--names NAME ...] [--kinds KIND ...] [--limit N] [--timeout S]
-                                   [--fresh] [--resume] [--out STEM]
+                                   [--every N] [--fresh] [--resume] [--out STEM]
 
 Each model has a process of its own, forked from one where everything is imported. Both are run in turn in that process,
 `ROUNDS` times on one thread, and the fastest of each counts: processor seconds. Every analysis is of a new copy of the
@@ -41,6 +41,7 @@ ROUNDS = 2
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="benchmarks.zoo.times", description="A zoo's analyses beside its exports.")
     add_choice(parser)
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="only the first of every N of them")
     parser.add_argument("--timeout", type=float, default=600, metavar="S", help="seconds per model (600)")
     parser.add_argument("--out", type=Path, metavar="STEM", help="write STEM.json and STEM.md (an ending is dropped)")
     parser.add_argument("--fresh", action="store_true", help="do models again that are in the results")
@@ -50,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
     chosen = chosen_from(options)
     if chosen is None:
         return 2
-    zoo, names = chosen
+    zoo, names = chosen[0], chosen[1][:: options.every]
     results = Results(options.out, zoo, "benchmarks.zoo.times", argv, checked=False, render=page)
     models = {} if options.fresh else results.kept(names, any_code=options.resume)
     zoo.preload()
