@@ -218,8 +218,8 @@ def parsed_kwargs(text: str) -> dict[str, Any]:
 
 def parsed_shape(text: str) -> tuple[int, ...]:
     parts = text.lower().replace(",", "x").split("x")
-    if len(parts) < 2 or not all(p.strip().isdecimal() and int(p) >= 1 for p in parts):
-        raise InputError(f"--input {text!r}: expected sizes of at least 1 joined by x, such as 1x3x256x256")
+    if not all(p.strip().isdecimal() and int(p) >= 1 for p in parts):
+        raise InputError(f"--input {text!r}: expected sizes of at least 1 joined by x, such as 1x3x256x256, or 1")
     return tuple(int(p) for p in parts)
 
 

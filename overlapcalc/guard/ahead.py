@@ -96,13 +96,16 @@ def _near_borders(
 
 
 def _past_its_place(reads: Iterator[tuple[int, Span | None]], scale: Fraction, allowed: int) -> str:
-    """The first output that reads further past its own place than is allowed, in words; "" where none does."""
+    """The output that reads furthest past its own place, the first of such, in words; "" where none reads further than
+    is allowed."""
+    most, said = allowed, ""
     for o, hull in reads:
         start, end = (o * scale).__floor__(), ((o + 1) * scale).__ceil__()
-        if hull is not None and hull.stop > end + allowed:
+        if hull is not None and hull.stop - end > most:
+            most = hull.stop - end
             place = f"sample {start}" if end - start == 1 else f"samples [{start}, {end})"
-            return f"output {o} stands over {place} of the input, and reads on up to {hull.stop - 1}"
-    return ""
+            said = f"output {o} stands over {place} of the input, and reads on up to {hull.stop - 1}"
+    return f"{said}, {most} later" if allowed and said else said
 
 
 def _blamed(failure: Failure, pair: Pair, axis: str) -> Failure:

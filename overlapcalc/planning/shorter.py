@@ -85,6 +85,12 @@ class ShorterTiles:
         """The smallest step of all axes: sides of tiles are whole steps."""
         return min(cutter.step for cutter in self.cutters.values())
 
+    @property
+    def rest(self) -> dict[str, int]:
+        """The samples that the image has beyond whole steps along the axes that are cut, and so every tile, too."""
+        sizes = {axis: self._net.size(self.cutters[axis].finest_input, axis) or 0 for axis in self.cut}
+        return {axis: n % self.cutters[axis].step for axis, n in sizes.items() if n % self.cutters[axis].step}
+
     def within(self, most: int) -> dict[str, tuple[int, int]]:
         """The exact sides, but none longer than `most` samples, in whole steps of its axis."""
         found = {}

@@ -85,7 +85,9 @@ class ErrorCurve:
     points: from tiles of the bare blocks to the exact ones, which come last. below: the error that is asked for. block,
     count: the length of blocks along the axes that are cut, and how many there are. inputs: shapes. drawn: names of the
     inputs that are random. whole: the exact tile is the whole image. obstacles: why, where operators are. local: how
-    far the worst output reaches beside them. rounding: up to which differences are rounding.
+    far the worst output reaches beside them. rounding: up to which differences are rounding. rest: by how many samples
+    tiles are longer after a block than their `tile` says, on axes where that is any: they have the image's length
+    modulo the step, or the net would be another one on them.
 
     >>> curve = oc.error_curve(nn.Conv1d(1, 1, 5, padding=2), (1, 1, 32), block=8)
     >>> [tuple(point.tile["L"]) for point in curve.points], curve.consistent
@@ -103,6 +105,7 @@ class ErrorCurve:
     obstacles: tuple[Obstacle, ...]
     local: Mapping[str, Sides]
     rounding: float
+    rest: Mapping[str, int]
 
     @property
     def consistent(self) -> bool:
@@ -144,6 +147,7 @@ class ErrorCurve:
             "obstacles": [asdict(obstacle) for obstacle in self.obstacles],
             "local_reach": {axis: sides.to_dict() for axis, sides in self.local.items()},
             "rounding": self.rounding,
+            "rest": dict(self.rest),
             "consistent": self.consistent,
             "below": self.below,
             "enough": None if enough is None else {axis: sides.to_dict() for axis, sides in enough.tile.items()},

@@ -97,6 +97,7 @@ def error_curve(
         obstacles=analysis.obstacles,
         local=_local(analysis),
         rounding=rounding,
+        rest=tiles.rest,
     )
 
 

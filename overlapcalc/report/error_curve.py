@@ -35,6 +35,10 @@ def render_error_curve(curve: ErrorCurve, console: Console, *, note: str = "") -
     if curve.drawn:
         parts.append(Text(f"{listed(curve.drawn)}: random, normal noise; give an image for figures that count"))
     parts += [Text(text) for text in _exact(curve)]
+    if curve.rest:
+        rest = listed([f"{n} sample{'s' if n > 1 else ''} along {axis}" for axis, n in curve.rest.items()])
+        why = "its length must be that of the image modulo the step"
+        parts.append(Text(f"after a block, every tile has {rest} more than the table says: {why}"))
     for output in next((point.errors for point in reversed(curve.points) if point.errors), {}):
         parts += [Text(), _table(curve, output)]
     failures = dict.fromkeys(point.failure for point in curve.points if point.failure)

@@ -15,7 +15,7 @@ from ..analysis.analysis import Analysis
 from ..analysis.axis import AxisAnalysis
 from ..analysis.measures import Sides
 from ..analysis.pair import Pair
-from ..analysis.sizes import Sizes
+from ..analysis.sizes import SECONDS, Sizes
 from ..errors import InputError
 from ..propagate.values import Obstacle
 from .obstacles import beside
@@ -54,7 +54,8 @@ def accepted_text(sizes: Mapping[str, Sizes] | None, axes: Iterable[str]) -> str
         said = (
             f"{found} (tried up to {found.tried})"
             if found is not None
-            else "no rule was found by running the net on shapes alone"
+            else "no rule was found: it runs at no other size that was tried, or trying took too long "
+            f"({SECONDS:.0f} s; a smaller --input takes less)"
         )
         alike.setdefault(said, []).append(axis)
     return f"Accepted sizes: {'; '.join(f'{listed(same)}: {said}' for said, same in alike.items())}."

@@ -32,8 +32,23 @@ def test_an_image_and_a_threshold(blur, tmp_path):
     rows = re.findall(r"^(\d), \1( \(exact\))? +(\d+) +(\S+) ", done.stdout, re.MULTILINE)
     wanted = [(str(m), " (exact)" if m == 4 else "", str(2 * m), f"{(4 - m) / 9:.2g}") for m in range(5)]
     assert rows == wanted
-    assert "below 0.3 from 2 before, 2 after (overlap 4) on, and on all longer tiles that were tried" in done.stdout
+    said = "below 0.3 from 2 before, 2 after (overlap 4) on, and on all longer tiles that were tried"
+    assert said in " ".join(done.stdout.split())
     assert "measured on this image with these weights" in done.stdout.replace("\n", " ")
+
+
+def test_what_tiles_hold_beyond_whole_steps_is_said(tmp_path):
+    """A mean of two samples each, then of three, on 33 samples: tiles have odd lengths, as the image has. So on tiles
+    of the bare block, of 8, there is 1 sample more, of which the mean of two makes nothing."""
+    (tmp_path / "half.py").write_text(
+        "from torch import nn\ndef make():\n    return nn.Sequential(nn.AvgPool1d(2, 2), nn.AvgPool1d(3, 1, 1))\n"
+    )
+    np.save(tmp_path / "ones.npy", np.ones((1, 1, 33), np.float32))
+    done = run("error", f"{tmp_path / 'half.py'}:make", "--in", str(tmp_path / "ones.npy"), "--layout", "NCL",
+               "--block", "8")  # fmt: skip
+    assert "after a block, every tile has 1 sample along L more than the table says" in " ".join(done.stdout.split())
+    found = oc.error_curve(torch.nn.AvgPool1d(2, 2), torch.ones(1, 1, 32), block=8)
+    assert found.rest == {}
 
 
 def test_json_of_noise_and_weights(tmp_path):

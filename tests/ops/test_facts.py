@@ -32,6 +32,9 @@ MAY_NAME = {
     "cost no more than time",
     "trace/functionalize.py": "pairs of operators of torch that give the same views",
     "trace/numbers.py": "functions of Python that give numbers, or take a tensor for one: they are no operators yet",
+    "trace/on_shapes.py": "a function of Python that asks for the values of a constant before any operator does",
+    "cli/blocks.py": "modes of padding, which are words of torch and of operators",
+    "planning/padding.py": "modes of padding, which are words of torch and of operators",
     "trace/composites.py": "which of torch's own decompositions are taken",
     "trace/recurrent_shapes.py": "operators that torch would run step by step to find out the shapes of their results",
 }

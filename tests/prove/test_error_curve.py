@@ -205,7 +205,7 @@ def test_enough_asks_all_longer_tiles():
 
     def curve(*errors: float) -> ErrorCurve:
         points = tuple(point(n, e) for n, e in enumerate(errors))
-        return ErrorCurve(points, 0.2, {"L": 8}, 4, oc.analysis.named.Named({}), (), "cpu", False, (), {}, 0.0)
+        return ErrorCurve(points, 0.2, {"L": 8}, 4, oc.analysis.named.Named({}), (), "cpu", False, (), {}, 0.0, {})
 
     assert curve(0.5, 0.1, 0.3, 0.1, 0.0).enough.tile["L"] == oc.Sides(3, 3)
     assert curve(0.1, 0.0).enough.tile["L"] == oc.Sides(0, 0)
