@@ -58,6 +58,7 @@ def render_plan(plan: Plan, console: Console, *, note: str = "", others: Sequenc
     grid = " x ".join(f"{len(strip.slots)} along {axis}" for axis, strip in plan.strips.items())
     blocks = " x ".join(str(strip.block) for strip in plan.strips.values())
     if plan.passes is None:
+        blocks = f"up to {blocks}" if any(map(_uneven, plan.strips.values())) else blocks
         parts.append(Text(f"{plan.count} blocks ({grid}) of {blocks}, schedule {plan.schedule}"))
         parts += [_strip(plan, strip) for strip in plan.strips.values()]
     else:
@@ -101,6 +102,12 @@ def _compared(plan: Plan, others: Sequence[Compared]) -> list[RenderableType]:
             str(one.plan.count),
         )
     return [table, *(Text(f"{', '.join(names)}: {why}", style="yellow") for why, names in refused.items())]
+
+
+def _uneven(strip: Strip) -> bool:
+    """Whether other blocks than the last are shorter: tiles of one length that were moved inward make such."""
+    lengths = [{name: span.length for name, span in slot.outputs.items()} for slot in strip.slots[:-1]]
+    return any(one != lengths[0] for one in lengths)
 
 
 def _strip(plan: Plan, strip: Strip) -> Table:
