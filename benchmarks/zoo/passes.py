@@ -18,7 +18,6 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -35,7 +34,7 @@ from .results import Results
 from .runs import Net, relative, tensors
 from .shapes import Shapes, example, runs
 from .weights import enliven
-from .zoofile import Zoo, add_choice, chosen_from
+from .zoofile import Zoo, add_choice, add_run, chosen_from
 
 Record = dict[str, Any]
 TOLERANCE = {"float64": 1e-11, "float32": 1e-5}
@@ -46,10 +45,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="benchmarks.zoo.passes", description="A zoo by passes, against the whole.")
     add_choice(parser)
     parser.add_argument("--rows", type=int, default=32, metavar="N", help="the length of a band (32)")
-    parser.add_argument("--timeout", type=float, default=240, metavar="S", help="seconds per model (240)")
-    parser.add_argument("--out", type=Path, metavar="STEM", help="write STEM.json and STEM.md (an ending is dropped)")
-    parser.add_argument("--fresh", action="store_true", help="do models again that are in the results")
-    parser.add_argument("--resume", action="store_true", help="keep results of other versions of the code too")
+    add_run(parser, 240)
     options = parser.parse_args(argv)
     warnings.simplefilter("ignore")
     chosen = chosen_from(options)

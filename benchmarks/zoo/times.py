@@ -18,7 +18,6 @@ import time
 import warnings
 from collections.abc import Callable, Iterable
 from functools import partial
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -32,7 +31,7 @@ from ..page import page as framed
 from .isolation import isolated
 from .record import described
 from .results import Results
-from .zoofile import Zoo, add_choice, chosen_from
+from .zoofile import Zoo, add_choice, add_run, chosen_from
 
 Record = dict[str, Any]
 ROUNDS = 2
@@ -42,10 +41,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="benchmarks.zoo.times", description="A zoo's analyses beside its exports.")
     add_choice(parser)
     parser.add_argument("--every", type=int, default=1, metavar="N", help="only the first of every N of them")
-    parser.add_argument("--timeout", type=float, default=600, metavar="S", help="seconds per model (600)")
-    parser.add_argument("--out", type=Path, metavar="STEM", help="write STEM.json and STEM.md (an ending is dropped)")
-    parser.add_argument("--fresh", action="store_true", help="do models again that are in the results")
-    parser.add_argument("--resume", action="store_true", help="keep results of other versions of the code too")
+    add_run(parser, 600)
     options = parser.parse_args(argv)
     warnings.simplefilter("ignore")
     chosen = chosen_from(options)

@@ -96,6 +96,16 @@ def add_choice(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N of them")
 
 
+def add_run(parser: argparse.ArgumentParser, timeout: float) -> None:
+    """The options of a run over a zoo that goes on where one before it ended: see `results.Results`."""
+    parser.add_argument(
+        "--timeout", type=float, default=timeout, metavar="S", help=f"seconds per model ({timeout:.0f})"
+    )
+    parser.add_argument("--out", type=Path, metavar="STEM", help="write STEM.json and STEM.md (an ending is dropped)")
+    parser.add_argument("--fresh", action="store_true", help="do models again that are in the results")
+    parser.add_argument("--resume", action="store_true", help="keep results of other versions of the code too")
+
+
 def _imported(path: Path) -> ModuleType:
     if not path.is_file():
         raise ZooError(f"{path}: there is no such file")
