@@ -18,12 +18,13 @@ STEPS = (1, 2, 4)
 
 def unrolled_axes(net: Propagation, graph: Callable[[Shapes], Graph], away: Mapping[str, int]) -> dict[str, Obstacle]:
     """Axis -> the obstacle, for each axis along which every step (or every few) adds as many operators as the one
-    before. Padding to a multiple adds operators too, but not as many at each of two steps.
+    before, and so on far away. Operators by the size modulo something are not as many there.
 
     away: steps by which the net has more operators; where the axes found account for them, no others are tried.
     """
     found: dict[str, Obstacle] = {}
-    rest, most = len(graph(grow(net, away)[0]).order) - len(net.traced.order), 0
+    every = len(graph(grow(net, away)[0]).order) - len(net.traced.order)
+    rest, most = every, 0
     for axis in sorted({axis for _, axis in net.slots}):
         for steps in STEPS:
             try:
@@ -32,14 +33,14 @@ def unrolled_axes(net: Propagation, graph: Callable[[Shapes], Graph], away: Mapp
                 again = len(graph(grow(net, {axis: 2 * steps})[0]).order) - len(larger.order) if more > 0 else 0
             except TraceError:
                 break
-            if again == more > 0:
+            if again == more > 0 and more * (away[axis] // steps) <= every:
                 found[axis] = _obstacle(net, axis, larger, more, steps)
                 rest, most = rest - more * (away[axis] // steps), max(most, more)
             if more <= 0 or axis in found:
                 break
-        if found and rest < most:
+        if found and 0 <= rest < most:
             break
-    return found
+    return found if rest >= 0 else {}
 
 
 def _obstacle(net: Propagation, axis: str, larger: Graph, more: int, steps: int) -> Obstacle:

@@ -279,7 +279,7 @@ class Resolver:
 
 
 UNSURE = Obstruction(
-    Cause.SIZE_DEPENDENT, "is made for a size, and the net runs at no other size, which would show how it follows"
+    Cause.SIZE_DEPENDENT, "is made for a size, and the net runs at no other one that was tried, which would show how"
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from shared.blockwise import never_wrong
 from torch import Tensor, nn
@@ -64,6 +65,26 @@ def test_operators_that_only_some_sizes_have_are_no_loop():
     a = oc.analyze(PaddedToFour(), (1, 1, 16))
     assert a.blocking_free
     assert a["L"].step == 4
+
+
+class ByRemainder(nn.Module):
+    """As many operators as its size leaves when divided: a bounded number, which grows at the start of a period."""
+
+    def __init__(self, period: int, crops: bool) -> None:
+        super().__init__()
+        self.period, self.crops, self.conv = period, crops, nn.Conv2d(1, 1, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for _ in range(x.shape[3] % self.period):
+            x = x[..., 1:] if self.crops else self.conv(x)
+        return self.conv(x)
+
+
+@pytest.mark.parametrize(("period", "crops", "size"), [(5, True, 40), (7, False, 42), (3, False, 42), (3, True, 43)])
+def test_operators_by_a_remainder_are_no_loop(period, crops, size):
+    a = oc.analyze(ByRemainder(period, crops), (1, 1, 24, size))
+    assert a.blocking_free
+    assert a["W"].step == period
 
 
 def test_what_runs_is_right():

@@ -36,7 +36,9 @@ from ..registry import rule
 from ..sampled import NEAREST, copies, parted, table_here, uneven, weights_here
 from ..slab import Slab, Tensor, on_slab
 
-TO_A_SIZE = Obstruction(Cause.RESIZE, "resamples to a size; the net runs at no other size, which would show how")
+TO_A_SIZE = Obstruction(
+    Cause.RESIZE, "resamples to a size; the net runs at no other size that was tried, which would show how"
+)
 ONE_COLUMN = Obstruction(
     Cause.RESIZE, "torch reads the wrong rows where an image is one sample wide behind antialiasing"
 )

@@ -23,7 +23,7 @@ def cut(call: Call) -> Law:
         Link(0, (*others, DimRead(d, d, IndexMap.taps([c], piece)), DimRead(None, d + 1, IndexMap.shift(-c))))
         for c in range(piece)
     ]
-    other = "the net runs at no other size, which would show how"
+    other = "the net runs at no other size that was tried, which would show how"
     why = Obstruction(Cause.RESHAPE, f"cuts the axis into pieces of {piece}; {other}")
     return Law(tuple(links), by_size=why)
 
