@@ -55,7 +55,7 @@ def accepted_text(sizes: Mapping[str, Sizes] | None, axes: Iterable[str]) -> str
             f"{found} (tried up to {found.tried})"
             if found is not None
             else "no rule was found: it runs at no other size that was tried, or trying took too long "
-            f"({SECONDS:.0f} s; a smaller --input takes less)"
+            f"({SECONDS:.0f} s; a smaller image takes less)"
         )
         alike.setdefault(said, []).append(axis)
     return f"Accepted sizes: {'; '.join(f'{listed(same)}: {said}' for said, same in alike.items())}."

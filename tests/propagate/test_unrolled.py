@@ -88,4 +88,4 @@ def test_operators_by_a_remainder_are_no_loop(period, crops, size):
 
 
 def test_what_runs_is_right():
-    assert never_wrong(Frames(), (1, 1, 6, 12, 8)) == "HW"
+    assert never_wrong(Frames(), (1, 1, 3, 7, 6)) == "HW"
