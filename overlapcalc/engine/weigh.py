@@ -24,6 +24,7 @@ from ..trace.peak_memory import MemoryMeter
 from ..trace.quiet import quiet
 from ..trace.runnable import Runnable
 from .assemble import assemble
+from .block import Block
 from .machine import Machine
 from .padded import kept
 
@@ -60,11 +61,12 @@ def _held(machine: Machine) -> int:
         state, inputs = fakes(calls, plan)
         held = MemoryMeter([*state.values(), *inputs.values()], kernels=True)
         given = {name: StoredImage(x) for name, x in inputs.items()} if plan.stored else inputs
-        blocks = (
-            block
-            for part, bands in _telling(machine.variants.net, plan)
-            for block in islice(machine.blocks(given, state=state, plan=part), bands)
-        )
+
+        def made() -> Iterator[Block]:
+            for part, bands in _telling(machine.variants.net, plan):
+                yield from islice(machine.blocks(given, state=state, plan=part), bands)  # none is held here
+
+        blocks = made()
         with held:
             if plan.stored:
                 deque(blocks, maxlen=0)

@@ -44,10 +44,8 @@ class Border(str, Enum):
             extra += [(size - 1, size)] if right else []
         else:
             by = 1 if self is Border.REFLECT else 0
-            for (
-                a,
-                b,
-            ) in reads.parts:  # position -p holds sample p; position size-1+p holds size-1-p; or their neighbours
+            # position -p holds sample p, and size-1+p holds size-1-p; with the end sample, their neighbours
+            for a, b in reads.parts:
                 if a < 0:
                     extra.append((by - min(b, 0), by - a))
                 if b > size:

@@ -167,3 +167,12 @@ def test_what_was_stored_is_freed_behind_its_last_reader(monkeypatch):
         gc.enable()
     assert len(alive[0]) == 2  # keys and values
     assert not alive[1] & alive[0]
+
+
+@pytest.mark.parametrize(("schedule", "small"), [("trim", (16, 16)), ("stream", (16, 48))])
+def test_the_memory_of_many_blocks_is_that_of_one_and_the_larger_output(schedule, small):
+    """No block is held while the next one is computed."""
+    options = {"block": 16, "schedule": schedule, **({"stream_axis": "H"} if schedule == "stream" else {})}
+    many = oc.plan(nn.ReLU(), (1, 1, 48, 48), **options).memory
+    one = oc.plan(nn.ReLU(), (1, 1, *small), **options).memory
+    assert many.activations - one.activations == 4 * (48 * 48 - small[0] * small[1])
