@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from math import log, prod
-from typing import NamedTuple
 
 from ..errors import OverlapcalcError, TraceError
 from ..ops.graph import Graph, Shapes
@@ -19,8 +18,10 @@ from ..propagate.forward import propagate
 from ..propagate.grid import Grid
 from ..propagate.scaling import grow, samples, skewed, steps_to, stretch
 from ..propagate.values import Propagation
+from .comparison import Comparison
 from .far_sizes import MOST_VALUES, far, most_values, shapes_of
 from .gc_pause import gc_paused
+from .loops import inside, outside
 from .unrolled import unrolled_axes
 
 MULTIPLES = (1, 2, 4, 8, 16, 32, 64)
@@ -31,16 +32,6 @@ MOST_SAMPLES = 1 << 24
 """No trace larger than this to find a period: constants computed from the size are really evaluated."""
 MOST_SIGHTS = 3
 """How many times a larger image may show that a net's views are not what its own size suggests."""
-
-
-class Comparison(NamedTuple):
-    """A net against itself at another size: how many steps along each axis, its shapes there, what differs (None: it
-    does not run there), and the net with its views as that size shows them."""
-
-    times: Mapping[str, int]
-    larger: Shapes
-    found: Differing | None
-    net: Propagation
 
 
 class OtherSizes:
@@ -111,9 +102,17 @@ class OtherSizes:
         """The net with one obstacle on each axis whose samples forward takes one after another, if there are any."""
         near = dict.fromkeys(_axes(net), 1)
         away = far(net, near)
+        small = inside(net, self._graph)
+        settled = small.settled(net, away, self._graph, self._compared, self._propagate) if small else None
+        if settled is not None:
+            return settled
         there = self._compared(net, away) if away else None
         if there is None or not there.found or len(self._graph(there.larger).order) <= len(net.traced.order):
             return None
+        large = outside(net, self._graph, away)
+        settled = large.settled(net, away, self._graph, self._compared, self._propagate) if large else None
+        if settled is not None:
+            return settled
         looped = unrolled_axes(net, self._graph, away)
         if not looped:
             return None

@@ -47,8 +47,10 @@ class Variants:
         """The same by the laws of this size alone, if there is an obstacle at any size, or a tensor that is followed
         from its other end: a schedule other than crop runs at one size, needs no more, and takes tensors as they lie.
         The obstacles that are left stand in its way too."""
-        if not self.net.mirrored and not any(
-            reads.via for _, node in self.net.graph.outputs for reads in joined(self.net, node)
+        if (
+            not self.net.mirrored
+            and not self.net.loops
+            and not any(reads.via for _, node in self.net.graph.outputs for reads in joined(self.net, node))
         ):
             return self
         views = {name: value.view for name, value in self.net.values.items() if value.view is not None}

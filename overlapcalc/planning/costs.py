@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from math import prod
 
 from ..algebra.spans import Span
@@ -61,8 +62,19 @@ class Costs:
             shape, starts = self._shape(node.name, left)
             shapes = tuple(self._shape(name, left)[0] for name in node.operands)
             call = Call(replace(node, shape=shape), shapes)
-            found[node.name] = Work(needed_macs(call, rule.law(call), starts), kernel_macs(call))
+            part = self._turns(left)
+            found[node.name] = Work(
+                int(needed_macs(call, rule.law(call), starts) * part), int(kernel_macs(call) * part)
+            )
         return found
+
+    def _turns(self, left: Mapping[str, Left]) -> Fraction:
+        """The share of the turns of loops that are left; within a turn, nothing is cut along the axis of its loop."""
+        part = Fraction(1)
+        for axis in self._net.loops.keys() & left.keys():
+            size = self._net.size(left[axis].like, axis) or 1
+            part *= Fraction(self._extent(left[axis].like, axis, size, left).length, size)
+        return part
 
     def on(self, regions: Mapping[str, Mapping[str, Span]]) -> Work:
         """The calls that compute exactly these regions."""

@@ -111,10 +111,9 @@ def _widened(net: Propagation, name: str, axis: str, hull: Span, sized: bool) ->
 
 def _pull(along: AxisRead, size: int | None, edges: list[int], outs: Spans) -> Spans:
     """What an axis reads for `outs`; with a size, the real samples. Notes the end samples of a mirror it crosses."""
-    raw = along.reads.over(outs)
     if size is None:
-        return raw
-    real, left, right = along.border.fold(raw, size)
+        return along.reads.over(outs)
+    real, left, right = along.real(outs, size)
     if along.border.mirrors:
         edges.extend([0] if left else [])
         edges.extend([size - 1] if right else [])

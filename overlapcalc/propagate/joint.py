@@ -66,8 +66,7 @@ def _maps(net: Propagation, path: Path, axes: Sequence[str], sized: bool) -> lis
 
 
 def _pull(along: AxisRead, size: int | None, outs: Spans) -> Spans:
-    raw = along.reads.over(outs)
-    return raw if size is None else along.border.fold(raw, size)[0]
+    return along.reads.over(outs) if size is None else along.real(outs, size)[0]
 
 
 def _pulled(maps: Sequence[Callable[[Spans], Spans]], need: Boxes) -> Boxes:

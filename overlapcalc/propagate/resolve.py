@@ -272,7 +272,7 @@ class Resolver:
             return rate
         of = self.values[name]
         whole = of.layout.sizes[of.labels.index(axis)]
-        if whole % size == 0 or size % whole == 0:
+        if size and whole and (whole % size == 0 or size % whole == 0):
             component, samples = of.rates[axis]
             return component, samples * Fraction(size, whole)
         return rate

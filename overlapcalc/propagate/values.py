@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import reduce
+from operator import or_
 
 from ..algebra.cell_map import CellMap
 from ..algebra.cells import Field
 from ..algebra.index_map import IndexMap
 from ..algebra.rates import Rate, RateTies
 from ..algebra.reshape import Factoring, Reshape
+from ..algebra.spans import Spans
 from ..ops.border import Border
 from ..ops.graph import Graph
 from ..ops.law import Law
+from .unrolled import Loop
 
 InputAxis = tuple[str, str]
 """An input of the net and one of its axes."""
@@ -122,13 +126,23 @@ def joined_reads(a: InputReads, b: InputReads) -> InputReads:
 class AxisRead:
     """One axis of a path: how the output's axis reads the operand's. picks: its operator takes samples one by one, so
     that what a part of it reads need not hang together. carried: through a state that a stream carries, it depends on
-    all samples before, too."""
+    all samples before, too. ends: outputs near the ends that read something else at this size, and what."""
 
     reads: IndexMap
     border: Border = Border.CONSTANT
     least: int = 1
     picks: bool = False
     carried: bool = False
+    ends: Mapping[int, Spans] = field(default_factory=dict)
+
+    def real(self, outputs: Spans, size: int) -> tuple[Spans, bool, bool]:
+        """What outputs read of an operand of this size, and whether they cross its first end, its last end."""
+        if not self.ends:
+            return self.border.fold(self.reads.over(outputs), size)
+        here = [o for o in outputs.indices() if o in self.ends]
+        inside = self.reads.over(Spans.points(o for o in outputs.indices() if o not in self.ends))
+        read, left, right = self.border.fold(inside, size)
+        return reduce(or_, (self.ends[o] for o in here), read), left, right
 
 
 @dataclass(frozen=True)
@@ -172,7 +186,9 @@ class Propagation:
     """Every tensor's reads, the slots (input and axis) that index them, the tied rates, and the obstacles in order.
 
     traced: the graph as it was given. graph: the same with views taken apart where they cut or join an axis. mirrored:
-    the axes along which a tensor is followed from its other end, of tensors with such (see mirrors.py).
+    the axes along which a tensor is followed from its other end, of tensors with such (see mirrors.py). loops: by axis,
+    the loop that takes its samples a few at a time; along this axis the outputs are linked with the inputs alone (see
+    looped.py).
     """
 
     traced: Graph
@@ -183,6 +199,7 @@ class Propagation:
     obstacles: tuple[Obstacle, ...]
     names: Mapping[str, str]
     mirrored: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    loops: Mapping[str, Loop] = field(default_factory=dict)
 
     def size(self, node: str, axis: str) -> int | None:
         layout = self.values[node].layout

@@ -46,8 +46,20 @@ class PaddedToFour(nn.Module):
         return nn.functional.avg_pool1d(x, 3, 1, 1)[:, :, :n]
 
 
+class Summed(Frames):
+    """Each frame is added to all before it, too."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        total = x.new_zeros(x.shape[0], 2, 1, *x.shape[3:])
+        made = []
+        for i in range(x.shape[2]):
+            total = total + self.space(x[:, :, i : i + 1])
+            made.append(total)
+        return torch.cat(made, 2)
+
+
 def test_one_obstacle_on_the_axis_of_the_loop():
-    a = oc.analyze(Frames(), (1, 1, 4, 16, 16))
+    a = oc.analyze(Summed(), (1, 1, 4, 16, 16))
     (loop,) = a.obstacles
     assert (loop.axis, loop.cause, loop.op) == ("D", "loop", "loop")
     assert "one after another" in loop.message
@@ -88,4 +100,5 @@ def test_operators_by_a_remainder_are_no_loop(period, crops, size):
 
 
 def test_what_runs_is_right():
-    assert never_wrong(Frames(), (1, 1, 3, 7, 6)) == "HW"
+    assert never_wrong(Frames(), (1, 1, 3, 7, 6)) == "DHW"
+    assert never_wrong(Summed(), (1, 1, 3, 7, 6)) == "HW"

@@ -96,7 +96,7 @@ def unbind(call: Call) -> Law:
     return pick(call, call.dim(), call.node.result)
 
 
-@rule("aten::select", shown=False)
+@rule("aten::select", shown=False, sizes=("index",))
 def select(call: Call) -> Law:
     d = call.dim()
     return pick(call, d, int(call["index"]) % call.shapes[0][d])

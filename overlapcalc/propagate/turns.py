@@ -1,0 +1,196 @@
+"""The net that a loop makes of many turns, and what its outputs need of every tensor, sample by sample."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from ..algebra.cells import Field
+from ..algebra.reshape import CELL
+from ..ops.graph import Graph, Node
+from ..ops.law import Cause
+from .forward import Forward
+from .through import cell_places
+from .unrolled import Unrolled
+from .values import TensorReads
+
+
+class OtherwiseError(Exception):
+    """A loop that this does not follow."""
+
+
+class Turns:
+    """A net with many more turns than it has at its own size, followed sample by sample along the axis of the loop.
+
+    Masks are whole numbers: bit o is set for what sample o of an output needs. count: how many turns are alike.
+    """
+
+    def __init__(self, loop: Unrolled, axis: str, more: int) -> None:
+        self._loop, self._more = loop, more
+        first = loop.stop - loop.turns * loop.turn
+        order = loop.graph.order
+        self._in_turn = {order[i]: divmod(i - first, loop.turn) for i in range(first, loop.stop)}
+        self._in_turn.update({name: (loop.turns, i) for name, i in loop.rest.items()})
+        self._last = order[loop.stop - loop.turn : loop.stop]
+        self.count = loop.turns + more + bool(loop.rest)
+        self._small, self._next = (_followed(_uncut(loop.at(k), axis)) for k in (0, 1))
+        self._next_nodes = {node.name: node for node in self._next.nodes}
+        self._growing: dict[str, tuple[int, int] | None] = {}
+        self.net = self._at(_uncut(loop.at(more), axis))
+        if any(
+            run.drawn or any(o.cause == Cause.RANDOM.value for o in run.obstacles) for run in (self._next, self.net)
+        ):
+            raise OtherwiseError  # no two runs give the same
+        self.unread = self._without_samples()
+
+    # ---- nodes --------------------------------------------------------------------------------------------
+
+    def turn_of(self, name: str) -> tuple[int, str] | None:
+        """The turn that a node belongs to, of those that are alike, and which of its nodes it is."""
+        traced, slash, step = name.partition("/")
+        base, _, t = traced.partition("~")
+        if base not in self._in_turn:
+            return None
+        turn, i = self._in_turn[base]
+        return turn + (self._more if base in self._loop.rest else int(t or 0)), f"{i}{slash}{step}"
+
+    def growth(self, name: str) -> tuple[int, int] | None:
+        """The dimension of cells along which a tensor gets longer with every turn, and by how much; None for none.
+        Raises OtherwiseError where it is not one dimension that is followed."""
+        turn = self.turn_of(name)
+        key = name if turn is None else f"/{turn[1]}"
+        if key not in self._growing:
+            self._growing[key] = self._grows(name, turn)
+        return self._growing[key]
+
+    def _grows(self, name: str, turn: tuple[int, str] | None) -> tuple[int, int] | None:
+        small, large = self._small.values, self._next.values
+        if turn is not None:
+            i, slash, step = turn[1].partition("/")
+            name, later = f"{self._last[int(i)]}{slash}{step}", f"{self._last[int(i)]}~1{slash}{step}"
+            if name not in small or name not in large or _sizes(small[name]) != _sizes(large[name]):
+                raise OtherwiseError
+            small = large
+        else:
+            later = name
+        if name not in small or later not in large:
+            raise OtherwiseError
+        sizes = zip(_sizes(small[name]), _sizes(large[later]), strict=False)
+        found = [(d, m - n) for d, (n, m) in enumerate(sizes) if m != n]
+        labels = large[later].labels
+        if not found and len(labels) == len(small[name].labels):
+            return None
+        (d, by) = found[0]
+        if len(found) > 1 or by <= 0 or labels[d] != CELL or labels != small[name].labels:
+            raise OtherwiseError
+        return cell_places(labels)[d], by
+
+    def dimension(self, name: str) -> int:
+        """The dimension along which a tensor of the net gets longer."""
+        small, large = (run.shapes[name] for run in (self._small, self._next))
+        return next(d for d, (n, m) in enumerate(zip(small, large, strict=True)) if n != m)
+
+    def length(self, name: str) -> int:
+        """How many samples a tensor that gets longer has."""
+        growth = self.growth(name)
+        assert growth is not None
+        return self.net.values[name].cells.shape[growth[0]]
+
+    # ---- what its operators read --------------------------------------------------------------------------
+
+    def _at(self, graph: Graph) -> Forward:
+        """The net of these turns. Whatever a turn computes from what does not get longer reads as it does in the second
+        of two turns."""
+        made: dict[str, list[str]] = {}
+        for node in self._next.nodes:
+            traced = node.name.partition("/")[0]
+            made.setdefault(traced, []).append(node.name)
+        run = _forward(graph)
+        for node in graph:
+            base, _, turn = node.name.partition("~")
+            if turn in ("", "1") or not self._even(f"{base}~1", made):
+                run.visit(node)
+                continue
+            for name in made[f"{base}~1"]:
+                value = self._next.values[name]
+                paths = tuple(replace(path, operand=self._later(path.operand, int(turn))) for path in value.paths)
+                copied = replace(self._next_nodes[name], name=self._later(name, int(turn)))
+                run.keep(copied, replace(value, paths=paths))
+        return run
+
+    def _even(self, name: str, made: Mapping[str, list[str]]) -> bool:
+        """Whether nothing that a call reads or gives gets longer."""
+        return all(
+            self.growth(n) is None
+            for step in made[name]
+            for n in (step, *(p.operand for p in self._next.values[step].paths))
+        )
+
+    def _later(self, name: str, turn: int) -> str:
+        """A node of the second of two turns, or of the first, so many turns later."""
+        traced, slash, step = name.partition("/")
+        base, _, t = traced.partition("~")
+        if base not in self._in_turn or (not t and base not in self._last):
+            return name
+        return f"{base}~{turn if t else turn - 1}{slash}{step}"
+
+    def _without_samples(self) -> set[str]:
+        """The nodes that no sample along the axis leads to."""
+        found: set[str] = set()
+        for node in self.net.nodes:
+            along = node.op == "input" and self.growth(node.name) is not None
+            if not along and all(operand in found for operand in node.operands):
+                found.add(node.name)
+        return found
+
+    # ---- what outputs need --------------------------------------------------------------------------------
+
+    def needed(self, output: str) -> dict[str, Field[int]]:
+        """For each tensor, which samples of an output need each of its cells."""
+        growth = self.growth(output)
+        if growth is None:
+            raise OtherwiseError
+        values, known = self.net.values, {0: 0}
+
+        def either(a: int, b: int) -> int:
+            return known.setdefault(a | b, a | b)
+
+        shape = values[output].cells.shape
+        stored = tuple(n if d == growth[0] else 1 for d, n in enumerate(shape))
+        wanted = {output: Field.of(shape, [1 << o for o in range(shape[growth[0]])], stored)}
+        found: dict[str, Field[int]] = {}
+        for node in reversed(self.net.nodes):
+            field = wanted.pop(node.name, None)
+            if field is None or not any(field.values):
+                continue
+            found[node.name] = field
+            for path in values[node.name].paths:
+                needed = path.cells.scatter(field, either, 0)
+                old = wanted.get(path.operand)
+                wanted[path.operand] = needed if old is None else old.merge(needed, either)
+        return found
+
+
+def _sizes(value: TensorReads) -> tuple[int, ...]:
+    return value.layout.sizes
+
+
+def _uncut(graph: Graph, axis: str) -> Graph:
+    """The same graph, in which an axis counts as a dimension like channels."""
+
+    def uncut(node: Node) -> Node:
+        if node.op != "input":
+            return node
+        return replace(node, layout="".join("X" if letter == axis else letter for letter in node.letters))
+
+    return Graph.of([uncut(node) for node in graph], list(graph.outputs))
+
+
+def _forward(graph: Graph) -> Forward:
+    return Forward(graph, {}, {}, True, {}, True)
+
+
+def _followed(graph: Graph) -> Forward:
+    run = _forward(graph)
+    run.follow()
+    return run
