@@ -14,7 +14,7 @@ from ..algebra.spans import Span
 from ..planning.byte_size import bytes_text
 from ..planning.plan import Plan
 from ..planning.strips import BlockSpan, Strip
-from .op_text import shape_text
+from .op_text import shape_text, with_text
 from .passes import passes_table
 from .tables import new_table
 
@@ -47,7 +47,7 @@ def plan_json(plan: Plan, others: Sequence[Compared] = ()) -> str:
 
 def render_plan(plan: Plan, console: Console, *, note: str = "", others: Sequence[Compared] = ()) -> None:
     """Print how the image is cut, and what that costs; others: all schedules, to be compared."""
-    inputs = ", ".join(f"{name} {shape_text(shape)}" for name, shape in plan.inputs.items())
+    inputs = ", ".join(f"{name} {shape_text(shape)}" for name, shape in plan.inputs.items()) + with_text(plan.fixed)
     outputs = ", ".join(f"{name} {shape_text(shape)}" for name, shape in plan.outputs.items())
     heading = Text.assemble(("from ", "dim"), inputs, (" to ", "dim"), outputs)
     if note:
