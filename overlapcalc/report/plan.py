@@ -18,6 +18,9 @@ from .op_text import shape_text, with_text
 from .passes import passes_table
 from .tables import new_table
 
+SHORT = 8
+"""A longer name of an input gets a line of its own."""
+
 
 class Compared(Protocol):
     """A schedule among others: engine/compare.py."""
@@ -115,7 +118,8 @@ def _strip(plan: Plan, strip: Strip) -> Table:
     outputs = [name for name in plan.outputs if strip.axis in plan.labels[name]]
     several = len(inputs) > 1
     heads = ["block", *outputs]
-    heads += [f"{what} {name}" if several else what for name in inputs for what in ("reads", "tile", "samples")]
+    gap = "\n" if max(map(len, inputs)) > SHORT else " "
+    heads += [f"{what}{gap}{name}" if several else what for name in inputs for what in ("reads", "tile", "samples")]
     table = new_table(*heads, title=strip.axis)
     for word, slot in _kinds(strip.slots):
         row = [word, *(_span(slot.outputs.get(name)) for name in outputs)]
