@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import enum
+import gc
+import weakref
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -18,6 +21,7 @@ from torch.utils._pytree import tree_leaves
 
 import overlapcalc as oc
 import overlapcalc.testing as kit
+from overlapcalc.trace import arguments
 
 SHAPE = (1, 3, 24, 20)
 SMALL = (1, 3, 12, 10)
@@ -378,3 +382,91 @@ def test_what_does_not_fit_is_refused(net: nn.Module, given: Any, kwargs: Any, s
 def test_runs_refuse_it_too(given: Any, kwargs: Any, said: str) -> None:
     with pytest.raises(oc.InputError, match=said):
         oc.run(Scaled(), *given, kwargs=kwargs, block=8)
+
+
+def test_a_loop_takes_them() -> None:
+    class Next(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(1, 1, (1, 2))
+
+        def forward(self, seen: dict[str, Tensor], times: int) -> Tensor:
+            return self.conv(F.pad(seen["image"], (2, -1, 0, 0))) * times + seen["given"]
+
+    net, given = Next(), image((1, 1, 4, 6)).float()
+    stages = [oc.Stage(("output",), lambda cells: cells["output"], feeds="seen.image")]
+    loop = oc.Loop(net, stages, {"image": (1, 1, 4, 6), "given": (1, 1, 4, 6)}, 2)
+    assert loop.given == ("seen.given",)
+    made = loop.run(given)["seen.image"]
+    with torch.no_grad():
+        torch.testing.assert_close(net({"image": made, "given": given}, 2), made, rtol=1e-5, atol=1e-5)
+    assert oc.verify(loop).proved
+
+
+@dataclasses.dataclass
+class Sample:
+    image: Tensor
+    scale: int
+
+
+def test_a_registered_class_is_a_container() -> None:
+    torch.export.register_dataclass(Sample, serialized_type_name=f"{__name__}.Sample")
+
+    class Net(Base):
+        def forward(self, sample: Sample) -> Tensor:
+            return F.interpolate(self.conv(sample.image), scale_factor=sample.scale)
+
+    analysis = oc.analyze(Net(), Sample(SHAPE, 2))  # type: ignore[arg-type]
+    assert (analysis.inputs, analysis.fixed) == ({"sample.image": SHAPE}, {"sample.scale": 2})
+    close(oc.run(Net(), Sample(X, 2), block=16), called(Net(), Sample(X, 2), {}))
+
+
+def test_layers_that_hold_their_net_see_one_net() -> None:
+    class Part(nn.Module):
+        def __init__(self, whole: Any) -> None:
+            super().__init__()
+            self.whole = [whole]
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.whole[0].conv(x)
+
+    class Net(Base):
+        def __init__(self) -> None:
+            super().__init__()
+            self.part = Part(self)
+
+        def forward(self, x: Tensor, times: int) -> Tensor:
+            return self.part(x) * times
+
+    net = Net()
+    close(oc.run(net, X, 2, block=8, schedule="stream"), called(net, (X, 2), {}))
+    assert oc.verify(net, (SHAPE, 2), block=8).proved
+
+
+def test_a_class_with_a_copy_of_its_own() -> None:
+    class Net(Base):
+        def __init__(self, width: int = 3) -> None:
+            super().__init__()
+            self.width = width
+
+        def __deepcopy__(self, memo: Any) -> Net:
+            twin = Net(self.width).train(self.training)
+            twin.load_state_dict(self.state_dict())
+            return twin
+
+        def forward(self, x: Tensor, times: int) -> Tensor:
+            return self.conv(x) * times
+
+    net = Net().train()
+    close(oc.run(net, X, 2, block=8), called(net, (X, 2), {}))
+    assert net.training
+
+
+def test_a_model_that_is_gone_leaves_nothing_behind() -> None:
+    net = Scaled()
+    oc.run(net, X, 2, block=16)
+    gone, held = weakref.ref(net), len(arguments._known)
+    del net
+    gc.collect()
+    assert gone() is None
+    assert len(arguments._known) == held - 1
