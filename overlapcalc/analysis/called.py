@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.export.graph_signature import ConstantArgument, InputKind
 from torch.utils._pytree import TreeSpec, tree_flatten_with_path, tree_structure
 
 from ..errors import Argument, InputError
@@ -39,8 +40,7 @@ def followed(model: Any, inputs: Any, kwargs: Kwargs = None, *, run: bool = Fals
             Argument("kwargs", kwargs), ": expected the arguments of forward by name, such as {'scale': 2}"
         )
     if isinstance(model, torch.export.ExportedProgram) and _nested(inputs, kwargs):
-        found = _leaves((_positional(inputs, ()) if inputs is not None else (), dict(kwargs or {})), ())
-        return model, [leaf for _, leaf in found[0] if not isinstance(leaf, FIXED)]
+        return model, _of_program(model, _positional(inputs, ()) if inputs is not None else (), dict(kwargs or {}))
     if not isinstance(model, nn.Module) or arguments_of(model) is not None or not (_some(inputs) or kwargs):
         return model, inputs
     signature = _signature(model)
@@ -114,6 +114,16 @@ def refuse_others(model: nn.Module, held: Arguments | None, now: Arguments | Non
 
 
 MISSING = inspect.Parameter.empty
+
+
+def _of_program(program: torch.export.ExportedProgram, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
+    """The tensors, or their shapes, for a saved program, which has everything else in it. Raises InputError."""
+    leaves, _ = _leaves((args, kwargs), ())
+    specs = [one.arg for one in program.graph_signature.input_specs if one.kind is InputKind.USER_INPUT]
+    for (_, leaf), spec in zip(leaves, specs, strict=False):
+        if isinstance(spec, ConstantArgument) and not alike(leaf, spec.value):
+            raise InputError(f"{spec.name}={leaf!r}: the program was exported with {spec.value!r}, which is part of it")
+    return [leaf for _, leaf in leaves if not isinstance(leaf, FIXED)]
 
 
 def _some(inputs: Any) -> bool:

@@ -7,6 +7,7 @@ puts them where they belong: see `called_with`. What follows then knows nothing 
 from __future__ import annotations
 
 import copy
+import enum
 import functools
 import inspect
 import keyword
@@ -23,11 +24,13 @@ KEPT = 64
 """A net is kept under so many ways to call it."""
 
 
-class Slot:
+class Slot(enum.Enum):
     """Stands where a tensor belongs."""
 
+    TENSOR = "a tensor"
 
-SLOT = Slot()
+
+SLOT = Slot.TENSOR
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,8 +101,7 @@ def called_with(model: nn.Module, arguments: Arguments) -> nn.Module:
         if own.same(arguments):
             return net
     kind = _class_of(type(model), arguments, known[0])
-    made: nn.Module = kind.__new__(kind)
-    object.__setattr__(made, "__dict__", vars(model))
+    made: nn.Module = _like(kind, model)
     nets.append((arguments, made))
     del nets[:-KEPT]
     return made
@@ -129,14 +131,8 @@ def _class_of(kind: Any, arguments: Arguments, original: Callable[[], nn.Module 
         """As the class of the model wants to be copied."""
         own = original()
         if own is None or vars(own) is not vars(self):
-            own = kind.__new__(kind)
-            object.__setattr__(own, "__dict__", vars(self))
-        twin: Any = copy.deepcopy(own, memo)
-        twin.__class__ = made
-        replaced = vars(twin).get("forward")  # somebody has set it on the instance
-        if replaced is not None:
-            vars(twin)["forward"] = _signed(replaced, signature)
-        return twin
+            own = _like(kind, self)
+        return _like(made, copy.deepcopy(own, memo))
 
     forward.__signature__ = signature.replace(  # type: ignore[attr-defined]
         parameters=[inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY), *signature.parameters.values()]
@@ -158,14 +154,24 @@ def _class_of(kind: Any, arguments: Arguments, original: Callable[[], nn.Module 
     return made
 
 
-def _signed(function: Callable[..., Any], signature: inspect.Signature) -> Callable[..., Any]:
-    """The same function, which says that it takes tensors."""
+def _like(kind: Any, net: nn.Module) -> Any:
+    """The same net under another class: its attributes are those of both."""
+    made = kind.__new__(kind)
+    object.__setattr__(made, "__dict__", vars(net))
+    return made
+
+
+def signed(net: nn.Module) -> None:
+    """Makes a forward that somebody has set on a copy of a net say that it takes tensors."""
+    arguments, function = arguments_of(net), vars(net).get("forward")
+    if arguments is None or function is None:
+        return
 
     def forward(*args: Any, **kwargs: Any) -> Any:
         return function(*args, **kwargs)
 
-    forward.__signature__ = signature  # type: ignore[attr-defined]
-    return forward
+    forward.__signature__ = _signature(arguments.names)  # type: ignore[attr-defined]
+    vars(net)["forward"] = forward
 
 
 def _signature(names: Sequence[str]) -> inspect.Signature:

@@ -470,3 +470,26 @@ def test_a_model_that_is_gone_leaves_nothing_behind() -> None:
     gc.collect()
     assert gone() is None
     assert len(arguments._known) == held - 1
+
+
+def test_a_copy_of_a_net_that_was_planned_is_a_net_of_its_own() -> None:
+    net = Batch()
+    given = {"image": X, "more": {"mask image": Y}}
+    tiles = oc.tiled(net, shapes_of(given), block=8)
+    twin = copy.deepcopy(tiles)
+    assert type(twin.model) is Batch
+    twin.model.conv.weight.data *= 2  # type: ignore[union-attr, operator]
+    close(tiles(given)["out"], called(net, given, {})["out"])
+    close(twin(given)["out"], called(twin.model, given, {})["out"])
+
+
+def test_a_saved_program_has_its_numbers_in_it() -> None:
+    class Net(Base):
+        def forward(self, batch: dict[str, Tensor], scale: int) -> Tensor:
+            return F.interpolate(self.conv(batch["image"]), scale_factor=scale)
+
+    program = torch.export.export(Net(), ({"image": X}, 2))
+    for given in (SHAPE, {"image": SHAPE}, ({"image": X}, 2)):
+        assert list(oc.analyze(program, given).inputs.values()) == [SHAPE]
+    with pytest.raises(oc.InputError, match="^scale=3: the program was exported with 2"):
+        oc.analyze(program, ({"image": X}, 3))
