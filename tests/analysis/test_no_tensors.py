@@ -491,5 +491,5 @@ def test_a_saved_program_has_its_numbers_in_it() -> None:
     program = torch.export.export(Net(), ({"image": X}, 2))
     for given in (SHAPE, {"image": SHAPE}, ({"image": X}, 2)):
         assert list(oc.analyze(program, given).inputs.values()) == [SHAPE]
-    with pytest.raises(oc.InputError, match="^scale=3: the program was exported with 2"):
+    with pytest.raises(oc.InputError, match=r"^scale=3: the program was exported with 2"):
         oc.analyze(program, ({"image": X}, 3))
