@@ -25,6 +25,7 @@ from .analysis import Analysis
 Kwargs = Mapping[str, Any] | None
 FIXED = (Number, str, bytes, enum.Enum, type(None), torch.dtype, torch.device, torch.memory_format, torch.layout)
 """What may be part of a net."""
+ARRAY = "a tensor, or an array with shape, dtype and slicing,"
 LISTS, OF_NUMBERS = r"list|tuple|sequence|iterable", r"(list|tuple|sequence)\[int\b|torch\.size"
 """Annotations, in small letters, of an argument that is a list, and of one of sizes."""
 
@@ -247,7 +248,7 @@ def _flat(count: int) -> TreeSpec:
 def _refuse_none(leaves: Sequence[tuple[str, Any]], run: bool) -> None:
     """Raises InputError where there is nothing to follow a net from."""
     if not any(_is_tensor(leaf) or (not run and is_shape(leaf)) for _, leaf in leaves):
-        expected = "a tensor" if run else "a shape such as (1, 3, 256, 256), or a tensor,"
+        expected = ARRAY if run else "a shape such as (1, 3, 256, 256), or a tensor,"
         held = ", ".join(f"{path}={leaf!r}" for path, leaf in leaves)
         raise InputError(f"{held or 'nothing'} given: expected {expected} among the arguments of forward")
 

@@ -372,7 +372,7 @@ def test_what_does_not_fit_is_refused(net: nn.Module, given: Any, kwargs: Any, s
 @pytest.mark.parametrize(
     ("given", "kwargs", "said"),
     [
-        ((5,), {}, "^x=5 given: expected a tensor among the arguments of forward"),
+        ((5,), {}, "^x=5 given: expected a tensor, or an array with shape, dtype and slicing, among"),
         ((X[:, :, :0], 2), {}, r"^x of shape \(1, 3, 0, 20\): it holds nothing"),
         ((Own(X), 2), {}, "^x is a test_no_tensors.Own, which is no tensor"),
         ((X,), {"scal": 2}, r"^Scaled\.forward\(x, scale\): missing a required argument"),
