@@ -151,7 +151,7 @@ def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.Monke
     numpy.zeros((3, 200, 100), numpy.float32).tofile("image.bin")
     space = {"torch": torch, "np": numpy, "oc": oc, "nn": nn, "model": model, "x": x}
     blocks = [block for block in code("README.md") if "overlapcalc.testing" not in block]
-    assert len(blocks) == 5
+    assert len(blocks) == 6
     text = "".join(blocks)
     for said, instead in SMALLER.items():
         assert said in text

@@ -228,6 +228,18 @@ class Analysis:
         """
         return Named({name: self._net.graph[name].letters for name in self.inputs})
 
+    @property
+    def fixed(self) -> Mapping[str, Any]:
+        """What forward was given besides tensors, by name: numbers, texts, None. It is part of the net.
+
+        >>> net = nn.Sequential()
+        >>> net.forward = lambda x, scale: nn.functional.interpolate(x, scale_factor=scale)
+        >>> a = oc.analyze(net, ((1, 3, 32), 2))
+        >>> a.fixed, a.outputs
+        ({'scale': 2}, {'output': (1, 3, 64)})
+        """
+        return self._net.traced.fixed
+
     @cached_property
     def layers(self) -> tuple[LayerRow, ...]:
         """The rows of the table, in order of execution.

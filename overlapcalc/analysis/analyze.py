@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import copy
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
+from typing import Any
 
 import torch
 from torch import nn
@@ -24,6 +25,7 @@ from ..trace.run_memory import MemoryAt, RunMemory
 from ..trace.runnable import Runnable
 from ..trace.stand_in import of_type, stand_in
 from .analysis import Analysis
+from .called import Kwargs, followed
 from .gc_pause import gc_paused
 from .inputs import asked_axes, module_inputs, parsed, refuse_unbatched
 from .labels import node_names
@@ -31,7 +33,8 @@ from .other_sizes import OtherSizes
 from .trying import telling_sizes
 from .variants import Variants
 
-Inputs = Sequence[int] | torch.Tensor | Sequence[Sequence[int]] | Sequence[torch.Tensor]
+Inputs = Sequence[Any] | torch.Tensor | Mapping[str, Any]
+"""A shape, tensors, or anything that forward takes: see called.py."""
 TRACES_KEPT = 32
 PROGRAMS_KEPT = 4
 """The number of runnable traces that are kept."""
@@ -41,13 +44,17 @@ def analyze(
     model: nn.Module | torch.export.ExportedProgram,
     inputs: Inputs | None = None,
     *,
+    kwargs: Kwargs = None,
     axes: Sequence[str] | str | None = None,
     layout: str | Sequence[str | None] | None = None,
 ) -> Analysis:
     """What `model` needs of its inputs, exactly, on each side of each axis.
 
-    inputs: a shape such as (1, 3, 256, 256), a list of shapes, or example tensors (only shape and type are used);
-    batch first, then channels, then one to three spatial axes, unless a layout says otherwise. axes: the axes asked
+    inputs: the arguments of forward, several of them in a tuple or list: shapes such as (1, 3, 256, 256), or example
+    tensors (only shape and type are used), also in dictionaries, lists and tuples; batch first, then channels, then one
+    to three spatial axes, unless a layout says otherwise. Such a tensor is called `batch.image` or `feats[0]`. Numbers,
+    texts and None are part of the net (`Analysis.fixed`). A tuple of numbers is a shape, unless the annotation or the
+    default of forward says that it takes numbers. kwargs: arguments by name. axes: the axes asked
     for ("W", or ["H", "W"]); all when absent. layout: one letter per dimension of an input, such as "NHWC" or "CHW"; a
     list where inputs differ. D, H, W and L are axes; N, C and any other letter are dimensions that are not.
 
@@ -64,6 +71,7 @@ def analyze(
     >>> print(w.reads(4, 8), w.tile_span(4, 8))  # what outputs 4 to 7 read, and what the unmodified net must be fed
     [4, 19) [4, 20)
     """
+    model, inputs = followed(model, inputs, kwargs)
     if isinstance(model, torch.export.ExportedProgram):
         program = Program(model)
         shapes = _program_inputs(program, inputs)
@@ -81,11 +89,12 @@ def analyze_here(
     model: nn.Module,
     inputs: Inputs | None,
     *,
+    kwargs: Kwargs = None,
     axes: Sequence[str] | str | None = None,
     layout: str | Sequence[str | None] | None = None,
 ) -> Analysis:
     """The same at this size alone: compared with no other, for what runs at no other."""
-    tracer, shapes, layouts = _of_inputs(model, inputs, layout)
+    tracer, shapes, layouts = _of_inputs(*followed(model, inputs, kwargs), layout)
     wanted = asked_axes(axes, shapes, layouts)
     return Analysis.of(tracer.variants(shapes, alone=True)[0], wanted, None)
 

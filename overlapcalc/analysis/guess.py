@@ -26,17 +26,17 @@ def guess_inputs(
     return shape, f"input {'x'.join(map(str, shape))} is a guess: {why}; {spelling(Argument('inputs'))} sets it"
 
 
-def guess_shape(model: nn.Module, layout: str | None = None) -> tuple[tuple[int, ...], str]:
+def guess_shape(model: nn.Module, layout: str | None = None, *, alone: bool = False) -> tuple[tuple[int, ...], str]:
     """A shape that the first layer accepts, and a text that says where it comes from.
 
-    Raises InputError where the model takes several inputs or has no convolution, and where the layout has dimensions
-    that a convolution says nothing about.
+    alone: it is the only tensor, whatever else there is. Raises InputError where the model takes several inputs or has
+    no convolution, and where the layout has dimensions that a convolution says nothing about.
 
     >>> guess_shape(nn.Conv2d(3, 8, 5))[0]
     (1, 3, 256, 256)
     """
     needed, _ = forward_arity(model)
-    if needed > 1:
+    if needed > 1 and not alone:
         raise InputError(
             f"{type(model).__name__}.forward takes {needed} inputs; give the shape of each, such as ",
             Argument("inputs", [(1, 3, 256, 256)] * needed),

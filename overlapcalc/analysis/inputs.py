@@ -14,6 +14,7 @@ from ..ops import kind_of
 from ..ops.graph import Constant, Graph, Shapes
 from ..ops.kind import CONVOLUTIONS
 from ..ops.layout import axes_in, default_layout
+from ..trace.arguments import arguments_of
 from .shapes import as_shape
 
 Types = tuple[torch.dtype | None, ...]
@@ -21,7 +22,6 @@ Types = tuple[torch.dtype | None, ...]
 
 def parsed(inputs: Any) -> tuple[Shapes, Types]:
     """A shape, a list of shapes, or example tensors: the shape of each input, and its type where it is known."""
-    refuse_no_tensors(inputs)
     if isinstance(inputs, torch.Tensor):
         items: list[Any] = [inputs]
     elif isinstance(inputs, (list, tuple)) and inputs and not any(map(_is_input, inputs)):
@@ -46,27 +46,6 @@ def parsed(inputs: Any) -> tuple[Shapes, Types]:
     return tuple(shapes), tuple(dtypes)
 
 
-AROUND = (
-    "put a module around the net whose forward takes tensors alone and passes the rest on, such as "
-    "`def forward(self, x): return self.net({'image': x}, scale=2)`"
-)
-
-
-def refuse_no_tensors(inputs: Any) -> None:
-    """Raises InputError for what forward may take and the analysis cannot: dictionaries, lists of tensors, numbers."""
-    if isinstance(inputs, Mapping):
-        keys = ", ".join(map(repr, inputs))
-        raise InputError(f"inputs is a dictionary ({keys}), and the net is followed from tensors; {AROUND}")
-    several = isinstance(inputs, (list, tuple)) and any(map(_is_input, inputs))
-    for i, item in enumerate(inputs if several else ()):
-        if isinstance(item, Mapping) or (isinstance(item, (list, tuple)) and any(map(_is_input, item))):
-            raise InputError(
-                f"input {i} is a {type(item).__name__} of inputs; the net is followed from tensors; {AROUND}"
-            )
-        if item is None or isinstance(item, (bool, int, float, complex, str)):
-            raise InputError(f"input {i} is {item!r}, which is no tensor and no shape; {AROUND}")
-
-
 def _is_input(item: Any) -> bool:
     """Whether an item of a list stands for an input, not for a size."""
     return isinstance(item, (list, tuple, torch.Tensor, Mapping))
@@ -82,15 +61,20 @@ def module_inputs(model: Any, inputs: Any) -> tuple[Shapes, tuple[torch.dtype, .
     if inputs is None:
         raise InputError("inputs are missing; give a shape such as (1, 3, 256, 256), a list of shapes, or tensors")
     shapes, types = parsed(inputs)
-    alone = _needed_by_name(model)
+    called = arguments_of(model)
+    alone = _needed_by_name(model) if called is None else ()
     if alone:
-        raise InputError(f"{type(model).__name__}.forward takes {', '.join(alone)} by name only; {AROUND}")
-    needed, most = forward_arity(model)
+        raise InputError(
+            f"{type(model).__name__}.forward takes {', '.join(alone)} by name only; give it in ",
+            Argument("kwargs", dict.fromkeys(alone, ...)),
+        )
+    needed, most = forward_arity(model) if called is None else (len(called.names),) * 2
     if len(shapes) < needed or (most is not None and len(shapes) > most):
         wants = f"{needed}" if most == needed else f"{needed} to {most}" if most is not None else f"at least {needed}"
+        one = ". Where it takes one list of them, give ([...],), with the comma" if most == 1 else ""
         raise InputError(
             f"{type(model).__name__}.forward takes {wants} input{'s' if wants != '1' else ''}, {len(shapes)} given; "
-            f"give one shape per input tensor. Where it takes something else, {AROUND}"
+            f"give each: a tensor, a shape in its place, or what else forward takes{one}"
         )
     default = own_type(model)
     return shapes, tuple(default if dtype is None else dtype for dtype in types)

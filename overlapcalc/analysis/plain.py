@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from .pair import Pair
@@ -10,6 +11,7 @@ if TYPE_CHECKING:
     from .analysis import Analysis
 
 SCHEMA_VERSION = 1
+JSON = (bool, int, float, str)
 
 
 def plain(analysis: Analysis) -> dict[str, Any]:
@@ -18,6 +20,7 @@ def plain(analysis: Analysis) -> dict[str, Any]:
     return {
         "schema_version": SCHEMA_VERSION,
         "inputs": _shapes(analysis.inputs),
+        **({"fixed": as_json(analysis.fixed)} if analysis.fixed else {}),
         "layouts": dict(analysis.layouts),
         "outputs": _shapes(analysis.outputs),
         "axes": list(analysis.axes),
@@ -32,6 +35,24 @@ def plain(analysis: Analysis) -> dict[str, Any]:
         "features": None if features is analysis else _part(features),
         "layers": [row.to_dict() for row in analysis.layers],
     }
+
+
+def as_json(fixed: Mapping[str, Any]) -> dict[str, Any]:
+    """What JSON has as it is, anything else as Python writes it.
+
+    >>> as_json({"scale": 2, "dtype": torch.float16})
+    {'scale': 2, 'dtype': 'torch.float16'}
+    """
+    return {name: value if value is None or isinstance(value, JSON) else repr(value) for name, value in fixed.items()}
+
+
+def fixed_text(fixed: Mapping[str, Any]) -> str:
+    """For people.
+
+    >>> fixed_text({"scale": 2, "mask": None})
+    'scale=2, mask=None'
+    """
+    return ", ".join(f"{name}={value!r}" for name, value in fixed.items())
 
 
 def _part(analysis: Analysis) -> dict[str, Any]:

@@ -11,21 +11,25 @@ from torch import nn
 from ..errors import InputError, SizeError, TraceError
 from ..ops.layout import chosen
 from ..trace.trial import trial
+from .called import Kwargs, followed
 from .inputs import module_inputs
 from .sizes import Sizes, accepted, where_it_runs
 
 
-def sizes(model: nn.Module, inputs: Any, *, layout: str | Sequence[str | None] | None = None) -> dict[str, Sizes]:
+def sizes(
+    model: nn.Module, inputs: Any = None, *, kwargs: Kwargs = None, layout: str | Sequence[str | None] | None = None
+) -> dict[str, Sizes]:
     """Which lengths of each axis a net accepts, found by running it on shapes alone.
 
-    inputs, layout: as for `analyze`; the search begins at these shapes. An axis has no entry where nothing was found:
-    the net runs at no size that was tried, or by no rule of a step up to 128. Raises InputError.
+    inputs, kwargs, layout: as for `analyze`; the search begins at these shapes. An axis has no entry where nothing was
+    found: the net runs at no size that was tried, or by no rule of a step up to 128. Raises InputError.
 
     >>> print(oc.sizes(nn.Sequential(nn.PixelUnshuffle(8), nn.Conv2d(64, 64, 3, padding=1)), (1, 1, 100, 100))["W"])
     multiples of 8 from 8
     """
     if not isinstance(model, nn.Module):
         raise InputError("a saved program is not tried at other sizes; ask the module that it was made of")
+    model, inputs = followed(model, inputs, kwargs)
     shapes, dtypes = module_inputs(model, inputs)
     return accepted(trial(model, dtypes), shapes, chosen(layout, shapes))
 

@@ -9,12 +9,13 @@ import json
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..errors import InputError, OverlapcalcError
+from ..analysis.spelled import Entry, arranged, entry, value_of
+from ..errors import Argument, InputError, OverlapcalcError
 from ..io.atomic import TEXT, Door, free_place, write_complete
 from .wording import shell
 
@@ -40,9 +41,10 @@ def subject_arguments(command: argparse.ArgumentParser) -> None:
     """Adds the arguments of every command that analyses a model and reports on it."""
     model_arguments(command)
     command.add_argument(
-        "--input", action="append", default=[], type=parsed_shape, metavar="SHAPE",
+        "--input", action="append", default=[], type=parsed_input, metavar="[NAME=]SHAPE",
         help="shape of an input, such as 1x3x256x256; once per input; guessed from the first layer when absent, that "
-        "of a saved program its own",
+        "of a saved program its own; by name also an entry of a dictionary or list, batch.image=1x3x64x64 or "
+        "feats[0]=1x8x32x32, and whatever else forward takes: scale=2, mask=none, mode=bilinear",
     )  # fmt: skip
     axis_arguments(command, "analyse")
     output_arguments(command)
@@ -113,12 +115,24 @@ def subject_of(arguments: argparse.Namespace) -> Iterator[NamedModel]:
             from ..analysis.guess import guess_inputs
 
             inputs, note = guess_inputs(model, layout[0] if layout else None, shell)
+        elif any(isinstance(one, Entry) for one in inputs):
+            model, inputs = net_and_inputs(model, inputs)
         try:
             yield NamedModel(model, inputs, arguments.axis or None, layout, note)
         except OverlapcalcError as error:
             if note and _of_the_guess(str(error), inputs):
                 raise type(error)(*error.args, f" ({note})") from error
             raise
+
+
+def net_and_inputs(model: Any, given: Sequence[Any], *, run: bool = False) -> tuple[Any, Any]:
+    """The net as it is called with what is given, some of it by name, and its tensors or shapes. Raises InputError."""
+    from ..analysis.called import followed
+
+    named = [one for one in given if isinstance(one, Entry)]
+    if named and not hasattr(model, "parameters"):
+        raise InputError("a saved program takes shapes one after the other; leave out the name in ", Argument("inputs"))
+    return followed(model, *arranged(model, [one for one in given if not isinstance(one, Entry)], named), run=run)
 
 
 @contextlib.contextmanager
@@ -214,6 +228,11 @@ def parsed_kwargs(text: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise InputError(f"--kwargs {text!r}: expected an object such as '{{\"N\": 192}}'")
     return value
+
+
+def parsed_input(text: str) -> tuple[int, ...] | Entry:
+    named = entry(text)
+    return parsed_shape(text) if named is None else Entry(named[0], value_of(named[1]))
 
 
 def parsed_shape(text: str) -> tuple[int, ...]:

@@ -8,6 +8,7 @@ from fractions import Fraction
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
+from ..analysis.spelled import Entry
 from ..errors import InputError
 from ..planning.image_size import parsed_image
 from .blocks import at_image, block_argument
@@ -48,8 +49,9 @@ def add(commands: Any) -> None:
 
 
 def _error(arguments: argparse.Namespace) -> int:
-    if arguments.images and (arguments.input or arguments.image):
-        other = "--input" if arguments.input else "--image"
+    shapes = [one for one in arguments.input if not isinstance(one, Entry) or isinstance(one.value, tuple)]
+    if arguments.images and (shapes or arguments.image):
+        other = "--input" if shapes else "--image"
         raise InputError(f"--in and {other} exclude each other: an image has its size")
     refuse_missing(arguments.images)  # before torch is imported
     from ..engine.store import whole_image
@@ -65,9 +67,10 @@ def _error(arguments: argparse.Namespace) -> int:
             check_output(arguments)
         with loaded(arguments) as model:
             give_weights(model, arguments.weights)
-            images = [whole_image(image) for image in read_images(model, arguments.images)]
+            net, read = read_images(model, arguments.images, arguments.input)
+            images = [whole_image(image) for image in read]
             options |= {"axes": arguments.axis or None, "layout": arguments.layout or None}
-            curve = _shown(error_curve, model, images, options)
+            curve = _shown(error_curve, net, images, options)
     else:
         with subject_of(arguments) as subject:
             give_weights(subject.model, arguments.weights)

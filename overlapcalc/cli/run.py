@@ -11,7 +11,7 @@ from ..errors import InputError
 from ..planning.options import AUTO
 from .blocks import block_argument, disk_arguments, fitting_arguments, memory_argument, schedule_arguments
 from .common import OK, axis_arguments, debug_argument, door_of, loaded, model_arguments, overwrite_argument
-from .images import give_weights, images_argument, read_images, refuse_missing, weights_argument
+from .images import give_weights, images_argument, read_images, refuse_missing, values_argument, weights_argument
 from .progress import progress
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ def add(commands: Any) -> None:
     )
     model_arguments(run)
     images_argument(run, required=True)
+    values_argument(run)
     run.add_argument("--out", required=True, metavar="FILE", help="where the result goes")
     overwrite_argument(run)
     axis_arguments(run, "cut")
@@ -57,10 +58,10 @@ def _run(arguments: argparse.Namespace) -> int:
     with loaded(arguments) as model:
         device = device_of(arguments.device)
         give_weights(model, arguments.weights)
-        images = read_images(model, arguments.images)
+        called, images = read_images(model, arguments.images, arguments.input)
         model = model.to(device)
         net = tiled(
-            model,
+            called,
             block=arguments.block,
             memory=arguments.memory,
             fixed_tile=arguments.fixed_tile,

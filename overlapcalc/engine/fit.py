@@ -56,14 +56,14 @@ class Fitter:
                 Argument("pad_to_fit"),
                 ": an analysis or a saved program has its size already; give the module that it was made of",
             )
-        self._model, self._blocking, self._mode = model, blocking, blocking.pad_to_fit
+        self.model, self._blocking, self._mode = model, blocking, blocking.pad_to_fit
         self._axes, self._layout = axes, layout
         self._tiles: dict[Key, Analysis] = {}
 
     def fit(self, inputs: Any) -> tuple[Analysis, Padding]:
         """inputs: as for `overlapcalc.analyze`. Raises what that raises; InputError where they cannot be padded."""
-        shapes, dtypes = module_inputs(self._model, inputs)
-        results = trial_results(self._model, dtypes)
+        shapes, dtypes = module_inputs(self.model, inputs)
+        results = trial_results(self.model, dtypes)
         analysis = self._near(shapes, dtypes, results)
 
         def longer(axis: str, times: int) -> Mapping[str, tuple[int, ...]] | None:
@@ -78,8 +78,8 @@ class Fitter:
 
     def near(self, inputs: Any) -> Analysis:
         """The analysis at the size to which these inputs would be padded, whether they can be or not."""
-        shapes, dtypes = module_inputs(self._model, inputs)
-        return self._near(shapes, dtypes, trial_results(self._model, dtypes))
+        shapes, dtypes = module_inputs(self.model, inputs)
+        return self._near(shapes, dtypes, trial_results(self.model, dtypes))
 
     def _near(self, shapes: Shapes, dtypes: tuple[torch.dtype, ...], results: TrialResults) -> Analysis:
         together = Inputs(shapes, chosen(self._layout, shapes))
@@ -118,4 +118,4 @@ class Fitter:
             torch.empty(shape, dtype=dtype, device="meta") for shape, dtype in zip(shapes, dtypes, strict=True)
         ]
         alone = self._blocking.named_schedule == PASSES  # they run at one size
-        return (analyze_here if alone else analyze)(self._model, given, axes=self._axes, layout=self._layout)
+        return (analyze_here if alone else analyze)(self.model, given, axes=self._axes, layout=self._layout)

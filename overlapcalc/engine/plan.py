@@ -12,6 +12,7 @@ from torch import nn
 
 from ..analysis.analysis import Analysis
 from ..analysis.analyze import Inputs, analyze, analyze_here
+from ..analysis.called import Kwargs, followed
 from ..errors import Argument, InputError, NoSlabError, TraceError
 from ..planning.byte_size import bytes_text
 from ..planning.crop import make_plan
@@ -49,6 +50,7 @@ def plan(
     model: nn.Module | Analysis,
     inputs: Inputs | None = None,
     *,
+    kwargs: Kwargs = None,
     stored: bool = False,
     dtype: torch.dtype | str | None = None,
     axes: Sequence[str] | str | None = None,
@@ -57,9 +59,9 @@ def plan(
 ) -> Plan:
     """How to run `model` by blocks on inputs of these shapes, and what that costs against running it whole.
 
-    inputs, axes, layout: as for `analyze`; the model may also be an Analysis. stored: inputs and outputs are arrays
-    that are read and written by slices, such as files, so neither is held whole. dtype: the floating type to predict
-    memory for. Options:
+    inputs, kwargs, axes, layout: as for `analyze`; the model may also be an Analysis. stored: inputs and outputs are
+    arrays that are read and written by slices, such as files, so neither is held whole. dtype: the floating type to
+    predict memory for. Options:
 
     block: the length of a block in samples of the finer of input and output, rounded up to whole outputs (256 when
     absent, bands of 32 for a stream; 8192 for a net of one axis): one for all axes; or {"W": 256}, and the other axes
@@ -83,10 +85,12 @@ def plan(
     >>> plan.count, plan.schedule, plan.strips["W"].slots[1].tiles["input"]
     (6, 'crop', Span(start=30, stop=66))
     """
-    refuse_unknown(options, *BLOCKING_OPTIONS, "stored", "dtype", "axes", "layout")
+    refuse_unknown(options, *BLOCKING_OPTIONS, "kwargs", "stored", "dtype", "axes", "layout")
     blocking = Blocking(**options)
     if isinstance(model, Analysis):
-        refuse_beside_analysis(inputs=inputs, axes=axes, layout=layout)
+        refuse_beside_analysis(inputs=inputs, kwargs=kwargs, axes=axes, layout=layout)
+    else:
+        model, inputs = followed(model, inputs, kwargs)
     if blocking.pad_to_fit is not None:
         made, padding = Fitter(model, blocking, axes=axes, layout=layout).fit(inputs)
         return plan_of(made, blocking, stored=stored, dtype=dtype, padding=padding)

@@ -197,6 +197,7 @@ class _Planner:
             dtype=self._dtype,
             fed=Fraction(1),
             leaves=self._analysis.variants.net.traced.leaves,
+            fixed=self._analysis.fixed,
             stream_axis=self._axis,
             stored=self._stored,
         )

@@ -11,11 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from ..analysis.analyze import analyze, analyze_here
+from ..analysis.called import Kwargs, followed_each, refuse_others
 from ..analysis.inputs import own_type
 from ..analysis.shapes import as_shape
 from ..errors import InputError
 from ..planning.options import BLOCKING_OPTIONS, PASSES, Blocking, BlockingOptions, refuse_unknown
 from ..planning.plan import Plan
+from ..trace.arguments import Arguments, arguments_of
 from ..trace.evaluating import evaluating
 from . import Block, Machine
 from .apart import check_apart
@@ -39,12 +41,14 @@ class Options(BlockingOptions, total=False):
     layout: str | Sequence[str | None] | None
 
 
-def run(model: nn.Module, *inputs: Image, out: Any = None, **options: Unpack[Options]) -> Any:
-    """The result of `model(*inputs)` in eval mode, computed block by block.
+def run(model: nn.Module, *inputs: Any, kwargs: Kwargs = None, out: Any = None, **options: Unpack[Options]) -> Any:
+    """The result of `model(*inputs, **kwargs)` in eval mode, computed block by block.
 
-    options: block, schedule, stream_axis, memory, fixed_tile, disk, spill, pad_to_fit, axes, layout, as for `plan`.
-    Where neither a block nor a budget is given and the usual blocks would take more than the free memory, smaller ones
-    are taken. With pad_to_fit, the result is that of the whole net on the padded inputs, cut: see `Padding`.
+    inputs are whatever forward takes, dictionaries, lists, numbers; they may also be one tuple or list, as for
+    `analyze`. options: block, schedule, stream_axis, memory, fixed_tile, disk, spill, pad_to_fit, axes, layout, as for
+    `plan`. Where neither a block nor a budget is given and the usual blocks would take more than the free memory,
+    smaller ones are taken. With pad_to_fit, the result is that of the whole net on the padded inputs, cut: see
+    `Padding`.
 
     An input may be anything with shape, dtype and slicing instead of a tensor (numpy's memmap, a zarr array): only what
     a block needs is read. out: where to write, a tensor or such an array for a net with one output, a mapping by name
@@ -59,10 +63,10 @@ def run(model: nn.Module, *inputs: Image, out: Any = None, **options: Unpack[Opt
     >>> torch.allclose(oc.run(net, x, block=8), net(x))
     True
     """
-    return tiled(model, **options)(*inputs, out=out)
+    return Tiled(model, **options)(*inputs, kwargs=kwargs, out=out)
 
 
-def blocks(model: nn.Module, *inputs: Image, **options: Unpack[Options]) -> Iterator[Block]:
+def blocks(model: nn.Module, *inputs: Any, kwargs: Kwargs = None, **options: Unpack[Options]) -> Iterator[Block]:
     """The blocks of `run` one by one: `block.regions["output"]["W"]` is a Span, `block.results["output"]` a tensor.
 
     Together the regions cover every output exactly once.
@@ -71,21 +75,23 @@ def blocks(model: nn.Module, *inputs: Image, **options: Unpack[Options]) -> Iter
     >>> [str(block.regions["output"]["L"]) for block in oc.blocks(net, x, block=12)]
     ['[0, 12)', '[12, 24)', '[24, 32)']
     """
-    return tiled(model, **options).blocks(*inputs)
+    return Tiled(model, **options).blocks(*inputs, kwargs=kwargs)
 
 
-def tiled(model: nn.Module, *shapes: Sequence[int], **options: Unpack[Options]) -> Tiled:
-    """`model` as a module that runs by blocks, planned for inputs of these shapes (see `Tiled`).
+def tiled(model: nn.Module, *inputs: Any, kwargs: Kwargs = None, **options: Unpack[Options]) -> Tiled:
+    """`model` as a module that runs by blocks, planned for these inputs, shapes or tensors (see `Tiled`).
 
-    options: those of `run`.
+    inputs, kwargs: as for `analyze`, also one after the other. Numbers among them hold for every call: another one is
+    refused. options: those of `run`.
 
     >>> net = oc.tiled(nn.Conv1d(1, 1, 3, padding=1), (1, 1, 32), block=8)
     >>> net(torch.rand(1, 1, 32)).shape
     torch.Size([1, 1, 32])
     """
     made = Tiled(model, **options)
-    if shapes:
-        made.plan(*shapes)
+    if inputs or kwargs:
+        made.plan(*inputs, kwargs=kwargs)
+        made.held = arguments_of(made.given(inputs, kwargs)[0])
     return made
 
 
@@ -114,40 +120,56 @@ class Tiled(nn.Module):
         self._blocking = Blocking(**asked)
         self._machines: dict[Signature, tuple[Fingerprint | None, Machine]] = {}
         self._fitter: tuple[Fingerprint | None, Fitter] | None = None
+        self.held: Arguments | None = None  # what every call is given besides tensors
 
-    def plan(self, *shapes: Sequence[int], stored: bool = False) -> Plan:
-        """The plan for inputs of these shapes. Raises what `overlapcalc.plan` raises.
+    def plan(self, *inputs: Any, kwargs: Kwargs = None, stored: bool = False) -> Plan:
+        """The plan for these inputs, shapes or tensors. Raises what `overlapcalc.plan` raises.
 
         stored: as for `overlapcalc.plan`; a call with `out` is planned that way.
 
         >>> oc.tiled(nn.Conv1d(1, 1, 3, padding=1), block=12).plan((1, 1, 32)).count
         3
         """
-        plan = self.machine(*shapes, stored=stored).plan
+        plan = self.machine(*inputs, kwargs=kwargs, stored=stored).plan
         _ = plan.memory  # computed now, or refused now, although a run does not need it
         return plan
 
-    def machine(self, *shapes: Sequence[int], stored: bool = False) -> Machine:
-        """The machine that runs inputs of these shapes."""
+    def machine(self, *inputs: Any, kwargs: Kwargs = None, stored: bool = False) -> Machine:
+        """The machine that runs such inputs."""
+        net, shapes = self.given(inputs, kwargs)
         own = own_type(self.model)
-        return self._machine_for(Signature(tuple((as_shape(shape), own) for shape in shapes), stored))
+        listed = [(tuple(x.shape), x.dtype) if isinstance(x, Tensor) else (as_shape(x), own) for x in shapes]
+        return self._machine_for(net, Signature(tuple(listed), stored, id(net)))
 
-    def _machine_for(self, signature: Signature) -> Machine:
+    def given(self, inputs: Sequence[Any], kwargs: Kwargs, *, run: bool = False) -> tuple[nn.Module, Sequence[Any]]:
+        """The net as it is called with these inputs, and its tensors or shapes. Raises InputError."""
+        net, tensors = followed_each(self.model, inputs, kwargs, run=run)
+        refuse_others(self.model, self.held, arguments_of(net))
+        return net, tensors
+
+    def _machine_for(self, net: nn.Module, signature: Signature) -> Machine:
         """The machine that is kept, or a new one where anything that forward can see has changed."""
         now = fingerprint(self.model)
         then, known = self._machines.pop(signature, (None, None))
-        same = (
-            known is not None and known.model is self.model and then is not None and now is not None and then.same(now)
-        )
-        self._look_again(now)
-        found = known if known is not None and same else self._made(signature)
+        same = known is not None and known.model is net and then is not None and now is not None and then.same(now)
+        self._look_again(net, now)
+        found = known if known is not None and same else self._made(net, signature)
         self._machines[signature] = now, found
         while len(self._machines) > PLANS_KEPT:
             del self._machines[next(iter(self._machines))]
         return found
 
-    def forward(self, *inputs: Image, out: Any = None, after: Callable[[], object] | None = None) -> Any:
+    def forward(
+        self,
+        *inputs: Any,
+        kwargs: Kwargs = None,
+        out: Any = None,
+        after: Callable[[], object] | None = None,
+        **named: Any,
+    ) -> Any:
         """What the net returns for the whole, in the same structure; or `out`, filled with it.
+
+        named: the same as kwargs, but for those that are called as an argument here.
 
         after: called after every block; by passes, after every band of every pass (`plan(...).steps` times).
 
@@ -155,32 +177,32 @@ class Tiled(nn.Module):
         >>> net(torch.rand(1, 1, 32), out=out, after=lambda: done.append("block")) is out, len(done)
         (True, 4)
         """
-        machine, named = self._prepared(inputs, stored=out is not None)
+        machine, tensors = self._prepared(inputs, {**(kwargs or {}), **named}, stored=out is not None)
         made = machine.plan
         stores: dict[str, Any] = _named_out(out, made)
         for i, store in enumerate(stores.values()):
-            for image in inputs:
+            for image in tensors.values():
                 check_apart(image, store)
             for other in list(stores.values())[:i]:
                 check_apart(other, store, "another output")
-        writers = {name: Witness(store, inputs) for name, store in stores.items()}
+        writers = {name: Witness(store, tuple(tensors.values())) for name, store in stores.items()}
         with torch.no_grad(), evaluating(self.model):
             room = _itself if made.count == 1 and made.results == made.outputs else Tensor.new_empty
             by_passes = made.passes is not None
-            produced: Any = kept(machine.blocks(named, after_band=after if by_passes else None), made)
+            produced: Any = kept(machine.blocks(tensors, after_band=after if by_passes else None), made)
             with closing(produced):  # a spill file is gone at once, even where somebody keeps the error
                 outputs = assemble(produced, made, writers=writers, room=room, after=None if by_passes else after)
         return machine.structured(outputs) if out is None else out
 
-    def blocks(self, *inputs: Image) -> Iterator[Block]:
+    def blocks(self, *inputs: Any, kwargs: Kwargs = None) -> Iterator[Block]:
         """See `overlapcalc.blocks`.
 
         >>> net = oc.tiled(nn.Conv1d(1, 1, 3, padding=1), block=12)
         >>> [block.results["output"].shape[2] for block in net.blocks(torch.rand(1, 1, 32))]
         [12, 12, 8]
         """
-        machine, named = self._prepared(inputs)
-        produced = kept(machine.blocks(named), machine.plan)
+        machine, tensors = self._prepared(inputs, kwargs or {})
+        produced = kept(machine.blocks(tensors), machine.plan)
         while True:
             with torch.no_grad(), evaluating(self.model):  # not while the caller looks at a block
                 block = next(produced, None)
@@ -188,23 +210,29 @@ class Tiled(nn.Module):
                 return
             yield block
 
-    def _prepared(self, inputs: tuple[Image, ...], *, stored: bool = False) -> tuple[Machine, Mapping[str, Image]]:
-        self._check(inputs)
-        machine = self._machine_for(Signature(tuple((tuple(x.shape), type_of(x)) for x in inputs), stored))
+    def _prepared(
+        self, given: tuple[Any, ...], kwargs: Mapping[str, Any], *, stored: bool = False
+    ) -> tuple[Machine, Mapping[str, Image]]:
+        net, inputs = self.given(given, kwargs or None, run=True)
+        arguments = arguments_of(net)
+        self._check(inputs, None if arguments is None else arguments.names)
+        types = tuple((tuple(x.shape), type_of(x)) for x in inputs)
+        machine = self._machine_for(net, Signature(types, stored, id(net)))
         named: dict[str, Image] = dict(zip(machine.plan.inputs, inputs, strict=True))
         if machine.plan.padding is not None:
             shapes, mode = machine.plan.inputs, machine.plan.padding.mode
             named = {name: padded(x, shapes[name], mode) for name, x in named.items()}
         return machine, named
 
-    def _check(self, inputs: tuple[Image, ...]) -> None:
+    def _check(self, inputs: Sequence[Image], names: Sequence[str] | None) -> None:
         where = next((p.device for p in self.model.parameters()), None)
         for i, x in enumerate(inputs):
-            check(x, f"input {i}")
+            name = f"input {i}" if names is None else names[i]
+            check(x, name)
             if where is not None and isinstance(x, Tensor) and x.device != where:
-                raise InputError(f"input {i} is on {x.device}, the model on {where}; move one of them")
+                raise InputError(f"{name} is on {x.device}, the model on {where}; move one of them")
 
-    def _made(self, signature: Signature) -> Machine:
+    def _made(self, net: nn.Module, signature: Signature) -> Machine:
         given: Any = [torch.empty(shape, dtype=dtype, device="meta") for shape, dtype in signature.inputs]
         padding = None
         if self._fitter is not None:
@@ -213,7 +241,7 @@ class Tiled(nn.Module):
             alone = self._blocking.named_schedule == PASSES  # they run at one size
             analysed = analyze_here if alone else analyze
             with offering_padding():
-                analysis = analysed(self.model, given, axes=self._axes, layout=self._layout)
+                analysis = analysed(net, given, axes=self._axes, layout=self._layout)
         device = next((p.device for p in self.model.parameters()), CPU)
         free = None if self._blocking.sized else free_memory(device)
         made = replace(planned(analysis, self._blocking, stored=signature.stored, free=free), padding=padding)
@@ -222,15 +250,15 @@ class Tiled(nn.Module):
                 f"the net returns {len(made.leaves)} values, of which "
                 f"{sum(name is None for name in made.leaves)} depend on no input; return only what does, or None"
             )
-        return Machine(self.model, analysis.variants, made)
+        return Machine(net, analysis.variants, made)
 
-    def _look_again(self, now: Fingerprint | None) -> None:
+    def _look_again(self, net: nn.Module, now: Fingerprint | None) -> None:
         """What makes inputs fit is made anew where anything that forward can see has changed."""
         if self._blocking.pad_to_fit is None:
             return
         then, known = self._fitter or (None, None)
-        if known is None or then is None or now is None or not then.same(now):
-            known = Fitter(self.model, self._blocking, axes=self._axes, layout=self._layout)
+        if known is None or known.model is not net or then is None or now is None or not then.same(now):
+            known = Fitter(net, self._blocking, axes=self._axes, layout=self._layout)
         self._fitter = now, known
 
 
@@ -244,10 +272,12 @@ CPU = torch.device("cpu")
 
 
 class Signature(NamedTuple):
-    """What a plan depends on: the shape and the type of every input, and whether outputs are written by slices."""
+    """What a plan depends on: the shape and the type of every input, whether outputs are written by slices, and the net
+    by its identity, which is another one where it is called otherwise."""
 
     inputs: tuple[tuple[tuple[int, ...], torch.dtype], ...]
     stored: bool
+    net: int
 
 
 def _named_out(out: Any, made: Plan) -> dict[str, Any]:

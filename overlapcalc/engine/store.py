@@ -11,7 +11,6 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from ..analysis.inputs import AROUND
 from ..errors import InputError, OverlapcalcError
 from ..io.space import reserve
 from .apart import places
@@ -66,8 +65,7 @@ def check(image: object, what: str) -> None:
     missing = [name for name in ("shape", "dtype", "__getitem__") if not hasattr(image, name)]
     if not isinstance(image, Tensor) and missing:
         raise InputError(
-            f"{what} is a {type(image).__name__}; expected a tensor, or an array with shape, dtype and slicing. "
-            f"Where forward takes something else, {AROUND}"
+            f"{what} is a {type(image).__name__}; expected a tensor, or an array with shape, dtype and slicing"
         )
     if isinstance(image, Tensor) and image.layout is not torch.strided:
         raise InputError(f"{what} is a tensor of layout {image.layout}; expected a dense one: see Tensor.to_dense()")

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from ..analysis.spelled import Entry, value_of
 from ..errors import InputError
 from ..ops.layout import AXES
 from ..planning.byte_size import bytes_of
@@ -31,14 +32,27 @@ def _table(value: Any) -> dict[str, Any]:
     return value
 
 
-def _inputs(value: Any) -> tuple[tuple[int, ...], ...]:
-    """One shape or a list of them, each a text or a list of sizes.
+def _inputs(value: Any) -> tuple[tuple[int, ...] | Entry, ...]:
+    """One shape or a list of them, each a text or a list of sizes; or a table of what forward takes.
 
     >>> _inputs("1x3x256x256"), _inputs([[1, 3, 64], "1x8x32"])
     (((1, 3, 256, 256),), ((1, 3, 64), (1, 8, 32)))
+    >>> _inputs({"x": "1x3x64", "scale": 2})
+    (Entry(path=('x',), value=(1, 3, 64)), Entry(path=('scale',), value=2))
     """
+    if isinstance(value, dict) and value:
+        return tuple(Entry((key,), _given(one)) for key, one in value.items())
     shapes = value if isinstance(value, list) and value and not all(_size(n) for n in value) else [value]
     return tuple(_shape(shape) for shape in shapes)
+
+
+def _given(value: Any) -> Any:
+    """A shape, a number, a text, or a table or list of these; "none" is None."""
+    if isinstance(value, dict):
+        return {key: _given(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return tuple(value) if value and all(_size(n) for n in value) else [_given(one) for one in value]
+    return value_of(value) if isinstance(value, str) else value
 
 
 def _shape(value: Any) -> tuple[int, ...]:
@@ -107,7 +121,11 @@ READERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "name": ("a text, not empty, of characters that can be printed in one line", _text),
     "spec": ('a text such as "model.py:Net", "package.module:Net" or "net.pt2"', _text),
     "kwargs": ("a table of arguments of the class or function", _table),
-    "input": ('a shape such as "1x3x256x256" or [1, 3, 256, 256], or a list of shapes', _inputs),
+    "input": (
+        'a shape such as "1x3x256x256" or [1, 3, 256, 256], a list of shapes, or a table such as '
+        '{x = "1x3x256x256", scale = 2}',
+        _inputs,
+    ),
     "layout": ('a text such as "NHWC", or one for each input', _texts),
     "axes": (f"a list of {', '.join(AXES)}", _axes),
     "image": ('a text such as "3840x2160", the width first, or [3840, 2160]', _image),

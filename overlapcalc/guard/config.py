@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ..analysis.spelled import Entry
 from ..errors import Argument, InputError
 from ..planning.options import PASSES, Blocking
 from .allowed import READERS, sayable
@@ -25,14 +26,14 @@ HEADER = re.compile(r"\s*\[\[\s*tool\s*\.\s*overlapcalc\s*\.\s*models\s*\]\]")
 class GuardedModel:
     """One entry of `[[tool.overlapcalc.models]]`.
 
-    inputs: shapes; None means guessed from the first layer (for a saved program, its own). line: that of the entry in
-    the file, 1 where it is not known. table: the entry as it was read.
+    inputs: shapes, or all that forward takes by name; None means guessed from the first layer (for a saved program, its
+    own). line: that of the entry in the file, 1 where it is not known. table: the entry as it was read.
     """
 
     name: str
     spec: str
     kwargs: Mapping[str, Any]
-    inputs: tuple[tuple[int, ...], ...] | None
+    inputs: tuple[tuple[int, ...] | Entry, ...] | None
     layout: tuple[str, ...] | None
     axes: tuple[str, ...] | None
     setting: Setting

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from ..analysis.analyze import analyze
+from ..analysis.called import followed
 from ..analysis.guess import guess_inputs
+from ..analysis.spelled import Entry, arranged
 from ..errors import InputError, ModelCodeError, OverlapcalcError
 from ..io.spec import load
 from .claims import Subject
@@ -49,6 +51,8 @@ def _judged(model: GuardedModel, config: Config, blank: Checked) -> Checked:
     if inputs is None:
         inputs, note = guess_inputs(net, layout[0] if layout else None, toml)
         notes += [note] if note else []
+    elif any(isinstance(one, Entry) for one in inputs):
+        net, inputs = followed(net, *arranged(net, (), inputs))
     analysis = analyze(net, inputs, axes=model.axes, layout=layout)
     if not analysis.size_verified:
         notes.append("size not verified: the net ran at no larger size, so this holds for this size alone")

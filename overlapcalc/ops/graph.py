@@ -140,7 +140,8 @@ class Graph:
     """A net at one size. `inputs` are node names (op "input"), `outputs` pairs (name shown, node).
 
     leaves: what the net returns, flattened as a pytree of torch: the name of an output, "" for a None, or None for
-    what depends on no input. Only a graph fresh from the tracer has them.
+    what depends on no input. arguments: how forward is called, where it takes more than tensors (trace/arguments.py).
+    Only a graph fresh from the tracer has them.
 
     >>> x = Node("x", "input", {}, shape=(1, 3, 8, 8))
     >>> y = Node("y", "aten::relu", {"self": Data("x")}, shape=(1, 3, 8, 8))
@@ -153,6 +154,12 @@ class Graph:
     inputs: tuple[str, ...]
     outputs: tuple[tuple[str, str], ...]
     leaves: tuple[str | None, ...] = ()
+    arguments: Any = field(default=None, compare=False)
+
+    @property
+    def fixed(self) -> Mapping[str, Any]:
+        """What forward takes besides tensors, by name: it is part of the net."""
+        return {} if self.arguments is None else self.arguments.fixed
 
     def with_args(self, args: Mapping[str, Mapping[str, Any]]) -> Graph:
         """The same graph with other arguments for some nodes, which read the same nodes as before."""
@@ -170,7 +177,8 @@ class Graph:
             (like[b].op, like[b].result) for b in like.order[:last]
         ]:
             return None
-        return Graph.of(list(self), [(shown, self.order[like.order.index(node)]) for shown, node in outputs])
+        part = Graph.of(list(self), [(shown, self.order[like.order.index(node)]) for shown, node in outputs])
+        return replace(part, arguments=self.arguments)
 
     @staticmethod
     def of(nodes: list[Node], outputs: list[tuple[str, str]]) -> Graph:

@@ -206,6 +206,7 @@ class _CropPlanner:
             dtype=self._dtype,
             fed=fed_ratio(self._net, strips),
             leaves=self._net.traced.leaves,
+            fixed=self._net.traced.fixed,
             stored=self._stored,
             weigh=lambda _: self._weighed(strips),
         )

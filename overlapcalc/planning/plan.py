@@ -11,6 +11,7 @@ from math import prod
 from typing import Any
 
 from ..analysis.named import Named
+from ..analysis.plain import as_json
 from ..ops.layout import BATCH
 from ..propagate.regions import Region
 from .costs import Work
@@ -78,6 +79,7 @@ class Plan:
     stored: bool = False
     passes: PassesPlan | None = None
     padding: Padding | None = None
+    fixed: Mapping[str, Any] = field(default_factory=dict)
     weigh: Weigh | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -221,6 +223,7 @@ class Plan:
             "memory": _memory_dict(self.memory),
             "full_memory": _memory_dict(self.full_memory),
             "saves_memory": self.saves_memory,
+            **({"fixed": as_json(self.fixed)} if self.fixed else {}),
             **({} if self.passes is None else {"passes": self.passes.to_dict()}),
             **({} if self.padding is None else {"padding": self.padding.to_dict()}),
         }

@@ -119,6 +119,7 @@ class ShorterTiles:
             dtype=None,
             fed=fed_ratio(self._net, strips),
             leaves=self._net.traced.leaves,
+            fixed=self._net.traced.fixed,
         )
 
     def _cutters(self) -> dict[str, Cutter]:

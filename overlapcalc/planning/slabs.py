@@ -62,6 +62,7 @@ def slab_plan(
         dtype=dtype,
         fed=fed_ratio(net, strips, along),
         leaves=net.traced.leaves,
+        fixed=net.traced.fixed,
         stream_axis=along,
         stored=stored,
         weigh=weigh,

@@ -11,6 +11,7 @@ from torch.utils._pytree import tree_leaves
 
 from ..analysis.analysis import Analysis
 from ..analysis.analyze import Inputs, analyze
+from ..analysis.called import Kwargs, as_analysed, followed
 from ..analysis.guess import guess_inputs
 from ..analysis.measures import Sides
 from ..analysis.named import Named
@@ -39,6 +40,7 @@ def error_curve(
     model: nn.Module,
     inputs: Inputs | Analysis | None = None,
     *,
+    kwargs: Kwargs = None,
     block: Blocks | None = None,
     below: float = ONE_LEVEL,
     device: torch.device | str = "cpu",
@@ -48,7 +50,8 @@ def error_curve(
 ) -> ErrorCurve:
     """How wrong blocks are on tiles shorter than the exact ones, from none beside the block to the exact tile.
 
-    inputs: tensors, whose values are used; or shapes, or an Analysis of this model, for which normal noise is drawn.
+    inputs, kwargs: as for `analyze`; the values of tensors are used; for shapes, or an Analysis of this model, normal
+    noise is drawn.
     block: as for `plan`; a quarter of the image, at most 256 samples, when absent. below: an absolute error; the
     shortest tile from which on all longer ones that are tried leave less is searched to a step (see
     `ErrorCurve.enough`). after: called after each tile length. Everything runs in float64, in eval mode, on a copy of
@@ -70,9 +73,11 @@ def error_curve(
     where = device_of(device)
     given: Any
     if isinstance(inputs, Analysis):
-        refuse_beside_analysis(axes=axes, layout=layout)
+        refuse_beside_analysis(kwargs=kwargs, axes=axes, layout=layout)
+        model = as_analysed(model, inputs)
         analysis, given = inputs, tuple(inputs.inputs.values())
     else:
+        model, inputs = followed(model, inputs, kwargs)
         given = inputs if inputs is not None else guess_inputs(model, layout if isinstance(layout, str) else None)[0]
         analysis = analyze(model, given, axes=axes, layout=layout)
     leaves = [x for x in tree_leaves(given) if isinstance(x, Tensor)]

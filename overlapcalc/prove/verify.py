@@ -14,7 +14,9 @@ from torch.utils._pytree import tree_leaves
 
 from ..analysis.analysis import Analysis
 from ..analysis.analyze import Inputs, analyze, analyze_here
+from ..analysis.called import Kwargs, as_analysed, followed
 from ..analysis.guess import guess_inputs
+from ..analysis.plain import fixed_text
 from ..analysis.variants import Variants
 from ..engine.loop.loop import Loop
 from ..engine.plan import floating_type
@@ -62,6 +64,7 @@ def verify(
     model: nn.Module,
     inputs: Inputs | Analysis | None = None,
     *,
+    kwargs: Kwargs = None,
     tile: Tile | None = None,
     plan: Plan | None = None,
     device: torch.device | str = "cpu",
@@ -77,6 +80,7 @@ def verify(
     model: nn.Module | Loop,
     inputs: Inputs | Analysis | None = None,
     *,
+    kwargs: Kwargs = None,
     tile: Tile | None = None,
     plan: Plan | None = None,
     order: str | None = None,
@@ -89,11 +93,11 @@ def verify(
 ) -> Verification | LoopVerification:
     """Prove, by running it, that `model` gives the same by blocks as on the whole image.
 
-    inputs: shapes, or tensors whose values are used for the figures, or an Analysis of this model, to save making
-    another; without them the smallest image that has a block at every border and one inside. block, schedule, axes,
-    layout: as for `plan`. tile: this many samples (before, after) around each block, instead of the tile that the
-    analysis finds: "is my overlap of 32 enough?". plan: a plan to prove as it is. dtype: the type for the figures, the
-    model's own when absent. bit_exact: they must be bit-identical in that type too.
+    inputs, kwargs: as for `analyze`; the values of tensors are used for the figures; or an Analysis of this model, to
+    save making another; without them the smallest image that has a block at every border and one inside. block,
+    schedule, axes, layout: as for `plan`. tile: this many samples (before, after) around each block, instead of the
+    tile that the analysis finds: "is my overlap of 32 enough?". plan: a plan to prove as it is. dtype: the type for the
+    figures, the model's own when absent. bit_exact: they must be bit-identical in that type too.
 
     The proofs: "dependency" and "minimality" of what the analysis says that blocks read; "poisoned borders",
     "exact twin" and "values" of the schedule. The model is copied; yours is never touched.
@@ -114,12 +118,12 @@ def verify(
     if isinstance(model, Loop):
         blocks = {"tile": tile, "plan": plan, "dtype": dtype, "bit_exact": bit_exact or None, **options}
         refuse_given(blocks, ": that is of blocks; a loop has none: leave it out")
-        refuse_given({"axes": axes, "layout": layout}, ": a loop has its own; give it to Loop")
+        refuse_given({"kwargs": kwargs, "axes": axes, "layout": layout}, ": a loop has its own; give it to Loop")
         given: Any = inputs
         return verify_loop(model, given, order or WAVEFRONT, device_of(device))
     if order is not None:
         raise InputError(Argument("order", order), ": that is of a Loop; blocks have a schedule")
-    others = ("order", "tile", "plan", "device", "dtype", "bit_exact", "axes", "layout")
+    others = ("kwargs", "order", "tile", "plan", "device", "dtype", "bit_exact", "axes", "layout")
     refuse_unknown(options, *CUT_OPTIONS, *others)
     asked: dict[str, Any] = {**options, "schedule": options.get("schedule") or "crop"}
     blocking = Blocking(**asked)
@@ -133,7 +137,12 @@ def verify(
     named = tile is not None or plan is not None or options.get("schedule") is not None
     if plan is not None:
         blocking = replace(blocking, schedule=plan.schedule, stream_axis=None)
-    analysis, given, blocking = _subject(model, inputs, blocking, axes, layout, named)
+    if isinstance(inputs, Analysis):
+        refuse_beside_analysis(kwargs=kwargs, axes=axes, layout=layout)
+        net = as_analysed(model, inputs)
+    else:
+        net, inputs = followed(model, inputs, kwargs)
+    analysis, given, blocking = _subject(net, inputs, blocking, axes, layout, named)
     if any(isinstance(x, Tensor) and not bool(x.isfinite().all()) for x in tree_leaves(given)):
         raise InputError("an input holds NaN or infinity, which hide what depends on what; give finite values")
     in_passes = blocking.schedule == PASSES or (plan is not None and plan.schedule == PASSES)
@@ -145,6 +154,8 @@ def verify(
         plan = make_plan(analysis, _sized(blocking, analysis), tile=tile)
     elif plan.inputs != analysis.inputs:
         raise InputError(f"the plan is for inputs {dict(plan.inputs)}, not {dict(analysis.inputs)}")
+    if plan.fixed != analysis.fixed:
+        raise InputError(f"the plan is for a net with [{fixed_text(plan.fixed)}], not [{fixed_text(analysis.fixed)}]")
     if plan.count == 1:
         image = ", ".join("x".join(map(str, shape)) for shape in plan.inputs.values())
         raise InputError(
@@ -155,10 +166,10 @@ def verify(
     own = floating_type(dtype)
     kinds = [own or kind for kind in variants.runnable(tuple(plan.inputs.values())).types]
     images = images_of(given, plan.inputs, kinds, where)
-    nets = Nets(model, variants, plan, images, where)
+    nets = Nets(net, variants, plan, images, where)
     if in_passes:
         with torch.no_grad():
-            borders = _borders(model, variants, plan, images, where)
+            borders = _borders(net, variants, plan, images, where)
         return verify_passes(nets, plan, images, borders, own, bit_exact=bit_exact)
     with torch.no_grad(), exact_kernels():
         nets.check()
@@ -171,7 +182,7 @@ def verify(
     with torch.no_grad(), exact_kernels(cudnn=True):
         figures, precision, refused = measured(nets, own)
     with torch.no_grad():
-        proofs.insert(2, _borders(model, variants, plan, images, where))
+        proofs.insert(2, _borders(net, variants, plan, images, where))
     proofs.append(values(figures, precision, bit_exact=bit_exact, refused=refused))
     open_ends = unanswered(spread)
     proofs = [proof if proof.name == "exact twin" else proof.with_caveat(open_ends) for proof in proofs]
@@ -204,7 +215,6 @@ def _subject(
         return found
 
     if isinstance(inputs, Analysis):
-        refuse_beside_analysis(axes=axes, layout=layout)
         return inputs, tuple(inputs.inputs.values()), scheduled(inputs)
     given: Any = inputs if inputs is not None else guess_inputs(model, layout if isinstance(layout, str) else None)[0]
     alone = named and blocking.schedule == PASSES  # they run at one size

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..analysis.analysis import Analysis
 from ..analysis.layers import LayerRow
+from ..analysis.plain import fixed_text
 from ..ops import Kind, known_of, word_of
 from ..ops.layout import DEFAULTS
 
@@ -60,7 +61,12 @@ def inputs_text(analysis: Analysis) -> str:
     for name, shape in analysis.inputs.items():
         layout = analysis.layouts[name]
         parts.append(f"{name} {shape_text(shape)}" + ("" if layout in DEFAULTS else f" ({layout})"))
-    return ", ".join(parts)
+    return ", ".join(parts) + with_text(analysis.fixed)
+
+
+def with_text(fixed: Mapping[str, Any]) -> str:
+    """` with scale=2, mask=None`: what forward is given besides tensors."""
+    return f" with {fixed_text(fixed)}" if fixed else ""
 
 
 def outputs_text(analysis: Analysis) -> str:

@@ -14,9 +14,12 @@ from ..algebra.spans import Span
 from ..planning.byte_size import bytes_text
 from ..planning.plan import Plan
 from ..planning.strips import BlockSpan, Strip
-from .op_text import shape_text
+from .op_text import shape_text, with_text
 from .passes import passes_table
 from .tables import new_table
+
+SHORT = 8
+"""A longer name of an input gets a line of its own."""
 
 
 class Compared(Protocol):
@@ -47,7 +50,7 @@ def plan_json(plan: Plan, others: Sequence[Compared] = ()) -> str:
 
 def render_plan(plan: Plan, console: Console, *, note: str = "", others: Sequence[Compared] = ()) -> None:
     """Print how the image is cut, and what that costs; others: all schedules, to be compared."""
-    inputs = ", ".join(f"{name} {shape_text(shape)}" for name, shape in plan.inputs.items())
+    inputs = ", ".join(f"{name} {shape_text(shape)}" for name, shape in plan.inputs.items()) + with_text(plan.fixed)
     outputs = ", ".join(f"{name} {shape_text(shape)}" for name, shape in plan.outputs.items())
     heading = Text.assemble(("from ", "dim"), inputs, (" to ", "dim"), outputs)
     if note:
@@ -115,7 +118,8 @@ def _strip(plan: Plan, strip: Strip) -> Table:
     outputs = [name for name in plan.outputs if strip.axis in plan.labels[name]]
     several = len(inputs) > 1
     heads = ["block", *outputs]
-    heads += [f"{what} {name}" if several else what for name in inputs for what in ("reads", "tile", "samples")]
+    gap = "\n" if max(map(len, inputs)) > SHORT else " "
+    heads += [f"{what}{gap}{name}" if several else what for name in inputs for what in ("reads", "tile", "samples")]
     table = new_table(*heads, title=strip.axis)
     for word, slot in _kinds(strip.slots):
         row = [word, *(_span(slot.outputs.get(name)) for name in outputs)]

@@ -10,6 +10,7 @@ from torch import nn
 
 from ..analysis.analysis import Analysis
 from ..analysis.analyze import Inputs
+from ..analysis.called import Kwargs, followed
 from ..planning.options import BLOCKING_OPTIONS, PASSES, Blocking, BlockingOptions, refuse_unknown
 from .claimed import Limit, assert_claims, read_claims
 
@@ -22,6 +23,7 @@ def assert_runs(
     shape: Inputs,
     how: str | Mapping[str, str] = PASSES,
     *,
+    kwargs: Kwargs = None,
     max_passes: Limit | None = None,
     max_memory: int | str | None = None,
     max_disk: int | str | None = None,
@@ -34,8 +36,9 @@ def assert_runs(
 
     how: for all axes, or {"H": "tiles", "W": "passes"}. max_passes: the most passes over the image, for all axes or
     one per axis. max_memory, max_disk, max_macs_ratio: bytes or "2GiB", weights included; and multiply-accumulates
-    relative to the whole; of the plan with the options of `plan`, by passes when how is "passes". axes, layout: as for
-    `analyze`. A net that has become better than claimed fails, too: `overlapcalc check` judges the same claims.
+    relative to the whole; of the plan with the options of `plan`, by passes when how is "passes". shape, kwargs, axes,
+    layout: as for `analyze`. A net that has become better than claimed fails, too: `overlapcalc check` judges the same
+    claims.
 
     Raises AssertionError with all that does not hold, InputError for claims that make no sense, and what `analyze`
     raises.
@@ -46,11 +49,12 @@ def assert_runs(
     """
     __tracebackhide__ = True
     refuse_unknown(
-        options, "max_passes", "max_memory", "max_disk", "max_macs_ratio", *BLOCKING_OPTIONS, "axes", "layout"
+        options, "kwargs", "max_passes", "max_memory", "max_disk", "max_macs_ratio", *BLOCKING_OPTIONS, "axes", "layout"
     )
     claims = read_claims(
         runs=how, max_passes=max_passes, max_memory=max_memory, max_disk=max_disk, max_macs_ratio=max_macs_ratio
     )
     if how == PASSES:
         options = {"schedule": PASSES, **options}
+    model, shape = followed(model, shape, kwargs)
     return assert_claims(claims, model, shape, Blocking(**options), axes, layout)

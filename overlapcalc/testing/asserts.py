@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ..analysis.analysis import Analysis
 from ..analysis.analyze import Inputs, analyze
+from ..analysis.called import Kwargs, followed
 from ..analysis.variants import Variants
 from ..engine import Machine
 from ..engine.plan_passes import passes_plan
@@ -43,6 +44,7 @@ def assert_blocking_free(
     model: nn.Module | torch.export.ExportedProgram,
     shape: Inputs,
     *,
+    kwargs: Kwargs = None,
     max_context: SidedLimit | None = None,
     max_tile: SidedLimit | None = None,
     max_receptive_field: Limit | None = None,
@@ -61,7 +63,7 @@ def assert_blocking_free(
 ) -> Analysis:
     """Assert that `model` can be run by blocks exactly, and needs no more than claimed. Returns its analysis.
 
-    shape: a shape, a list of shapes or tensors; axes, layout: as for `analyze`. max_context, max_tile: the most
+    shape: the inputs; these, kwargs, axes, layout: as for `analyze`. max_context, max_tile: the most
     samples on every side of every axis: 16, or (16, 8) before and after, or {"W": (16, 8)}, or {"W": {"after": 0}};
     the tile is that of this shape. max_receptive_field, max_lookahead: a number, or one per axis. step, scale: the
     exact value; a scale may be "1/16". causal: no output reads input after its own place, not even at the borders; a
@@ -91,7 +93,16 @@ def assert_blocking_free(
         "size_verified",
     )
     refuse_unknown(
-        options, *limits, "max_macs_ratio", "max_memory", "max_cone", "max_skew", *CUT_OPTIONS, "axes", "layout"
+        options,
+        "kwargs",
+        *limits,
+        "max_macs_ratio",
+        "max_memory",
+        "max_cone",
+        "max_skew",
+        *CUT_OPTIONS,
+        "axes",
+        "layout",
     )
     claims = claims_of(
         max_context=max_context,
@@ -111,13 +122,15 @@ def assert_blocking_free(
     for argument, value in options.items():
         if value is not None and max_macs_ratio is None and max_memory is None:
             raise InputError(f"{argument}={value!r} is for max_macs_ratio and max_memory, of which none is claimed")
+    model, shape = followed(model, shape, kwargs)
     return assert_claims(claims, model, shape, Blocking(**options), axes, layout)
 
 
 def assert_same_by_blocks(
     model: nn.Module,
-    x: Tensor | Sequence[Tensor],
+    x: Inputs,
     *,
+    kwargs: Kwargs = None,
     tolerance: float = TOLERANCE,
     dtype: torch.dtype = torch.float64,
     twin: bool = True,
@@ -128,11 +141,10 @@ def assert_same_by_blocks(
 ) -> Plan:
     """Assert that `model` gives the same by blocks as on the whole of `x`. Returns the plan that was compared.
 
-    axes, layout, and the options block, schedule and stream_axis: as for `plan`; three blocks per axis and crop when
-    absent. By passes, a net may have obstacles; every sample must enter each reduction once. A copy runs in `dtype`;
-    no sample may differ by more than `tolerance` of the largest. twin: the
-    same net in integers modulo a prime, where it has such a twin, must be bit-identical too: values alone miss a tile
-    one sample short in a deep net.
+    x, kwargs, axes, layout, and the options block, schedule and stream_axis: as for `plan`; three blocks per axis and
+    crop when absent. By passes, a net may have obstacles; every sample must enter each reduction once. A copy runs in
+    `dtype`; no sample may differ by more than `tolerance` of the largest. twin: the same net in integers modulo a
+    prime, where it has such a twin, must be bit-identical too: values alone miss a tile one sample short in a deep net.
     least_blocks: a comparison of fewer is refused, as one block proves nothing.
 
     Raises AssertionError where something differs or there is an obstacle, and what `plan` raises.
@@ -143,9 +155,10 @@ def assert_same_by_blocks(
     2
     """
     __tracebackhide__ = True
-    refuse_unknown(options, *CUT_OPTIONS, "tolerance", "dtype", "twin", "least_blocks", "axes", "layout")
+    refuse_unknown(options, *CUT_OPTIONS, "kwargs", "tolerance", "dtype", "twin", "least_blocks", "axes", "layout")
     asked: dict[str, Any] = {**options, "schedule": options.get("schedule") or "crop"}
     blocking = Blocking(**asked)
+    model, x = followed(model, x, kwargs)
     given = _images(x)
     if not dtype.is_floating_point:
         raise InputError(f"dtype={dtype}: expected a floating type such as torch.float64")
@@ -195,8 +208,9 @@ def assert_same_by_blocks(
 
 def assert_reads(
     model: nn.Module,
-    x: Tensor | Sequence[Tensor],
+    x: Inputs,
     *,
+    kwargs: Kwargs = None,
     own_weights: bool = False,
     axes: Sequence[str] | str | None = None,
     layout: str | Sequence[str | None] | None = None,
@@ -214,6 +228,7 @@ def assert_reads(
     (5, 5)
     """
     __tracebackhide__ = True
+    model, x = followed(model, x, kwargs)
     given = _images(x)
     analysis = analyze(model, given, axes=axes, layout=layout)
     net = model if own_weights else positive(model)
@@ -266,7 +281,7 @@ def _plan(model: nn.Module, analysis: Analysis, blocking: Blocking) -> Plan:
         raise AssertionError(f"{called(model, analysis)} cannot be run by passes: {error}") from error
 
 
-def _images(x: Tensor | Sequence[Tensor]) -> list[Tensor]:
+def _images(x: Any) -> list[Tensor]:
     """The tensors given. Raises InputError for anything else, and for values that hide others."""
     given: list[Any] = list(x) if isinstance(x, (list, tuple)) else [x]
     for image in given:

@@ -14,12 +14,13 @@ shape, so that the same kernels run and every difference is a dependency.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_flatten
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from ..errors import InputError
 
@@ -68,10 +69,11 @@ def _hull(samples: Sequence[int]) -> tuple[int, int] | None:
 
 def dependency(
     model: nn.Module,
-    x: Tensor | Sequence[Tensor],
+    x: Any,
     output_span: tuple[int, int],
     axis: str | int,
     *,
+    kwargs: Mapping[str, Any] | None = None,
     input: int = 0,
     output: int = 0,
     out_dim: int | None = None,
@@ -80,7 +82,8 @@ def dependency(
     """Which samples of `x` along `axis` the outputs `[start, stop)` along it depend on, by brute force.
 
     A float64 copy runs in eval mode, at least once per sample. axis: D, H, W or L of a tensor (N, C, ...), or the
-    number of a dimension. input, output: which one, where there are several. out_dim: the dimension of the output that
+    number of a dimension. x, kwargs: what forward takes, several arguments in a tuple or list. input, output: which
+    tensor, where there are several. out_dim: the dimension of the output that
     the span counts along, that of the input when absent. For many spans of one net, `BruteForce` runs it only once.
 
     It measures this model at these weights and sizes. Weights near zero hide what they multiply: `positive(model)`
@@ -91,7 +94,9 @@ def dependency(
     """
     if not isinstance(output_span, (tuple, list)) or len(output_span) != 2:
         raise InputError(f"output_span={output_span!r}: expected (start, stop)")
-    return BruteForce(model, x, axis, input=input, output=output, out_dim=out_dim, dtype=dtype).of(*output_span)
+    return BruteForce(model, x, axis, kwargs=kwargs, input=input, output=output, out_dim=out_dim, dtype=dtype).of(
+        *output_span
+    )
 
 
 class BruteForce:
@@ -105,15 +110,18 @@ class BruteForce:
     def __init__(
         self,
         model: nn.Module,
-        x: Tensor | Sequence[Tensor],
+        x: Any,
         axis: str | int,
         *,
+        kwargs: Mapping[str, Any] | None = None,
         input: int = 0,
         output: int = 0,
         out_dim: int | None = None,
         dtype: torch.dtype = torch.float64,
     ) -> None:
-        given = [x] if isinstance(x, Tensor) else list(x)
+        args = tuple(x) if type(x) in (list, tuple) else (x,)
+        self._leaves, self._structure = tree_flatten((args, dict(kwargs or {})))
+        given = [leaf for leaf in self._leaves if isinstance(leaf, Tensor)]
         if not 0 <= input < len(given):
             raise InputError(f"input={input}: {len(given)} given, counted from 0")
         self._images = [t.to(dtype) if t.is_floating_point() else t for t in given]
@@ -185,7 +193,10 @@ class BruteForce:
     def _run(self, image: Tensor) -> Tensor:
         images = [image.clone() if k == self._input else other.clone() for k, other in enumerate(self._images)]
         with torch.no_grad():
-            leaves = tree_flatten(self._model(*images))[0]
+            waiting = iter(images)
+            filled = [next(waiting) if isinstance(leaf, Tensor) else leaf for leaf in self._leaves]
+            args, kwargs = tree_unflatten(filled, self._structure)
+            leaves = tree_flatten(self._model(*args, **kwargs))[0]
         if not 0 <= self._output < len(leaves) or not isinstance(leaves[self._output], Tensor):
             raise InputError(f"output={self._output}: the net gives {len(leaves)} values; give one that is a tensor")
         found: Tensor = leaves[self._output]

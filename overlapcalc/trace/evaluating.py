@@ -18,21 +18,22 @@ def evaluating(model: nn.Module | None) -> Iterator[None]:
     modules = list(model.modules()) if model is not None else []
     with _holding:
         for m in modules:
-            count, mode = _held.get(id(m), (0, m.training))
-            _held[id(m)] = count + 1, mode
+            count, mode = _held.get(id(vars(m)), (0, m.training))
+            _held[id(vars(m))] = count + 1, mode
             m.training = False
     try:
         yield
     finally:
         with _holding:
             for m in modules:
-                count, mode = _held.pop(id(m))
+                count, mode = _held.pop(id(vars(m)))
                 if count > 1:
-                    _held[id(m)] = count - 1, mode
+                    _held[id(vars(m))] = count - 1, mode
                 else:
                     m.training = mode
 
 
 _holding = threading.Lock()
 _held: dict[int, tuple[int, bool]] = {}
-"""Layers that are held in eval mode, by their identity: how often, and the mode that each had."""
+"""Layers that are held in eval mode, by the identity of their attributes, which a net under another class (see
+arguments.py) shares: how often, and the mode that each had."""

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import operator
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
-from math import prod
 from typing import Any
 
 import torch
 from torch import nn
-from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.fx import Node as FxNode
-from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from ..errors import TraceError
 from ..ops import Kind, known_of
 from ..ops.graph import Data, Graph, Node, Shapes
 from ..ops.kind import CONVOLUTIONS
 from ..ops.together import joined_calls
+from .arguments import Arguments, arguments_of
 from .constants import Folder, looked_at
+from .examples import default_on_cpu, examples
 from .export import export
 from .fx import (
     PLAIN,
@@ -37,8 +36,6 @@ from .places import at, layer_of, located, source_of
 from .runnable import Fixed, Invocation, Runnable, joined
 from .unpool import paired
 
-MOST_REAL = 1 << 28
-
 
 def trace(
     model: nn.Module,
@@ -54,33 +51,13 @@ def trace(
     memory that is never read. weights: addresses of the original's parameters, which a closure in the model may still
     hold; they are not constants either. layouts: one per input, "" where none was given. Raises TraceError.
     """
-    with _default_on_cpu():
-        inputs = _examples(shapes, dtypes)
+    with default_on_cpu():
+        inputs = examples(shapes, dtypes)
         program, copy = export(model, inputs)
         leaves = {name: type(m).__name__ for name, m in copy.named_modules() if not list(m.children())}
         kept = {name for name, _ in copy.named_parameters()} | set(were_parameters(copy))
-        lowering = Lowering(program, program.graph, leaves, kept, weights)
+        lowering = Lowering(program, program.graph, leaves, kept, weights, arguments_of(model))
         return lowering.graph_and_calls(layouts)
-
-
-def _default_on_cpu() -> contextlib.AbstractContextManager[object]:
-    """The stand-in is on the CPU, and so must be what the net makes on the way, whatever the user's default device."""
-    elsewhere = torch.get_default_device().type != "cpu"
-    found: Any = torch.device("cpu") if elsewhere else contextlib.nullcontext()
-    return found  # type: ignore[no-any-return]
-
-
-def _examples(shapes: Shapes, dtypes: Sequence[torch.dtype]) -> tuple[torch.Tensor, ...]:
-    """Tensors of these shapes without data; fake ones where even the address space would be too small."""
-    mode: Any = contextlib.nullcontext()
-    if sum(prod(shape) for shape in shapes) > MOST_REAL:
-        mode = FakeTensorMode(allow_non_fake_inputs=True, shape_env=ShapeEnv())
-    with mode:
-        try:
-            return tuple(torch.empty(s, dtype=d, device="cpu") for s, d in zip(shapes, dtypes, strict=True))
-        except RuntimeError as error:
-            text = ", ".join("x".join(map(str, shape)) for shape in shapes)
-            raise TraceError(f"inputs of {text} are more than torch can hold: {error}") from error
 
 
 KEPT_OUTSIDE = (
@@ -93,7 +70,8 @@ class Lowering:
     """One exported program on its way to a Graph.
 
     fx: its graph, every size a number. modules: path -> class of the modules without children. weights: names of
-    buffers that stand for parameters. originals: addresses of parameters that constants may be.
+    buffers that stand for parameters. originals: addresses of parameters that constants may be. arguments: how the net
+    is called, where it takes more than tensors.
     """
 
     def __init__(
@@ -103,10 +81,13 @@ class Lowering:
         modules: Mapping[str, str],
         weights: Collection[str] = (),
         originals: frozenset[int] = frozenset(),
+        arguments: Arguments | None = None,
     ) -> None:
-        self.program, self.fx, self.modules = program, fx, modules
+        self.program, self.fx, self.modules, self.arguments = program, fx, modules, arguments
         signature = program.graph_signature
         self.user_inputs = [n for n in signature.user_inputs if isinstance(n, str)]
+        named = zip(self.user_inputs, arguments.names if arguments else (), strict=bool(arguments))
+        self.labels = {own: said for own, said in named if not said.isidentifier()}
         names = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
         parameters = set(signature.inputs_to_parameters)
         tensors: dict[str, torch.Tensor] = {}
@@ -165,12 +146,18 @@ class Lowering:
         nodes, seen = joined_calls(nodes, shown)
         for name, made in seen.items():
             self.calls |= joined(given[name], made, self.calls[name])
-        return replace(Graph.of(paired(nodes, shown), outputs), leaves=leaves)
+        return replace(Graph.of(paired(nodes, shown), outputs), leaves=leaves, arguments=self.arguments)
 
     def _input(self, fx: FxNode, nodes: list[Node], layouts: Iterator[str]) -> None:
         if fx.name in self.user_inputs and isinstance(fx.meta.get("val"), torch.Tensor):
             self.data.add(fx)
-            nodes.append(Node(fx.name, "input", {}, shape_of(fx), layer=fx.name, layout=next(layouts, "")))
+            name = self._name(fx)
+            nodes.append(Node(name, "input", {}, shape_of(fx), layer=name, layout=next(layouts, "")))
+
+    def _name(self, fx: FxNode) -> str:
+        """The name in the layer graph of the tensor that a node is."""
+        found = self.same.get(fx, fx).name
+        return self.labels.get(found, found)
 
     def _outputs(self, fx: FxNode) -> tuple[list[tuple[str, str]], tuple[str | None, ...]]:
         """The outputs that depend on the input, named by their position; and everything that the net returns. An input
@@ -182,14 +169,14 @@ class Lowering:
         given = [value for value, spec in zip(flat, specs, strict=True) if spec.kind is OutputKind.USER_OUTPUT]
         found = [isinstance(value, FxNode) and value in self.data for value in given]
         positions = ["output"] if sum(found) == 1 else [f"output{i}" for i in range(sum(found))]
-        inputs = {node.name for node in self.data if node.op == "placeholder"}
+        inputs = {self._name(node) for node in self.data if node.op == "placeholder"}
         names = iter([f"{name}'" if name in inputs else name for name in positions])
         leaves = tuple(
             next(names) if is_data else "" if value is None else None
             for value, is_data in zip(given, found, strict=True)
         )
         outputs = [
-            (shown, self.same.get(value, value).name)
+            (shown, self._name(value))
             for shown, value in zip(leaves, given, strict=True)
             if shown and isinstance(value, FxNode)
         ]
@@ -257,8 +244,9 @@ class Lowering:
         """Arguments by name, trailing defaults filled in from the schema, tensors as Data or Constant."""
         schema = getattr(call.target, "_schema", None)
         if schema is None:  # a higher-order operator, for which there is no rule
-            known = [self.same.get(n, n) for n in call.all_input_nodes if n in self.data]
-            return {str(i): Data(n.name) for i, n in enumerate(known)}
+            return {
+                str(i): Data(self._name(n)) for i, n in enumerate(n for n in call.all_input_nodes if n in self.data)
+            }
         kind = known_of(name).kind
         return {argument: self._argument(value, _role(argument, kind)) for argument, value in arguments_by_name(call)}
 
@@ -269,7 +257,7 @@ class Lowering:
                 if not isinstance(fake, torch.Tensor):
                     reads = "the net reads a number out of its data, by item() for example"
                     raise TraceError(f"{reads}{at(value)}; keep it a tensor")
-                return Data(self.same.get(value, value).name)
+                return Data(self._name(value))
             if not isinstance(fake, torch.Tensor):
                 raise TraceError(f"{value.name} is a size that is known only at run time{at(value)}")
             return self.folder.constant(value, role)

@@ -20,6 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_mod
 from torch.utils._pytree import tree_map
 
 from ..errors import ChangingStateError
+from .arguments import own_class
 from .stand_in import shared_tensors
 
 MOST = 1 << 16
@@ -201,7 +202,7 @@ class KnownNumbers(TorchFunctionMode):
 def _runs_before_forward(model: nn.Module) -> bool:
     """Whether there is code that may change constants before forward begins."""
     hooks = (model._forward_pre_hooks, nn.modules.module._global_forward_pre_hooks)
-    return type(model).__call__ is not nn.Module.__call__ or any(hooks)
+    return own_class(model).__call__ is not nn.Module.__call__ or any(hooks)
 
 
 def _equal(value: Tensor, other: Tensor) -> bool:

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from .arguments import signed
+
 
 def stand_in(model: nn.Module) -> nn.Module:
     """A copy of `model` on the CPU, in eval mode, that shares no tensor with it. Raises whatever deepcopy raises."""
@@ -26,6 +28,7 @@ def stand_in(model: nn.Module) -> nn.Module:
                 if isinstance(value, torch.Tensor) and id(value) not in memo:
                     memo[id(value)] = _copied(value)
         twin = copy.deepcopy(model, memo)
+    signed(twin)
     twin._overlapcalc_shared = shared_tensors(model)  # type: ignore[assignment]
     return twin.eval()
 

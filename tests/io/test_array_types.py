@@ -89,7 +89,7 @@ def test_any_order_in_memory(given):
         (PIXELS[:, :, :0], "holds nothing"),
         (PIXELS[:0], "holds nothing"),
         (torch.zeros(1, 3, 0, 9), "holds nothing"),
-        (np.float32(3), "no spatial axis"),
+        (np.float32(3), "expected a tensor, or an array"),
         (torch.from_numpy(PIXELS).to_sparse(), "to_dense"),
         (torch.zeros(SHAPE, device="meta"), "meta"),
         (PIXELS.astype(">c8"), "complex"),

@@ -51,8 +51,8 @@ class _Given(Tiled):
         super().__init__(model, **options)
         self._found = analysis
 
-    def _made(self, signature: Signature) -> Machine:
-        return Machine(self.model, self._found.variants, planned(self._found, self._blocking))
+    def _made(self, net: nn.Module, signature: Signature) -> Machine:
+        return Machine(net, self._found.variants, planned(self._found, self._blocking))
 
 
 def never_wrong(model: nn.Module, shape: tuple[int, ...], block: int = 5, tolerance: float = 1e-9) -> str:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ...analysis.analysis import Analysis
 from ...analysis.analyze import analyze_here
 from ...analysis.axis import no_way
+from ...analysis.called import Kwargs, followed_each
 from ...analysis.cone import Cone, SizedCone, cone_of
 from ...analysis.gc_pause import gc_paused
 from ...analysis.named import Named
@@ -37,9 +38,10 @@ class Loop:
     """A net that makes some of its inputs itself: outputs go through a hook, and come back as an input, cell by cell.
 
     Codecs decode so, with quantising or decoding as the hook; autoregressive nets sample so. `net` is analysed at
-    `inputs`, shapes or tensors, as for `analyze`; a loop runs at that size. stages: in the order in which they run
-    within a step; each makes one input. Cells that do not need one another are made at once. Every hidden sample is
-    computed once, when it is first needed, and held while it is read; beyond the border lies what the net pads with.
+    `inputs` and `kwargs`, shapes or tensors, as for `analyze`; a loop runs at that size. stages: in the order in which
+    they run within a step; each makes one input. Cells that do not need one another are made at once. Every hidden
+    sample is computed once, when it is first needed, and held while it is read; beyond the border lies what the net
+    pads with.
 
     axes, layout: as for `analyze`. The net is left as it is. Each run takes its present weights, in eval mode; where
     anything else of it has changed, it is analysed anew.
@@ -59,6 +61,7 @@ class Loop:
         net: nn.Module,
         stages: Sequence[Stage],
         *inputs: Any,
+        kwargs: Kwargs = None,
         axes: Sequence[str] | str | None = None,
         layout: str | Sequence[str | None] | None = None,
     ) -> None:
@@ -66,10 +69,10 @@ class Loop:
             raise InputError(Argument("net", net), ": expected a torch.nn.Module")
         if not isinstance(stages, (list, tuple)) or not all(isinstance(stage, Stage) for stage in stages):
             raise InputError(Argument("stages", stages), ": expected a list of Stage")
-        self.net, self.stages = net, tuple(stages)
+        self.stages = tuple(stages)
         self.options: dict[str, Any] = {"axes": axes, "layout": layout}
-        kept = [x.to("meta") if isinstance(x, Tensor) else x for x in inputs]
-        self._inputs: Any = kept[0] if len(kept) == 1 else kept or None
+        self.net, given = followed_each(net, inputs, kwargs)
+        self._inputs: Any = [x.to("meta") if isinstance(x, Tensor) else x for x in given] or None
         self._analyse()
 
     def _analyse(self) -> None:
