@@ -11,6 +11,7 @@ from ..errors import InputError
 from ..ops.graph import Shapes
 from ..propagate.grid import Grid
 from ..propagate.values import Obstacle, Propagation
+from ..stages import at_stage
 from .axis import AxisAnalysis
 from .cone import Cone
 from .explain import Explanation
@@ -152,6 +153,7 @@ class Analysis:
         """
         if self.blocking_free or not self.outputs:
             return self
+        at_stage("looking for the part before the obstacles")
         variants, verified_at = self.variants.cut(frontier(self._net, self.axes))
         part = Analysis.of(variants, self.axes, verified_at)
         return part.features  # compared at other sizes on its own, it may show obstacles that the whole did not
@@ -216,6 +218,7 @@ class Analysis:
 
     @cached_property
     def _running(self) -> Mapping[str, tuple[Runs, tuple[Classed, ...]]]:
+        at_stage("looking for what runs it")
         with gc_paused():
             return {axis: running(self._net, axis, self.obstacles) for axis in self.axes}
 
@@ -235,6 +238,7 @@ class Analysis:
         >>> [row.name for row in oc.analyze(nn.Sequential(nn.ReLU(), nn.Conv1d(3, 8, 5)), (1, 3, 32)).layers]
         ['1']
         """
+        at_stage("making the table of layers")
         with gc_paused():
             return layer_rows(self._net, self.axes)
 

@@ -16,6 +16,7 @@ from ..ops.graph import Graph, Shapes
 from ..ops.layout import chosen
 from ..propagate.forward import propagate
 from ..propagate.values import Propagation
+from ..stages import at_stage, noted, shapes_text
 from ..trace.evaluating import evaluating
 from ..trace.lowering import trace
 from ..trace.peak_memory import run_memory
@@ -73,8 +74,9 @@ def analyze(
         tracer, shapes, layouts = _of_inputs(model, inputs, layout)
     wanted = asked_axes(axes, shapes, layouts)
     with telling_sizes(model, inputs, layout):
+        noted("analysis", Analysis.of(tracer.variants(shapes, alone=True)[0], wanted, None))
         variants, verified_at = tracer.variants(shapes)
-    return Analysis.of(variants, wanted, verified_at)
+    return noted("analysis", Analysis.of(variants, wanted, verified_at))
 
 
 def analyze_here(
@@ -150,6 +152,16 @@ def _of_module(
     return lambda shapes: traced(shapes)[0], held, lambda shapes: traced(shapes)[1]
 
 
+def _told(words: str, memory: MemoryAt) -> MemoryAt:
+    """The same, which says that it begins."""
+
+    def told(shapes: Shapes, dtype: str | None) -> RunMemory:
+        at_stage(f"{words} {shapes_text(shapes)}")
+        return memory(shapes, dtype)
+
+    return told
+
+
 def _no_runnable(shapes: Shapes) -> Runnable:
     raise TraceError("a saved program is not run call by call; use the module it was made of")
 
@@ -186,7 +198,7 @@ class _Tracer:
         in_type: Callable[[str], _Tracer] | None = None,
     ) -> None:
         self._lower, self._in_type, self._carried = lower, in_type, False
-        self._run_memory = lru_cache(maxsize=None)(run_memory)
+        self._run_memory = lru_cache(maxsize=None)(_told("weighing a run at", run_memory))
         self.runnable = lru_cache(maxsize=PROGRAMS_KEPT)(runnable)
         self._failed: dict[Shapes, TraceError] = {}
         self._whole: tuple[Shapes, Propagation, Shapes] | None = None  # of a first part: the whole, and where verified
@@ -257,11 +269,11 @@ class _Tracer:
     def _graph(self, shapes: Shapes) -> Graph:
         if shapes in self._failed:
             raise self._failed[shapes]
+        at_stage(f"tracing at {shapes_text(shapes)}")
         try:
             graph = self._lower(shapes)
         except TraceError as error:
-            at = ", ".join("x".join(map(str, shape)) for shape in shapes)
-            self._failed[shapes] = TraceError(f"at input {at}: {error}")
+            self._failed[shapes] = TraceError(f"at input {shapes_text(shapes)}: {error}")
             raise self._failed[shapes] from error
         refuse_unbatched(graph)
         return graph
@@ -269,6 +281,7 @@ class _Tracer:
     def _plain(self, shapes: Shapes) -> Propagation:
         """The net as it is at this size, whatever it does at others."""
         graph = self.graph(shapes)
+        at_stage(f"following what is read at {shapes_text(shapes)}")
         with gc_paused():
             return propagate(graph, names=self.names(shapes), carried=self._carried)
 

@@ -10,7 +10,10 @@ from ..errors import InputError
 from ..planning.byte_size import bytes_of
 from ..planning.image_size import parsed_image
 from ..planning.options import AUTO, MODES, SCHEDULES
+from ..stages import noted
 from .common import NOT_SO, OK, subject_arguments, subject_of, write
+from .interrupted import partly_shown
+from .so_far import plan_so_far, proofs_so_far
 
 if TYPE_CHECKING:
     from ..engine.compare import Alternative
@@ -87,6 +90,11 @@ def disk_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def _plan(arguments: argparse.Namespace) -> int:
+    with partly_shown(arguments, partial(plan_so_far, compare=arguments.compare)):
+        return _planned(arguments)
+
+
+def _planned(arguments: argparse.Namespace) -> int:
     from ..engine.compare import alternatives
     from ..engine.plan import plan_of
     from ..planning.options import Blocking
@@ -105,15 +113,22 @@ def _plan(arguments: argparse.Namespace) -> int:
         )
         analysis, padding = _fitted(subject, arguments, blocking)
         found = plan_of(analysis, blocking, stored=arguments.stored, dtype=arguments.dtype, padding=padding)
+        noted("chosen", found)
         others: list[Alternative] = []
         if arguments.compare:
-            others = list(alternatives(analysis, blocking, stored=arguments.stored, dtype=arguments.dtype))
+            compared = alternatives(analysis, blocking, stored=arguments.stored, dtype=arguments.dtype)
+            others = [noted("alternative", one) for one in compared]
     note = "" if arguments.image else subject.note
     write(found, partial(render_plan, others=others), {"json": partial(plan_json, others=others)}, arguments, note)
     return OK
 
 
 def _verify(arguments: argparse.Namespace) -> int:
+    with partly_shown(arguments, proofs_so_far):
+        return _verified(arguments)
+
+
+def _verified(arguments: argparse.Namespace) -> int:
     from ..engine.plan import floating_type
     from ..prove.verify import verify
     from ..report import render_verification, verification_json, verification_junit

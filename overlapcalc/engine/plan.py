@@ -30,6 +30,7 @@ from ..planning.options import (
 )
 from ..planning.padding import Padding
 from ..planning.plan import Plan
+from ..stages import at_stage, noted
 from .fit import Fitter, offering_padding
 from .plan_passes import passes_plan
 from .weigh import weighed
@@ -109,7 +110,7 @@ def plan_of(
     """The plan for an analysis. padding: what was padded for it. Raises what `plan` raises."""
     made = replace(planned(analysis, blocking, stored=stored, dtype=dtype), padding=padding)
     _ = made.memory  # computed now, because a schedule that cannot run a layer must be refused now
-    return made
+    return noted("plan", made)
 
 
 def planned(
@@ -166,7 +167,7 @@ class _Planner:
         most: the longest band of a stream.
         """
         self._refuse_too_little(budget)
-        found: list[Plan] = []
+        fitting: list[Plan] = []
         refused: list[InputError | NoSlabError] = []
         named = self._blocking.named_schedule
         schedules: tuple[str, ...] = BLOCKWISE if named is None else (named,)
@@ -174,14 +175,14 @@ class _Planner:
             schedules = ("trim", "stream")
         for schedule in schedules:
             try:
-                found.append(self._fitting(budget, schedule, most))
+                fitting.append(noted("plan", self._fitting(budget, schedule, most)))
             except (InputError, NoSlabError) as error:
                 refused.append(error)
-        if not found and len(refused) == 1:
+        if not fitting and len(refused) == 1:
             raise refused[0]
-        if not found:
+        if not fitting:
             raise InputError("; ".join(f"{name}: {error}" for name, error in zip(schedules, refused, strict=True)))
-        return min(found, key=lambda made: (made.work.kernel_macs, made.memory.total if made.memory else 0))
+        return min(fitting, key=lambda made: (made.work.kernel_macs, made.memory.total if made.memory else 0))
 
     def _refuse_too_little(self, budget: int) -> None:
         """Raises InputError if the budget is below what every block needs, before any is tried."""
@@ -198,6 +199,7 @@ class _Planner:
 
     def _fitting(self, budget: int, schedule: str, most: int | None) -> Plan:
         """The longest blocks of a schedule that fit; memory grows with their length."""
+        at_stage(f"looking for blocks that fit, schedule {schedule}")
         if schedule == "crop":
             return self.of(replace(self._blocking, schedule=schedule, memory=budget))
         lengths = BANDS if several_axes(self._analysis.layouts.values()) else STRETCHES
@@ -209,7 +211,7 @@ class _Planner:
             if made.memory is None:
                 raise InputError("the memory of blocks cannot be predicted; give a block size")
             if made.memory.total <= budget:
-                best, low = made, middle + 1
+                best, low = noted("plan", made), middle + 1
             else:
                 least, high = made.memory.total, middle
         if best is None:

@@ -18,14 +18,15 @@ from ..engine import Machine
 from ..errors import Argument, InputError, WrongTileError
 from ..planning.options import Blocks, refuse_beside_analysis
 from ..planning.shorter import ShorterTiles
+from ..stages import at_stage, noted
 from .against_whole import TOLERANCE, by_blocks, said, whole
+from .device import device_of
 from .error_curve import ErrorCurve, ErrorPoint, SeamError
 from .fillings import same_bits
 from .kernel_settings import exact_kernels
 from .nets import Nets
 from .proof_image import images_of
 from .spread import Spread
-from .verify import device_of
 from .watch import Watching
 from .widened import coarsest, rounding_allowed
 
@@ -140,7 +141,8 @@ class _Seams:
         sides = self._tiles.within(most)
         key = tuple(sides.values())
         if key not in self._points:
-            self._points[key] = self._run(sides)
+            at_stage(f"running blocks on tiles with {most} samples around them")
+            self._points[key] = noted("point", self._run(sides))
             if self._after is not None:
                 self._after()
         return self._points[key]

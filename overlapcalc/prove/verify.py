@@ -34,9 +34,11 @@ from ..planning.options import (
 )
 from ..planning.plan import Plan
 from ..planning.stages import WAVEFRONT
+from ..stages import at_stage, noted
 from .against_whole import exact_twin, values, whole
 from .borders import poisoned_borders
 from .dependency import SLACK, ProofSubject, dependency, lively, minimality
+from .device import device_of
 from .fillings import Fillings
 from .kernel_settings import exact_kernels
 from .loops.result import LoopVerification
@@ -44,7 +46,7 @@ from .loops.verify import verify_loop
 from .nets import Nets, measured
 from .passes.verify import verify_passes
 from .proof_image import LEAST, images_of, proof_block, proof_shapes
-from .result import Proof, Verification
+from .result import OF_BLOCKS, OF_PASSES, Proof, Verification
 from .spread import Spread, unanswered
 
 if TYPE_CHECKING:  # it comes with torch
@@ -151,6 +153,7 @@ def verify(
             f"one block takes the whole image ({image}), so there is nothing to prove; give smaller blocks "
             "or a larger image"
         )
+    noted("to prove", OF_PASSES if in_passes else OF_BLOCKS)
     variants = variants_for(analysis, plan.schedule)
     own = floating_type(dtype)
     kinds = [own or kind for kind in variants.runnable(tuple(plan.inputs.values())).types]
@@ -167,12 +170,15 @@ def verify(
             batch = analysis.layouts[name].find("N")
             single[name] = x if batch < 0 else x.narrow(batch, 0, 1)
         spread = nets.spread(single)
-        proofs = [*_claims(nets, analysis, single, spread), exact_twin(nets.wide, nets.variants, plan, images, where)]
+        proofs = _claims(nets, analysis, single, spread)
+        at_stage("proving with an exact twin")
+        proofs.append(noted("proof", exact_twin(nets.wide, nets.variants, plan, images, where)))
+    at_stage("running blocks and the whole")
     with torch.no_grad(), exact_kernels(cudnn=True):
         figures, precision, refused = measured(nets, own)
     with torch.no_grad():
         proofs.insert(2, _borders(model, variants, plan, images, where))
-    proofs.append(values(figures, precision, bit_exact=bit_exact, refused=refused))
+    proofs.append(noted("proof", values(figures, precision, bit_exact=bit_exact, refused=refused)))
     open_ends = unanswered(spread)
     proofs = [proof if proof.name == "exact twin" else proof.with_caveat(open_ends) for proof in proofs]
     return Verification(tuple(proofs), tuple(figures), plan, str(where), torch.__version__, open_ends)
@@ -241,21 +247,6 @@ def _banded(blocking: Blocking, analysis: Analysis) -> Blocking:
     return replace(blocking, block=max(1, longest // 4 - 1))
 
 
-def device_of(device: torch.device | str) -> torch.device:
-    try:
-        found = torch.device(device)
-    except RuntimeError as error:
-        raise InputError(Argument("device", device), ": torch knows no such device; give cpu or cuda") from error
-    if found.type not in ("cpu", "cuda"):
-        raise InputError(Argument("device", str(device)), ": nets run on cpu and cuda")
-    if found.type == "cuda" and not torch.cuda.is_available():
-        raise InputError(Argument("device", str(device)), ": torch finds no CUDA device here")
-    if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
-        here = ", ".join(f"cuda:{i}" for i in range(torch.cuda.device_count()))
-        raise InputError(Argument("device", str(device)), f": torch finds {here} here")
-    return found
-
-
 def _claims(nets: Nets, analysis: Analysis, single: Mapping[str, Tensor], spread: Sequence[Spread]) -> list[Proof]:
     """Proofs 1 and 2, with one image of the batch in float64."""
     random = lively(copy.deepcopy(nets.wide))
@@ -265,7 +256,10 @@ def _claims(nets: Nets, analysis: Analysis, single: Mapping[str, Tensor], spread
         analysis, nets.variants.net, nets.plan, single, nets.run, partial(nets.run, model=random), moved, fillings,
         slack=SLACK if fillings.resizes and nets.device.type == "cuda" else 0.0,
     )  # fmt: skip
-    return [dependency(subject), minimality(subject)]
+    at_stage("proving what blocks read")
+    proofs = [noted("proof", dependency(subject))]
+    at_stage("proving that no sample less would do")
+    return [*proofs, noted("proof", minimality(subject))]
 
 
 def _borders(
@@ -277,5 +271,6 @@ def _borders(
     kinds = dict(zip(variants.net.graph.inputs, calls.types, strict=True))
     given = {name: x.to(kinds[name]) if x.is_floating_point() else x for name, x in inputs.items()}
     halves = {torch.float16, torch.bfloat16} & {call.dtype for call in calls.calls.values()}
+    at_stage("proving with poisoned borders")
     with exact_kernels(onednn=not halves):
-        return poisoned_borders(own, variants, plan, given, whole(own, plan, given))
+        return noted("proof", poisoned_borders(own, variants, plan, given, whole(own, plan, given)))
