@@ -202,7 +202,7 @@ class Analysis:
         """What runs this net exactly when it is cut along an axis: tiles, regions, passes, or nothing and why.
 
         >>> oc.analyze(nn.Softmax(dim=2), (1, 3, 32)).runs["L"]
-        Runs(axis='L', how='passes', passes=2, why='')
+        Runs(axis='L', how='passes', passes=2, why='', state=())
         """
         return {axis: one[0] for axis, one in self._running.items()}
 
@@ -220,7 +220,11 @@ class Analysis:
     def _running(self) -> Mapping[str, tuple[Runs, tuple[Classed, ...]]]:
         at_stage("looking for what runs it")
         with gc_paused():
-            return {axis: running(self._net, axis, self.obstacles) for axis in self.axes}
+            return {axis: running(self._net, axis, self.obstacles, self._bounded_ahead) for axis in self.axes}
+
+    def _bounded_ahead(self, axis: str) -> bool:
+        pairs = [pair for pair in self.pairs if axis in pair.axes and pair.obstacles(axis)]
+        return all(pair.one_sided(axis) is not None for pair in pairs)
 
     @cached_property
     def layouts(self) -> Named[str]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ..errors import Argument, InputError
+from .progress import say
 
 
 def images_argument(command: argparse.ArgumentParser, *, required: bool, absent: str = "") -> None:
@@ -39,7 +39,7 @@ def give_weights(model: Any, weights: str | None) -> None:
     if weights:
         load_weights(model, Path(weights))
     elif any(True for _ in model.parameters()):
-        print("overlapcalc: no --weights, so the weights are those that the model was made with", file=sys.stderr)
+        say("no --weights, so the weights are those that the model was made with")
 
 
 def read_images(model: Any, names: Sequence[str]) -> list[Any]:
@@ -61,10 +61,10 @@ def read_images(model: Any, names: Sequence[str]) -> list[Any]:
     for name, image in zip(names, images, strict=True):
         if getattr(image, "stored", ""):
             own = str(dtype).removeprefix("torch.")
-            print(f"overlapcalc: --in {name}: {image.stored} is read as {own}, the model's type", file=sys.stderr)
+            say(f"--in {name}: {image.stored} is read as {own}, the model's type")
         if getattr(image, "lead", 0):
             shape = "x".join(map(str, image.shape))
-            print(f"overlapcalc: --in {name}: read as {shape}, for the net takes a batch", file=sys.stderr)
+            say(f"--in {name}: read as {shape}, for the net takes a batch")
     return images
 
 

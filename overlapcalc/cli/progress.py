@@ -60,8 +60,12 @@ class StageLine:
 
     def end(self) -> None:
         """Erase it for good."""
+        self._ended.set()
+        self.clear()
+
+    def clear(self) -> None:
+        """Erase it, until it is drawn again."""
         with self._drawing:
-            self._ended.set()
             if self._drawn:
                 self._drawn = False
                 sys.stderr.write(ERASED)
@@ -86,6 +90,13 @@ def stages() -> Iterator[Callable[[str], object]]:
         yield line
     finally:
         hide()
+
+
+def say(text: str) -> None:
+    """A line on standard error, above the one that shows the stage."""
+    for line in _shown:
+        line.clear()
+    print(f"overlapcalc: {text}", file=sys.stderr)
 
 
 def hide() -> None:

@@ -68,7 +68,7 @@ class Resolver:
             cause=why.cause.value,
             message=why.message,
             source=node.source,
-            help=HELP[why.cause],
+            help=why.help or HELP[why.cause],
         )
         self.obstacles.append(obstacle)
         return obstacle
