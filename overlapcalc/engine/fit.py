@@ -13,6 +13,7 @@ from ..analysis.analysis import Analysis
 from ..analysis.analyze import analyze, analyze_here
 from ..analysis.fitting import Inputs, fitted
 from ..analysis.inputs import asked_axes, module_inputs
+from ..analysis.trying import learned_shapes
 from ..errors import Argument, InputError, SizeError
 from ..ops.graph import Shapes
 from ..ops.layout import chosen
@@ -88,7 +89,7 @@ class Fitter:
             return results(at) is not None
 
         if self._blocking.fixed_tile is None:
-            return self._analysed(fitted(runs, together), dtypes)
+            return self._analysed(fitted(runs, together, likely=learned_shapes(self._model)), dtypes)
         tiles = self._tile_lengths(together)
         return self._on_tiles(together, fitted(runs, together, tiles), dtypes, tiles)
 

@@ -130,12 +130,12 @@ def _kept(
     for axis, more in _more(analysis, given).items():
         d = _dimension(analysis, shown, axis)
         if d is None and not _stays(analysis, shown, axis, results):
-            raise _unclear(shown, axis, "grows with the image, but not sample by sample")
+            raise _unclear(analysis, shown, axis, "grows with the image, but not sample by sample")
         if d is None:
             continue
         cut, growth = _cut(analysis, shown, axis, more, shape[d])
         if cut and not _grows(analysis, shown, axis, d, growth, results):
-            raise _unclear(shown, axis, "does not grow with the image")
+            raise _unclear(analysis, shown, axis, "does not grow with the image")
         shape[d] -= cut
         rounded += [axis] if (more[growth.input] * growth.scale).denominator > 1 else []
     return tuple(shape), tuple(rounded)
@@ -157,7 +157,7 @@ def _cut(analysis: Analysis, shown: str, axis: str, more: Mapping[str, int], len
     node, grid = analysis.variants.output_node(shown), Grid(analysis.variants.net, axis)
     moving = [name for name in more if grid.same(name, node)]
     if not moving:
-        raise _unclear(shown, axis, "does not grow with the image")
+        raise _unclear(analysis, shown, axis, "does not grow with the image")
     finest = max(moving, key=grid.per_step)
     scale = Fraction(grid.per_step(node), grid.per_step(finest))
     cut = int(more[finest] * scale)
@@ -206,15 +206,16 @@ def _dimension(analysis: Analysis, shown: str, axis: str) -> int | None:
     for d in range(len(layout.widths)):
         if axis in layout.axes_of(d):
             if layout.widths[d] > 1:
-                raise _unclear(shown, axis, "has it in one dimension with something else")
+                raise _unclear(analysis, shown, axis, "has it in one dimension with something else")
             return d
     return None
 
 
-def _unclear(shown: str, axis: str, why: str) -> InputError:
+def _unclear(analysis: Analysis, shown: str, axis: str, why: str) -> InputError:
+    at = ", ".join(map(_text, analysis.inputs.values()))
     return InputError(
         Argument("pad_to_fit"),
-        f": along {axis}, {shown} {why}, so nothing says how much to cut off it; pad the image yourself",
+        f": along {axis}, {shown} {why}, so nothing says how much to cut off it; pad the image yourself, to {at}",
     )
 
 

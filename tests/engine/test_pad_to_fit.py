@@ -275,10 +275,54 @@ def test_a_net_of_one_size_is_refused_with_that_size() -> None:
     net = One()
     x = image(1, 1, 20)
     assert torch.equal(oc.run(net, x, pad_to_fit="constant", schedule="passes"), x)
-    with pytest.raises(
-        oc.InputError, match="no larger size than 1x1x30 was found at which the net runs; give an image"
-    ):
+    with pytest.raises(oc.InputError, match=r"than 1x1x30 was found at which the net runs; tried, it runs at 1x1x24$"):
         oc.plan(net, (1, 1, 30), pad_to_fit="constant")
+
+
+class Placed(nn.Module):
+    """A value for every place, and so one size: no multiple of a usual step."""
+
+    def __init__(self, h: int, w: int) -> None:
+        super().__init__()
+        self.places = nn.Parameter(torch.zeros(1, 1, h, w))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.places
+
+
+class Joined(nn.Module):
+    def __init__(self, n: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(n * n, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x.flatten(1))  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("net", "given", "takes"),
+    [
+        (Placed(31, 47), (40, 40), "1x1x31x47"),
+        (Placed(31, 47), (64, 64), "1x1x31x47"),
+        (Joined(31), (37, 33), "1x1x31x31"),
+    ],
+)
+def test_the_one_size_is_found_whatever_it_is(net: nn.Module, given: tuple[int, int], takes: str) -> None:
+    with pytest.raises(oc.InputError, match=rf"tried, it runs at {takes}$"):
+        oc.plan(net, (1, 1, *given), pad_to_fit="constant")
+
+
+def test_a_smaller_image_is_padded_to_the_one_size_or_refused_with_it() -> None:
+    padding = oc.plan(Joined(31), (1, 1, 30, 20), pad_to_fit="constant", schedule="passes").padding
+    assert padding is not None
+    assert padding.padded["x"] == (1, 1, 31, 31)
+    with pytest.raises(oc.InputError, match=r"pad the image yourself, to 1x1x31x47$"):
+        oc.plan(Placed(31, 47), (1, 1, 30, 20), pad_to_fit="constant")
+
+
+def test_an_analysis_at_another_size_says_it_too() -> None:
+    with pytest.raises(oc.TraceError, match=r"tried, it runs at 1x1x31x47$"):
+        oc.analyze(Placed(31, 47), (1, 1, 40, 40))
 
 
 def test_without_it_the_refusal_mentions_it() -> None:
