@@ -62,6 +62,7 @@ def add(commands: Any) -> None:
         "--tile", type=sides, metavar="BEFORE,AFTER",
         help="prove these sides around every block instead of those that the analysis finds, in samples of the input",
     )  # fmt: skip
+    padding_argument(verify)
     verify.add_argument("--bit-exact", action="store_true", help="values must be bit-identical in that type")
     verify.add_argument("--format", choices=("table", "json", "junit"), default="table")
     verify.set_defaults(run=_verify)
@@ -130,15 +131,21 @@ def _verify(arguments: argparse.Namespace) -> int:
 
 def _verified(arguments: argparse.Namespace) -> int:
     from ..engine.plan import floating_type
+    from ..planning.options import Blocking
     from ..prove.verify import verify
     from ..report import render_verification, verification_json, verification_junit
 
     with subject_of(arguments) as subject:
         sized = arguments.input or arguments.image
-        own: dict[str, Any] = {} if sized else {"axes": subject.axes, "layout": subject.layout}
+        own: dict[str, Any] = {"axes": subject.axes, "layout": subject.layout}
+        if sized and arguments.pad_to_fit is not None:
+            inputs: Any = _shapes(subject, arguments, Blocking(pad_to_fit=arguments.pad_to_fit))[1]
+        else:
+            inputs = at_image(subject, arguments) if sized else None
+            own = {} if sized else own
         found = verify(
             subject.model,
-            at_image(subject, arguments) if sized else None,
+            inputs,
             block=arguments.block,
             schedule=arguments.schedule,
             stream_axis=arguments.stream_axis,
@@ -146,6 +153,7 @@ def _verified(arguments: argparse.Namespace) -> int:
             device=arguments.device,
             dtype=floating_type(arguments.dtype),
             bit_exact=arguments.bit_exact,
+            pad_to_fit=arguments.pad_to_fit,
             **own,
         )
     junit = partial(verification_junit, spec=arguments.spec)
@@ -169,16 +177,25 @@ def at_image(subject: Any, arguments: argparse.Namespace) -> Any:
 
 def _fitted(subject: Any, arguments: argparse.Namespace, blocking: Blocking) -> tuple[Any, Any]:
     """The analysis at the size to which the requested image is padded, and the padding, if it is asked for."""
-    from ..engine.fit import Fitter, offering_padding
-    from ..planning.image_shapes import shapes_for_image
+    from ..engine.fit import offering_padding
 
     if blocking.pad_to_fit is None:
         with offering_padding():
             return at_image(subject, arguments), None
+    fitter, shapes = _shapes(subject, arguments, blocking)
+    found: tuple[Any, Any] = fitter.fit(shapes)
+    return found
+
+
+def _shapes(subject: Any, arguments: argparse.Namespace, blocking: Blocking) -> tuple[Any, Any]:
+    """What makes images fit, and the shapes of the inputs for the requested image as they come."""
+    from ..engine.fit import Fitter
+    from ..planning.image_shapes import shapes_for_image
+
     fitter = Fitter(subject.model, blocking, axes=subject.axes, layout=subject.layout)
     if arguments.image is None:
-        return fitter.fit(subject.inputs)
-    return fitter.fit(shapes_for_image(fitter.near(subject.inputs), arguments.image))
+        return fitter, subject.inputs
+    return fitter, shapes_for_image(fitter.near(subject.inputs), arguments.image)
 
 
 def fitting_arguments(command: argparse.ArgumentParser) -> None:
@@ -187,6 +204,10 @@ def fitting_arguments(command: argparse.ArgumentParser) -> None:
         "--fixed-tile", type=count, metavar="N",
         help="the unmodified net on tiles of one length, those at the border moved inward",
     )  # fmt: skip
+    padding_argument(command)
+
+
+def padding_argument(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--pad-to-fit", choices=MODES, metavar="MODE",
         help="pad an image that does not fit at its far end, and cut the result: constant (zeros), replicate, reflect "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from math import prod
 from typing import TYPE_CHECKING
 
 import torch
@@ -108,7 +109,7 @@ def plan_of(
     padding: Padding | None = None,
 ) -> Plan:
     """The plan for an analysis. padding: what was padded for it. Raises what `plan` raises."""
-    made = replace(planned(analysis, blocking, stored=stored, dtype=dtype), padding=padding)
+    made = planned(analysis, blocking, stored=stored, dtype=dtype, padding=padding)
     _ = made.memory  # computed now, because a schedule that cannot run a layer must be refused now
     return noted("plan", made)
 
@@ -119,6 +120,7 @@ def planned(
     *,
     stored: bool = False,
     dtype: torch.dtype | str | None = None,
+    padding: Padding | None = None,
     free: int | None = None,
 ) -> Plan:
     """The same, to be run: its memory is computed when it is first needed.
@@ -126,6 +128,37 @@ def planned(
     free: bytes of memory, not counting weights. If no size is given and the usual blocks take too much of that, smaller
     ones are taken.
     """
+    copied = 0 if stored else _copied(analysis, padding, floating_type(dtype))
+    if copied and blocking.budget is not None:
+        blocking = replace(blocking, memory=max(1, blocking.budget - copied))
+    room = None if free is None else max(0, free - copied)
+    try:
+        made = _of_padded(analysis, blocking, stored=stored, dtype=dtype, free=room)
+    except InputError as error:
+        if not copied or blocking.budget is None:
+            raise
+        raise InputError(
+            f"beside padded copies of the inputs, which take {bytes_text(copied)}: ", *error.args
+        ) from error
+    return replace(made, padding=padding, copied=copied)
+
+
+def _copied(analysis: Analysis, padding: Padding | None, dtype: torch.dtype | None) -> int:
+    """Bytes of padded copies of inputs."""
+    if padding is None or not padding.any:
+        return 0
+    types = analysis.variants.runnable(tuple(analysis.inputs.values())).types
+    held = 0
+    for (name, shape), own in zip(padding.padded.items(), types, strict=True):
+        kind = dtype if dtype is not None and own.is_floating_point else own
+        held += prod(shape) * kind.itemsize if shape != padding.given[name] else 0
+    return held
+
+
+def _of_padded(
+    analysis: Analysis, blocking: Blocking, *, stored: bool, dtype: torch.dtype | str | None, free: int | None
+) -> Plan:
+    """The plan for images as they are after padding."""
     kind = floating_type(dtype)
     if blocking.named_schedule == AUTO:
         blocking = replace(blocking, schedule=schedule_for(analysis, blocking))

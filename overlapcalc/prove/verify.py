@@ -16,7 +16,9 @@ from ..analysis.analysis import Analysis
 from ..analysis.analyze import Inputs, analyze, analyze_here
 from ..analysis.guess import guess_inputs
 from ..analysis.variants import Variants
+from ..engine.fit import Fitter
 from ..engine.loop.loop import Loop
+from ..engine.padded import padded
 from ..engine.plan import floating_type
 from ..engine.plan_passes import passes_plan
 from ..errors import Argument, InputError
@@ -45,7 +47,7 @@ from .loops.result import LoopVerification
 from .loops.verify import verify_loop
 from .nets import Nets, measured
 from .passes.verify import verify_passes
-from .proof_image import LEAST, images_of, proof_block, proof_shapes
+from .proof_image import banded, images_of, proof_block, proof_shapes, sized
 from .result import OF_BLOCKS, OF_PASSES, Proof, Verification
 from .spread import Spread, unanswered
 
@@ -69,6 +71,7 @@ def verify(
     device: torch.device | str = "cpu",
     dtype: torch.dtype | str | None = None,
     bit_exact: bool = False,
+    pad_to_fit: str | None = None,
     axes: Sequence[str] | str | None = None,
     layout: str | Sequence[str | None] | None = None,
     **options: Unpack[CutOptions],
@@ -85,6 +88,7 @@ def verify(
     device: torch.device | str = "cpu",
     dtype: torch.dtype | str | None = None,
     bit_exact: bool = False,
+    pad_to_fit: str | None = None,
     axes: Sequence[str] | str | None = None,
     layout: str | Sequence[str | None] | None = None,
     **options: Unpack[CutOptions],
@@ -95,7 +99,8 @@ def verify(
     another; without them the smallest image that has a block at every border and one inside. block, schedule, axes,
     layout: as for `plan`. tile: this many samples (before, after) around each block, instead of the tile that the
     analysis finds: "is my overlap of 32 enough?". plan: a plan to prove as it is. dtype: the type for the figures, the
-    model's own when absent. bit_exact: they must be bit-identical in that type too.
+    model's own when absent. bit_exact: they must be bit-identical in that type too. pad_to_fit: as for `plan`; the
+    proofs are of the net on the padded image.
 
     The proofs: "dependency" and "minimality" of what the analysis says that blocks read; "poisoned borders",
     "exact twin" and "values" of the schedule. The model is copied; yours is never touched.
@@ -114,16 +119,20 @@ def verify(
     (True, ['dependency', 'minimality', 'poisoned borders', 'exact twin', 'values'])
     """
     if isinstance(model, Loop):
-        blocks = {"tile": tile, "plan": plan, "dtype": dtype, "bit_exact": bit_exact or None, **options}
+        blocks: dict[str, Any] = {"tile": tile, "plan": plan, "dtype": dtype, "bit_exact": bit_exact or None}
+        blocks |= {"pad_to_fit": pad_to_fit, **options}
         refuse_given(blocks, ": that is of blocks; a loop has none: leave it out")
         refuse_given({"axes": axes, "layout": layout}, ": a loop has its own; give it to Loop")
         given: Any = inputs
         return verify_loop(model, given, order or WAVEFRONT, device_of(device))
     if order is not None:
         raise InputError(Argument("order", order), ": that is of a Loop; blocks have a schedule")
-    others = ("order", "tile", "plan", "device", "dtype", "bit_exact", "axes", "layout")
+    others = ("order", "tile", "plan", "device", "dtype", "bit_exact", "pad_to_fit", "axes", "layout")
     refuse_unknown(options, *CUT_OPTIONS, *others)
     asked: dict[str, Any] = {**options, "schedule": options.get("schedule") or "crop"}
+    if pad_to_fit is not None:
+        rest: dict[str, Any] = {"tile": tile, "plan": plan, "device": device, "dtype": dtype, "bit_exact": bit_exact}
+        return _of_padded(model, inputs, Blocking(**asked, pad_to_fit=pad_to_fit), axes, layout, {**rest, **options})
     blocking = Blocking(**asked)
     where = device_of(device)
     if plan is not None and tile is not None:
@@ -142,9 +151,9 @@ def verify(
     if plan is None and in_passes:
         if tile is not None:
             raise InputError(Argument("tile", tile), " is for the schedule crop; passes have no tiles")
-        plan = passes_plan(analysis, _banded(blocking, analysis))
+        plan = passes_plan(analysis, banded(blocking, analysis))
     elif plan is None:
-        plan = make_plan(analysis, _sized(blocking, analysis), tile=tile)
+        plan = make_plan(analysis, sized(blocking, analysis), tile=tile)
     elif plan.inputs != analysis.inputs:
         raise InputError(f"the plan is for inputs {dict(plan.inputs)}, not {dict(analysis.inputs)}")
     if plan.count == 1:
@@ -182,6 +191,27 @@ def verify(
     open_ends = unanswered(spread)
     proofs = [proof if proof.name == "exact twin" else proof.with_caveat(open_ends) for proof in proofs]
     return Verification(tuple(proofs), tuple(figures), plan, str(where), torch.__version__, open_ends)
+
+
+def _of_padded(
+    model: nn.Module,
+    inputs: Any,
+    blocking: Blocking,
+    axes: Sequence[str] | str | None,
+    layout: str | Sequence[str | None] | None,
+    options: dict[str, Any],
+) -> Verification:
+    """The proofs at the size to which inputs are padded. options: all others of `verify`."""
+    refuse_given({"plan": options["plan"]}, ": a plan has its size; leave out pad_to_fit")
+    fitter = Fitter(model if not isinstance(inputs, Analysis) else inputs, blocking, axes=axes, layout=layout)
+    if inputs is None:
+        inputs = guess_inputs(model, layout if isinstance(layout, str) else None)[0]
+    analysis, padding = fitter.fit(inputs)
+    kinds = analysis.variants.runnable(tuple(analysis.inputs.values())).types
+    images = images_of(inputs, padding.given, kinds, device_of(options["device"]))
+    longer: Any = [padded(x, padding.padded[name], padding.mode) for name, x in images.items()]
+    found = verify(model, longer, axes=axes, layout=layout, **options)
+    return replace(found, plan=replace(found.plan, padding=padding))
 
 
 def refuse_given(options: Mapping[str, Any], why: str) -> None:
@@ -225,26 +255,6 @@ def _subject(
     asked = {} if blocking.block is None else per_axis(order, blocking.block, "block")
     shapes = proof_shapes(analysis, {**sizes, **asked})
     return analysis.at(*shapes), shapes, blocking
-
-
-def _sized(blocking: Blocking, analysis: Analysis) -> Blocking:
-    """With blocks for a proof, if none are given: the smallest on the grid; for trim and stream, of an arbitrary
-    length."""
-    if blocking.block is not None:
-        return blocking
-    if runs_at_size_only(analysis):
-        return replace(blocking, block=LEAST - 1)
-    sizes = proof_block(analysis)
-    return replace(blocking, block=sizes if blocking.schedule == "crop" else max(5, min(sizes.values()) - 1))
-
-
-def _banded(blocking: Blocking, analysis: Analysis) -> Blocking:
-    """With bands for a proof, if none are given: a few of an odd length."""
-    if blocking.block is not None:
-        return blocking
-    net = analysis.variants.net
-    longest = max(net.size(name, axis) or 0 for name in net.graph.order for axis in analysis.axes)
-    return replace(blocking, block=max(1, longest // 4 - 1))
 
 
 def _claims(nets: Nets, analysis: Analysis, single: Mapping[str, Tensor], spread: Sequence[Spread]) -> list[Proof]:

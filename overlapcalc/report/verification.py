@@ -26,7 +26,8 @@ def render_verification(verification: Verification, console: Console, *, note: s
     inputs = ", ".join(f"{name} {shape_text(shape)}" for name, shape in plan.inputs.items())
     blocks = " x ".join(f"{strip.block} along {axis}" for axis, strip in plan.strips.items())
     head = f"{inputs} in {plan.count} blocks of {blocks}, schedule {plan.schedule}, on {verification.device}"
-    parts: list[RenderableType] = [Text(head + (f"\n{note}" if note else "")), Text()]
+    notes = [str(text) for text in (note, plan.padding) if text]
+    parts: list[RenderableType] = [Text("\n".join([head, *notes])), Text()]
     for proof in verification.proofs:
         parts += proof_lines(proof)
     parts += [Text(), *_figures(verification), Text()]

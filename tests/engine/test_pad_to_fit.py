@@ -6,6 +6,7 @@ Weights and images are whole numbers, so that sums are exact in whatever order t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -127,7 +128,9 @@ def test_what_fits_is_not_padded() -> None:
         "mode": "reflect",
         "any": False,
         "inputs": {"x": {"given": [1, 1, 16, 20], "padded": [1, 1, 16, 20]}},
-        "outputs": {"output": {"made": [1, 2, 16, 20], "kept": [1, 2, 16, 20], "rounded_up": []}},
+        "outputs": {
+            "output": {"made": [1, 2, 16, 20], "kept": [1, 2, 16, 20], "rounded_up": [], "own": [1, 2, 16, 20]}
+        },
     }
     assert (plan.padding.any, plan.inputs, plan.results) == (False, {"x": x.shape}, plan.outputs)
     assert "nothing is padded (reflect)" in str(plan.padding)
@@ -332,3 +335,42 @@ def test_without_it_the_refusal_mentions_it() -> None:
             ask()
     with pytest.raises(oc.InputError, match="an analysis or a saved program has its size already"):
         oc.plan(oc.analyze(net, (1, 1, 16, 16)), pad_to_fit="constant")
+
+
+@pytest.mark.parametrize(("schedule", "dtype"), [("crop", None), ("stream", None), ("crop", "float16")])
+def test_the_padded_copy_is_counted(schedule: str, dtype: str | None) -> None:
+    """Held beside what the net itself holds."""
+    net, x = Skips(), (1, 1, 29, 18)
+    here = oc.plan(net, x, pad_to_fit="reflect", block=8, schedule=schedule, dtype=dtype)
+    bare = replace(here, copied=0)
+    for mine, without in ((here.memory, bare.memory), (here.full_memory, bare.full_memory)):
+        assert mine is not None
+        assert without is not None
+        assert mine.activations == without.activations + 32 * 20 * (2 if dtype else 4)
+    stored = oc.plan(net, x, pad_to_fit="reflect", block=8, schedule=schedule, dtype=dtype, stored=True)
+    assert stored.copied == 0  # read and padded part by part
+
+
+def test_a_budget_covers_the_padded_copy() -> None:
+    net, x = Skips(), (1, 1, 126, 128)
+    least = oc.plan(net, (1, 1, 128, 128), memory="1MiB").memory
+    assert least is not None
+    made = oc.plan(net, x, memory=least.total + 128 * 128 * 4, pad_to_fit="reflect")
+    assert made.memory is not None
+    assert made.memory.total <= least.total + 128 * 128 * 4
+    with pytest.raises(oc.InputError, match="beside padded copies of the inputs, which take 64 KiB"):
+        oc.plan(net, x, memory="100KiB", pad_to_fit="reflect")
+
+
+@pytest.mark.parametrize("schedule", ["crop", "trim", "passes"])
+def test_verify_pads_as_run_does(schedule: str) -> None:
+    net, x = whole_numbers(Skips()), image(1, 1, 29, 34)
+    found = oc.verify(net, x, pad_to_fit="reflect", schedule=schedule, block=8)
+    assert found.proved
+    assert found.plan.inputs["x"] == (1, 1, 32, 36)
+    assert found.plan.padding is not None
+    assert found.plan.padding.kept["output"] == (1, 2, 29, 34)
+    with pytest.raises(oc.TraceError):
+        oc.verify(net, x, schedule=schedule, block=8)
+    with pytest.raises(oc.InputError, match="has its size already"):
+        oc.verify(net, oc.analyze(net, (1, 1, 32, 36)), pad_to_fit="reflect")
