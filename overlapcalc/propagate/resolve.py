@@ -119,6 +119,8 @@ class Resolver:
     def labels_for(self, node: Node, links: Sequence[Link], layout: Factoring) -> tuple[str, ...]:
         """What each output part is: an axis where any link keeps one, lost where a link tears one apart."""
         found: list[str] = []
+        torn = any(self._torn(node, link) for link in links)
+        taken = {dim.target for link in links for dim in link.dims if dim.source is not None} if torn else set()
         for t, size in enumerate(layout.sizes):
             best = CELL
             for link in links:
@@ -134,8 +136,14 @@ class Resolver:
                         best = label
                     elif best == CELL and size > 1:
                         best = LOST
-            found.append(best)
+            found.append(LOST if torn and size > 1 and t not in taken else best)
         return self._spread(node, links, layout, found)
+
+    def _torn(self, node: Node, link: Link) -> bool:
+        """Whether lost parts of an operand go somewhere, and nothing says where."""
+        operand = self.values[node.operands[link.operand]].labels
+        gone = (dim.source for dim in link.dims if dim.target is None)
+        return LOST in operand and any(operand[source] == LOST for source in gone if source is not None)
 
     def _spread(self, node: Node, links: Sequence[Link], layout: Factoring, found: list[str]) -> tuple[str, ...]:
         """With the axes along which one sample is spread: it reads nothing along them.
