@@ -68,11 +68,13 @@ CARRY = "run it in order, with the state carried along the axis"
 
 @dataclass(frozen=True)
 class Obstruction:
-    """An obstacle if the dimension that carries it is a spatial axis. help: a remedy other than that of the cause."""
+    """An obstacle if the dimension that carries it is a spatial axis. help: a remedy other than that of the cause.
+    begins: the name of an earlier call that is its cause, if this one only comes to feel it."""
 
     cause: Cause
     message: str
     help: str = ""
+    begins: str = ""
 
 
 @dataclass(frozen=True)

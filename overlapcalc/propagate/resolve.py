@@ -16,7 +16,7 @@ from ..ops.law import HELP, Cause, DimRead, Evenness, Law, Link, Obstruction
 from ..ops.place import DIFFERS
 from .mirrors import Mirrors
 from .through import Composer, cell_places, paired
-from .values import MADE, AxisRead, InputAxis, InputReads, Obstacle, Path, TensorReads, joined_reads
+from .values import MADE, AxisRead, InputAxis, InputReads, Obstacle, Path, Since, TensorReads, joined_reads
 from .views import ELSEWHERE
 
 
@@ -61,6 +61,8 @@ class Resolver:
         return Call(node, shapes, tuple(o in self.truths for o in node.operands))
 
     def _obstacle(self, node: Node, axis: str, why: Obstruction) -> Obstacle:
+        if why.begins:
+            node = next((n for n in (*self.graph, *self.nodes) if n.name == why.begins), node)
         obstacle = self.looped.get(axis) or Obstacle(
             layer=self.names.get(node.name, node.layer or node.name),
             op=node.called,
@@ -280,7 +282,7 @@ class Resolver:
             return rate
         of = self.values[name]
         whole = of.layout.sizes[of.labels.index(axis)]
-        if whole % size == 0 or size % whole == 0:
+        if size and whole and (whole % size == 0 or size % whole == 0):
             component, samples = of.rates[axis]
             return component, samples * Fraction(size, whole)
         return rate
@@ -292,4 +294,5 @@ UNSURE = Obstruction(
 
 
 def at_this_size(text: str) -> Obstruction:
-    return Obstruction(Cause.SIZE_DEPENDENT, f"holds at this size only: {text}")
+    begins = text.node if isinstance(text, Since) else ""
+    return Obstruction(Cause.SIZE_DEPENDENT, f"holds at this size only: {text}", begins=begins)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import overlapcalc as oc
 from overlapcalc.analysis.analyze import analyze_here
 
 WINDOW = 4
@@ -44,3 +45,26 @@ def test_the_roll_alone_is_in_the_way(first: bool, size: tuple[int, int]) -> Non
 
 def test_windows_that_are_not_shifted_are_no_obstacle() -> None:
     assert analyze_here(Shifted(0, False), (1, 3, 16, 16)).blocking_free
+
+
+class Branching(nn.Module):
+    """Another operator at other sizes, beside what comes in: it begins before the addition."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(1, 1, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv(x)
+        if x.shape[-1] != 32:
+            y = y.relu()
+        return y.sigmoid() * 2 + x
+
+
+def test_a_net_of_other_operators_at_other_sizes_names_the_one_at_which_it_differs() -> None:
+    net = Branching()
+    found = oc.analyze(net, (1, 1, 32))
+    assert [(o.layer, o.op, o.cause) for o in found.obstacles] == [("sigmoid", "aten::sigmoid", "size-dependent")]
+    assert found.explain("L").obstacles[0].way == ("x", "conv", "sigmoid")
+    x = torch.randn(1, 1, 32)
+    torch.testing.assert_close(oc.run(net, x, schedule="trim", block=8), net(x))
