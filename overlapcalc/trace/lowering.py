@@ -20,6 +20,7 @@ from ..ops import Kind, known_of
 from ..ops.graph import Data, Graph, Node, Shapes
 from ..ops.kind import CONVOLUTIONS
 from ..ops.together import joined_calls
+from ..stages import at_stage
 from .constants import Folder, looked_at
 from .export import export
 from .fx import (
@@ -57,6 +58,7 @@ def trace(
     with _default_on_cpu():
         inputs = _examples(shapes, dtypes)
         program, copy = export(model, inputs)
+        at_stage("making the graph of layers")
         leaves = {name: type(m).__name__ for name, m in copy.named_modules() if not list(m.children())}
         kept = {name for name, _ in copy.named_parameters()} | set(were_parameters(copy))
         lowering = Lowering(program, program.graph, leaves, kept, weights)
