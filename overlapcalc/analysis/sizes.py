@@ -9,6 +9,7 @@ from fractions import Fraction
 
 from ..ops.graph import Shapes
 from ..ops.layout import AXES, default_layout
+from ..stages import at_stage
 
 Runs = Callable[[Shapes], bool]
 STEPS = (2, 4, 8, 16, 32, 64, 128, 256)
@@ -77,6 +78,7 @@ def accepted(runs: Runs, shapes: Shapes, layouts: Sequence[str]) -> dict[str, Si
     Starts at these shapes, or above them at the first multiple of a power of two at which the net runs. Inputs that
     share an axis grow together.
     """
+    at_stage("trying which sizes it takes")
     search = _Search(runs, shapes, layouts)
     base = search.base()
     return {} if base is None else {axis: found for axis in base if (found := search.along(axis, base)) is not None}
@@ -165,6 +167,7 @@ def one_size(runs: Runs, shapes: Shapes, layouts: Sequence[str], likely: Sequenc
 
     likely: shapes of what it has learned. Lengths out of these are tried, and their multiples; then equal lengths.
     """
+    at_stage("trying which size it takes")
     search, until = _Search(runs, shapes, layouts), time.process_time() + SECONDS_FOR_ONE
     axes = sorted(search.given)
     ends = dict.fromkeys(tuple(shape[-len(axes) :]) for shape in likely if len(shape) > len(axes) > 0)
@@ -178,7 +181,7 @@ def one_size(runs: Runs, shapes: Shapes, layouts: Sequence[str], likely: Sequenc
     return None
 
 
-SECONDS_FOR_ONE = 3.0
+SECONDS_FOR_ONE = 2.0
 TIMES = (1, 2, 4, 8, 14, 16, 32)
 """What a net has learned sample by sample is often of patches of so many samples."""
 LONGEST_TRIED = 1024

@@ -115,6 +115,22 @@ def test_an_interrupted_plan_for_a_budget_prints_the_best_so_far(place, monkeypa
     assert "one of which may take less work" in done.stderr
 
 
+def test_an_interrupted_comparison_of_schedules_keeps_the_plan(place, monkeypatch):
+    own, asked = oc.plan.__globals__["plan_of"], iter(range(3))
+
+    def stop(*arguments, **options):
+        if next(asked, None) is None:
+            raise KeyboardInterrupt
+        return own(*arguments, **options)
+
+    monkeypatch.setattr("overlapcalc.engine.plan.plan_of", stop)
+    monkeypatch.setattr("overlapcalc.engine.compare.plan_of", stop)
+    done = run("plan", "plain.py:net", "--input", "1x1x64", "--block", "16", "--compare", cwd=place)
+    assert done.returncode == 130
+    assert re.findall(r"^(crop|trim|stream|passes) ", done.stdout, re.MULTILINE) == ["crop", "trim"]
+    assert "missing: the comparison with the schedules that had not been planned" in done.stderr
+
+
 def test_a_signal_that_is_lost_is_raised_again_at_the_next_stage():
     with interrupted.terminable() as stopping:
         with contextlib.suppress(interrupted.Terminated):
