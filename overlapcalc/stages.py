@@ -24,8 +24,8 @@ def telling(stage: Callable[[str], object] | None = None, *, found: Listener | N
     >>> said = []
     >>> with oc.telling(said.append):
     ...     _ = oc.analyze(nn.Conv1d(1, 1, 3), (1, 1, 32))
-    >>> said[:2]
-    ['tracing at 1x1x32', 'following what is read at 1x1x32']
+    >>> said[:3]
+    ['tracing at 1x1x32', 'making the graph of layers', 'following what is read at 1x1x32']
     """
     with contextlib.ExitStack() as stack:
         if stage is not None:
