@@ -233,7 +233,7 @@ class _Tracer:
 
         found = Variants(
             net, retrace, moved=self.variants, cut=cut, run_memory=self._run_memory, runnable=self.runnable,
-            carrying=lambda: self._carrying().variants(shapes, alone=alone)[0],
+            carrying=lambda: self._carrying().variants(shapes, alone=alone)[0], graph=self.graph,
         )  # fmt: skip
         if self._in_type is not None:
             found = replace(found, typed=partial(self._typed, found, shapes))

@@ -64,7 +64,7 @@ def _linked(
     labels = tuple(axis if i == place else label for i, label in enumerate(layout.labels))
     layout = Factoring(tuple(map(Part, layout.sizes, labels)), layout.widths)
     for name, reads in law.reads.items():
-        least = loop.start[name] - (loop.unrolled.turns - 1) * loop.step[name]
+        least = loop.start[name]
         every = _all_to_all(net.values[name].cells.shape, cells.shape)
         ends = law.ends(name, layout.sizes[place], net.size(name, axis) or 0)
         paths.append(Path(name, {axis: AxisRead(reads, least=least, ends=ends)}, {}, every))

@@ -8,15 +8,13 @@ from dataclasses import replace
 from ..algebra.cells import Field
 from ..algebra.reshape import CELL
 from ..ops.graph import Graph, Node
-from ..ops.law import Cause
 from .forward import Forward
+from .growth import Growth, OtherwiseError
+from .lines import numbers
 from .through import cell_places
+from .turn_checks import refuse_others
 from .unrolled import Unrolled
 from .values import TensorReads
-
-
-class OtherwiseError(Exception):
-    """A loop that this does not follow."""
 
 
 class Turns:
@@ -35,12 +33,9 @@ class Turns:
         self.count = loop.turns + more + bool(loop.rest)
         self._small, self._next = (_followed(_uncut(loop.at(k), axis)) for k in (0, 1))
         self._next_nodes = {node.name: node for node in self._next.nodes}
-        self._growing: dict[str, tuple[int, int] | None] = {}
+        self._growing: dict[str, Growth | None] = {}
+        refuse_others(loop, self._small, self._next, self.growth)
         self.net = self._at(_uncut(loop.at(more), axis))
-        if any(
-            run.drawn or any(o.cause == Cause.RANDOM.value for o in run.obstacles) for run in (self._next, self.net)
-        ):
-            raise OtherwiseError  # no two runs give the same
         self.unread = self._without_samples()
 
     # ---- nodes --------------------------------------------------------------------------------------------
@@ -54,16 +49,16 @@ class Turns:
         turn, i = self._in_turn[base]
         return turn + (self._more if base in self._loop.rest else int(t or 0)), f"{i}{slash}{step}"
 
-    def growth(self, name: str) -> tuple[int, int] | None:
-        """The dimension of cells along which a tensor gets longer with every turn, and by how much; None for none.
-        Raises OtherwiseError where it is not one dimension that is followed."""
+    def growth(self, name: str) -> Growth | None:
+        """How a tensor gets longer with every turn; None where it does not. Raises OtherwiseError where that is not
+        along one dimension that is followed."""
         turn = self.turn_of(name)
         key = name if turn is None else f"/{turn[1]}"
         if key not in self._growing:
             self._growing[key] = self._grows(name, turn)
         return self._growing[key]
 
-    def _grows(self, name: str, turn: tuple[int, str] | None) -> tuple[int, int] | None:
+    def _grows(self, name: str, turn: tuple[int, str] | None) -> Growth | None:
         small, large = self._small.values, self._next.values
         if turn is not None:
             i, slash, step = turn[1].partition("/")
@@ -83,7 +78,7 @@ class Turns:
         (d, by) = found[0]
         if len(found) > 1 or by <= 0 or labels[d] != CELL or labels != small[name].labels:
             raise OtherwiseError
-        return cell_places(labels)[d], by
+        return Growth(cell_places(labels)[d], by, d)
 
     def dimension(self, name: str) -> int:
         """The dimension along which a tensor of the net gets longer."""
@@ -94,7 +89,7 @@ class Turns:
         """How many samples a tensor that gets longer has."""
         growth = self.growth(name)
         assert growth is not None
-        return self.net.values[name].cells.shape[growth[0]]
+        return self.net.values[name].cells.shape[growth.place]
 
     # ---- what its operators read --------------------------------------------------------------------------
 
@@ -119,8 +114,9 @@ class Turns:
         return run
 
     def _even(self, name: str, made: Mapping[str, list[str]]) -> bool:
-        """Whether nothing that a call reads or gives gets longer."""
-        return all(
+        """Whether a call is the same in every turn, and nothing that it reads or gives gets longer."""
+        i = self._in_turn[name.partition("~")[0]][1]
+        return not numbers(self._loop.step[i]) and all(
             self.growth(n) is None
             for step in made[name]
             for n in (step, *(p.operand for p in self._next.values[step].paths))
@@ -156,8 +152,8 @@ class Turns:
             return known.setdefault(a | b, a | b)
 
         shape = values[output].cells.shape
-        stored = tuple(n if d == growth[0] else 1 for d, n in enumerate(shape))
-        wanted = {output: Field.of(shape, [1 << o for o in range(shape[growth[0]])], stored)}
+        stored = tuple(n if d == growth.place else 1 for d, n in enumerate(shape))
+        wanted = {output: Field.of(shape, [1 << o for o in range(shape[growth.place])], stored)}
         found: dict[str, Field[int]] = {}
         for node in reversed(self.net.nodes):
             field = wanted.pop(node.name, None)

@@ -13,7 +13,7 @@ from ..algebra.index_map import IndexMap
 from ..algebra.spans import Spans
 from ..ops import find
 from ..ops.graph import Graph, Node
-from .lines import NoPatternError, Places, line, moves, numbers, steps_alike, value
+from .lines import Line, NoPatternError, Places, line, moves, numbers, steps_alike, value
 
 MOST_STARTS = 64
 """How many places are tried at which the turn that the longer graph has more may begin."""
@@ -165,12 +165,12 @@ class Loop:
 
     def turns_at(self, sizes: Mapping[str, int]) -> int | None:
         """How many turns more than `unrolled.graph` the net has with inputs of these lengths; None where that is no
-        whole number, or they are too short for turns that are alike."""
+        whole number, or it has fewer."""
         found = {divmod(sizes[name] - n, self.step[name]) for name, n in self.start.items() if self.step[name]}
         if len(found) != 1:
             return None
         ((turns, rest),) = found
-        return None if rest or turns <= -self.unrolled.turns else turns
+        return None if rest or turns < 0 else turns
 
 
 def unrolled(graph: Graph, more: Graph) -> Unrolled | None:
@@ -227,7 +227,10 @@ def _line(a: Node, b: Node, turn: int, places: Places) -> Any:
         if numbers(found) and (rule is None or name not in rule.sizes):
             raise NoPatternError  # no law accounts for it: it is another operator from turn to turn
         lines.append(found)
-    return line(a.shape, b.shape, turn, places), tuple(lines)
+    shape = line(a.shape, b.shape, turn, places)
+    if any(isinstance(n, Line) and n.by < 0 for n in shape):
+        raise NoPatternError  # at some number of turns nothing would be left
+    return shape, tuple(lines)
 
 
 def turns_in(graph: Graph) -> tuple[int, int]:
