@@ -11,6 +11,7 @@ from math import gcd
 from ..errors import OverlapcalcError
 from ..ops.graph import Graph, Shapes
 from ..ops.law import HELP, Cause
+from ..propagate.cell_needs import within
 from ..propagate.compare import Differing, views_of
 from ..propagate.grid import Grid
 from ..propagate.loop_law import loop_laws
@@ -46,13 +47,15 @@ class Turning:
 
     def _loop(self, net: Propagation) -> Loop | None:
         """The loop with the laws of all outputs; None where an output has none."""
-        laws = loop_laws(self.unrolled, self.axis)
-        if laws is None:
+        found = loop_laws(self.unrolled, self.axis)
+        if found is None:
             return None
+        laws = tuple(found[node] for _, node in self.unrolled.graph.outputs)
+        if self.base > 0 and not within(net.traced, self.axis, laws):
+            return None  # with fewer turns it is another net
         here, there = (self._lengths(net, self.shapes(net, k)) for k in (0, 1))
         steps = {name: there[name] - n for name, n in here.items()}
-        outputs = self.unrolled.graph.outputs
-        return Loop(self.axis, self.unrolled, here, steps, tuple(laws[node] for _, node in outputs))
+        return Loop(self.axis, self.unrolled, here, steps, laws)
 
     def _names(self, name: str, net: Propagation) -> list[str]:
         """The nodes of the net that correspond to a node at another number of turns."""

@@ -43,7 +43,7 @@ def followed(net: Propagation, loop: Loop) -> Propagation | None:
 
 def _without(value: TensorReads, axis: str) -> TensorReads:
     rates = {label: rate for label, rate in value.rates.items() if label != axis}
-    return replace(value, rates=rates)
+    return replace(value, rates=rates, paths=tuple(_apart(path, axis) for path in value.paths))
 
 
 def _linked(
@@ -56,7 +56,7 @@ def _linked(
     }:
         return None
     (place,) = layout.places(law.dim)
-    cells, paths = value.cells, [_apart(path, axis) for path in value.paths]
+    cells, paths = value.cells, list(value.paths)
     if layout.labels[place] == CELL:
         k = cell_places(layout.labels)[place]
         cells = _united(cells, k)

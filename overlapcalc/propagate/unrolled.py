@@ -12,7 +12,9 @@ from typing import Any
 from ..algebra.index_map import IndexMap
 from ..algebra.spans import Spans
 from ..ops import find
+from ..ops.facts import kind_of
 from ..ops.graph import Graph, Node
+from ..ops.kind import Kind
 from .lines import Line, NoPatternError, Places, line, moves, numbers, steps_alike, value
 
 MOST_STARTS = 64
@@ -224,7 +226,7 @@ def _line(a: Node, b: Node, turn: int, places: Places) -> Any:
     rule, lines = find(a.op), []
     for name, own in a.args.items():
         found = line(own, b.args[name], turn, places)
-        if numbers(found) and (rule is None or name not in rule.sizes):
+        if numbers(found) and (rule is None or name not in rule.sizes) and kind_of(a) is not Kind.PICK:
             raise NoPatternError  # no law accounts for it: it is another operator from turn to turn
         lines.append(found)
     shape = line(a.shape, b.shape, turn, places)

@@ -317,6 +317,44 @@ def test_along_other_axes_they_are_what_they_were():
     assert never_wrong(net, (1, 1, 8, 7, 6), 3) == "DHW"
 
 
+class Thresholds(Cached):
+    def step(self, h, kernel, kept, i):
+        return torch.relu(super().step(h, kernel, kept, i) - 0.5)
+
+
+def test_a_loop_is_proved():
+    found = oc.verify(Thresholds([3, 2]), (1, 1, 12), block=4)
+    assert found.proved
+    assert [proof.status for proof in found.proofs] == ["proved", "proved", "not applicable", "proved", "proved"]
+
+
+def test_trim_takes_one_channel_as_it_did():
+    """What a loop may ask of an operator's numbers is not asked of it elsewhere."""
+    net = Fn(lambda net, x: net.mix(x)[:, 3], mix=nn.Conv2d(1, 8, 3, padding=1)).double()
+    x = torch.randn(1, 1, 16, 16, dtype=torch.float64)
+    a = oc.analyze(net, x)
+    for schedule in ("trim", "stream"):
+        assert torch.allclose(by(a, net, x, block=5, schedule=schedule), net(x), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(("least", "n"), [(6, 4), (6, 6), (4, 3), (4, 4)])
+def test_short_images_with_other_turns(least, n):
+    """Only longer images have turns that are alike."""
+
+    def mirrored_when_short(net, x):
+        n = x.shape[-1]
+        return torch.cat(
+            [x[..., i : i + 1] + x[..., k : k + 1] for i in range(n) for k in [i if n > least else n - 1 - i]], -1
+        )
+
+    a = oc.analyze(Fn(mirrored_when_short), (1, 1, n))
+    x = torch.randn(1, 1, n, dtype=torch.float64)
+    for o in range(n if not a.obstacles else 0):
+        span = a["L"].reads(o, o + 1, size=n)
+        assert span.start <= read(Fn(mirrored_when_short), x, range(o, o + 1))[0]
+        assert span.stop >= read(Fn(mirrored_when_short), x, range(o, o + 1))[1]
+
+
 def test_rows_by_turn():
     def by_turn(net, x):
         return torch.cat([net.mix(x[..., i : i + 1])[:, :, i : i + 8] for i in range(x.shape[-1])], -1)

@@ -101,7 +101,7 @@ def unbind(call: Call) -> Law:
     return pick(call, call.dim(), call.node.result)
 
 
-@rule("aten::select", shown=False, sizes=("index",))
+@rule("aten::select", shown=False)
 def select(call: Call) -> Law:
     d = call.dim()
     return pick(call, d, int(call["index"]) % call.shapes[0][d])
@@ -212,6 +212,7 @@ def _cells(d: int, sources: list[list[int]], why: Obstruction | None) -> DimRead
 
 
 describe("aten::chunk", "aten::split", "aten::split_with_sizes", kind=Kind.SPLIT)
+describe("aten::select", kind=Kind.PICK)
 
 
 @on_slab("aten::split", "aten::chunk", "aten::tensor_split", "aten::unsafe_split", "aten::unsafe_chunk",
