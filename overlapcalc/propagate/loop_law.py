@@ -21,29 +21,32 @@ from .growth import OtherwiseError
 from .turns import Turns
 from .unrolled import OutputLaw, Unrolled
 
-TURNS = (8, 32, 96)
-"""How many turns more are looked at, until the outputs in the middle read no samples near the ends."""
-MOST_NODES = 50_000
-"""No graph with more nodes is looked at."""
+FIRST_TURNS, SPARE_TURNS = 8, 8
+"""How many turns more are looked at first; how many more than outputs need, once that shows."""
+MOST_TURNS, MOST_NODES = 130, 50_000
+"""No graph with more turns or more nodes is looked at."""
 
 
 def loop_laws(loop: Unrolled, axis: str) -> Mapping[str, OutputLaw] | None:
     """The law of each output along the axis of a loop; None where some output has none."""
+    more = FIRST_TURNS
     try:
-        for more in TURNS:
-            if len(loop.graph.order) + more * loop.turn > MOST_NODES:
-                return None
+        while more <= MOST_TURNS and len(loop.graph.order) + more * loop.turn <= MOST_NODES:
             turns = Turns(loop, axis, more)
-            laws = {node: _law(turns, node) for _, node in loop.graph.outputs}
-            if all(laws.values()):
-                return {node: law for node, law in laws.items() if law is not None}
+            found = {node: _law(turns, node) for _, node in loop.graph.outputs}
+            laws = {node: law for node, law in found.items() if isinstance(law, OutputLaw)}
+            if len(laws) == len(found):
+                return laws
+            reach = max(law for law in found.values() if isinstance(law, int))
+            more = max(reach + SPARE_TURNS, more + SPARE_TURNS) if reach else 4 * more
     except OtherwiseError:
         return None
     return None
 
 
-def _law(turns: Turns, output: str) -> OutputLaw | None:
-    """The law of an output, if these turns are enough to see it."""
+def _law(turns: Turns, output: str) -> OutputLaw | int:
+    """The law of an output, or, if these turns are not enough to see it, how many its last step needs; 0 where these
+    are not enough for that either."""
     growth = turns.growth(output)
     if growth is None:
         raise OtherwiseError
@@ -55,8 +58,10 @@ def _law(turns: Turns, output: str) -> OutputLaw | None:
         u > 0 and alike[u - 1] and alike[u] and not found.unlike >> u * out_step & found.step for u in range(steps)
     ]
     at = next((u for u in range(steps - 1, 1, -1) if moved[u] and moved[u - 1]), None)
+    reach = steps - 1 - found.first(steps - 1)
+    enough = reach if found.first(steps - 1) and reach + SPARE_TURNS > turns.count else 0
     if at is None:
-        return None
+        return enough
     first = next(u for u in range(at, -1, -1) if not moved[u])
     last = next((u for u in range(at, steps) if not moved[u]), steps) - 1
     whole = -(-length // out_step)
@@ -64,13 +69,13 @@ def _law(turns: Turns, output: str) -> OutputLaw | None:
     spares = {u: found.spare(u) for u in range(last + 1)}
     spare = min(last + 1 - at, *(n - (at - u) for u, n in spares.items() if n < turns.count))
     if spare < 0 or back > at:
-        return None
+        return enough
     laws = {name: found.law(name, at) for name in turns.net.graph.inputs if turns.growth(name) is not None}
-    ends = {name: found.ends(name, law) for name, law in laws.items()}
-    if any(end is None for end in ends.values()):
-        return None
+    if any(found.first(u) == 0 for u in range(last + 1, whole)):
+        return enough  # what it reads near the end is not apart from what lies near the start
+    ends = {name: found.ends(name, law, last) for name, law in laws.items()}
     after = max(0, length - (at + 1) * out_step - (spare + 1) * out_step + 1)
-    heads, tails = ({name: end[k] for name, end in ends.items() if end is not None} for k in (0, 1))
+    heads, tails = ({name: end[k] for name, end in ends.items()} for k in (0, 1))
     return OutputLaw(turns.dimension(output), out_step, laws, back * out_step, after, heads, tails)
 
 
@@ -174,20 +179,19 @@ class _Needs:
         phases = tuple(read[at * self._out_step + p].shift(-at * step) for p in range(self._out_step))
         return IndexMap(self._out_step, step, phases)
 
-    def ends(self, input: str, law: IndexMap) -> tuple[dict[int, Spans], dict[int, Spans]] | None:
-        """What samples near the ends read where that is not what the law says; None where they read the other half."""
-        size, half = self._turns.length(input), self._turns.length(input) // 2
-        first, last = {}, {}
+    def ends(self, input: str, law: IndexMap, last: int) -> tuple[dict[int, Spans], dict[int, Spans]]:
+        """What samples near the ends read where that is not what the law says. last: the last step of those that need
+        nothing near the end of any tensor."""
+        size = self._turns.length(input)
+        first, behind = {}, {}
         for o, mine in enumerate(self._read(input)):
             if mine == law[o].clip(0, size):
                 continue
-            if 2 * o < self._length and mine.clip(0, half) == mine:
+            if o < (last + 1) * self._out_step:
                 first[o] = mine
-            elif 2 * o >= self._length and mine.clip(half, size) == mine:
-                last[self._length - 1 - o] = mine.shift(-size)
             else:
-                return None
-        return first, last
+                behind[self._length - 1 - o] = mine.shift(-size)
+        return first, behind
 
 
 def _any(masks: Sequence[int]) -> int:
