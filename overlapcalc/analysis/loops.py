@@ -50,7 +50,7 @@ class Turning:
         here, there = (self._lengths(net, self.shapes(net, k)) for k in (0, 1))
         steps = {name: there[name] - n for name, n in here.items()}
         outputs = self.unrolled.graph.outputs
-        return Loop(self.axis, self.unrolled, here, steps, tuple(laws[node] for _, node in outputs))
+        return Loop(self.axis, here, steps, tuple(laws[node] for _, node in outputs), self.unrolled.turns - 1)
 
     def _names(self, name: str, net: Propagation) -> list[str]:
         """The nodes of the net that correspond to a node at another number of turns."""

@@ -64,10 +64,10 @@ def _linked(
     labels = tuple(axis if i == place else label for i, label in enumerate(layout.labels))
     layout = Factoring(tuple(map(Part, layout.sizes, labels)), layout.widths)
     for name, reads in law.reads.items():
-        least = loop.start[name] - (loop.unrolled.turns - 1) * loop.step[name]
+        least = loop.start[name] - loop.spare * loop.step[name]
         every = _all_to_all(net.values[name].cells.shape, cells.shape)
         ends = law.ends(name, layout.sizes[place], net.size(name, axis) or 0)
-        paths.append(Path(name, {axis: AxisRead(reads, least=least, ends=ends)}, {}, every))
+        paths.append(Path(name, {axis: AxisRead(reads, least=least, ends=ends)}, {}, every, law.exact))
     slots = net.slots
 
     def read(found: InputReads) -> InputReads:
@@ -88,7 +88,7 @@ def _linked(
 
 def _of_law(law: OutputLaw, input: str) -> Reads:
     reads = law.reads.get(input)
-    return Reads(reads, reads) if reads is not None else Reads()
+    return Reads(reads, reads if law.exact else None) if reads is not None else Reads()
 
 
 def _apart(path: Path, axis: str) -> Path:

@@ -10,6 +10,7 @@ from ..algebra.reshape import CELL
 from ..ops.graph import Graph, Node
 from ..ops.law import Cause
 from .forward import Forward
+from .needs import needed, uncut, unfollowed
 from .through import cell_places
 from .unrolled import Unrolled
 from .values import TensorReads
@@ -33,10 +34,10 @@ class Turns:
         self._in_turn.update({name: (loop.turns, i) for name, i in loop.rest.items()})
         self._last = order[loop.stop - loop.turn : loop.stop]
         self.count = loop.turns + more + bool(loop.rest)
-        self._small, self._next = (_followed(_uncut(loop.at(k), axis)) for k in (0, 1))
+        self._small, self._next = (_followed(uncut(loop.at(k), axis)) for k in (0, 1))
         self._next_nodes = {node.name: node for node in self._next.nodes}
         self._growing: dict[str, tuple[int, int] | None] = {}
-        self.net = self._at(_uncut(loop.at(more), axis))
+        self.net = self._at(uncut(loop.at(more), axis))
         if any(
             run.drawn or any(o.cause == Cause.RANDOM.value for o in run.obstacles) for run in (self._next, self.net)
         ):
@@ -105,7 +106,7 @@ class Turns:
         for node in self._next.nodes:
             traced = node.name.partition("/")[0]
             made.setdefault(traced, []).append(node.name)
-        run = _forward(graph)
+        run = unfollowed(graph)
         for node in graph:
             base, _, turn = node.name.partition("~")
             if turn in ("", "1") or not self._even(f"{base}~1", made):
@@ -150,47 +151,14 @@ class Turns:
         growth = self.growth(output)
         if growth is None:
             raise OtherwiseError
-        values, known = self.net.values, {0: 0}
-
-        def either(a: int, b: int) -> int:
-            return known.setdefault(a | b, a | b)
-
-        shape = values[output].cells.shape
-        stored = tuple(n if d == growth[0] else 1 for d, n in enumerate(shape))
-        wanted = {output: Field.of(shape, [1 << o for o in range(shape[growth[0]])], stored)}
-        found: dict[str, Field[int]] = {}
-        for node in reversed(self.net.nodes):
-            field = wanted.pop(node.name, None)
-            if field is None or not any(field.values):
-                continue
-            found[node.name] = field
-            for path in values[node.name].paths:
-                needed = path.cells.scatter(field, either, 0)
-                old = wanted.get(path.operand)
-                wanted[path.operand] = needed if old is None else old.merge(needed, either)
-        return found
+        return needed(self.net, output, growth[0])
 
 
 def _sizes(value: TensorReads) -> tuple[int, ...]:
     return value.layout.sizes
 
 
-def _uncut(graph: Graph, axis: str) -> Graph:
-    """The same graph, in which an axis counts as a dimension like channels."""
-
-    def uncut(node: Node) -> Node:
-        if node.op != "input":
-            return node
-        return replace(node, layout="".join("X" if letter == axis else letter for letter in node.letters))
-
-    return Graph.of([uncut(node) for node in graph], list(graph.outputs))
-
-
-def _forward(graph: Graph) -> Forward:
-    return Forward(graph, {}, {}, True, {}, True)
-
-
 def _followed(graph: Graph) -> Forward:
-    run = _forward(graph)
+    run = unfollowed(graph)
     run.follow()
     return run

@@ -130,7 +130,7 @@ class OutputLaw:
     reads: by input. before, after: how many samples of the output around a block a tile must hold as well. first, last:
     by input, what samples near the start read of those near the start, and near the end of those near the end, each
     counted from there (from the end: 0 is the last output, and -1 the last sample), where that is not what `reads` says
-    of samples inside the image.
+    of samples inside the image. exact: whether all of that is really read.
     """
 
     dim: int
@@ -140,6 +140,7 @@ class OutputLaw:
     after: int
     first: Mapping[str, Mapping[int, Spans]] = field(default_factory=dict)
     last: Mapping[str, Mapping[int, Spans]] = field(default_factory=dict)
+    exact: bool = True
 
     def ends(self, input: str, outputs: int, size: int) -> dict[int, Spans]:
         """What so many outputs read near the ends of an input of this size, where that is not what `reads` says."""
@@ -153,24 +154,24 @@ class OutputLaw:
 
 @dataclass(frozen=True)
 class Loop:
-    """A loop over the samples of an axis. unrolled: its graphs. start: the lengths of the inputs with as many turns as
-    `unrolled.graph` has, by input; step: how many samples more a turn takes. laws: by output, in the order of the net's
-    outputs."""
+    """An axis along which the outputs are linked with the inputs alone: a loop over its samples, say. start: lengths of
+    the inputs at which the net was looked at; step: how many samples more a turn takes. spare: how many turns fewer it
+    may have. laws: by output, in the order of the net's outputs."""
 
     axis: str
-    unrolled: Unrolled
     start: Mapping[str, int]
     step: Mapping[str, int]
     laws: tuple[OutputLaw, ...]
+    spare: int = 0
 
     def turns_at(self, sizes: Mapping[str, int]) -> int | None:
-        """How many turns more than `unrolled.graph` the net has with inputs of these lengths; None where that is no
-        whole number, or they are too short for turns that are alike."""
+        """How many turns more than at `start` the net has with inputs of these lengths; None where that is no whole
+        number, or they are too short for turns that are alike."""
         found = {divmod(sizes[name] - n, self.step[name]) for name, n in self.start.items() if self.step[name]}
         if len(found) != 1:
             return None
         ((turns, rest),) = found
-        return None if rest or turns <= -self.unrolled.turns else turns
+        return None if rest or turns < -self.spare else turns
 
 
 def unrolled(graph: Graph, more: Graph) -> Unrolled | None:
