@@ -137,8 +137,8 @@ Joins = Callable[[str, int], bool]
 
 
 def view(layout: Factoring, runs: Sequence[Run], shape: Sequence[int], joins: Joins | None = None) -> Reshape:
-    """How a view of a tensor into this shape acts on its parts; `runs` cover all dimensions, in order. joins: whether an
-    axis is joined with so many cells behind it; always where absent.
+    """How a view of a tensor into this shape acts on its parts; `runs` cover all dimensions, in order. joins: whether
+    an axis is joined with so many cells behind it; always where absent.
 
     >>> image = Factoring.plain((1, 3, 16, 24), ["", "", "H", "W"])
     >>> windows = view(image, [([0], [0]), ([1], [1]), ([2], [2, 3]), ([3], [4])], (1, 3, 2, 8, 24))

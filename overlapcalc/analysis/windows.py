@@ -11,16 +11,19 @@ from ..errors import OverlapcalcError
 from ..ops import plain_name
 from ..ops.graph import Graph, Shapes, constants_in
 from ..ops.law import Cause
-from ..propagate.at_size import UnlikeError, same_calls
+from ..propagate.alike import same_calls
+from ..propagate.at_size import UnlikeError
 from ..propagate.looped import followed
-from ..propagate.step_law import StepLaw
+from ..propagate.step_law import StepLaw, TooShortError
 from ..propagate.unrolled import Loop
 from ..propagate.values import Propagation
 
-STEPS = (6, 10, 18, 34)
+STEPS = (10, 18, 34)
 """How many steps an axis has at which the net is looked at, until steps inside the image are alike."""
 BESIDE = 5
 """About how many steps other axes have there."""
+TRIED = 11
+"""At so many steps it must run: a prime, at which few run whose step is a multiple."""
 FURTHER = 3
 """How many steps larger the law is held against the net once more."""
 
@@ -54,7 +57,11 @@ class _Search:
 
     def __init__(self, net: Propagation, graph: GraphAt, axes: list[str]) -> None:
         self._net, self._graph = net, graph
-        self._steps = {axis: step for axis in axes if (step := self._step(axis)) is not None}
+        self._steps = self._found(axes, {})
+        if not self._steps and len(axes) > 1:
+            for axis in axes:
+                beside = {a: self._small(a, BESIDE) for a in self._steps}
+                self._steps |= self._found([axis], beside)
 
     def loop(self, axis: str) -> tuple[Loop, Shapes] | None:
         """The law along an axis, and the shapes that it was held against last."""
@@ -62,8 +69,12 @@ class _Search:
         if step is None:
             return None
         for steps in STEPS:
-            with suppress(UnlikeError, OverlapcalcError):
+            try:
                 return self._at(axis, step, steps)
+            except TooShortError:
+                continue
+            except (UnlikeError, OverlapcalcError):
+                return None
         return None
 
     def _at(self, axis: str, step: int, steps: int) -> tuple[Loop, Shapes]:
@@ -84,7 +95,7 @@ class _Search:
             law.hold(self._graph(self._shapes({**beside, axis: size - law.least * step})), -law.least)
             spare = law.least
         name = self._input(axis)
-        return Loop(axis, {name: size}, {name: step}, law.laws(), spare), further
+        return Loop(axis, {name: size - spare * step}, {name: step}, law.laws()), further
 
     def _small(self, axis: str, steps: int) -> int:
         """A length of so many steps, if the net is not as short itself."""
@@ -103,16 +114,17 @@ class _Search:
 
     # ---- steps --------------------------------------------------------------------------------------------
 
-    def _step(self, axis: str) -> int | None:
-        """The smallest number of samples by which an axis can grow such that the net runs the same operators."""
-        own = self._net.size(self._input(axis), axis) or 0
-        for step in self._candidates(axis, own):
-            sizes = [own % step + k * step for k in (STEPS[0], STEPS[0] + 1)]
+    def _found(self, axes: list[str], beside: Mapping[str, int]) -> dict[str, int]:
+        """The smallest number of samples by which these axes can grow such that the net runs the same operators;
+        nothing where there is none. beside: the lengths of other axes."""
+        own = {axis: self._net.size(self._input(axis), axis) or 0 for axis in axes}
+        mine = _operators(self._net.traced)
+        for step in self._candidates(axes[0], own[axes[0]]):
+            sizes = {axis: n % step + TRIED * step for axis, n in own.items()}
             with suppress(OverlapcalcError):
-                graphs = [self._graph(self._shapes({axis: n})) for n in sizes]
-                if all(_operators(g) == _operators(self._net.traced) for g in graphs):
-                    return step
-        return None
+                if _operators(self._graph(self._shapes({**beside, **sizes}))) == mine:
+                    return dict.fromkeys(axes, step)
+        return {}
 
     def _candidates(self, axis: str, own: int) -> Iterator[int]:
         """Samples of the input for each length of a piece into which what is moved may be cut."""

@@ -58,8 +58,8 @@ class Operator:
     Plain facts: kind. word: a short name, for tables. spelling: for a call, the operator that it is another spelling
     of. together: what a call amounts to with those before it (together.py). training: what it does in training mode
     only. stops_nan: it may turn NaN into a number. zero_weights: it may multiply by zero what it does not read.
-    reads_memory: what it gives depends on how its first operand lies in memory. masking: what it does with samples that a
-    mask has left out.
+    reads_memory: what it gives depends on how its first operand lies in memory. masking: what it does with samples
+    that a mask has left out.
     """
 
     rule: Rule | None = None

@@ -71,7 +71,9 @@ class LeftOut:
     follows in full.
     """
 
-    def __init__(self, nodes: list[Node], values: Mapping[str, TensorReads], shapes: Mapping[str, tuple[int, ...]]) -> None:
+    def __init__(
+        self, nodes: list[Node], values: Mapping[str, TensorReads], shapes: Mapping[str, tuple[int, ...]]
+    ) -> None:
         self._values, self._shapes = values, shapes
         self.of: dict[str, Left] = {}
         self.weights: dict[str, Weights] = {}
@@ -114,8 +116,10 @@ class LeftOut:
             return None
         for name in ("self", "other"):
             value = node.args.get(name)
-            summand = isinstance(value, Constant) and not value.truth
-            left = self._constant(node, value) if summand else self._spread(node, name)
+            if isinstance(value, Constant):
+                left = None if value.truth else self._constant(node, value)
+            else:
+                left = self._spread(node, name)
             if left is not None:
                 low = left.map(lambda x: LOW if x == LOW else HERE)
                 found = low if found is None else found.merge(low, max)

@@ -1,10 +1,11 @@
 """The law of a net along an axis that has none operator by operator, but is the same some steps further as a whole: of
 windows that are moved round the end, and cut there by a mask, for example.
 
-At one size it is followed sample by sample which outputs need which samples of each tensor. Three things are then held
-to be the same: outputs a step further, inside the image, whose needs must be the same, a step further; outputs towards
-the start of a larger image, counted from there; and those towards its end. What an output near the start needs may lie at
-the other end of a tensor that was moved: there samples are counted from the end.
+At one size it is followed sample by sample which outputs need which samples of each tensor. Three things must then be
+the same: what outputs inside the image need, a step further; what those towards the start of a larger image need,
+counted from there; and those towards its end. What an output near the start needs may lie at the other end of a tensor
+that was moved: there samples are counted from the end. With what is needed, all calls and constants on the way are
+compared.
 """
 
 from __future__ import annotations
@@ -18,11 +19,16 @@ from operator import or_
 from ..algebra.index_map import IndexMap
 from ..algebra.spans import Spans
 from ..ops.graph import Graph
-from .at_size import Alike, AtSize, Move, UnlikeError, axis_dim, grown, rows_of, without_axis
+from .alike import Alike, Move
+from .at_size import AtSize, UnlikeError, axis_dim, grown, rows_of, without_axis
 from .unrolled import OutputLaw
 
 LEAST_ALIKE = 3
 """So many steps inside the image must be alike."""
+
+
+class TooShortError(UnlikeError):
+    """A net at too short a size to see what is alike inside the image."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +92,7 @@ class StepLaw:
         first = next((u for u in range(middle, -1, -1) if not alike[u]), 0)
         last = next((u for u in range(middle, steps) if not alike[u]), steps) - 1
         if last - first + 1 < LEAST_ALIKE:
-            raise UnlikeError
+            raise TooShortError
         return Inside(first, last, out_step, length)
 
     def hold(self, graph: Graph, steps: int) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ..algebra.cells import Field
 from ..algebra.reshape import CELL
-from ..ops.graph import Graph, Node
+from ..ops.graph import Graph
 from ..ops.law import Cause
 from .forward import Forward
 from .needs import needed, uncut, unfollowed
