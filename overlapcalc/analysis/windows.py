@@ -135,10 +135,19 @@ class _Search:
             node = self._net.graph[name]
             if any(o.layer == self._net.names.get(name) and o.axis == axis and o.cause == Cause.REORDER.value
                    for o in self._net.obstacles):  # fmt: skip
-                rates.update(Fraction(own, n) for n in node.shape if n > 1 and own % n == 0)
+                rates.update(_rate(own, n) for n in node.shape if n > 1)
         found = {int(rate * n) for rate in rates for n in pieces if (rate * n).denominator == 1}
         yield from sorted(n for n in found if 1 < n <= own)
 
 
 def _operators(graph: Graph) -> list[tuple[str, int, str]]:
     return [(plain_name(node), node.result, node.layer) for node in graph]
+
+
+def _rate(own: int, n: int) -> Fraction:
+    """Samples of the input for one of a tensor with n of them, a few of which may be padding.
+
+    >>> _rate(38, 40), _rate(24, 48)
+    (Fraction(1, 1), Fraction(1, 2))
+    """
+    return Fraction(own, n) if own % n == 0 or n % own == 0 else Fraction(max(1, round(own / n)))

@@ -206,6 +206,15 @@ def test_the_cone_is_the_product_of_both_axes():
     assert (tuple(map(tuple, cone.hull or ())), cone.exact, len(cone.taps)) == (((-1, 2), (-1, 2)), False, 9)
 
 
+def test_with_padding_to_whole_windows():
+    def padded(net, x):
+        n = x.shape[-1]
+        return net.windows(F.pad(x, (0, -n % 4)))[..., :n]
+
+    a = checked(Fn(padded, windows=Tokens(Rows(4, 2))), torch.randn(1, 1, 46, dtype=torch.float64))
+    assert (tuple(a["L"].context), a["L"].step) == ((2, 2), 4)
+
+
 def test_at_another_size():
     axis = oc.analyze(Tokens(Rows(4, 2)), (1, 1, 48))["L"]
     assert tuple(axis.reads(0, 4, size=32)) == (0, 6)
