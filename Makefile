@@ -10,7 +10,7 @@ KAMISLI := OMP_NUM_THREADS=1 PYTHONPATH=$(VENV)/pictures $(RUN) -m examples.kami
 BLOCKCNN := OMP_NUM_THREADS=1 PYTHONPATH=$(VENV)/pictures $(RUN) -m examples.blockcnn
 RESULTS ?= docs/results/$(basename $(notdir $(ZOO)))
 
-.PHONY: demo test test-thorough lint fuzz cuda clean papers pictures kamisli blockcnn bench-disk bench-guard bench-interior bench-looking bench-memory \
+.PHONY: demo test test-thorough lint fuzz cuda clean papers pictures kamisli blockcnn bench-disk bench-guard bench-interior bench-lengths bench-looking bench-memory \
 	bench-passes bench-passes-cost bench-speed bench-streaming bench-tiling bench-times bench-zoo
 
 $(VENV)/installed: pyproject.toml constraints.txt
@@ -101,6 +101,10 @@ bench-disk: $(if $(filter $(RUN),$(BENCH)),$(VENV)/installed)
 
 bench-guard: $(if $(filter $(RUN),$(BENCH)),$(VENV)/installed)
 	OMP_NUM_THREADS=1 $(BENCH) -m benchmarks.cost.guarding --out docs/results/guarding.md
+
+# Of chains of 100 to 3,000 layers: a quarter of an hour.
+bench-lengths: $(if $(filter $(RUN),$(BENCH)),$(VENV)/installed)
+	OMP_NUM_THREADS=1 $(BENCH) -m benchmarks.cost.lengths --out docs/results/lengths.md
 
 bench-looking: $(if $(filter $(RUN),$(BENCH)),$(VENV)/installed)
 	OMP_NUM_THREADS=1 $(BENCH) -m benchmarks.cost.looking --out docs/results/looking.md

@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from .prove.loops.result import LoopVerification
     from .prove.seams import error_curve
     from .prove.verify import verify
+    from .stages import telling
 
 _HOMES = {
     ".algebra.index_map": ("IndexMap",),
@@ -102,6 +103,7 @@ _HOMES = {
     ".prove.loops.result": ("LoopVerification",),
     ".prove.seams": ("error_curve",),
     ".prove.verify": ("verify",),
+    ".stages": ("telling",),
 }
 """Module -> the public names that it defines."""
 
@@ -161,6 +163,7 @@ __all__ = [
     "rule",
     "run",
     "sizes",
+    "telling",
     "tiled",
     "unregister",
     "verify",

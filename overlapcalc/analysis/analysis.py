@@ -11,6 +11,7 @@ from ..errors import InputError
 from ..ops.graph import Shapes
 from ..propagate.grid import Grid
 from ..propagate.values import Obstacle, Propagation
+from ..stages import at_stage
 from .axis import AxisAnalysis
 from .cone import Cone
 from .explain import Explanation
@@ -152,6 +153,7 @@ class Analysis:
         """
         if self.blocking_free or not self.outputs:
             return self
+        at_stage("looking for the part before the obstacles")
         variants, verified_at = self.variants.cut(frontier(self._net, self.axes))
         part = Analysis.of(variants, self.axes, verified_at)
         return part.features  # compared at other sizes on its own, it may show obstacles that the whole did not
@@ -200,7 +202,7 @@ class Analysis:
         """What runs this net exactly when it is cut along an axis: tiles, regions, passes, or nothing and why.
 
         >>> oc.analyze(nn.Softmax(dim=2), (1, 3, 32)).runs["L"]
-        Runs(axis='L', how='passes', passes=2, why='')
+        Runs(axis='L', how='passes', passes=2, why='', state=())
         """
         return {axis: one[0] for axis, one in self._running.items()}
 
@@ -216,8 +218,13 @@ class Analysis:
 
     @cached_property
     def _running(self) -> Mapping[str, tuple[Runs, tuple[Classed, ...]]]:
+        at_stage("looking for what runs it")
         with gc_paused():
-            return {axis: running(self._net, axis, self.obstacles) for axis in self.axes}
+            return {axis: running(self._net, axis, self.obstacles, self._bounded_ahead) for axis in self.axes}
+
+    def _bounded_ahead(self, axis: str) -> bool:
+        pairs = [pair for pair in self.pairs if axis in pair.axes and pair.obstacles(axis)]
+        return all(pair.one_sided(axis) is not None for pair in pairs)
 
     @cached_property
     def layouts(self) -> Named[str]:
@@ -247,6 +254,7 @@ class Analysis:
         >>> [row.name for row in oc.analyze(nn.Sequential(nn.ReLU(), nn.Conv1d(3, 8, 5)), (1, 3, 32)).layers]
         ['1']
         """
+        at_stage("making the table of layers")
         with gc_paused():
             return layer_rows(self._net, self.axes)
 

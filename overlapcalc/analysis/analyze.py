@@ -17,6 +17,7 @@ from ..ops.graph import Graph, Shapes
 from ..ops.layout import chosen
 from ..propagate.forward import propagate
 from ..propagate.values import Propagation
+from ..stages import at_stage, noted, shapes_text
 from ..trace.evaluating import evaluating
 from ..trace.lowering import trace
 from ..trace.peak_memory import run_memory
@@ -50,19 +51,18 @@ def analyze(
 ) -> Analysis:
     """What `model` needs of its inputs, exactly, on each side of each axis.
 
-    inputs: the arguments of forward, several of them in a tuple or list: shapes such as (1, 3, 256, 256), or example
-    tensors (only shape and type are used), also in dictionaries, lists and tuples; batch first, then channels, then one
-    to three spatial axes, unless a layout says otherwise. Such a tensor is called `batch.image` or `feats[0]`. Numbers,
-    texts and None are part of the net (`Analysis.fixed`). A tuple of numbers is a shape, unless the annotation or the
-    default of forward says that it takes numbers. kwargs: arguments by name. axes: the axes asked
-    for ("W", or ["H", "W"]); all when absent. layout: one letter per dimension of an input, such as "NHWC" or "CHW"; a
-    list where inputs differ. D, H, W and L are axes; N, C and any other letter are dimensions that are not.
+    inputs: the arguments of forward, several in a tuple or list: shapes such as (1, 3, 256, 256), or example tensors
+    (only shape and type are used), also in dictionaries, lists and tuples (called `batch.image` or `feats[0]` then);
+    batch first, then channels, then one to three spatial axes, unless a layout says otherwise. Numbers, texts and None
+    are part of the net (`Analysis.fixed`). A tuple of numbers is a shape, unless the annotation or the default of
+    forward says that it takes numbers. kwargs: arguments by name. axes: those asked for ("W", or ["H", "W"]); all when
+    absent. layout: one letter per dimension of an input, such as "NHWC"; a list where inputs differ. D, H, W and L are
+    axes; N, C and any other letter are dimensions that are not.
 
-    A copy of the model is traced in eval mode; the model's own mode and state stay as they are. No forward pass is
-    run and no weight is read. A program of torch.export is taken as it is; without `inputs`, at the sizes that it was
-    exported with. A program of fixed size cannot be compared with itself at another: then `size_verified` is False.
-
-    Raises InputError, TraceError, UnknownOperatorError. A net with obstacles raises nothing: they are listed.
+    A copy of the model is traced in eval mode; its own mode and state stay as they are. No forward pass is run and no
+    weight is read. A program of torch.export is taken as it is; without `inputs`, at the sizes that it was exported
+    with; one of fixed size is compared with itself at no other (`size_verified` is False). Raises InputError,
+    TraceError, UnknownOperatorError. A net with obstacles raises nothing: they are listed.
 
     >>> net = nn.Sequential(nn.Conv2d(3, 8, 5, stride=2, padding=2), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1))
     >>> w = oc.analyze(net, (1, 3, 32, 32))["W"]
@@ -81,8 +81,9 @@ def analyze(
         tracer, shapes, layouts = _of_inputs(model, inputs, layout)
     wanted = asked_axes(axes, shapes, layouts)
     with telling_sizes(model, inputs, layout):
+        noted("analysis", Analysis.of(tracer.variants(shapes, alone=True)[0], wanted, None))
         variants, verified_at = tracer.variants(shapes)
-    return Analysis.of(variants, wanted, verified_at)
+    return noted("analysis", Analysis.of(variants, wanted, verified_at))
 
 
 def analyze_here(
@@ -159,6 +160,16 @@ def _of_module(
     return lambda shapes: traced(shapes)[0], held, lambda shapes: traced(shapes)[1]
 
 
+def _told(words: str, memory: MemoryAt) -> MemoryAt:
+    """The same, which says that it begins."""
+
+    def told(shapes: Shapes, dtype: str | None) -> RunMemory:
+        at_stage(f"{words} {shapes_text(shapes)}")
+        return memory(shapes, dtype)
+
+    return told
+
+
 def _no_runnable(shapes: Shapes) -> Runnable:
     raise TraceError("a saved program is not run call by call; use the module it was made of")
 
@@ -195,7 +206,7 @@ class _Tracer:
         in_type: Callable[[str], _Tracer] | None = None,
     ) -> None:
         self._lower, self._in_type, self._carried = lower, in_type, False
-        self._run_memory = lru_cache(maxsize=None)(run_memory)
+        self._run_memory = lru_cache(maxsize=None)(_told("weighing a run at", run_memory))
         self.runnable = lru_cache(maxsize=PROGRAMS_KEPT)(runnable)
         self._failed: dict[Shapes, TraceError] = {}
         self._whole: tuple[Shapes, Propagation, Shapes] | None = None  # of a first part: the whole, and where verified
@@ -222,7 +233,7 @@ class _Tracer:
 
         found = Variants(
             net, retrace, moved=self.variants, cut=cut, run_memory=self._run_memory, runnable=self.runnable,
-            carrying=lambda: self._carrying().variants(shapes, alone=alone)[0],
+            carrying=lambda: self._carrying().variants(shapes, alone=alone)[0], graph=self.graph,
         )  # fmt: skip
         if self._in_type is not None:
             found = replace(found, typed=partial(self._typed, found, shapes))
@@ -266,11 +277,11 @@ class _Tracer:
     def _graph(self, shapes: Shapes) -> Graph:
         if shapes in self._failed:
             raise self._failed[shapes]
+        at_stage(f"tracing at {shapes_text(shapes)}")
         try:
             graph = self._lower(shapes)
         except TraceError as error:
-            at = ", ".join("x".join(map(str, shape)) for shape in shapes)
-            self._failed[shapes] = TraceError(f"at input {at}: {error}")
+            self._failed[shapes] = TraceError(f"at input {shapes_text(shapes)}: {error}")
             raise self._failed[shapes] from error
         refuse_unbatched(graph)
         return graph
@@ -278,6 +289,7 @@ class _Tracer:
     def _plain(self, shapes: Shapes) -> Propagation:
         """The net as it is at this size, whatever it does at others."""
         graph = self.graph(shapes)
+        at_stage(f"following what is read at {shapes_text(shapes)}")
         with gc_paused():
             return propagate(graph, names=self.names(shapes), carried=self._carried)
 

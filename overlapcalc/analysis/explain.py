@@ -150,13 +150,28 @@ def explain_axis(net: Propagation, node: str, answer: AxisAnalysis) -> Explanati
     )
 
 
+def explain_ahead(net: Propagation, node: str, answer: AxisAnalysis) -> SideExplanation | None:
+    """What each layer adds to how far a net reads ahead that reads all that lies behind. net: with states."""
+    return _way(net, node, answer, None, after=True, exact=False)
+
+
 def _side(net: Propagation, node: str, answer: AxisAnalysis, *, after: bool) -> SideExplanation | None:
-    if answer.context is None or answer.out_step is None:
+    if answer.context is None:
         return None
-    exact = answer.exact_after if after else answer.exact_before
+    total, exact = tuple(answer.context)[after], answer.exact_after if after else answer.exact_before
+    return _way(net, node, answer, total, after=after, exact=exact)
+
+
+def _way(
+    net: Propagation, node: str, answer: AxisAnalysis, total: int | None, *, after: bool, exact: bool
+) -> SideExplanation | None:
+    """The way to the extreme sample. total: None for what the layers on it add up to."""
+    if answer.out_step is None:
+        return None
     slot = (answer.input, answer.axis)
     found = critical_path(net, node, slot, range(answer.out_step), after=after, sure=exact)
-    assert found is not None
+    if found is None:
+        return None
     way = found.hops
     grid = Grid(net, answer.axis)
     scales = [Fraction(answer.step, grid.per_step(f.node)) for f in way]
@@ -193,5 +208,5 @@ def _side(net: Propagation, node: str, answer: AxisAnalysis, *, after: bool) -> 
                 tied=here.tied,
             )
         )
-    total = answer.context.after if after else answer.context.before
+    total = int(sum(part.adds for part in parts)) if total is None else total
     return SideExplanation("after" if after else "before", total, exact, way[-1].sample, tuple(parts))

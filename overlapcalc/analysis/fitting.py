@@ -10,7 +10,7 @@ from math import ceil, lcm
 from ..errors import Argument, InputError
 from ..ops.graph import Shapes
 from ..ops.layout import AXES, default_layout
-from .sizes import Runs, where_it_runs
+from .sizes import Runs, accepted, one_size, where_it_runs
 
 MULTIPLES = tuple(sorted({odd << k for k in range(9) for odd in (1, 3, 5, 7) if odd << k <= 512}))
 """Sizes that are multiples of one of these, or one more, are tried to find one that runs."""
@@ -97,10 +97,10 @@ class Inputs:
             )
 
 
-def fitted(runs: Runs, inputs: Inputs, pinned: Lengths | None = None) -> Shapes:
+def fitted(runs: Runs, inputs: Inputs, pinned: Lengths | None = None, likely: Sequence[Sequence[int]] = ()) -> Shapes:
     """The least shapes at which a net runs and no input is shorter than it is, each axis on its own.
 
-    pinned: lengths that are given. Raises InputError where none was found.
+    pinned: lengths that are given. likely: as for `one_size`. Raises InputError where none was found.
     """
     pinned = pinned or {}
     if not pinned and runs(inputs.shapes):
@@ -108,10 +108,17 @@ def fitted(runs: Runs, inputs: Inputs, pinned: Lengths | None = None) -> Shapes:
     least = {**inputs.least, **pinned}
     free = [axis for axis in least if axis not in pinned]
     base = next((at for at in _bases(inputs, least, free) if runs(inputs.at(at))), None)
+    one = None
+    if base is None and not pinned and not accepted(runs, inputs.shapes, inputs.layouts):
+        one = one_size(runs, inputs.shapes, inputs.layouts, likely)
+    if one is not None:
+        there = Inputs(one, inputs.layouts).longest
+        if all(n >= least[axis] for axis, n in there.items()) and inputs.at(there) == one:
+            base = there
     if base is None:
         for axis in free:
             inputs.refuse_unclear(axis)
-        raise InputError(*_nowhere(runs, inputs, pinned))
+        raise InputError(*_nowhere(runs, inputs, pinned, one))
     found = dict(base)
     for axis in free:
         tried = (n for n in islice(inputs.whole(axis, least[axis]), MOST) if n < base[axis])
@@ -135,12 +142,17 @@ def _bases(inputs: Inputs, least: Lengths, free: Sequence[str]) -> Iterator[Leng
         yield {**least, **{a: next(inputs.whole(a, -(-least[a] // n) * n)) for a, n in zip(free, steps, strict=True)}}
 
 
-def _nowhere(runs: Runs, inputs: Inputs, pinned: Lengths) -> list[object]:
+def _nowhere(runs: Runs, inputs: Inputs, pinned: Lengths, one: Shapes | None) -> list[object]:
     shown = ", ".join("x".join(map(str, shape)) for shape in inputs.shapes)
     if pinned:
         tile = " and ".join(f"{n} along {axis}" for axis, n in pinned.items())
         where = where_it_runs(runs, inputs.at({**inputs.least, **pinned}), inputs.layouts)
         return [f"no tiles of {tile}, of whatever image: the net does not run on so many samples{where}"]
-    where = where_it_runs(runs, inputs.shapes, inputs.layouts)
-    no_larger = where or "; give an image of a size that it takes, or a smaller one"
+    if one is None:
+        no_larger = "; give an image of a size that it takes, or a smaller one"
+        where = where_it_runs(runs, inputs.shapes, inputs.layouts)
+    else:
+        at = ", ".join("x".join(map(str, shape)) for shape in one)
+        where, no_larger = f"; tried, it runs at {at}", ""
+    no_larger = where or no_larger
     return [Argument("pad_to_fit"), f": no larger size than {shown} was found at which the net runs{no_larger}"]

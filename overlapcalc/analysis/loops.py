@@ -11,6 +11,7 @@ from math import gcd
 from ..errors import OverlapcalcError
 from ..ops.graph import Graph, Shapes
 from ..ops.law import HELP, Cause
+from ..propagate.cell_needs import within
 from ..propagate.compare import Differing, views_of
 from ..propagate.grid import Grid
 from ..propagate.loop_law import loop_laws
@@ -20,8 +21,10 @@ from ..propagate.unrolled import Loop, Unrolled, turns_in, unrolled
 from ..propagate.values import Obstacle, Propagation
 from .comparison import Comparison
 
-STEPS = (1, 2, 4, 8, 3)
-"""How many samples such a net takes at a time."""
+STEPS = range(1, 33)
+"""How many samples such a net may take at a time."""
+MOST_AGAIN = 1500
+"""The largest net, in nodes, that is traced with twice as many turns as well."""
 FEW = 3
 """The number of turns, looking alike, from which on the net is looked at with fewer samples instead of more."""
 MOST_BASES = 4
@@ -44,13 +47,15 @@ class Turning:
 
     def _loop(self, net: Propagation) -> Loop | None:
         """The loop with the laws of all outputs; None where an output has none."""
-        laws = loop_laws(self.unrolled, self.axis)
-        if laws is None:
+        found = loop_laws(self.unrolled, self.axis)
+        if found is None:
             return None
+        laws = tuple(found[node] for _, node in self.unrolled.graph.outputs)
+        if self.base > 0 and not within(net.traced, self.axis, laws):
+            return None  # with fewer turns it is another net
         here, there = (self._lengths(net, self.shapes(net, k)) for k in (0, 1))
         steps = {name: there[name] - n for name, n in here.items()}
-        outputs = self.unrolled.graph.outputs
-        return Loop(self.axis, here, steps, tuple(laws[node] for _, node in outputs), self.unrolled.turns - 1)
+        return Loop(self.axis, self.unrolled, here, steps, laws)
 
     def _names(self, name: str, net: Propagation) -> list[str]:
         """The nodes of the net that correspond to a node at another number of turns."""
@@ -70,12 +75,17 @@ class Turning:
         against it; None where the loop is another one there. Along the other axes it is compared with itself, too."""
         others = {axis: n for axis, n in away.items() if axis != self.axis}
         turns = self._third(net, away)
-        there = self.shapes(net, turns)
-        if not others and not self.unrolled.agrees(turns, graph(there)):
+        there = third = self.shapes(net, turns)
+        if not others and not self.unrolled.agrees(turns, graph(third)):
             return None
+        if self.base < 0 and len(net.traced.order) <= MOST_AGAIN:
+            twice = -2 * self.base  # about twice as many as at its own size
+            there = self.shapes(net, twice)
+            if not self.unrolled.agrees(twice, graph(there)):
+                return None
         like = propagated(self.unrolled.at(turns))
         seen = compared(like, others)
-        if seen.net is not like or (seen.found != {} and not self.unrolled.agrees(turns, graph(there))):
+        if seen.net is not like or (seen.found != {} and not self.unrolled.agrees(turns, graph(third))):
             return None
         differing: Differing = {name: {self.axis: ""} for _, name in net.graph.outputs}
         for name, texts in (seen.found or {}).items():
@@ -87,7 +97,7 @@ class Turning:
         )  # fmt: skip
         loop = self._loop(net)
         known = followed(looped, loop) if loop is not None else None
-        return known or looped, seen.larger
+        return known or looped, seen.larger if others else there
 
     def _third(self, net: Propagation, away: Mapping[str, int]) -> int:
         """How many turns more than `unrolled.graph` the size has at which a loop is held against the net: not the two

@@ -18,6 +18,7 @@ from ..propagate.forward import propagate
 from ..propagate.grid import Grid
 from ..propagate.scaling import grow, samples, skewed, steps_to, stretch
 from ..propagate.values import Propagation
+from ..stages import at_stage, shapes_text
 from .comparison import Comparison
 from .far_sizes import MOST_VALUES, far, most_values, shapes_of
 from .gc_pause import gc_paused
@@ -175,6 +176,7 @@ class OtherSizes:
             large = self._plain(larger)
         except OverlapcalcError:
             return Comparison(times, larger, None, net)
+        at_stage(f"comparing with {shapes_text(larger)}")
         with gc_paused():
             found = differences(net, large, moved)
         views = views_of(large, net.traced) if found else {}

@@ -10,7 +10,7 @@ from ..errors import InputError, ObstacleError
 from ..propagate.values import Obstacle, reads_between
 from .axis import AxisAnalysis, axis_analysis, no_way
 from .cone import Cone, cone_of
-from .explain import Explanation, explain_axis, explain_obstacles
+from .explain import Explanation, SideExplanation, explain_ahead, explain_axis, explain_obstacles
 from .gc_pause import gc_paused
 from .local import LocalPair, local_axis
 from .one_sided import OneSidedAxis, one_sided_axis
@@ -80,6 +80,23 @@ class Pair:
         if obstacles:
             return explain_obstacles(net, self.output, self.input, axis, obstacles)
         return explain_axis(net, node, self[axis])
+
+    def explain_ahead(self, axis: str) -> SideExplanation | None:
+        """What each layer adds to how far the output reads ahead, where it reads all that lies behind; None where
+        `one_sided` is.
+
+        >>> class Total(nn.Module):
+        ...     def forward(self, x):
+        ...         return nn.functional.avg_pool1d(x, 3, 1, 1).cumsum(-1)
+        >>> found = oc.analyze(Total(), (1, 1, 64)).between().explain_ahead("L")
+        >>> [(c.layer, int(c.adds)) for c in found.contributions if c.adds]
+        [('avg_pool1d', 1)]
+        """
+        one_sided = self.one_sided(axis)
+        if one_sided is None or self._variants.one_sided is None:
+            return None
+        variants = self._variants.one_sided
+        return explain_ahead(variants.net, variants.output_node(self.output), one_sided)
 
     def cone(self, phase: Sequence[int] | None = None) -> Cone:
         """What a cell of the output reads of the input, over all axes at once. phase: of one sample of the cell only.

@@ -14,7 +14,7 @@ Everything else is local.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from enum import Enum
 
@@ -57,23 +57,41 @@ class Classed:
 @dataclass(frozen=True)
 class Runs:
     """What runs a net exactly along an axis. how: "tiles" of the unmodified net, so every schedule; "regions", by trim
-    and stream at this size; "passes"; or "nothing". passes: how many. why: for nothing.
+    and stream at this size; "passes"; or "nothing". passes: how many. why: for nothing. state: the layers whose state
+    one pass carries from band to band, where that is all that it takes and no output reads ahead without limit: the net
+    is streamable with state.
 
     >>> oc.analyze(nn.Sequential(nn.Conv1d(1, 2, 3, padding=1), nn.GroupNorm(1, 2)), (1, 1, 32)).runs["L"]
-    Runs(axis='L', how='passes', passes=2, why='')
+    Runs(axis='L', how='passes', passes=2, why='', state=())
     """
 
     axis: str
     how: str
     passes: int = 1
     why: str = ""
+    state: tuple[str, ...] = ()
+
+    @property
+    def streamable_with_state(self) -> bool:
+        """Whether a state that is carried is all that it takes.
+
+        >>> class Total(nn.Module):
+        ...     def forward(self, x):
+        ...         return x.cumsum(-1)
+        >>> oc.analyze(Total(), (1, 1, 64)).runs["L"].streamable_with_state
+        True
+        """
+        return bool(self.state)
 
     def to_dict(self) -> dict[str, object]:
-        return asdict(self)
+        return {**asdict(self), "state": list(self.state), "streamable_with_state": self.streamable_with_state}
 
 
-def running(net: Propagation, axis: str, obstacles: Sequence[Obstacle]) -> tuple[Runs, tuple[Classed, ...]]:
-    """What runs along an axis, and the operators that are not local on it. obstacles: those of all axes."""
+def running(
+    net: Propagation, axis: str, obstacles: Sequence[Obstacle], bounded_ahead: Callable[[str], bool]
+) -> tuple[Runs, tuple[Classed, ...]]:
+    """What runs along an axis, and the operators that are not local on it. obstacles: those of all axes. bounded_ahead:
+    whether no output reads ahead without limit along an axis that has obstacles."""
     own = [o for o in obstacles if o.axis == axis]
     if not own:
         return Runs(axis, "tiles"), ()
@@ -87,7 +105,11 @@ def running(net: Propagation, axis: str, obstacles: Sequence[Obstacle]) -> tuple
     at_size = [(o.layer, o.op) for o in own if (o.layer, o.op) not in said]
     kinds_of = {**said, **dict.fromkeys(at_size, OperatorClass.AT_SIZE)}
     found = [Classed(layer, op, axis, kind.value) for (layer, op), kind in kinds_of.items()]
-    return Runs(axis, "passes", parts.passes) if said else Runs(axis, "regions"), tuple(found)
+    if not said:
+        return Runs(axis, "regions"), tuple(found)
+    scans = {one.layer: None for one in found if one.kind == OperatorClass.SCAN.value}
+    only_state = parts.passes == 1 and len(scans) == len({one.layer for one in found}) and bounded_ahead(axis)
+    return Runs(axis, "passes", parts.passes, state=tuple(scans) if only_state else ()), tuple(found)
 
 
 def _said(parts: Staged) -> Iterator[tuple[tuple[str, str], OperatorClass]]:

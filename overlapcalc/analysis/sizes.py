@@ -9,6 +9,7 @@ from fractions import Fraction
 
 from ..ops.graph import Shapes
 from ..ops.layout import AXES, default_layout
+from ..stages import at_stage
 
 Runs = Callable[[Shapes], bool]
 STEPS = (2, 4, 8, 16, 32, 64, 128, 256)
@@ -77,6 +78,7 @@ def accepted(runs: Runs, shapes: Shapes, layouts: Sequence[str]) -> dict[str, Si
     Starts at these shapes, or above them at the first multiple of a power of two at which the net runs. Inputs that
     share an axis grow together.
     """
+    at_stage("trying which sizes it takes")
     search = _Search(runs, shapes, layouts)
     base = search.base()
     return {} if base is None else {axis: found for axis in base if (found := search.along(axis, base)) is not None}
@@ -159,12 +161,42 @@ class _Search:
         return tuple(found)
 
 
-def where_it_runs(runs: Runs, shapes: Shapes, layouts: Sequence[str]) -> str:
-    """Which sizes near these run, as the end of a message; "" where none was found, or these do."""
-    search = _Search(runs, shapes, layouts)
-    found = {} if runs(shapes) else accepted(runs, shapes, layouts)
-    if found.keys() != search.given.keys():
+def one_size(runs: Runs, shapes: Shapes, layouts: Sequence[str], likely: Sequence[Sequence[int]] = ()) -> Shapes | None:
+    """A size at which a net runs that may run at no other: it adds what it learned sample by sample, say, or has a
+    linear layer over all of them. None where none was found in time.
+
+    likely: shapes of what it has learned. Lengths out of these are tried, and their multiples; then equal lengths.
+    """
+    at_stage("trying which size it takes")
+    search, until = _Search(runs, shapes, layouts), time.process_time() + SECONDS_FOR_ONE
+    axes = sorted(search.given)
+    ends = dict.fromkeys(tuple(shape[-len(axes) :]) for shape in likely if len(shape) > len(axes) > 0)
+    learned = [tuple(n * times for n in end) for times in TIMES for end in ends if min(end) > 1]
+    for lengths in (*learned, *((n,) * len(axes) for n in (*range(2, LONGEST_TRIED + 1), 1))):
+        if time.process_time() > until:
+            return None
+        at = search.shapes_at(dict(zip(axes, lengths, strict=True)))
+        if at is not None and runs(at):
+            return at
+    return None
+
+
+SECONDS_FOR_ONE = 2.0
+TIMES = (1, 2, 4, 8, 14, 16, 32)
+"""What a net has learned sample by sample is often of patches of so many samples."""
+LONGEST_TRIED = 1024
+
+
+def where_it_runs(runs: Runs, shapes: Shapes, layouts: Sequence[str], likely: Sequence[Sequence[int]] = ()) -> str:
+    """Which sizes near these run, as the end of a message; "" where none was found, or these do. likely: as for
+    `one_size`."""
+    if runs(shapes):
         return ""
+    search = _Search(runs, shapes, layouts)
+    found = accepted(runs, shapes, layouts)
+    if found.keys() != search.given.keys():
+        one = one_size(runs, shapes, layouts, likely)
+        return "" if one is None else f"; tried, it runs at {', '.join('x'.join(map(str, shape)) for shape in one)}"
     said: dict[str, list[str]] = {}
     for axis, sizes in found.items():
         said.setdefault(str(sizes), []).append(axis)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 
 from ..errors import OverlapcalcError
 from ..ops.graph import Shapes
+from ..propagate.alike import same_calls
+from ..propagate.at_size import UnlikeError
 from ..propagate.compare import adopted, differences, views_of
 from ..propagate.forward import propagate
 from ..propagate.grid import Grid
@@ -50,24 +52,17 @@ def differing_axes(variants: Variants, net: Propagation, cuts: Mapping[str, Cut]
     if not cuts:
         return frozenset()
     wanted = shapes_after(net, cuts)
-    along = frozenset(cuts.keys() & net.loops.keys())
-    own, turned = _turned(net, shapes_after(net, {})), _turned(net, wanted)
-    if along and (own is None or turned is None):
-        return along
     try:
-        if own is not None and turned is not None:
-            few = variants.retrace(own, False)
-            cuts = {
-                axis: replace(cut, like=_same_node(net, few, cut.like))
-                for axis, cut in cuts.items()
-                if axis not in along
-            }
-            if not cuts:
-                return frozenset()
-            net, wanted = few, turned
+        if net.loops:
+            return _with_turns(variants, net, cuts, wanted)
         small = variants.retrace(wanted, False)
     except OverlapcalcError:
         return frozenset(cuts)
+    return _differing(small, net, cuts)
+
+
+def _differing(small: Propagation, net: Propagation, cuts: Mapping[str, Cut]) -> frozenset[str]:
+    """The axes along which a net is another one after these cuts, call by call."""
     small = propagate(adopted(small.traced, net.traced), names=small.names, views=views_of(net, small.traced))
     moved = {
         name: samples_lost(net, twin, cuts) for name, twin in zip(small.graph.order, net.graph.order, strict=False)
@@ -76,22 +71,34 @@ def differing_axes(variants: Variants, net: Propagation, cuts: Mapping[str, Cut]
     return frozenset(found & set(cuts))
 
 
-def _same_node(net: Propagation, other: Propagation, name: str) -> str:
-    """An input or output of a net, at another size."""
-    return next((b for (_, a), (_, b) in zip(net.graph.outputs, other.graph.outputs, strict=True) if a == name), name)
-
-
-def _turned(net: Propagation, shapes: Shapes) -> Shapes | None:
-    """These shapes with as few turns of its loops as tell what the net is at any number of them; None for a net without
-    loops, and where these are too few turns."""
-    if not net.loops:
-        return None
-    found = {name: list(shape) for name, shape in zip(net.graph.inputs, shapes, strict=True)}
-    for axis, loop in net.loops.items():
+def _with_turns(variants: Variants, net: Propagation, cuts: Mapping[str, Cut], wanted: Shapes) -> frozenset[str]:
+    """The same for a net with loops over samples: on a tile, it must have the turns that the tile is long."""
+    graph, along = net.traced, frozenset(cuts.keys() & net.loops.keys())
+    for axis in along:
+        loop = net.loops[axis]
         places = {name: net.values[name].labels.index(axis) for name in loop.start}
-        turns = loop.turns_at({name: found[name][d] for name, d in places.items()})
-        if turns is None or turns < 0:
-            return None
-        for name, d in places.items():
-            found[name][d] = loop.start[name]
-    return tuple(map(tuple, found.values()))
+        shapes = dict(zip(net.graph.inputs, wanted, strict=True))
+        turns = loop.turns_at({name: shapes[name][d] for name, d in places.items()})
+        if turns is None:
+            return along
+        if loop.unrolled is None:
+            continue
+        graph = loop.unrolled.at(turns)
+        if len(cuts) == 1 and variants.graph is not None:
+            return frozenset() if loop.unrolled.agrees(turns, variants.graph(wanted)) else along
+    stepped = {axis: cut for axis, cut in cuts.items() if axis in along and net.loops[axis].unrolled is None}
+    if stepped:
+        if graph is not net.traced or variants.graph is None:
+            return along  # loops beside it
+        graph = variants.graph(shapes_after(net, stepped))
+        try:
+            same_calls(net.traced, graph)
+        except UnlikeError:
+            return along
+        if len(stepped) == len(cuts):
+            return frozenset()
+    like = propagate(graph)
+    nodes = {**dict(zip(net.traced.inputs, graph.inputs, strict=True))}
+    nodes |= {a: b for (_, a), (_, b) in zip(net.traced.outputs, graph.outputs, strict=True)}
+    others = {axis: replace(cut, like=nodes[cut.like]) for axis, cut in cuts.items() if axis not in along}
+    return _differing(variants.retrace(wanted, False), like, others)

@@ -34,6 +34,11 @@ def sizes(
     return accepted(trial(model, dtypes), shapes, chosen(layout, shapes))
 
 
+def learned_shapes(model: nn.Module) -> list[tuple[int, ...]]:
+    """The shapes of its parameters and buffers."""
+    return [tuple(t.shape) for t in (*model.parameters(), *model.buffers())]
+
+
 @contextmanager
 def telling_sizes(model: Any, inputs: Any, layout: str | Sequence[str | None] | None) -> Iterator[None]:
     """A module that cannot be traced because it does not run at this size is refused with those at which it does."""
@@ -43,7 +48,7 @@ def telling_sizes(model: Any, inputs: Any, layout: str | Sequence[str | None] | 
         if type(error) is not TraceError or not isinstance(model, nn.Module):
             raise
         shapes, dtypes = module_inputs(model, inputs)
-        found = where_it_runs(trial(model, dtypes), shapes, chosen(layout, shapes))
+        found = where_it_runs(trial(model, dtypes), shapes, chosen(layout, shapes), learned_shapes(model))
         if not found:
             raise
         raise SizeError(f"{error}{found}") from error

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from ..errors import InputError, TraceError
-from ..ops.graph import Shapes
+from ..ops.graph import Graph, Shapes
 from ..propagate.forward import propagate
 from ..propagate.grid import Grid
 from ..propagate.values import Propagation, joined
@@ -28,7 +28,8 @@ class Variants:
     outputs, pairs (name shown, node), and those shapes. run_memory: the memory that a run of the whole net holds, from
     shapes alone. runnable: its calls at these input shapes, to be run one by one (trace/runnable.py). typed: the same
     net traced in another floating type, "float64" say, at the same shapes, given its calls in its own type: constants
-    that it makes in the type of its input then have that type. carrying: see `one_sided`.
+    that it makes in the type of its input then have that type. carrying: see `one_sided`. graph: its graph at
+    these input shapes.
 
     All of them trace at most once per size.
     """
@@ -41,6 +42,7 @@ class Variants:
     runnable: Callable[[Shapes], Any]
     typed: Callable[[str, Any], Variants] | None = None
     carrying: Callable[[], Variants] | None = None
+    graph: Callable[[Shapes], Graph] | None = None
 
     @cached_property
     def here(self) -> Variants:
@@ -80,7 +82,7 @@ class Variants:
             return self.net
         if not isinstance(size, int) or size < 1:
             raise InputError(f"size={size!r}: expected a number of input samples along {axis}, at least 1")
-        return self.retrace(shapes_at(self.net, input, {axis: size}), verified)
+        return self.retrace(shapes_at(self.net, input, {axis: size}), verified or axis in self.net.loops)
 
 
 def output_of(net: Propagation, shown: str) -> str:

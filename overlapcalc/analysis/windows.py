@@ -95,7 +95,7 @@ class _Search:
             law.hold(self._graph(self._shapes({**beside, axis: size - law.least * step})), -law.least)
             spare = law.least
         name = self._input(axis)
-        return Loop(axis, {name: size - spare * step}, {name: step}, law.laws()), further
+        return Loop(axis, None, {name: size - spare * step}, {name: step}, law.laws()), further
 
     def _small(self, axis: str, steps: int) -> int:
         """A length of so many steps, if the net is not as short itself."""

@@ -9,12 +9,16 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from ..errors import ModelCodeError, ObstacleError, OverlapcalcError
+from ..stages import telling
 from . import analysis, blocks, error, guard, order, run
-from .common import BAD_INPUT, INTERRUPTED, OBSTACLE, OK
+from .common import BAD_INPUT, OBSTACLE, OK
+from .interrupted import ended, terminable
+from .progress import stages
 from .wording import Parser, shell
 
 CODES = """exit codes: 0 no obstacle, 1 a claim does not hold (verify, error, check), 2 wrong usage or input, or a model
-that cannot be analysed, 3 an obstacle on a requested axis, 130 interrupted"""
+that cannot be analysed, 3 an obstacle on a requested axis, 130 interrupted,
+143 terminated"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -22,7 +26,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = argparse.Namespace(debug=False)
     try:
         _parser().parse_args(argv, arguments)
-        return int(arguments.run(arguments))
+        with terminable() as stopping, stages() as shown, telling(lambda words: (stopping(words), shown(words))):
+            return int(arguments.run(arguments))
     except OverlapcalcError as error:
         if arguments.debug:
             raise
@@ -31,8 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - stays open until the process ends
         return OK
-    except KeyboardInterrupt:
-        return _refuse("interrupted", INTERRUPTED)
+    except KeyboardInterrupt as stop:
+        return _refuse(*ended(stop))
     except Exception as error:
         if arguments.debug:
             raise

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, OverlapcalcError
 from .common import EPILOG, OBSTACLE, OK, analysis_of, pairs_of, parsed_depth, subject_arguments, subject_of, write
+from .interrupted import Partial, partly_shown
 from .wording import shell
 
 if TYPE_CHECKING:
@@ -59,6 +60,21 @@ def add(commands: Any) -> None:
 
 
 def _analyze(arguments: argparse.Namespace) -> int:
+    with partly_shown(arguments, _answers):
+        return _analyzed(arguments)
+
+
+def _answers(found: dict[str, list[Any]]) -> Partial:
+    from ..report import analysis_json, render_answers
+
+    if not found.get("analysis"):
+        return Partial(None, {}, ["every answer"])
+    analysis = found["analysis"][-1]
+    missing = ["the table of layers"] if analysis.size_verified else ["the comparison with other sizes"]
+    return Partial(partial(render_answers, analysis), analysis_json(analysis), missing)
+
+
+def _analyzed(arguments: argparse.Namespace) -> int:
     from ..report import render, to_csv, to_json, to_markdown
 
     analysis, note = analysis_of(arguments)

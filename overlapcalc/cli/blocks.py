@@ -10,7 +10,10 @@ from ..errors import InputError
 from ..planning.byte_size import bytes_of
 from ..planning.image_size import parsed_image
 from ..planning.options import AUTO, MODES, SCHEDULES
+from ..stages import noted
 from .common import NOT_SO, OK, subject_arguments, subject_of, write
+from .interrupted import partly_shown
+from .so_far import plan_so_far, proofs_so_far
 
 if TYPE_CHECKING:
     from ..engine.compare import Alternative
@@ -59,6 +62,7 @@ def add(commands: Any) -> None:
         "--tile", type=sides, metavar="BEFORE,AFTER",
         help="prove these sides around every block instead of those that the analysis finds, in samples of the input",
     )  # fmt: skip
+    padding_argument(verify)
     verify.add_argument("--bit-exact", action="store_true", help="values must be bit-identical in that type")
     verify.add_argument("--format", choices=("table", "json", "junit"), default="table")
     verify.set_defaults(run=_verify)
@@ -87,6 +91,11 @@ def disk_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def _plan(arguments: argparse.Namespace) -> int:
+    with partly_shown(arguments, partial(plan_so_far, compare=arguments.compare)):
+        return _planned(arguments)
+
+
+def _planned(arguments: argparse.Namespace) -> int:
     from ..engine.compare import alternatives
     from ..engine.plan import plan_of
     from ..planning.options import Blocking
@@ -105,25 +114,38 @@ def _plan(arguments: argparse.Namespace) -> int:
         )
         analysis, padding = _fitted(subject, arguments, blocking)
         found = plan_of(analysis, blocking, stored=arguments.stored, dtype=arguments.dtype, padding=padding)
+        noted("chosen", found)
         others: list[Alternative] = []
         if arguments.compare:
-            others = list(alternatives(analysis, blocking, stored=arguments.stored, dtype=arguments.dtype))
+            compared = alternatives(analysis, blocking, stored=arguments.stored, dtype=arguments.dtype)
+            others = [noted("alternative", one) for one in compared]
     note = "" if arguments.image else subject.note
     write(found, partial(render_plan, others=others), {"json": partial(plan_json, others=others)}, arguments, note)
     return OK
 
 
 def _verify(arguments: argparse.Namespace) -> int:
+    with partly_shown(arguments, proofs_so_far):
+        return _verified(arguments)
+
+
+def _verified(arguments: argparse.Namespace) -> int:
     from ..engine.plan import floating_type
+    from ..planning.options import Blocking
     from ..prove.verify import verify
     from ..report import render_verification, verification_json, verification_junit
 
     with subject_of(arguments) as subject:
         sized = arguments.input or arguments.image
-        own: dict[str, Any] = {} if sized else {"axes": subject.axes, "layout": subject.layout}
+        own: dict[str, Any] = {"axes": subject.axes, "layout": subject.layout}
+        if sized and arguments.pad_to_fit is not None:
+            inputs: Any = _shapes(subject, arguments, Blocking(pad_to_fit=arguments.pad_to_fit))[1]
+        else:
+            inputs = at_image(subject, arguments) if sized else None
+            own = {} if sized else own
         found = verify(
             subject.model,
-            at_image(subject, arguments) if sized else None,
+            inputs,
             block=arguments.block,
             schedule=arguments.schedule,
             stream_axis=arguments.stream_axis,
@@ -131,6 +153,7 @@ def _verify(arguments: argparse.Namespace) -> int:
             device=arguments.device,
             dtype=floating_type(arguments.dtype),
             bit_exact=arguments.bit_exact,
+            pad_to_fit=arguments.pad_to_fit,
             **own,
         )
     junit = partial(verification_junit, spec=arguments.spec)
@@ -154,16 +177,25 @@ def at_image(subject: Any, arguments: argparse.Namespace) -> Any:
 
 def _fitted(subject: Any, arguments: argparse.Namespace, blocking: Blocking) -> tuple[Any, Any]:
     """The analysis at the size to which the requested image is padded, and the padding, if it is asked for."""
-    from ..engine.fit import Fitter, offering_padding
-    from ..planning.image_shapes import shapes_for_image
+    from ..engine.fit import offering_padding
 
     if blocking.pad_to_fit is None:
         with offering_padding():
             return at_image(subject, arguments), None
+    fitter, shapes = _shapes(subject, arguments, blocking)
+    found: tuple[Any, Any] = fitter.fit(shapes)
+    return found
+
+
+def _shapes(subject: Any, arguments: argparse.Namespace, blocking: Blocking) -> tuple[Any, Any]:
+    """What makes images fit, and the shapes of the inputs for the requested image as they come."""
+    from ..engine.fit import Fitter
+    from ..planning.image_shapes import shapes_for_image
+
     fitter = Fitter(subject.model, blocking, axes=subject.axes, layout=subject.layout)
     if arguments.image is None:
-        return fitter.fit(subject.inputs)
-    return fitter.fit(shapes_for_image(fitter.near(subject.inputs), arguments.image))
+        return fitter, subject.inputs
+    return fitter, shapes_for_image(fitter.near(subject.inputs), arguments.image)
 
 
 def fitting_arguments(command: argparse.ArgumentParser) -> None:
@@ -172,6 +204,10 @@ def fitting_arguments(command: argparse.ArgumentParser) -> None:
         "--fixed-tile", type=count, metavar="N",
         help="the unmodified net on tiles of one length, those at the border moved inward",
     )  # fmt: skip
+    padding_argument(command)
+
+
+def padding_argument(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--pad-to-fit", choices=MODES, metavar="MODE",
         help="pad an image that does not fit at its far end, and cut the result: constant (zeros), replicate, reflect "

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ..analysis.spelled import Entry, arranged, entry, value_of
 from ..errors import Argument, InputError, OverlapcalcError
 from ..io.atomic import TEXT, Door, free_place, write_complete
+from ..stages import at_stage
+from .progress import hide
 from .wording import shell
 
 if TYPE_CHECKING:  # what needs torch is imported when it is needed: --help answers at once
@@ -27,8 +29,6 @@ T = TypeVar("T")
 
 OK, NOT_SO, BAD_INPUT, OBSTACLE = 0, 1, 2, 3
 """Exit codes: holds; a claim does not hold; bad input or a model that cannot be analysed; an obstacle."""
-INTERRUPTED = 130
-"""The exit code after Ctrl-C, as shells have it."""
 PIPED_WIDTH = 120
 FIGURES_ONLY = ("csv", "json", "junit")
 """Formats without room for a note, which goes to standard error instead."""
@@ -140,6 +140,7 @@ def loaded(arguments: argparse.Namespace) -> Iterator[Any]:
     """The model that SPEC names; every error of overlapcalc inside says which model it is about."""
     with _stdout_to_stderr(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        at_stage(f"loading {arguments.spec}")
         from ..io.spec import load
 
         model = load(arguments.spec, arguments.kwargs)
@@ -195,8 +196,11 @@ def write(
         render(thing, Console(file=buffer, width=width, no_color=True, highlight=False), note=note)
         text = "".join(f"{line.rstrip()}\n" for line in buffer.getvalue().splitlines())
     else:
-        render(thing, Console(highlight=False), note=note)
-        return
+        console = Console(highlight=False)
+        with console.capture() as captured:
+            render(thing, console, note=note)
+        text = captured.get()
+    hide()
     if output:
         write_complete(Path(output), text, door_of(arguments, f"--output {output}"))
     else:

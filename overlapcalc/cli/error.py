@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Mapping
 from fractions import Fraction
+from functools import partial
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from ..planning.image_size import parsed_image
 from .blocks import at_image, block_argument
 from .common import NOT_SO, OK, check_output, loaded, subject_arguments, subject_of, write
 from .images import give_weights, images_argument, read_images, refuse_missing, weights_argument
+from .interrupted import Partial, partly_shown
 from .progress import progress
 
 if TYPE_CHECKING:
@@ -49,6 +51,22 @@ def add(commands: Any) -> None:
 
 
 def _error(arguments: argparse.Namespace) -> int:
+    with partly_shown(arguments, _rows):
+        return _measured(arguments)
+
+
+def _rows(found: dict[str, list[Any]]) -> Partial:
+    from ..report import render_points
+
+    points = sorted(found.get("point", []), key=lambda point: sum(sides.total for sides in point.tile.values()))
+    figures = {"points": [point.to_dict() for point in points]}
+    if not points:
+        return Partial(None, figures, ["the error of every tile"])
+    render = partial(render_points, points)
+    return Partial(render, figures, ["the tiles that had not been run, and so from which on the error is small enough"])
+
+
+def _measured(arguments: argparse.Namespace) -> int:
     shapes = [one for one in arguments.input if not isinstance(one, Entry) or isinstance(one.value, tuple)]
     if arguments.images and (shapes or arguments.image):
         other = "--input" if shapes else "--image"

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from .common import BAD_INPUT, OK, check_output, output_arguments, write
+from .progress import hide
 
 if TYPE_CHECKING:
     from ..guard import Check
@@ -55,6 +56,7 @@ def _config_argument(command: argparse.ArgumentParser) -> None:
 
 
 def _check(arguments: argparse.Namespace) -> int:
+    hide()  # models are analysed in other processes, which say what they say
     from ..guard import check
     from ..guard.formats import check_annotations, check_json, check_junit, check_sarif, render_check
 

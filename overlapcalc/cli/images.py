@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from ..analysis.spelled import Entry, entry
 from ..errors import Argument, InputError
 from .common import net_and_inputs, parsed_input
+from .progress import say
 
 
 class File(str):
@@ -69,7 +69,7 @@ def give_weights(model: Any, weights: str | None) -> None:
     if weights:
         load_weights(model, Path(weights))
     elif any(True for _ in model.parameters()):
-        print("overlapcalc: no --weights, so the weights are those that the model was made with", file=sys.stderr)
+        say("no --weights, so the weights are those that the model was made with")
 
 
 def read_images(model: Any, names: Sequence[File], more: Sequence[Any] = ()) -> tuple[Any, list[Any]]:
@@ -92,10 +92,10 @@ def read_images(model: Any, names: Sequence[File], more: Sequence[Any] = ()) -> 
     for name, image in zip(names, images, strict=True):
         if getattr(image, "stored", ""):
             own = str(dtype).removeprefix("torch.")
-            print(f"overlapcalc: --in {name}: {image.stored} is read as {own}, the model's type", file=sys.stderr)
+            say(f"--in {name}: {image.stored} is read as {own}, the model's type")
         if getattr(image, "lead", 0):
             shape = "x".join(map(str, image.shape))
-            print(f"overlapcalc: --in {name}: read as {shape}, for the net takes a batch", file=sys.stderr)
+            say(f"--in {name}: read as {shape}, for the net takes a batch")
     if plain:
         return model, images
     given = [Entry(name.place, image) if name.place else image for name, image in zip(names, images, strict=True)]

@@ -12,7 +12,7 @@ from ..planning.options import AUTO
 from .blocks import block_argument, disk_arguments, fitting_arguments, memory_argument, schedule_arguments
 from .common import OK, axis_arguments, debug_argument, door_of, loaded, model_arguments, overwrite_argument
 from .images import give_weights, images_argument, read_images, refuse_missing, values_argument, weights_argument
-from .progress import progress
+from .progress import hide, progress
 
 if TYPE_CHECKING:
     from ..planning.plan import Plan
@@ -51,7 +51,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from ..analysis.inputs import own_type
     from ..engine.run import tiled
     from ..io.files import check_written, written
-    from ..prove.verify import device_of
+    from ..prove.device import device_of
 
     out, door = Path(arguments.out), door_of(arguments, f"--out {arguments.out}")
     check_written(out, door)
@@ -79,6 +79,7 @@ def _run(arguments: argparse.Namespace) -> int:
                 f"the net gives {', '.join(plan.outputs)}, and the command writes one; name a submodule that gives one "
                 "(SPEC.SUBMODULE), or call overlapcalc.run in Python, which takes all"
             )
+        hide()
         _announce(plan)
         placed = [image.to(device) if hasattr(image, "to") else image for image in images]
         with written(out, plan.results[0], own_type(model), door) as store, progress(plan.steps) as advance:

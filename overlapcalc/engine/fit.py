@@ -13,10 +13,13 @@ from ..analysis.analysis import Analysis
 from ..analysis.analyze import analyze, analyze_here
 from ..analysis.fitting import Inputs, fitted
 from ..analysis.inputs import asked_axes, module_inputs
-from ..errors import Argument, InputError, SizeError
+from ..analysis.named import Named
+from ..analysis.sizes import Runs
+from ..analysis.trying import learned_shapes
+from ..errors import Argument, InputError, OverlapcalcError, SizeError
 from ..ops.graph import Shapes
 from ..ops.layout import chosen
-from ..planning.fixed_tiles import refuse_short
+from ..planning.fixed_tiles import refuse_unfit
 from ..planning.obstacles import variants_for
 from ..planning.options import PASSES, Blocking, per_axis
 from ..planning.padding import Padding, padding_of
@@ -74,7 +77,14 @@ class Fitter:
                 name: shape for name, shape in zip(leaves, found or (), strict=bool(found)) if name and shape
             } or None
 
-        return analysis, padding_of(analysis, shapes, self._mode, longer)
+        return analysis, padding_of(analysis, shapes, self._mode, longer, self._own(analysis, results(shapes)))
+
+    @staticmethod
+    def _own(analysis: Analysis, found: Sequence[tuple[int, ...] | None] | None) -> Named[tuple[int, ...]]:
+        """The shapes of the outputs on the images as they are given, where the net runs on those."""
+        leaves = analysis.variants.net.traced.leaves
+        shapes = zip(leaves, found or (), strict=bool(found))
+        return Named({name: shape for name, shape in shapes if name and shape})
 
     def near(self, inputs: Any) -> Analysis:
         """The analysis at the size to which these inputs would be padded, whether they can be or not."""
@@ -88,9 +98,27 @@ class Fitter:
             return results(at) is not None
 
         if self._blocking.fixed_tile is None:
-            return self._analysed(fitted(runs, together), dtypes)
+            return self._analysed(fitted(runs, together, likely=learned_shapes(self.model)), dtypes)
         tiles = self._tile_lengths(together)
-        return self._on_tiles(together, fitted(runs, together, tiles), dtypes, tiles)
+        try:
+            tile = fitted(runs, together, tiles)
+        except InputError:
+            self._refuse_tiles(runs, together, tiles, dtypes)
+            raise
+        return self._on_tiles(together, tile, dtypes, tiles)
+
+    def _refuse_tiles(
+        self, runs: Runs, together: Inputs, tiles: dict[str, int], dtypes: tuple[torch.dtype, ...]
+    ) -> None:
+        """Raises InputError with the lengths of tiles that work, where the net runs on longer ones."""
+        try:
+            longer = fitted(runs, Inputs(together.at({**together.least, **tiles}), together.layouts))
+            one = self._analysed(longer, dtypes)
+            cutters = {axis: Cutter(one.variants.net, axis) for axis in tiles}
+        except OverlapcalcError:
+            return  # then the lengths at which it runs at all must do
+        for axis, length in tiles.items():
+            refuse_unfit(cutters[axis], length)
 
     def _tile_lengths(self, together: Inputs) -> dict[str, int]:
         assert self._blocking.fixed_tile is not None
@@ -108,7 +136,7 @@ class Fitter:
         lengths = dict(Inputs(tile, together.layouts).longest)
         for axis, length in tiles.items():
             cutter = Cutter(one.variants.net, axis)
-            refuse_short(cutter, length)
+            refuse_unfit(cutter, length)
             step = max(cutter.grid.per_step(name) for name in cutter.inputs)
             lengths[axis] = length + step * -(-max(0, together.least[axis] - length) // step)
         return one.at(*together.at(lengths))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from math import prod
 from typing import TYPE_CHECKING
 
 import torch
@@ -31,6 +32,7 @@ from ..planning.options import (
 )
 from ..planning.padding import Padding
 from ..planning.plan import Plan
+from ..stages import at_stage, noted
 from .fit import Fitter, offering_padding
 from .plan_passes import passes_plan
 from .weigh import weighed
@@ -111,9 +113,9 @@ def plan_of(
     padding: Padding | None = None,
 ) -> Plan:
     """The plan for an analysis. padding: what was padded for it. Raises what `plan` raises."""
-    made = replace(planned(analysis, blocking, stored=stored, dtype=dtype), padding=padding)
+    made = planned(analysis, blocking, stored=stored, dtype=dtype, padding=padding)
     _ = made.memory  # computed now, because a schedule that cannot run a layer must be refused now
-    return made
+    return noted("plan", made)
 
 
 def planned(
@@ -122,6 +124,7 @@ def planned(
     *,
     stored: bool = False,
     dtype: torch.dtype | str | None = None,
+    padding: Padding | None = None,
     free: int | None = None,
 ) -> Plan:
     """The same, to be run: its memory is computed when it is first needed.
@@ -129,6 +132,37 @@ def planned(
     free: bytes of memory, not counting weights. If no size is given and the usual blocks take too much of that, smaller
     ones are taken.
     """
+    copied = 0 if stored else _copied(analysis, padding, floating_type(dtype))
+    if copied and blocking.budget is not None:
+        blocking = replace(blocking, memory=max(1, blocking.budget - copied))
+    room = None if free is None else max(0, free - copied)
+    try:
+        made = _of_padded(analysis, blocking, stored=stored, dtype=dtype, free=room)
+    except InputError as error:
+        if not copied or blocking.budget is None:
+            raise
+        raise InputError(
+            f"beside padded copies of the inputs, which take {bytes_text(copied)}: ", *error.args
+        ) from error
+    return replace(made, padding=padding, copied=copied)
+
+
+def _copied(analysis: Analysis, padding: Padding | None, dtype: torch.dtype | None) -> int:
+    """Bytes of padded copies of inputs."""
+    if padding is None or not padding.any:
+        return 0
+    types = analysis.variants.runnable(tuple(analysis.inputs.values())).types
+    held = 0
+    for (name, shape), own in zip(padding.padded.items(), types, strict=True):
+        kind = dtype if dtype is not None and own.is_floating_point else own
+        held += prod(shape) * kind.itemsize if shape != padding.given[name] else 0
+    return held
+
+
+def _of_padded(
+    analysis: Analysis, blocking: Blocking, *, stored: bool, dtype: torch.dtype | str | None, free: int | None
+) -> Plan:
+    """The plan for images as they are after padding."""
     kind = floating_type(dtype)
     if blocking.named_schedule == AUTO:
         blocking = replace(blocking, schedule=schedule_for(analysis, blocking))
@@ -170,7 +204,7 @@ class _Planner:
         most: the longest band of a stream.
         """
         self._refuse_too_little(budget)
-        found: list[Plan] = []
+        fitting: list[Plan] = []
         refused: list[InputError | NoSlabError] = []
         named = self._blocking.named_schedule
         schedules: tuple[str, ...] = BLOCKWISE if named is None else (named,)
@@ -178,14 +212,14 @@ class _Planner:
             schedules = ("trim", "stream")
         for schedule in schedules:
             try:
-                found.append(self._fitting(budget, schedule, most))
+                fitting.append(noted("plan", self._fitting(budget, schedule, most)))
             except (InputError, NoSlabError) as error:
                 refused.append(error)
-        if not found and len(refused) == 1:
+        if not fitting and len(refused) == 1:
             raise refused[0]
-        if not found:
+        if not fitting:
             raise InputError("; ".join(f"{name}: {error}" for name, error in zip(schedules, refused, strict=True)))
-        return min(found, key=lambda made: (made.work.kernel_macs, made.memory.total if made.memory else 0))
+        return min(fitting, key=lambda made: (made.work.kernel_macs, made.memory.total if made.memory else 0))
 
     def _refuse_too_little(self, budget: int) -> None:
         """Raises InputError if the budget is below what every block needs, before any is tried."""
@@ -202,6 +236,7 @@ class _Planner:
 
     def _fitting(self, budget: int, schedule: str, most: int | None) -> Plan:
         """The longest blocks of a schedule that fit; memory grows with their length."""
+        at_stage(f"looking for blocks that fit, schedule {schedule}")
         if schedule == "crop":
             return self.of(replace(self._blocking, schedule=schedule, memory=budget))
         lengths = BANDS if several_axes(self._analysis.layouts.values()) else STRETCHES
@@ -213,7 +248,7 @@ class _Planner:
             if made.memory is None:
                 raise InputError("the memory of blocks cannot be predicted; give a block size")
             if made.memory.total <= budget:
-                best, low = made, middle + 1
+                best, low = noted("plan", made), middle + 1
             else:
                 least, high = made.memory.total, middle
         if best is None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -244,7 +243,7 @@ class Tiled(nn.Module):
                 analysis = analysed(net, given, axes=self._axes, layout=self._layout)
         device = next((p.device for p in self.model.parameters()), CPU)
         free = None if self._blocking.sized else free_memory(device)
-        made = replace(planned(analysis, self._blocking, stored=signature.stored, free=free), padding=padding)
+        made = planned(analysis, self._blocking, stored=signature.stored, padding=padding, free=free)
         if any(name is None for name in made.leaves):
             raise InputError(
                 f"the net returns {len(made.leaves)} values, of which "

@@ -43,8 +43,7 @@ def looking_ahead(subject: Subject, pair: Pair, axis: str, allowed: int = 0) -> 
         failure = _at_size(net, output, found, size, where, allowed)
         if failure is not None:
             inside = found.look_ahead is not None and found.look_ahead > allowed  # in an image of the analysed size
-            explained = inside and not isinstance(found, OneSidedAxis)
-            yield _blamed(failure, pair, axis) if explained else failure
+            yield _blamed(failure, pair, axis) if inside else failure
             return
 
 
@@ -110,16 +109,22 @@ def _past_its_place(reads: Iterator[tuple[int, Span | None]], scale: Fraction, a
 
 def _blamed(failure: Failure, pair: Pair, axis: str) -> Failure:
     """The failure with the layer that makes outputs inside an image look ahead."""
-    explained, found = pair.explain(axis), pair[axis]
-    way = adding(explained.after.contributions) if explained.after is not None else []
+    found = pair[axis]
+    if isinstance(found, OneSidedAxis):
+        after, steps, exact = pair.explain_ahead(axis), [], True
+    else:
+        explained = pair.explain(axis)
+        after, steps = explained.after, [r for r in explained.step_reasons if r.layer]
+        exact = found.exact or (found.exact_after and found.context is not None and found.context.after > 0)
+    way = adding(after.contributions) if after is not None else []
     ahead = _uncompensated([c.adds for c in way])
     layers = [c for c, adds in zip(way, ahead, strict=True) if adds > 0]
-    if not (found.exact or (found.exact_after and found.context is not None and found.context.after > 0)):
+    if not exact:
         failure = replace(failure, value=f"{failure.value} (an upper bound)")
     if layers:
         most = max(ahead)
         worst = way[ahead.index(most)]
-        assert explained.after is not None
+        assert after is not None
         net = found.variants.net
         kind = next((kind_of(node) for node in net.graph if net.names.get(node.name) == worst.layer), None)
         law, help = _law(worst, kind)
@@ -128,10 +133,10 @@ def _blamed(failure: Failure, pair: Pair, axis: str) -> Failure:
                 "",
                 f"pad {most} more before it, and as much less behind",
             )
-        why = f"{law}adds {most} of the context of {explained.after.total} after"
+        of = f"the {after.total} ahead" if isinstance(found, OneSidedAxis) else f"the context of {after.total} after"
+        why = f"{law}adds {most} of {of}"
         return replace(failure, layer=worst.layer, why=why, source=worst.source, path=steps_of(way), help=help)
-    steps = [r for r in explained.step_reasons if r.layer]  # it looks ahead within a block of the grid
-    if steps:
+    if steps:  # it looks ahead within a block of the grid
         why = f"gives {steps[0].outputs} of its samples per {steps[0].multiple} of the input at a time"
         return replace(failure, layer=steps[0].layer, why=why, source=steps[0].source)
     return failure

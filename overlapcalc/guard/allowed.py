@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 from ..analysis.spelled import Entry, value_of
@@ -117,6 +118,12 @@ def _amount(value: Any) -> int | str:
     return value
 
 
+def _rate(value: Any) -> Fraction:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
+        raise WrongValue
+    return Fraction(str(value))
+
+
 READERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "name": ("a text, not empty, of characters that can be printed in one line", _text),
     "spec": ('a text such as "model.py:Net", "package.module:Net" or "net.pt2"', _text),
@@ -128,6 +135,8 @@ READERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     ),
     "layout": ('a text such as "NHWC", or one for each input', _texts),
     "axes": (f"a list of {', '.join(AXES)}", _axes),
+    "rate": ("a number of samples per second along L, such as 48000", _rate),
+    "fps": ("a number of frames per second along D, such as 25 or 23.976", _rate),
     "image": ('a text such as "3840x2160", the width first, or [3840, 2160]', _image),
     "block": ("a number of samples of at least 1, or a table such as {W = 256}", _block),
     "schedule": (" or ".join(f'"{name}"' for name in SCHEDULES), _schedule),

@@ -163,9 +163,11 @@ def _near(word: str, known: list[str]) -> str:
     return f" (did you mean {near[0]}?)" if near else ""
 
 
+TIMED = {"rate": "L", "fps": "D"}
+"""Samples per second, and of which axis."""
 PLANNED = ("image", "block", "schedule", "disk", "spill")
 """What claims about a plan refer to."""
-OPTIONS = ("name", "spec", "kwargs", "input", "layout", "axes", *PLANNED)
+OPTIONS = ("name", "spec", "kwargs", "input", "layout", "axes", *TIMED, *PLANNED)
 
 
 def _model(entry: Mapping[str, Any], place: int, line: int, mistakes: _Mistakes) -> GuardedModel | None:
@@ -192,6 +194,14 @@ def _model(entry: Mapping[str, Any], place: int, line: int, mistakes: _Mistakes)
                 f"{where}.{key}", f"it is for {', '.join(costs[:-1])} and {costs[-1]}, of which none is claimed"
             )
     blocking = _blocking(read, where, mistakes)
+    rates = {axis: read[key] for key, axis in TIMED.items() if read[key] is not None}
+    timed = [claim.key for claim in claims if claim is not None and claim.timed]
+    given = [key for key in TIMED if key in entry]
+    if timed and not given:
+        need = "add rate = 48000, samples per second along L, or fps = 25, frames per second along D"
+        mistakes.add(f"{where}.{timed[0]}", f"a time needs a rate; {need}")
+    for key in given if not timed else ():
+        mistakes.add(f"{where}.{key}", 'it is for a time such as max-lookahead = "20 ms", of which none is claimed')
     if read["name"] is None or read["spec"] is None:
         return None
     return GuardedModel(
@@ -201,7 +211,7 @@ def _model(entry: Mapping[str, Any], place: int, line: int, mistakes: _Mistakes)
         read["input"],
         read["layout"],
         read["axes"],
-        Setting(read["image"], blocking),
+        Setting(image=read["image"], blocking=blocking, rates=rates),
         tuple(found for found in claims if found is not None),
         line,
         entry,

@@ -104,7 +104,10 @@ def _placed(word: str, names: list[str]) -> dict[str, str]:
 def _figures(pair: Pair, axis: str, names: Mapping[str, str]) -> dict[str, Figure]:
     obstacles = pair.obstacles(axis)
     if obstacles:
-        return {"obstacles": tuple(dict.fromkeys(f"{names.get(o.layer, o.layer)}: {o.cause}" for o in obstacles))}
+        one_sided = pair.one_sided(axis)
+        ahead: dict[str, Figure] = {} if one_sided is None else {"look-ahead": one_sided.look_ahead}
+        named = tuple(dict.fromkeys(f"{names.get(o.layer, o.layer)}: {o.cause}" for o in obstacles))
+        return {"obstacles": named, **ahead}
     found = pair[axis]
     out: dict[str, Figure] = {"step": found.step}
     if found.out_step is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from .layout import AXES, default_layout
@@ -191,9 +192,12 @@ class Graph:
         for node in nodes:
             digraph.add_node(node.name, node=node)
             digraph.add_edges_from((operand, node.name) for operand in node.operands)
-        live = {name for _, name in outputs} | {n.name for n in nodes if n.op == "input"}
-        for _, name in outputs:
-            live |= nx.ancestors(digraph, name)
+        wanted = {name for _, name in outputs}
+        live = wanted | {n.name for n in nodes if n.op == "input"}
+        while wanted:  # once for all outputs
+            read = set(digraph.predecessors(wanted.pop())) - live
+            live |= read
+            wanted |= read
         digraph.remove_nodes_from([n for n in digraph if n not in live])
         return Graph(
             nx.freeze(digraph),
@@ -201,6 +205,11 @@ class Graph:
             tuple(n.name for n in nodes if n.op == "input"),
             tuple(outputs),
         )
+
+    @cached_property
+    def places(self) -> Mapping[str, int]:
+        """The place of each node in the order."""
+        return {name: i for i, name in enumerate(self.order)}
 
     def inputs_of(self, name: str) -> tuple[str, ...]:
         """The inputs that a node depends on."""

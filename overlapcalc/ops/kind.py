@@ -20,6 +20,7 @@ class Kind(str, Enum):
     AS: uses only the shape or the type of its second operand.
     PADDING: pads with a constant.
     SPLIT: gives pieces of a dimension.
+    PICK: takes one index of a dimension.
     RECAST: reads memory as numbers of another type.
     """
 
@@ -38,6 +39,7 @@ class Kind(str, Enum):
     AS = "as"
     PADDING = "padding"
     SPLIT = "split"
+    PICK = "pick"
     RECAST = "recast"
 
 

@@ -62,14 +62,19 @@ HELP = {
     Cause.LOOP: "analyse the module that the loop calls, with as many samples as it is given at a time",
 }
 """The remedy for each cause."""
+CARRY = "run it in order, with the state carried along the axis"
+"""The remedy where what lies before is read through a state."""
 
 
 @dataclass(frozen=True)
 class Obstruction:
-    """An obstacle if the dimension that carries it is a spatial axis."""
+    """An obstacle if the dimension that carries it is a spatial axis. help: a remedy other than that of the cause.
+    begins: the name of an earlier call that is its cause, if this one only comes to feel it."""
 
     cause: Cause
     message: str
+    help: str = ""
+    begins: str = ""
 
 
 @dataclass(frozen=True)
@@ -225,7 +230,8 @@ def carried(source: int, target: int, what: str) -> DimRead:
     >>> carried(2, 2, "sums up").obstruction.cause.value
     'global'
     """
-    return replace(whole(source, target, what), carried=target)
+    why = Obstruction(Cause.GLOBAL, what, CARRY)
+    return replace(whole(source, target, what), obstruction=why, carried=target)
 
 
 def anywhere(operand: int, dims_in: int, dims_out: int, why: Obstruction) -> Link:

@@ -26,17 +26,19 @@ def fixed(cutter: Cutter, tile: int) -> Strip:
             return Strip(
                 cutter.axis, max(s.length for slot in slots for s in slot.outputs.values()), cutter.like, slots
             )
-    why = _why(tile, size, step, _works(cutter, size // step))
+    shortest = size - _works(cutter, size // step) * step
     raise InputError(
-        f"no tiles of {tile} along {cutter.axis}: {why}; for one tile for images of every size see ",
+        f"no tiles of {tile} along {cutter.axis}: {_why(tile, size, step, shortest)}; "
+        f"{lengths_text(tile, shortest, step, size)}; for one tile for images of every size see ",
         Argument("pad_to_fit"),
     )
 
 
-def refuse_short(cutter: Cutter, tile: int) -> None:
-    """Raises InputError where tiles of this length are too short for a block amid an image, however large that is.
+def refuse_unfit(cutter: Cutter, tile: int) -> None:
+    """Raises InputError, with the lengths that work, where tiles of this length are too short for a block amid an
+    image, however large that is, or where the net does not run on them.
 
-    cutter: at a size that is congruent to the tile's.
+    cutter: at a size at which it runs, congruent to the tile's if it runs on that.
     """
     finest = max(cutter.inputs, key=cutter.grid.per_step)
     step, size = cutter.grid.per_step(finest), cutter.net.size(finest, cutter.axis)
@@ -48,12 +50,9 @@ def refuse_short(cutter: Cutter, tile: int) -> None:
         befores.append(before)
         ends.append(end)
     shortest = size - (min(ends) - 1 - max(befores)) * step
-    if tile < shortest:
-        longer = f"{shortest}, {shortest + step}, {shortest + 2 * step} and so on work"
-        raise InputError(
-            f"no tiles of {tile} along {cutter.axis}: too short for any block with its context; {longer}, and for "
-            "images of every size: which lengths do depends on the net alone"
-        )
+    if tile < shortest or (tile - shortest) % step:
+        why = SHORT if tile < shortest else "the net does not run on so many samples"
+        raise InputError(f"no tiles of {tile} along {cutter.axis}: {why}; {lengths_text(tile, shortest, step)}")
 
 
 def _works(cutter: Cutter, most: int) -> int:
@@ -65,17 +64,34 @@ def _works(cutter: Cutter, most: int) -> int:
     return low
 
 
-def _why(tile: int, size: int, step: int, most: int) -> str:
-    shortest = size - most * step
+def _why(tile: int, size: int, step: int, shortest: int) -> str:
     if tile > size:
-        return f"the image has {size}; the longest tile is the image itself, the shortest that works {shortest}"
-    near = sorted(
-        {max(shortest, size - -(-(size - tile) // step) * step), max(shortest, size - (size - tile) // step * step)}
-    )
-    listed = " and ".join(map(str, near))
+        return f"the image has {size}"
     if tile < shortest:
-        return f"it is too short for any block with its context; the shortest that works is {shortest}"
-    return f"its length must be that of the image ({size}) modulo {step}; the nearest that work are {listed}"
+        return SHORT
+    return f"its length must be that of the image ({size}) modulo {step}"
+
+
+SHORT = "too short for any block with its context"
+
+
+def lengths_text(tile: int, shortest: int, step: int, longest: int | None = None) -> str:
+    """The lengths that work, and which are nearest to one that does not. longest: None for no end.
+
+    >>> lengths_text(50, 12, 4, 96)
+    '48 and 52 are the nearest that work, of 12, 16, 20 and so on up to 96'
+    >>> lengths_text(8, 12, 4)
+    '12 is the nearest that works, of 12, 16, 20 and so on, for images of every size'
+    """
+    before = max(shortest, tile - (tile - shortest) % step)
+    after = max(shortest, tile + (shortest - tile) % step)
+    near = sorted({n if longest is None else min(n, longest) for n in (before, after)})
+    first = [shortest + k * step for k in range(3) if longest is None or shortest + k * step <= longest]
+    end = "" if longest is None or first[-1] == longest else f" up to {longest}"
+    every = ", ".join(map(str, first)) + (f" and so on{end}" if longest is None or end else "")
+    said = f"{' and '.join(map(str, near))} {'is' if len(near) == 1 else 'are'} the nearest that work"
+    images = ", for images of every size" if longest is None else ""
+    return f"{said}{'s' if len(near) == 1 else ''}, of {every}{images}"
 
 
 def _tiled(cutter: Cutter, lost: int) -> tuple[BlockSpan, ...] | None:

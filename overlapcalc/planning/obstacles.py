@@ -28,7 +28,7 @@ def variants_for(analysis: Analysis, schedule: str) -> Variants:
             raise ObstacleError(*error.args, other, Argument("schedule", STREAM)) from None
         if all(one.how == "nothing" for one in analysis.runs.values()):
             raise
-        raise ObstacleError(*error.args, "; passes run it exactly: ", Argument("schedule", PASSES)) from None
+        raise ObstacleError(*error.args, f"; {_passes_text(analysis)}: ", Argument("schedule", PASSES)) from None
     return found
 
 
@@ -57,6 +57,15 @@ def refuse_obstacles(analysis: Analysis, variants: Variants) -> None:
             via = reads_between(net, variants.output_node(pair.output), pair.input, axis).via
             if via:
                 raise ObstacleError(no_way(pair.output, pair.input, axis, [o for o in net.obstacles if o in via]))
+
+
+def _passes_text(analysis: Analysis) -> str:
+    """What passes do: where all that they take is a state, that is a stream that carries it."""
+    longest = analysis.runs[analysis.longest_axis]
+    for one in (longest, *analysis.runs.values()):
+        if one.state:
+            return f"one pass along {one.axis} runs it exactly, band by band with that state"
+    return "passes run it exactly"
 
 
 def _blocked(analysis: Analysis, variants: Variants) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, NamedTuple
 
@@ -42,7 +42,8 @@ class Padding:
     mode: one of `options.MODES`. given: the shapes of the inputs as they come. padded: as the net gets them. made: the
     shapes of the outputs that the net makes of that. kept: what is returned of them. Of an output, as many samples are
     cut off as padding added, over the scale, rounded down. rounded: the axes of each output along which that was no
-    whole number, so that what is kept is rounded up.
+    whole number, so that what is kept is rounded up. own: the shapes of the outputs that the net gives on the images
+    as they come; none where it does not run on them.
 
     >>> net = nn.Sequential(nn.PixelUnshuffle(4), nn.Conv2d(16, 16, 3, padding=1))  # it takes multiples of 4
     >>> found = oc.plan(net, (1, 1, 64, 63), pad_to_fit="replicate").padding
@@ -56,6 +57,7 @@ class Padding:
     made: Named[Shape]
     kept: Named[Shape]
     rounded: Named[tuple[str, ...]]
+    own: Named[Shape] = field(default_factory=lambda: Named({}))
 
     @property
     def any(self) -> bool:
@@ -71,10 +73,14 @@ class Padding:
             return f"nothing is padded ({self.mode}): the size fits as it is"
         cut = _changes(self.made, self.kept) or "nothing"
         up = [f"{name} along {' and '.join(axes)}" for name, axes in self.rounded.items() if axes]
+        own = {name: self.own.get(name, shape) for name, shape in self.kept.items()}
+        apart = _changes(self.kept, own)
+        other = f", and the net itself gives another size on the image: {apart}" if apart else ""
         cut += f" (rounded up: {', '.join(up)})" if up else ""
         return (
             f"padded at the far end ({self.mode}): {_changes(self.given, self.padded)}; cut afterwards: {cut}; the "
             "result is what the whole net gives on the padded image, cut, not what it would give on the image itself"
+            f"{other}"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -84,7 +90,12 @@ class Padding:
             "any": self.any,
             "inputs": {n: {"given": list(s), "padded": list(self.padded[n])} for n, s in self.given.items()},
             "outputs": {
-                n: {"made": list(s), "kept": list(self.kept[n]), "rounded_up": list(self.rounded[n])}
+                n: {
+                    "made": list(s),
+                    "kept": list(self.kept[n]),
+                    "rounded_up": list(self.rounded[n]),
+                    "own": list(self.own[n]) if n in self.own else None,
+                }
                 for n, s in self.made.items()
             },
         }
@@ -94,8 +105,11 @@ Results = Callable[[str, int], Mapping[str, Shape] | None]
 """An axis, and how many times as long along it -> the shapes of the outputs; None where the net does not run."""
 
 
-def padding_of(analysis: Analysis, given: Shapes, mode: str, results: Results) -> Padding:
-    """The padding of inputs of these shapes to those of the analysis. results: of the net on longer inputs.
+def padding_of(
+    analysis: Analysis, given: Shapes, mode: str, results: Results, own: Named[Shape] | None = None
+) -> Padding:
+    """The padding of inputs of these shapes to those of the analysis. results: of the net on longer inputs. own: see
+    `Padding`.
 
     Raises InputError where there is too little to pad with, or where nothing says how much of an output to cut.
     """
@@ -108,7 +122,7 @@ def padding_of(analysis: Analysis, given: Shapes, mode: str, results: Results) -
     found = {shown: _kept(analysis, shown, named, results) for shown in analysis.outputs}
     kept = Named({shown: shape for shown, (shape, _) in found.items()})
     rounded = Named({shown: axes for shown, (_, axes) in found.items()})
-    return Padding(mode, named, padded, analysis.outputs, kept, rounded)
+    return Padding(mode, named, padded, analysis.outputs, kept, rounded, Named({}) if own is None else own)
 
 
 def refuse_too_much(mode: str, n: int, more: int, what: str) -> None:
@@ -130,12 +144,12 @@ def _kept(
     for axis, more in _more(analysis, given).items():
         d = _dimension(analysis, shown, axis)
         if d is None and not _stays(analysis, shown, axis, results):
-            raise _unclear(shown, axis, "grows with the image, but not sample by sample")
+            raise _unclear(analysis, shown, axis, "grows with the image, but not sample by sample")
         if d is None:
             continue
         cut, growth = _cut(analysis, shown, axis, more, shape[d])
         if cut and not _grows(analysis, shown, axis, d, growth, results):
-            raise _unclear(shown, axis, "does not grow with the image")
+            raise _unclear(analysis, shown, axis, "does not grow with the image")
         shape[d] -= cut
         rounded += [axis] if (more[growth.input] * growth.scale).denominator > 1 else []
     return tuple(shape), tuple(rounded)
@@ -157,7 +171,7 @@ def _cut(analysis: Analysis, shown: str, axis: str, more: Mapping[str, int], len
     node, grid = analysis.variants.output_node(shown), Grid(analysis.variants.net, axis)
     moving = [name for name in more if grid.same(name, node)]
     if not moving:
-        raise _unclear(shown, axis, "does not grow with the image")
+        raise _unclear(analysis, shown, axis, "does not grow with the image")
     finest = max(moving, key=grid.per_step)
     scale = Fraction(grid.per_step(node), grid.per_step(finest))
     cut = int(more[finest] * scale)
@@ -206,15 +220,16 @@ def _dimension(analysis: Analysis, shown: str, axis: str) -> int | None:
     for d in range(len(layout.widths)):
         if axis in layout.axes_of(d):
             if layout.widths[d] > 1:
-                raise _unclear(shown, axis, "has it in one dimension with something else")
+                raise _unclear(analysis, shown, axis, "has it in one dimension with something else")
             return d
     return None
 
 
-def _unclear(shown: str, axis: str, why: str) -> InputError:
+def _unclear(analysis: Analysis, shown: str, axis: str, why: str) -> InputError:
+    at = ", ".join(map(_text, analysis.inputs.values()))
     return InputError(
         Argument("pad_to_fit"),
-        f": along {axis}, {shown} {why}, so nothing says how much to cut off it; pad the image yourself",
+        f": along {axis}, {shown} {why}, so nothing says how much to cut off it; pad the image yourself, to {at}",
     )
 
 

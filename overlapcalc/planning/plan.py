@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
 from itertools import product
@@ -56,8 +56,9 @@ class Plan:
     one band); full: that of the whole image at once. fed: samples fed to the net over the samples of the inputs.
     leaves: what the net returns. stream_axis: the axis along which a stream goes. stored: memory is that of a run whose
     inputs are read and outputs written by slices. passes: what each pass does, for that schedule. padding: where it was
-    asked for; everything else is of the padded image. weigh: predicts the memory when it is first needed; that takes a
-    run on shapes, which a plan that is only run can do without.
+    asked for; everything else is of the padded image. copied: bytes of padded copies of inputs, held throughout.
+    weigh: predicts the memory when it is first needed; that takes a run on shapes, which a plan that is only run can
+    do without.
 
     >>> plan = oc.plan(nn.Conv1d(3, 8, 5, padding=2), (1, 3, 64), block=16)
     >>> plan.count, plan.strips["L"].slots[1].tiles["input"], plan.work.macs == plan.full.macs
@@ -80,6 +81,7 @@ class Plan:
     passes: PassesPlan | None = None
     padding: Padding | None = None
     fixed: Mapping[str, Any] = field(default_factory=dict)
+    copied: int = 0
     weigh: Weigh | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -230,7 +232,11 @@ class Plan:
 
     @cached_property
     def _memories(self) -> tuple[Memory, Memory] | None:
-        return None if self.weigh is None else self.weigh(self)
+        found = None if self.weigh is None else self.weigh(self)
+        if found is None or not self.copied:
+            return found
+        blocks, whole = (replace(memory, activations=memory.activations + self.copied) for memory in found)
+        return blocks, whole
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickled with its memory, because what predicts it belongs to the net."""

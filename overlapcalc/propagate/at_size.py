@@ -10,10 +10,10 @@ from ..algebra.reshape import CELL
 from ..ops import plain_name
 from ..ops.graph import CUT, Graph, Node
 from ..ops.law import Cause
+from .cell_needs import needed, uncut
 from .compare import scalars
 from .forward import Forward
 from .left_out import LeftOut
-from .needs import needed, uncut
 from .through import cell_places
 from .values import TensorReads
 

@@ -14,7 +14,7 @@ from ..algebra.reshape import CELL, LOST, Reshape
 from ..ops import find, plain_name
 from ..ops.graph import CUT, JOIN, STEP_OF, Constant, Data, Graph, Node
 from ..ops.place import constants_at, place_of
-from .values import Propagation, joined
+from .values import Propagation, Since, joined
 
 Differing = dict[str, dict[str, str]]
 """Node -> axis -> the difference there."""
@@ -140,7 +140,8 @@ def _other_operators(small: Propagation, large: Propagation, grown: set[str]) ->
     at = f", {where.source}" if where.source else ""
     text = f"the net runs other operators at other image sizes, from {small.names.get(where.name, where.name)}{at} on"
     blamed = {name for _, name in small.graph.outputs} | {where.name}
-    return {name: {axis: text for axis in _axes(small, name) if axis in grown} for name in blamed}
+    said = Since(text, where.name)
+    return {name: {axis: said for axis in _axes(small, name) if axis in grown} for name in blamed}
 
 
 def _axes(net: Propagation, name: str) -> list[str]:

@@ -17,7 +17,8 @@ from ..algebra.index_map import IndexMap
 from ..algebra.spans import Spans
 from ..ops.facts import kind_of
 from ..ops.kind import Kind
-from .turns import OtherwiseError, Turns
+from .growth import OtherwiseError
+from .turns import Turns
 from .unrolled import OutputLaw, Unrolled
 
 TURNS = (8, 32, 96)
@@ -46,7 +47,7 @@ def _law(turns: Turns, output: str) -> OutputLaw | None:
     growth = turns.growth(output)
     if growth is None:
         raise OtherwiseError
-    out_step, length = growth[1], turns.length(output)
+    out_step, length = growth.by, turns.length(output)
     found = _Needs(turns, turns.needed(output), length, out_step)
     steps = length // out_step
     alike = [not found.astray >> u * out_step & found.step for u in range(steps)]
@@ -104,9 +105,11 @@ class _Needs:
             if kind_of(turns.net.graph[name]) is not Kind.CONCATENATION:
                 raise OtherwiseError  # what was put together before is used once more
         elif growth is not None:
-            self._note_long(name, field, *growth)
+            self._note_long(name, field, growth.place, growth.by)
         elif name not in turns.unread:
             self.astray |= _any(field.values)
+        else:
+            self._compare(field, field)  # every step reads the same of what no sample leads to
 
     def _note_long(self, name: str, field: Field[int], place: int, by: int) -> None:
         """A tensor that holds all samples: it is compared with itself, moved by a step."""
@@ -141,7 +144,7 @@ class _Needs:
         for name, masks in self._along.items():
             growth = self._turns.growth(name)
             assert growth is not None
-            firsts += [i // growth[1] for i, m in enumerate(masks) if m & mask][:1]
+            firsts += [i // growth.by for i, m in enumerate(masks) if m & mask][:1]
         return min(firsts)
 
     def spare(self, u: int) -> int:
@@ -152,7 +155,7 @@ class _Needs:
             growth = self._turns.growth(name)
             assert growth is not None
             last = max((i for i, m in enumerate(masks) if m & mask), default=-1)
-            found.append((len(masks) - 1 - last) // growth[1])
+            found.append((len(masks) - 1 - last) // growth.by)
         return min(found)
 
     def _read(self, input: str) -> list[Spans]:
@@ -163,7 +166,7 @@ class _Needs:
     def _step_of(self, input: str) -> int:
         growth = self._turns.growth(input)
         assert growth is not None
-        return growth[1]
+        return growth.by
 
     def law(self, input: str, at: int) -> IndexMap:
         """What samples read of an input as those of a step do."""

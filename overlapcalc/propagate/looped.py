@@ -43,7 +43,7 @@ def followed(net: Propagation, loop: Loop) -> Propagation | None:
 
 def _without(value: TensorReads, axis: str) -> TensorReads:
     rates = {label: rate for label, rate in value.rates.items() if label != axis}
-    return replace(value, rates=rates)
+    return replace(value, rates=rates, paths=tuple(_apart(path, axis) for path in value.paths))
 
 
 def _linked(
@@ -56,7 +56,7 @@ def _linked(
     }:
         return None
     (place,) = layout.places(law.dim)
-    cells, paths = value.cells, [_apart(path, axis) for path in value.paths]
+    cells, paths = value.cells, list(value.paths)
     if layout.labels[place] == CELL:
         k = cell_places(layout.labels)[place]
         cells = _united(cells, k)
@@ -64,7 +64,7 @@ def _linked(
     labels = tuple(axis if i == place else label for i, label in enumerate(layout.labels))
     layout = Factoring(tuple(map(Part, layout.sizes, labels)), layout.widths)
     for name, reads in law.reads.items():
-        least = loop.start[name] - loop.spare * loop.step[name]
+        least = loop.start[name]
         every = _all_to_all(net.values[name].cells.shape, cells.shape)
         ends = law.ends(name, layout.sizes[place], net.size(name, axis) or 0)
         paths.append(Path(name, {axis: AxisRead(reads, least=least, ends=ends)}, {}, every, law.exact))

@@ -16,7 +16,7 @@ from ..ops.law import HELP, Cause, DimRead, Evenness, Law, Link, Obstruction
 from ..ops.place import DIFFERS
 from .mirrors import Mirrors
 from .through import Composer, cell_places, paired
-from .values import MADE, AxisRead, InputAxis, InputReads, Obstacle, Path, TensorReads, joined_reads
+from .values import MADE, AxisRead, InputAxis, InputReads, Obstacle, Path, Since, TensorReads, joined_reads
 from .views import ELSEWHERE
 
 
@@ -61,6 +61,8 @@ class Resolver:
         return Call(node, shapes, tuple(o in self.truths for o in node.operands))
 
     def _obstacle(self, node: Node, axis: str, why: Obstruction) -> Obstacle:
+        if why.begins:
+            node = next((n for n in (*self.graph, *self.nodes) if n.name == why.begins), node)
         obstacle = self.looped.get(axis) or Obstacle(
             layer=self.names.get(node.name, node.layer or node.name),
             op=node.called,
@@ -68,7 +70,7 @@ class Resolver:
             cause=why.cause.value,
             message=why.message,
             source=node.source,
-            help=HELP[why.cause],
+            help=why.help or HELP[why.cause],
         )
         self.obstacles.append(obstacle)
         return obstacle
@@ -119,6 +121,8 @@ class Resolver:
     def labels_for(self, node: Node, links: Sequence[Link], layout: Factoring) -> tuple[str, ...]:
         """What each output part is: an axis where any link keeps one, lost where a link tears one apart."""
         found: list[str] = []
+        torn = any(self._torn(node, link) for link in links)
+        taken = {dim.target for link in links for dim in link.dims if dim.source is not None} if torn else set()
         for t, size in enumerate(layout.sizes):
             best = CELL
             for link in links:
@@ -134,8 +138,14 @@ class Resolver:
                         best = label
                     elif best == CELL and size > 1:
                         best = LOST
-            found.append(best)
+            found.append(LOST if torn and size > 1 and t not in taken else best)
         return self._spread(node, links, layout, found)
+
+    def _torn(self, node: Node, link: Link) -> bool:
+        """Whether lost parts of an operand go somewhere, and nothing says where."""
+        operand = self.values[node.operands[link.operand]].labels
+        gone = (dim.source for dim in link.dims if dim.target is None)
+        return LOST in operand and any(operand[source] == LOST for source in gone if source is not None)
 
     def _spread(self, node: Node, links: Sequence[Link], layout: Factoring, found: list[str]) -> tuple[str, ...]:
         """With the axes along which one sample is spread: it reads nothing along them.
@@ -284,4 +294,5 @@ UNSURE = Obstruction(
 
 
 def at_this_size(text: str) -> Obstruction:
-    return Obstruction(Cause.SIZE_DEPENDENT, f"holds at this size only: {text}")
+    begins = text.node if isinstance(text, Since) else ""
+    return Obstruction(Cause.SIZE_DEPENDENT, f"holds at this size only: {text}", begins=begins)

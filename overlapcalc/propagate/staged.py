@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from ..ops.graph import Graph, Node
 from ..ops.parts import Cut
@@ -53,13 +54,37 @@ class Staged:
 
     def stage(self, number: int) -> Propagation:
         """What is computed in a stage, as a net of its own; its outputs are all that something else reads."""
-        graph = self.net.graph
-        nodes = [node for node in graph if node.op != "input" and self.stages[node.name] == number]
-        here = {node.name for node in nodes}
-        read = {operand for node in graph if node.name not in here for operand in node.operands}
-        read.update(operand for barrier in self.barriers.values() for operand in barrier.node.operands)
-        read.update(self.whole.values(), self.stored.values(), (node for _, node in graph.outputs))
-        return sub_net(self.net, nodes, [node.name for node in nodes if node.name in read])
+        nodes = self._nodes.get(number, [])
+        here = {number}
+        leaving = [node.name for node in nodes if self._readers.get(node.name, here) != here]
+        return sub_net(self.net, nodes, leaving)
+
+    @cached_property
+    def _nodes(self) -> Mapping[int, list[Node]]:
+        """The nodes of each stage, in order."""
+        found: dict[int, list[Node]] = {}
+        for node in self.net.graph:
+            if node.op != "input":
+                found.setdefault(self.stages[node.name], []).append(node)
+        return found
+
+    @cached_property
+    def _readers(self) -> Mapping[str, set[int]]:
+        """The stages that read each tensor; ELSE for what is no stage."""
+        found: dict[str, set[int]] = {}
+        for stage, nodes in self._nodes.items():
+            for node in nodes:
+                for operand in node.operands:
+                    found.setdefault(operand, set()).add(stage)
+        of_barriers = (operand for barrier in self.barriers.values() for operand in barrier.node.operands)
+        outputs = (node for _, node in self.net.graph.outputs)
+        for name in (*of_barriers, *self.whole.values(), *self.stored.values(), *outputs):
+            found.setdefault(name, set()).add(ELSE)
+        return found
+
+
+ELSE = -1
+"""A barrier, or what takes an output."""
 
 
 def sub_net(net: Propagation, nodes: Sequence[Node], leaving: Sequence[str]) -> Propagation:
@@ -67,10 +92,10 @@ def sub_net(net: Propagation, nodes: Sequence[Node], leaving: Sequence[str]) -> 
     an input."""
     here = {node.name for node in nodes}
     needed = {o for node in nodes for o in node.operands} | set(leaving)
+    given = sorted(needed - here, key=net.graph.places.__getitem__)
     inputs = [
         replace(node, op="input", args={}, layout=node.layout or "X" * len(node.shape))
-        for node in net.graph
-        if node.name in needed - here
+        for node in map(net.graph.__getitem__, given)
     ]
     graph = Graph.of([*inputs, *nodes], [(name, name) for name in leaving])
     values = {name: net.values[name] if name in here else replace(net.values[name], paths=()) for name in graph.order}

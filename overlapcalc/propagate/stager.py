@@ -124,8 +124,8 @@ class _Stager(StagedForward):
         return self.nodes[before:]
 
     def _undo(self, made: list[Node]) -> None:
-        for node in made:
-            self.nodes.remove(node)
+        for node in reversed(made):  # they are the last ones, or nearly
+            del self.nodes[next(i for i in reversed(range(len(self.nodes))) if self.nodes[i] is node)]
             for known in (self.values, self.shapes, self.stages):
                 known.pop(node.name, None)
             self.truths.discard(node.name)

@@ -8,16 +8,14 @@ from dataclasses import replace
 from ..algebra.cells import Field
 from ..algebra.reshape import CELL
 from ..ops.graph import Graph
-from ..ops.law import Cause
+from .cell_needs import by_cells, followed_by_cells, needed, uncut
 from .forward import Forward
-from .needs import needed, uncut, unfollowed
+from .growth import Growth, OtherwiseError
+from .lines import numbers
 from .through import cell_places
+from .turn_checks import refuse_others
 from .unrolled import Unrolled
 from .values import TensorReads
-
-
-class OtherwiseError(Exception):
-    """A loop that this does not follow."""
 
 
 class Turns:
@@ -34,14 +32,11 @@ class Turns:
         self._in_turn.update({name: (loop.turns, i) for name, i in loop.rest.items()})
         self._last = order[loop.stop - loop.turn : loop.stop]
         self.count = loop.turns + more + bool(loop.rest)
-        self._small, self._next = (_followed(uncut(loop.at(k), axis)) for k in (0, 1))
+        self._small, self._next = (followed_by_cells(uncut(loop.at(k), axis)) for k in (0, 1))
         self._next_nodes = {node.name: node for node in self._next.nodes}
-        self._growing: dict[str, tuple[int, int] | None] = {}
+        self._growing: dict[str, Growth | None] = {}
+        refuse_others(loop, self._small, self._next, self.growth)
         self.net = self._at(uncut(loop.at(more), axis))
-        if any(
-            run.drawn or any(o.cause == Cause.RANDOM.value for o in run.obstacles) for run in (self._next, self.net)
-        ):
-            raise OtherwiseError  # no two runs give the same
         self.unread = self._without_samples()
 
     # ---- nodes --------------------------------------------------------------------------------------------
@@ -55,16 +50,16 @@ class Turns:
         turn, i = self._in_turn[base]
         return turn + (self._more if base in self._loop.rest else int(t or 0)), f"{i}{slash}{step}"
 
-    def growth(self, name: str) -> tuple[int, int] | None:
-        """The dimension of cells along which a tensor gets longer with every turn, and by how much; None for none.
-        Raises OtherwiseError where it is not one dimension that is followed."""
+    def growth(self, name: str) -> Growth | None:
+        """How a tensor gets longer with every turn; None where it does not. Raises OtherwiseError where that is not
+        along one dimension that is followed."""
         turn = self.turn_of(name)
         key = name if turn is None else f"/{turn[1]}"
         if key not in self._growing:
             self._growing[key] = self._grows(name, turn)
         return self._growing[key]
 
-    def _grows(self, name: str, turn: tuple[int, str] | None) -> tuple[int, int] | None:
+    def _grows(self, name: str, turn: tuple[int, str] | None) -> Growth | None:
         small, large = self._small.values, self._next.values
         if turn is not None:
             i, slash, step = turn[1].partition("/")
@@ -84,7 +79,7 @@ class Turns:
         (d, by) = found[0]
         if len(found) > 1 or by <= 0 or labels[d] != CELL or labels != small[name].labels:
             raise OtherwiseError
-        return cell_places(labels)[d], by
+        return Growth(cell_places(labels)[d], by, d)
 
     def dimension(self, name: str) -> int:
         """The dimension along which a tensor of the net gets longer."""
@@ -95,7 +90,7 @@ class Turns:
         """How many samples a tensor that gets longer has."""
         growth = self.growth(name)
         assert growth is not None
-        return self.net.values[name].cells.shape[growth[0]]
+        return self.net.values[name].cells.shape[growth.place]
 
     # ---- what its operators read --------------------------------------------------------------------------
 
@@ -106,7 +101,7 @@ class Turns:
         for node in self._next.nodes:
             traced = node.name.partition("/")[0]
             made.setdefault(traced, []).append(node.name)
-        run = unfollowed(graph)
+        run = by_cells(graph)
         for node in graph:
             base, _, turn = node.name.partition("~")
             if turn in ("", "1") or not self._even(f"{base}~1", made):
@@ -120,8 +115,9 @@ class Turns:
         return run
 
     def _even(self, name: str, made: Mapping[str, list[str]]) -> bool:
-        """Whether nothing that a call reads or gives gets longer."""
-        return all(
+        """Whether a call is the same in every turn, and nothing that it reads or gives gets longer."""
+        i = self._in_turn[name.partition("~")[0]][1]
+        return not numbers(self._loop.step[i]) and all(
             self.growth(n) is None
             for step in made[name]
             for n in (step, *(p.operand for p in self._next.values[step].paths))
@@ -151,14 +147,8 @@ class Turns:
         growth = self.growth(output)
         if growth is None:
             raise OtherwiseError
-        return needed(self.net, output, growth[0])
+        return needed(self.net, output, growth.place)
 
 
 def _sizes(value: TensorReads) -> tuple[int, ...]:
     return value.layout.sizes
-
-
-def _followed(graph: Graph) -> Forward:
-    run = unfollowed(graph)
-    run.follow()
-    return run

@@ -12,8 +12,10 @@ from typing import Any
 from ..algebra.index_map import IndexMap
 from ..algebra.spans import Spans
 from ..ops import find
+from ..ops.facts import kind_of
 from ..ops.graph import Graph, Node
-from .lines import NoPatternError, Places, line, moves, numbers, steps_alike, value
+from ..ops.kind import Kind
+from .lines import Line, NoPatternError, Places, line, moves, numbers, steps_alike, value
 
 MOST_STARTS = 64
 """How many places are tried at which the turn that the longer graph has more may begin."""
@@ -154,24 +156,25 @@ class OutputLaw:
 
 @dataclass(frozen=True)
 class Loop:
-    """An axis along which the outputs are linked with the inputs alone: a loop over its samples, say. start: lengths of
-    the inputs at which the net was looked at; step: how many samples more a turn takes. spare: how many turns fewer it
-    may have. laws: by output, in the order of the net's outputs."""
+    """A loop over the samples of an axis. unrolled: its graphs; None for another net that is the same as a whole some
+    steps further, which then count as turns (see step_law.py). start: the lengths of the inputs with as many turns as
+    `unrolled.graph` has, by input; step: how many samples more a turn takes. laws: by output, in the order of the net's
+    outputs."""
 
     axis: str
+    unrolled: Unrolled | None
     start: Mapping[str, int]
     step: Mapping[str, int]
     laws: tuple[OutputLaw, ...]
-    spare: int = 0
 
     def turns_at(self, sizes: Mapping[str, int]) -> int | None:
-        """How many turns more than at `start` the net has with inputs of these lengths; None where that is no whole
-        number, or they are too short for turns that are alike."""
+        """How many turns more than `unrolled.graph` the net has with inputs of these lengths; None where that is no
+        whole number, or it has fewer."""
         found = {divmod(sizes[name] - n, self.step[name]) for name, n in self.start.items() if self.step[name]}
         if len(found) != 1:
             return None
         ((turns, rest),) = found
-        return None if rest or turns < -self.spare else turns
+        return None if rest or turns < 0 else turns
 
 
 def unrolled(graph: Graph, more: Graph) -> Unrolled | None:
@@ -225,10 +228,13 @@ def _line(a: Node, b: Node, turn: int, places: Places) -> Any:
     rule, lines = find(a.op), []
     for name, own in a.args.items():
         found = line(own, b.args[name], turn, places)
-        if numbers(found) and (rule is None or name not in rule.sizes):
+        if numbers(found) and (rule is None or name not in rule.sizes) and kind_of(a) is not Kind.PICK:
             raise NoPatternError  # no law accounts for it: it is another operator from turn to turn
         lines.append(found)
-    return line(a.shape, b.shape, turn, places), tuple(lines)
+    shape = line(a.shape, b.shape, turn, places)
+    if any(isinstance(n, Line) and n.by < 0 for n in shape):
+        raise NoPatternError  # at some number of turns nothing would be left
+    return shape, tuple(lines)
 
 
 def turns_in(graph: Graph) -> tuple[int, int]:

@@ -22,6 +22,17 @@ InputAxis = tuple[str, str]
 """An input of the net and one of its axes."""
 
 
+class Since(str):
+    """How a tensor differs at another size, and the node at which that begins."""
+
+    node: str
+
+    def __new__(cls, text: str, node: str) -> Since:
+        found = super().__new__(cls, text)
+        found.node = node
+        return found
+
+
 @dataclass(frozen=True, order=True)
 class Obstacle:
     """An operator that makes exact block-wise running impossible on an axis.

@@ -190,6 +190,8 @@ def _judged(nets: Nets, wide: Figures) -> Precision:
 def _moved(nets: Nets) -> list[Figures]:
     """Blocks against the whole, with operands moved into branches that the net as it is does not enter."""
     by_calls = nets.plan.schedule != "crop"
+    if nets.variants.net.loops and not by_calls:
+        return []  # which call of a tile is which of the image, if each turn of a loop makes its own?
     everything = at_once(nets.plan)
 
     def run(spread: Spread) -> Outputs:

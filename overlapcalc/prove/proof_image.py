@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -12,6 +13,8 @@ from ..algebra.spans import Spans
 from ..analysis.analysis import Analysis
 from ..analysis.tile_check import Cut, shapes_after
 from ..errors import TraceError
+from ..planning.obstacles import runs_at_size_only
+from ..planning.options import Blocking
 from ..planning.strips import Cutter
 from ..propagate.backward import interior
 from ..propagate.grid import Grid
@@ -78,3 +81,23 @@ def images_of(
             x = torch.randn(shape, generator=noise, dtype=torch.float64, device="cpu")
         found[name] = x.to(device=where, dtype=kinds[i] if x.is_floating_point() else x.dtype)
     return found
+
+
+def sized(blocking: Blocking, analysis: Analysis) -> Blocking:
+    """With blocks for a proof, if none are given: the smallest on the grid; for trim and stream, of an arbitrary
+    length."""
+    if blocking.block is not None:
+        return blocking
+    if runs_at_size_only(analysis):
+        return replace(blocking, block=LEAST - 1)
+    sizes = proof_block(analysis)
+    return replace(blocking, block=sizes if blocking.schedule == "crop" else max(5, min(sizes.values()) - 1))
+
+
+def banded(blocking: Blocking, analysis: Analysis) -> Blocking:
+    """With bands for a proof, if none are given: a few of an odd length."""
+    if blocking.block is not None:
+        return blocking
+    net = analysis.variants.net
+    longest = max(net.size(name, axis) or 0 for name in net.graph.order for axis in analysis.axes)
+    return replace(blocking, block=max(1, longest // 4 - 1))

@@ -10,6 +10,10 @@ from ..planning.plan import Plan
 
 PROVED, REFUTED, NOT_APPLICABLE = "proved", "refuted", "not applicable"
 SCHEMA_VERSION = 1
+OF_BLOCKS = ("dependency", "minimality", "poisoned borders", "exact twin", "values")
+"""The proofs of blocks, by name."""
+OF_PASSES = ("cover", "dependency", "poisoned borders", "exact twin", "values")
+"""The proofs of passes."""
 
 
 @dataclass(frozen=True)

@@ -11,22 +11,24 @@ from torch.utils._pytree import tree_leaves
 
 from ..analysis.analysis import Analysis
 from ..analysis.analyze import Inputs, analyze
-from ..analysis.called import Kwargs, as_analysed, followed
+from ..analysis.called import Kwargs
 from ..analysis.guess import guess_inputs
 from ..analysis.measures import Sides
 from ..analysis.named import Named
 from ..engine import Machine
 from ..errors import Argument, InputError, WrongTileError
-from ..planning.options import Blocks, refuse_beside_analysis
+from ..planning.options import Blocks
 from ..planning.shorter import ShorterTiles
+from ..stages import at_stage, noted
 from .against_whole import TOLERANCE, by_blocks, said, whole
+from .asked import as_asked
+from .device import device_of
 from .error_curve import ErrorCurve, ErrorPoint, SeamError
 from .fillings import same_bits
 from .kernel_settings import exact_kernels
 from .nets import Nets
 from .proof_image import images_of
 from .spread import Spread
-from .verify import device_of
 from .watch import Watching
 from .widened import coarsest, rounding_allowed
 
@@ -72,12 +74,10 @@ def error_curve(
         raise InputError(Argument("below", below), ": expected a number above 0")
     where = device_of(device)
     given: Any
+    model, inputs = as_asked(model, inputs, kwargs, axes, layout)
     if isinstance(inputs, Analysis):
-        refuse_beside_analysis(kwargs=kwargs, axes=axes, layout=layout)
-        model = as_analysed(model, inputs)
         analysis, given = inputs, tuple(inputs.inputs.values())
     else:
-        model, inputs = followed(model, inputs, kwargs)
         given = inputs if inputs is not None else guess_inputs(model, layout if isinstance(layout, str) else None)[0]
         analysis = analyze(model, given, axes=axes, layout=layout)
     leaves = [x for x in tree_leaves(given) if isinstance(x, Tensor)]
@@ -145,7 +145,8 @@ class _Seams:
         sides = self._tiles.within(most)
         key = tuple(sides.values())
         if key not in self._points:
-            self._points[key] = self._run(sides)
+            at_stage(f"running blocks on tiles with {most} samples around them")
+            self._points[key] = noted("point", self._run(sides))
             if self._after is not None:
                 self._after()
         return self._points[key]

@@ -14,11 +14,13 @@ from torch.utils._pytree import tree_leaves
 
 from ..analysis.analysis import Analysis
 from ..analysis.analyze import Inputs, analyze, analyze_here
-from ..analysis.called import Kwargs, as_analysed, followed
+from ..analysis.called import Kwargs
 from ..analysis.guess import guess_inputs
 from ..analysis.plain import fixed_text
 from ..analysis.variants import Variants
+from ..engine.fit import Fitter
 from ..engine.loop.loop import Loop
+from ..engine.padded import padded
 from ..engine.plan import floating_type
 from ..engine.plan_passes import passes_plan
 from ..errors import Argument, InputError
@@ -31,22 +33,24 @@ from ..planning.options import (
     CutOptions,
     Tile,
     per_axis,
-    refuse_beside_analysis,
     refuse_unknown,
 )
 from ..planning.plan import Plan
 from ..planning.stages import WAVEFRONT
+from ..stages import at_stage, noted
 from .against_whole import exact_twin, values, whole
+from .asked import as_asked
 from .borders import poisoned_borders
 from .dependency import SLACK, ProofSubject, dependency, lively, minimality
+from .device import device_of
 from .fillings import Fillings
 from .kernel_settings import exact_kernels
 from .loops.result import LoopVerification
 from .loops.verify import verify_loop
 from .nets import Nets, measured
 from .passes.verify import verify_passes
-from .proof_image import LEAST, images_of, proof_block, proof_shapes
-from .result import Proof, Verification
+from .proof_image import banded, images_of, proof_block, proof_shapes, sized
+from .result import OF_BLOCKS, OF_PASSES, Proof, Verification
 from .spread import Spread, unanswered
 
 if TYPE_CHECKING:  # it comes with torch
@@ -70,6 +74,7 @@ def verify(
     device: torch.device | str = "cpu",
     dtype: torch.dtype | str | None = None,
     bit_exact: bool = False,
+    pad_to_fit: str | None = None,
     axes: Sequence[str] | str | None = None,
     layout: str | Sequence[str | None] | None = None,
     **options: Unpack[CutOptions],
@@ -87,6 +92,7 @@ def verify(
     device: torch.device | str = "cpu",
     dtype: torch.dtype | str | None = None,
     bit_exact: bool = False,
+    pad_to_fit: str | None = None,
     axes: Sequence[str] | str | None = None,
     layout: str | Sequence[str | None] | None = None,
     **options: Unpack[CutOptions],
@@ -97,7 +103,8 @@ def verify(
     save making another; without them the smallest image that has a block at every border and one inside. block,
     schedule, axes, layout: as for `plan`. tile: this many samples (before, after) around each block, instead of the
     tile that the analysis finds: "is my overlap of 32 enough?". plan: a plan to prove as it is. dtype: the type for the
-    figures, the model's own when absent. bit_exact: they must be bit-identical in that type too.
+    figures, the model's own when absent. bit_exact: they must be bit-identical in that type too. pad_to_fit: as for
+    `plan`; the proofs are of the net on the padded image.
 
     The proofs: "dependency" and "minimality" of what the analysis says that blocks read; "poisoned borders",
     "exact twin" and "values" of the schedule. The model is copied; yours is never touched.
@@ -116,16 +123,21 @@ def verify(
     (True, ['dependency', 'minimality', 'poisoned borders', 'exact twin', 'values'])
     """
     if isinstance(model, Loop):
-        blocks = {"tile": tile, "plan": plan, "dtype": dtype, "bit_exact": bit_exact or None, **options}
+        blocks: dict[str, Any] = {"tile": tile, "plan": plan, "dtype": dtype, "bit_exact": bit_exact or None}
+        blocks |= {"pad_to_fit": pad_to_fit, **options}
         refuse_given(blocks, ": that is of blocks; a loop has none: leave it out")
         refuse_given({"kwargs": kwargs, "axes": axes, "layout": layout}, ": a loop has its own; give it to Loop")
         given: Any = inputs
         return verify_loop(model, given, order or WAVEFRONT, device_of(device))
     if order is not None:
         raise InputError(Argument("order", order), ": that is of a Loop; blocks have a schedule")
-    others = ("kwargs", "order", "tile", "plan", "device", "dtype", "bit_exact", "axes", "layout")
+    others = ("kwargs", "order", "tile", "plan", "device", "dtype", "bit_exact", "pad_to_fit", "axes", "layout")
     refuse_unknown(options, *CUT_OPTIONS, *others)
     asked: dict[str, Any] = {**options, "schedule": options.get("schedule") or "crop"}
+    if pad_to_fit is not None:
+        rest: dict[str, Any] = {"tile": tile, "plan": plan, "device": device, "dtype": dtype, "bit_exact": bit_exact}
+        net, inputs = as_asked(model, inputs, kwargs, axes, layout)
+        return _of_padded(net, inputs, Blocking(**asked, pad_to_fit=pad_to_fit), axes, layout, {**rest, **options})
     blocking = Blocking(**asked)
     where = device_of(device)
     if plan is not None and tile is not None:
@@ -137,11 +149,7 @@ def verify(
     named = tile is not None or plan is not None or options.get("schedule") is not None
     if plan is not None:
         blocking = replace(blocking, schedule=plan.schedule, stream_axis=None)
-    if isinstance(inputs, Analysis):
-        refuse_beside_analysis(kwargs=kwargs, axes=axes, layout=layout)
-        net = as_analysed(model, inputs)
-    else:
-        net, inputs = followed(model, inputs, kwargs)
+    net, inputs = as_asked(model, inputs, kwargs, axes, layout)
     analysis, given, blocking = _subject(net, inputs, blocking, axes, layout, named)
     if any(isinstance(x, Tensor) and not bool(x.isfinite().all()) for x in tree_leaves(given)):
         raise InputError("an input holds NaN or infinity, which hide what depends on what; give finite values")
@@ -149,9 +157,9 @@ def verify(
     if plan is None and in_passes:
         if tile is not None:
             raise InputError(Argument("tile", tile), " is for the schedule crop; passes have no tiles")
-        plan = passes_plan(analysis, _banded(blocking, analysis))
+        plan = passes_plan(analysis, banded(blocking, analysis))
     elif plan is None:
-        plan = make_plan(analysis, _sized(blocking, analysis), tile=tile)
+        plan = make_plan(analysis, sized(blocking, analysis), tile=tile)
     elif plan.inputs != analysis.inputs:
         raise InputError(f"the plan is for inputs {dict(plan.inputs)}, not {dict(analysis.inputs)}")
     if plan.fixed != analysis.fixed:
@@ -162,6 +170,7 @@ def verify(
             f"one block takes the whole image ({image}), so there is nothing to prove; give smaller blocks "
             "or a larger image"
         )
+    noted("to prove", OF_PASSES if in_passes else OF_BLOCKS)
     variants = variants_for(analysis, plan.schedule)
     own = floating_type(dtype)
     kinds = [own or kind for kind in variants.runnable(tuple(plan.inputs.values())).types]
@@ -178,15 +187,39 @@ def verify(
             batch = analysis.layouts[name].find("N")
             single[name] = x if batch < 0 else x.narrow(batch, 0, 1)
         spread = nets.spread(single)
-        proofs = [*_claims(nets, analysis, single, spread), exact_twin(nets.wide, nets.variants, plan, images, where)]
+        proofs = _claims(nets, analysis, single, spread)
+        at_stage("proving with an exact twin")
+        proofs.append(noted("proof", exact_twin(nets.wide, nets.variants, plan, images, where)))
+    at_stage("running blocks and the whole")
     with torch.no_grad(), exact_kernels(cudnn=True):
         figures, precision, refused = measured(nets, own)
     with torch.no_grad():
         proofs.insert(2, _borders(net, variants, plan, images, where))
-    proofs.append(values(figures, precision, bit_exact=bit_exact, refused=refused))
+    proofs.append(noted("proof", values(figures, precision, bit_exact=bit_exact, refused=refused)))
     open_ends = unanswered(spread)
     proofs = [proof if proof.name == "exact twin" else proof.with_caveat(open_ends) for proof in proofs]
     return Verification(tuple(proofs), tuple(figures), plan, str(where), torch.__version__, open_ends)
+
+
+def _of_padded(
+    model: nn.Module,
+    inputs: Any,
+    blocking: Blocking,
+    axes: Sequence[str] | str | None,
+    layout: str | Sequence[str | None] | None,
+    options: dict[str, Any],
+) -> Verification:
+    """The proofs at the size to which inputs are padded. options: all others of `verify`."""
+    refuse_given({"plan": options["plan"]}, ": a plan has its size; leave out pad_to_fit")
+    fitter = Fitter(model if not isinstance(inputs, Analysis) else inputs, blocking, axes=axes, layout=layout)
+    if inputs is None:
+        inputs = guess_inputs(model, layout if isinstance(layout, str) else None)[0]
+    analysis, padding = fitter.fit(inputs)
+    kinds = analysis.variants.runnable(tuple(analysis.inputs.values())).types
+    images = images_of(inputs, padding.given, kinds, device_of(options["device"]))
+    longer: Any = [padded(x, padding.padded[name], padding.mode) for name, x in images.items()]
+    found = verify(model, longer, axes=axes, layout=layout, **options)
+    return replace(found, plan=replace(found.plan, padding=padding))
 
 
 def refuse_given(options: Mapping[str, Any], why: str) -> None:
@@ -231,41 +264,6 @@ def _subject(
     return analysis.at(*shapes), shapes, blocking
 
 
-def _sized(blocking: Blocking, analysis: Analysis) -> Blocking:
-    """With blocks for a proof, if none are given: the smallest on the grid; for trim and stream, of an arbitrary
-    length."""
-    if blocking.block is not None:
-        return blocking
-    if runs_at_size_only(analysis):
-        return replace(blocking, block=LEAST - 1)
-    sizes = proof_block(analysis)
-    return replace(blocking, block=sizes if blocking.schedule == "crop" else max(5, min(sizes.values()) - 1))
-
-
-def _banded(blocking: Blocking, analysis: Analysis) -> Blocking:
-    """With bands for a proof, if none are given: a few of an odd length."""
-    if blocking.block is not None:
-        return blocking
-    net = analysis.variants.net
-    longest = max(net.size(name, axis) or 0 for name in net.graph.order for axis in analysis.axes)
-    return replace(blocking, block=max(1, longest // 4 - 1))
-
-
-def device_of(device: torch.device | str) -> torch.device:
-    try:
-        found = torch.device(device)
-    except RuntimeError as error:
-        raise InputError(Argument("device", device), ": torch knows no such device; give cpu or cuda") from error
-    if found.type not in ("cpu", "cuda"):
-        raise InputError(Argument("device", str(device)), ": nets run on cpu and cuda")
-    if found.type == "cuda" and not torch.cuda.is_available():
-        raise InputError(Argument("device", str(device)), ": torch finds no CUDA device here")
-    if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
-        here = ", ".join(f"cuda:{i}" for i in range(torch.cuda.device_count()))
-        raise InputError(Argument("device", str(device)), f": torch finds {here} here")
-    return found
-
-
 def _claims(nets: Nets, analysis: Analysis, single: Mapping[str, Tensor], spread: Sequence[Spread]) -> list[Proof]:
     """Proofs 1 and 2, with one image of the batch in float64."""
     random = lively(copy.deepcopy(nets.wide))
@@ -275,7 +273,10 @@ def _claims(nets: Nets, analysis: Analysis, single: Mapping[str, Tensor], spread
         analysis, nets.variants.net, nets.plan, single, nets.run, partial(nets.run, model=random), moved, fillings,
         slack=SLACK if fillings.resizes and nets.device.type == "cuda" else 0.0,
     )  # fmt: skip
-    return [dependency(subject), minimality(subject)]
+    at_stage("proving what blocks read")
+    proofs = [noted("proof", dependency(subject))]
+    at_stage("proving that no sample less would do")
+    return [*proofs, noted("proof", minimality(subject))]
 
 
 def _borders(
@@ -287,5 +288,6 @@ def _borders(
     kinds = dict(zip(variants.net.graph.inputs, calls.types, strict=True))
     given = {name: x.to(kinds[name]) if x.is_floating_point() else x for name, x in inputs.items()}
     halves = {torch.float16, torch.bfloat16} & {call.dtype for call in calls.calls.values()}
+    at_stage("proving with poisoned borders")
     with exact_kernels(onednn=not halves):
-        return poisoned_borders(own, variants, plan, given, whole(own, plan, given))
+        return noted("proof", poisoned_borders(own, variants, plan, given, whole(own, plan, given)))

@@ -30,7 +30,8 @@ def _sentence(found: Runs) -> str:
     if found.how == "nothing":
         return f"nothing runs it exactly: {found.why}"
     if found.how == "passes":
-        return f"{found.passes} {'pass runs' if found.passes == 1 else 'passes run'} it exactly (schedule passes)"
+        count = "1 pass runs" if found.passes == 1 else f"{found.passes} passes run"
+        return f"{'streamable with state: ' if found.state else ''}{count} it exactly (schedule passes)"
     if found.how == "regions":
         return "trim and stream run it exactly, each plan at one size"
     return "tiles run it exactly"

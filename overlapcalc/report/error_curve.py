@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from math import inf
 
@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..analysis.measures import Sides
-from ..prove.error_curve import ErrorCurve, SeamError
+from ..prove.error_curve import ErrorCurve, ErrorPoint, SeamError
 from .op_text import shape_text
 from .tables import new_table
 from .verdict import listed
@@ -40,7 +40,7 @@ def render_error_curve(curve: ErrorCurve, console: Console, *, note: str = "") -
         why = "its length must be that of the image modulo the step"
         parts.append(Text(f"after a block, every tile has {rest} more than the table says: {why}"))
     for output in next((point.errors for point in reversed(curve.points) if point.errors), {}):
-        parts += [Text(), _table(curve, output)]
+        parts += [Text(), points_table(curve.points, output)]
     failures = dict.fromkeys(point.failure for point in curve.points if point.failure)
     parts += [Text(f"fails: {failure}", style="yellow") for failure in failures]
     parts += [Text(), *_verdict(curve)]
@@ -67,14 +67,15 @@ def _exact(curve: ErrorCurve) -> list[str]:
     return found
 
 
-def _table(curve: ErrorCurve, output: str) -> Table:
-    title = output if len(next(p.errors for p in reversed(curve.points) if p.errors)) > 1 else ""
+def points_table(points: Sequence[ErrorPoint], output: str, *, exact: bool = True) -> Table:
+    """The error of an output on each tile. exact: the last tile is the exact one."""
+    title = output if len(next(p.errors for p in reversed(points) if p.errors)) > 1 else ""
     table = new_table("tile: before, after", "overlap", "largest error", "rms", "PSNR", "differing", title=title)
-    for point in curve.points:
-        exact = point is curve.points[-1]
+    for point in points:
+        mark = " (exact)" if exact and point is points[-1] else ""
         error = point.errors.get(output)
         cells = _cells(error) if error is not None else ["fails", "", "", ""]
-        table.add_row(_tile(point.tile) + (" (exact)" if exact else ""), _overlap(point.tile), *cells)
+        table.add_row(_tile(point.tile) + mark, _overlap(point.tile), *cells)
     return table
 
 

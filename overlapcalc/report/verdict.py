@@ -76,6 +76,11 @@ def _instead(analysis: Analysis, cost: str) -> str:
     costs = f" ({cost})" if cost else ""
     if found.how == "nothing":
         return f", and nothing else runs it exactly: {found.why}"
+    if found.state:
+        return (
+            f", but streamable with state: one pass along {found.axis} carries the state of {listed(found.state)} from "
+            f"band to band{costs}"
+        )
     if found.how == "passes":
         count = "one pass runs" if found.passes == 1 else f"{found.passes} passes run"
         return f", but {count} it exactly along {found.axis}{costs}"

@@ -26,16 +26,22 @@ def render_verification(verification: Verification, console: Console, *, note: s
     inputs = ", ".join(f"{name} {shape_text(shape)}" for name, shape in plan.inputs.items())
     blocks = " x ".join(f"{strip.block} along {axis}" for axis, strip in plan.strips.items())
     head = f"{inputs} in {plan.count} blocks of {blocks}, schedule {plan.schedule}, on {verification.device}"
-    parts: list[RenderableType] = [Text(head + (f"\n{note}" if note else "")), Text()]
+    notes = [str(text) for text in (note, plan.padding) if text]
+    parts: list[RenderableType] = [Text("\n".join([head, *notes])), Text()]
     for proof in verification.proofs:
-        parts.append(_line(proof))
-        parts += [Text(f"    {failure}", style="red") for failure in proof.failures[:MOST]]
-        if len(proof.failures) > MOST:
-            parts.append(Text(f"    and {len(proof.failures) - MOST} more", style="red"))
+        parts += proof_lines(proof)
     parts += [Text(), *_figures(verification), Text()]
     parts += [Text(f"not reached: {place}", style="yellow") for place in verification.not_reached]
     parts.append(_verdict(verification))
     console.print(Group(*parts))
+
+
+def proof_lines(proof: Proof) -> list[Text]:
+    """What a proof came to, and what refutes it."""
+    out = [_line(proof), *(Text(f"    {failure}", style="red") for failure in proof.failures[:MOST])]
+    if len(proof.failures) > MOST:
+        out.append(Text(f"    and {len(proof.failures) - MOST} more", style="red"))
+    return out
 
 
 MOST = 3

@@ -50,7 +50,10 @@ def read_claims(**given: Any) -> list[Claim]:
             continue
         key, shown = argument.replace("_", "-"), f"{argument}={value!r}"
         try:
-            found.append(KINDS[key].read(shown, _as_configured(value)))
+            claim = KINDS[key].read(shown, _as_configured(value))
+            if claim.timed:  # an assertion has no rate
+                raise WrongValue
+            found.append(claim)
         except WrongValue as error:
             raise InputError(f"{shown} is not allowed; expected {ALLOWED.get(key, KINDS[key].allowed)}") from error
     return found

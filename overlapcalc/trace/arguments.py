@@ -94,7 +94,7 @@ def called_with(model: nn.Module, arguments: Arguments) -> nn.Module:
     """
     known = _known.get(id(model))
     if known is None or known[0]() is not model:
-        known = weakref.ref(model, functools.partial(_forget, id(model))), []
+        known = weakref.ref(model, functools.partial(_forget, _known, id(model))), []
         _known[id(model)] = known
     nets = known[1]
     for own, net in nets:
@@ -107,13 +107,14 @@ def called_with(model: nn.Module, arguments: Arguments) -> nn.Module:
     return made
 
 
-_known: dict[int, tuple[weakref.ref[nn.Module], list[tuple[Arguments, nn.Module]]]] = {}
+Known = dict[int, tuple[weakref.ref[nn.Module], list[tuple[Arguments, nn.Module]]]]
+_known: Known = {}
 """By the identity of a model: what it is known as."""
 
 
-def _forget(place: int, gone: weakref.ref[nn.Module]) -> None:
-    if place in _known and _known[place][0] is gone:
-        del _known[place]
+def _forget(known: Known, place: int, gone: weakref.ref[nn.Module]) -> None:
+    if place in known and known[place][0] is gone:
+        del known[place]
 
 
 def _class_of(kind: Any, arguments: Arguments, original: Callable[[], nn.Module | None]) -> Any:

@@ -202,10 +202,20 @@ class Folder:
 
 def looked_at(node: FxNode) -> list[FxNode]:
     """The operands whose values count. Operators that create a tensor like another one use only its shape and type;
-    so do those that give a tensor the shape or the type of another."""
+    so do those that give a tensor the shape or the type of another, and whatever has no sample to compute."""
+    if is_empty(node):
+        return []
     kind = facts_of(node.target).kind
     if kind is Kind.AS:
         return [n for n in node.all_input_nodes if n is node.args[0]]
     if kind is not Kind.LIKE:
         return node.all_input_nodes
     return [n for n in node.all_input_nodes if n is not node.args[0]]
+
+
+def is_empty(node: FxNode) -> bool:
+    """Whether a call gives a tensor without samples, of which only shape and type can count; an output is one."""
+    fake = node.meta.get("val")
+    if node.op != "call_function" or node.target is operator.getitem or not isinstance(fake, torch.Tensor):
+        return False
+    return 0 in fake.shape and not any(user.op == "output" for user in node.users)

@@ -16,6 +16,7 @@ from torch.overrides import TorchFunctionMode
 from ..errors import ChangingStateError, SharedMemoryError, TraceError
 from ..ops import find
 from .composites import decomposed
+from .constants import looked_at
 from .functionalize import made_functional, made_open, with_shapes, without_dropout, without_empty_pieces
 from .fx import were_parameters
 from .naming import operator_name
@@ -155,14 +156,21 @@ def _functional(program: ExportedProgram, but: Collection[torch.fx.Node]) -> boo
     some that will be replaced."""
     if not made_functional(program.graph, but):
         return False
+    signature = program.graph_signature
+    made = {*signature.inputs_to_buffers, *signature.inputs_to_lifted_tensor_constants}  # of no input and no parameter
     for node in program.graph.nodes:
         schema = getattr(node.target, "_schema", None)
+        if node.op == "call_function" and node.target is operator.getitem and node.args[0].name in made:
+            made.add(node.name)
         if node.op != "call_function" or node.target is operator.getitem or node in but:
             continue
         if schema is None or schema.is_mutable:
             return False
-        if not node.all_input_nodes or (not node.users and node.meta.get("val") is None):
-            continue  # a constant (arange, say), or an assertion: it needs no rule
+        if all(n.name in made for n in looked_at(node)):
+            made.add(node.name)
+            continue  # a constant needs no rule
+        if not node.users and node.meta.get("val") is None:
+            continue  # nor does an assertion
         if find(operator_name(node.target)) is None and torch.Tag.pointwise not in node.target.tags:
             return False
     return True

@@ -17,6 +17,7 @@ from ..ops import Kind, known_of
 from ..ops.graph import Data, Graph, Node, Shapes
 from ..ops.kind import CONVOLUTIONS
 from ..ops.together import joined_calls
+from ..stages import at_stage
 from .arguments import Arguments, arguments_of
 from .constants import Folder, looked_at
 from .examples import default_on_cpu, examples
@@ -54,6 +55,7 @@ def trace(
     with default_on_cpu():
         inputs = examples(shapes, dtypes)
         program, copy = export(model, inputs)
+        at_stage("making the graph of layers")
         leaves = {name: type(m).__name__ for name, m in copy.named_modules() if not list(m.children())}
         kept = {name for name, _ in copy.named_parameters()} | set(were_parameters(copy))
         lowering = Lowering(program, program.graph, leaves, kept, weights, arguments_of(model))

@@ -24,7 +24,7 @@ import overlapcalc as oc
 from benchmarks import page as pages
 from benchmarks import subjects
 from benchmarks.bounded import ROOTS, bounded
-from benchmarks.cost import cuda, cuda_checks, guarding, kernels, looking, speed, streaming
+from benchmarks.cost import cuda, cuda_checks, guarding, kernels, lengths, looking, speed, streaming
 from benchmarks.cost.chains import CHAINS, growth
 from benchmarks.zoo import nets, running, survey
 from benchmarks.zoo.answers import Claim, Report, check
@@ -566,6 +566,11 @@ def test_other_commands_print_their_page(monkeypatch, tmp_path, capsys):
     assert "| the same, all files read anew | 0.00 |" in out
     assert looking.main(["--modules", "3", "--megabytes", "1"]) == 0
     assert re.search(r"\| 3 modules \| \d+\.\d \|\n\| 1 MB of buffers \| \d", capsys.readouterr().out)
+    assert lengths.main(["--lengths", "2", "4"]) == 0
+    out = capsys.readouterr().out
+    assert "| milliseconds per layer | 2 layers | 4 layers |" in out
+    for stage in ("tracing", "following what is read", "planning stream", "all but tracing"):
+        assert re.search(rf"\| {stage} \| [\d.e+-]+ \| [\d.e+-]+ \|", out), stage
     assert running.main(["--names", "superres/espcn", "diffusion/vae-decoder", "--twin"]) == 0
     out = capsys.readouterr().out
     assert re.search(r"\| superres/espcn \| 1x1x30x\d+ .* \| proved \| proved \| proved \|", out)

@@ -274,7 +274,7 @@ def test_schedules_side_by_side():
         (["plan", "examples/unet.py:UNet", "--memory", "1KiB", "--image", "64x64"], 2, "no block of this image fits"),
         (["plan", "examples/unet.py:UNet", "--block", "0"], 2, "at least 1"),
         (["plan", "examples/unet.py:UNet", "--schedule", "zigzag"], 2, "invalid choice"),
-        (["plan", "examples/unet.py:UNet", "--fixed-tile", "42"], 2, "the nearest that work are"),
+        (["plan", "examples/unet.py:UNet", "--fixed-tile", "42"], 2, "are the nearest that work"),
         (["plan", "examples/unet.py:UNet", "--dtype", "int8"], 2, "float16"),
         (["plan", "examples/obstacle.py:Denoiser", "--schedule", "crop"], 3, "cannot be computed by blocks"),
         (

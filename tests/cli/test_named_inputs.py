@@ -75,7 +75,7 @@ def test_from_file_to_file_as_a_process(model: Path) -> None:
 
 def test_other_commands(model: Path) -> None:
     said = ("nets.py:Net", *SHAPES, "--input", "mode=bilinear", "--input", "scale=2")
-    text = run("analyze", *said, cwd=model).stdout
+    text = " ".join(run("analyze", *said, cwd=model).stdout.split())
     assert "from batch.image 1x3x40x36, batch.feats[0] 1x3x40x36 with scale=2, mode='bilinear' to output" in text
     done = run("plan", *said, "--block", "32", cwd=model)
     assert done.returncode == 0, done.stderr

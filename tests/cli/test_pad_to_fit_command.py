@@ -51,3 +51,13 @@ def test_run_pads_cuts_and_says_so(tmp_path: Path, spec: str, options: list[str]
     found = np.load(tmp_path / "out.npy")
     assert found.shape == wanted.shape
     assert np.abs(found - wanted).max() < 1e-5
+
+
+def test_verify_proves_it_on_the_padded_image(spec: str) -> None:
+    asked = ("verify", spec, "--input", "1x1x32x32", "--image", "30x29", "--block", "8")
+    done = run(*asked, "--pad-to-fit", "reflect")
+    assert done.returncode == 0, done.stderr
+    assert "input 1x1x32x32 in 16 blocks" in done.stdout
+    assert "padded at the far end (reflect): input 1x1x29x30 to 1x1x32x32" in " ".join(done.stdout.split())
+    refused = run(*asked)
+    assert refused.returncode == 2

@@ -349,11 +349,11 @@ def test_equal_tiles(name, tile):
 @pytest.mark.usefixtures("traced_once")
 def test_lengths_that_do_not_work_are_refused_with_those_that_do():
     model, shape = UNet(), (1, 3, 64, 64)  # step 4, interior tiles of 12 + block + 12
-    with pytest.raises(oc.InputError, match="the nearest that work are 40 and 44"):
+    with pytest.raises(oc.InputError, match="40 and 44 are the nearest that work, of 28, 32, 36 and so on up to 64"):
         oc.plan(model, shape, fixed_tile=42)
     for tile in (40, 44):
         oc.plan(model, shape, fixed_tile=tile)
-    with pytest.raises(oc.InputError, match="the shortest that works is 28"):
+    with pytest.raises(oc.InputError, match="28 is the nearest that works, of 28, 32, 36"):
         oc.plan(model, shape, fixed_tile=8)
     oc.plan(model, shape, fixed_tile=28)
     with pytest.raises(oc.InputError):

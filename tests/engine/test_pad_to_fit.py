@@ -6,6 +6,7 @@ Weights and images are whole numbers, so that sums are exact in whatever order t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -127,7 +128,9 @@ def test_what_fits_is_not_padded() -> None:
         "mode": "reflect",
         "any": False,
         "inputs": {"x": {"given": [1, 1, 16, 20], "padded": [1, 1, 16, 20]}},
-        "outputs": {"output": {"made": [1, 2, 16, 20], "kept": [1, 2, 16, 20], "rounded_up": []}},
+        "outputs": {
+            "output": {"made": [1, 2, 16, 20], "kept": [1, 2, 16, 20], "rounded_up": [], "own": [1, 2, 16, 20]}
+        },
     }
     assert (plan.padding.any, plan.inputs, plan.results) == (False, {"x": x.shape}, plan.outputs)
     assert "nothing is padded (reflect)" in str(plan.padding)
@@ -275,10 +278,54 @@ def test_a_net_of_one_size_is_refused_with_that_size() -> None:
     net = One()
     x = image(1, 1, 20)
     assert torch.equal(oc.run(net, x, pad_to_fit="constant", schedule="passes"), x)
-    with pytest.raises(
-        oc.InputError, match="no larger size than 1x1x30 was found at which the net runs; give an image"
-    ):
+    with pytest.raises(oc.InputError, match=r"than 1x1x30 was found at which the net runs; tried, it runs at 1x1x24$"):
         oc.plan(net, (1, 1, 30), pad_to_fit="constant")
+
+
+class Placed(nn.Module):
+    """A value for every place, and so one size: no multiple of a usual step."""
+
+    def __init__(self, h: int, w: int) -> None:
+        super().__init__()
+        self.places = nn.Parameter(torch.zeros(1, 1, h, w))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.places
+
+
+class Joined(nn.Module):
+    def __init__(self, n: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(n * n, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x.flatten(1))  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("net", "given", "takes"),
+    [
+        (Placed(31, 47), (40, 40), "1x1x31x47"),
+        (Placed(31, 47), (64, 64), "1x1x31x47"),
+        (Joined(31), (37, 33), "1x1x31x31"),
+    ],
+)
+def test_the_one_size_is_found_whatever_it_is(net: nn.Module, given: tuple[int, int], takes: str) -> None:
+    with pytest.raises(oc.InputError, match=rf"tried, it runs at {takes}$"):
+        oc.plan(net, (1, 1, *given), pad_to_fit="constant")
+
+
+def test_a_smaller_image_is_padded_to_the_one_size_or_refused_with_it() -> None:
+    padding = oc.plan(Joined(31), (1, 1, 30, 20), pad_to_fit="constant", schedule="passes").padding
+    assert padding is not None
+    assert padding.padded["x"] == (1, 1, 31, 31)
+    with pytest.raises(oc.InputError, match=r"pad the image yourself, to 1x1x31x47$"):
+        oc.plan(Placed(31, 47), (1, 1, 30, 20), pad_to_fit="constant")
+
+
+def test_an_analysis_at_another_size_says_it_too() -> None:
+    with pytest.raises(oc.TraceError, match=r"tried, it runs at 1x1x31x47$"):
+        oc.analyze(Placed(31, 47), (1, 1, 40, 40))
 
 
 def test_without_it_the_refusal_mentions_it() -> None:
@@ -288,3 +335,42 @@ def test_without_it_the_refusal_mentions_it() -> None:
             ask()
     with pytest.raises(oc.InputError, match="an analysis or a saved program has its size already"):
         oc.plan(oc.analyze(net, (1, 1, 16, 16)), pad_to_fit="constant")
+
+
+@pytest.mark.parametrize(("schedule", "dtype"), [("crop", None), ("stream", None), ("crop", "float16")])
+def test_the_padded_copy_is_counted(schedule: str, dtype: str | None) -> None:
+    """Held beside what the net itself holds."""
+    net, x = Skips(), (1, 1, 29, 18)
+    here = oc.plan(net, x, pad_to_fit="reflect", block=8, schedule=schedule, dtype=dtype)
+    bare = replace(here, copied=0)
+    for mine, without in ((here.memory, bare.memory), (here.full_memory, bare.full_memory)):
+        assert mine is not None
+        assert without is not None
+        assert mine.activations == without.activations + 32 * 20 * (2 if dtype else 4)
+    stored = oc.plan(net, x, pad_to_fit="reflect", block=8, schedule=schedule, dtype=dtype, stored=True)
+    assert stored.copied == 0  # read and padded part by part
+
+
+def test_a_budget_covers_the_padded_copy() -> None:
+    net, x = Skips(), (1, 1, 126, 128)
+    least = oc.plan(net, (1, 1, 128, 128), memory="1MiB").memory
+    assert least is not None
+    made = oc.plan(net, x, memory=least.total + 128 * 128 * 4, pad_to_fit="reflect")
+    assert made.memory is not None
+    assert made.memory.total <= least.total + 128 * 128 * 4
+    with pytest.raises(oc.InputError, match="beside padded copies of the inputs, which take 64 KiB"):
+        oc.plan(net, x, memory="100KiB", pad_to_fit="reflect")
+
+
+@pytest.mark.parametrize("schedule", ["crop", "trim", "passes"])
+def test_verify_pads_as_run_does(schedule: str) -> None:
+    net, x = whole_numbers(Skips()), image(1, 1, 29, 34)
+    found = oc.verify(net, x, pad_to_fit="reflect", schedule=schedule, block=8)
+    assert found.proved
+    assert found.plan.inputs["x"] == (1, 1, 32, 36)
+    assert found.plan.padding is not None
+    assert found.plan.padding.kept["output"] == (1, 2, 29, 34)
+    with pytest.raises(oc.TraceError):
+        oc.verify(net, x, schedule=schedule, block=8)
+    with pytest.raises(oc.InputError, match="has its size already"):
+        oc.verify(net, oc.analyze(net, (1, 1, 32, 36)), pad_to_fit="reflect")

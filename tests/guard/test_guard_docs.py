@@ -28,7 +28,7 @@ def test_every_key_is_documented_and_no_other(project: Project):
 
 
 def test_the_configuration_of_the_docs_holds(project: Project):
-    text, _ = blocks(DOCS, "toml")
+    text, _, _ = blocks(DOCS, "toml")
     shutil.copy(ROOT / "examples/codec.py", project.root)
     file = project.configure(text)
     claimed = {claim.key for model in read_config(file).models for claim in model.claims}
@@ -37,11 +37,20 @@ def test_the_configuration_of_the_docs_holds(project: Project):
     assert said.code == 0, said.out
 
 
+def test_the_configuration_of_a_net_in_time_holds(project: Project):
+    _, text, _ = blocks(DOCS, "toml")
+    project.write("filter.py", "from torch import nn\n\ndef Net():\n    return nn.Conv1d(1, 1, 1921, padding=960)\n")
+    file = project.configure(text)
+    assert project.check().code == 0  # 960 samples are 20 ms
+    project.configure(file.read_text().replace("48000", "47999"))
+    assert project.check().code == 1
+
+
 BY_PASSES = {"runs", "max-passes", "max-disk"}
 
 
 def test_the_configuration_of_a_net_that_is_not_local_holds(project: Project):
-    _, text = blocks(DOCS, "toml")
+    _, _, text = blocks(DOCS, "toml")
     project.write("restore.py", NORMS)
     file = project.configure(text)
     claimed = {claim.key for model in read_config(file).models for claim in model.claims}

@@ -73,9 +73,11 @@ def test_tiles_of_two_lengths_and_an_axis_without(fed: list[tuple[int, ...]]) ->
 
 
 REFUSED = [
-    (4, "no tiles of 4 along L: too short for any block with its context; 6, 8, 10 and so on work, and for images"),
-    (9, "no tiles of 9 along L, of whatever image: the net does not run on so many samples; tried, .*multiples of 2"),
-]
+    (4, "no tiles of 4 along L: too short for any block with its context; 6 is the nearest that works, of 6, 8, 10 and "
+     "so on, for images of every size$"),
+    (9, "no tiles of 9 along L: the net does not run on so many samples; 8 and 10 are the nearest that work, of 6, 8, 10 "
+     "and so on, for images of every size$"),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("tile", "words"), REFUSED)
@@ -90,7 +92,9 @@ def test_the_shortest_tile_that_is_named_works_and_no_shorter_one() -> None:
     net = Skips(True)
     for size in (1, 19, 40):
         assert oc.plan(net, (1, 1, size), fixed_tile=6, pad_to_fit="constant").fed >= 1
-    with pytest.raises(oc.InputError, match="too short for any block with its context; the shortest that works is"):
+    with pytest.raises(
+        oc.InputError, match="too short for any block with its context; 6 is the nearest that works, of 6"
+    ):
         oc.plan(net, (1, 1, 40), fixed_tile=4)
 
 
@@ -104,3 +108,30 @@ def test_an_obstacle_is_refused_as_ever() -> None:
     net = nn.Sequential(nn.Conv1d(1, 4, 3, padding=1), nn.GroupNorm(2, 4))
     with pytest.raises(oc.ObstacleError, match="passes run it exactly"):
         oc.plan(net, (1, 1, 40), fixed_tile=8, pad_to_fit="constant")
+
+
+@pytest.mark.parametrize("tile", [7, 11, 13])
+def test_lengths_are_listed_in_one_way_with_and_without_padding(tile: int) -> None:
+    """Even lengths from 6 on; of one image, up to its own."""
+    before, after = max(tile - 1, 6), tile + 1
+    near = f"{before} and {after} are the nearest that work, of 6, 8, 10 and so on"
+    with pytest.raises(oc.InputError, match=f"no tiles of {tile} along L: .*; {near} up to 40; for one tile"):
+        oc.plan(Skips(True), (1, 1, 40), fixed_tile=tile)
+    with pytest.raises(oc.InputError, match=f"no tiles of {tile} along L: .*; {near}, for images of every size$"):
+        oc.plan(Skips(True), (1, 1, 40), fixed_tile=tile, pad_to_fit="constant")
+
+
+def test_an_output_that_is_cut_to_less_than_the_net_itself_gives_is_told() -> None:
+    """Of 31 samples 34 come out, and of 32, too; of those, one is cut for the one that was padded."""
+    net = nn.Sequential(nn.Conv1d(1, 2, 3, stride=2, padding=1), nn.ConvTranspose1d(2, 1, 4, 2))
+    own = tuple(net(torch.zeros(1, 1, 31)).shape)
+    padding = oc.plan(net, (1, 1, 31), fixed_tile=20, pad_to_fit="constant").padding
+    assert padding is not None
+    assert (padding.kept["output"], padding.own["output"]) == ((1, 1, 33), own)
+    assert "and the net itself gives another size on the image: output 1x1x33 to 1x1x34" in str(padding)
+    assert padding.to_dict()["outputs"]["output"]["own"] == [1, 1, 34]
+    same = oc.plan(Skips(False), (1, 1, 31), fixed_tile=10, pad_to_fit="constant").padding
+    assert same is not None
+    assert same.any
+    assert same.kept[0] == same.own[0] == (1, 1, 31)
+    assert "another size" not in str(same)

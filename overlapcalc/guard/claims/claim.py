@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -27,10 +28,11 @@ class WrongValue(Exception):  # noqa: N818 - never leaves the configuration's re
 class Setting:
     """What claims of cost refer to: an image, its blocks and how they are run.
 
-    image: None for the analysed sizes.
+    image: None for the analysed sizes. rates: samples per second, of axes in time.
     """
 
     image: tuple[int, ...] | None = None
+    rates: Mapping[str, Fraction] = field(default_factory=dict)
     blocking: Blocking = field(default_factory=Blocking)
 
 
@@ -79,6 +81,11 @@ class Claim(ABC):
 
     key: str
     limit: str
+
+    @property
+    def timed(self) -> bool:
+        """Whether a limit is a time, which needs a rate."""
+        return False
 
     @abstractmethod
     def judge(self, subject: Subject) -> Judgement:

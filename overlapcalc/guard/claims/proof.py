@@ -19,9 +19,10 @@ class Proved(Claim):
     def judge(self, subject: Subject) -> Judgement:
         from torch import nn  # all of these load it
 
+        from ...prove.device import device_of
         from ...prove.proof_image import proof_block, proof_shapes
         from ...prove.result import PROVED, REFUTED
-        from ...prove.verify import device_of, verify
+        from ...prove.verify import verify
 
         passes = subject.setting.blocking.schedule == "passes"
         blocked = [failure for place in subject.places() for failure in in_the_way(subject, *place)]

@@ -20,6 +20,10 @@ def _length(value: object, shapes: tuple[tuple[int, ...], ...], at: int | None, 
     return shapes[at][d] if len(shapes[at]) > d else 0
 
 
+NO_SAMPLE = IndexMap(1, 1, (EMPTY,))
+"""What is read of an operand without samples."""
+
+
 @rule("aten::cat", "aten::concat", "aten::concatenate", shown=False)
 def cat(call: Call) -> Law:
     """Operand k begins at the sum of the lengths before it.
@@ -28,19 +32,20 @@ def cat(call: Call) -> Law:
     """
     n, d = len(call.shape), int(call["dim"] or 0) % len(call.shape)
     positions = call.positions("tensors")
-    joined = sum(p is not None for p in positions) > 1
+    lengths = [_length(value, call.shapes, at, d) for value, at in zip(call["tensors"], positions, strict=True)]
+    joined = sum(p is not None and length > 0 for p, length in zip(positions, lengths, strict=True)) > 1
     why = Obstruction(Cause.CONCATENATION, "joins tensors end to end along the axis") if joined else None
     links, offset = [], 0
     places: list[Place] = []
     for i, (value, at) in enumerate(zip(call["tensors"], positions, strict=True)):
         if at is not None:
-            reads = IndexMap.shift(-offset)
-            dims = {d: DimRead(d, d, reads, obstruction=why, here=reads)}
+            reads = IndexMap.shift(-offset) if lengths[i] else NO_SAMPLE  # it may give the result its type
+            dims = {d: DimRead(d, d, reads, obstruction=why if lengths[i] else None, here=reads)}
             links.append(Link(at, keep(n, but=dims)))
         else:  # along the joined dimension it lies beyond the data, where it may be anything
             whole = isinstance(value, Constant) and len(value.shape) == n
             places += call.place("tensors", {e: e for e in range(n) if e != d and whole}, item=i)
-        offset += _length(value, call.shapes, at, d)
+        offset += lengths[i]
     return Law(tuple(links), places=tuple(places))
 
 
@@ -96,7 +101,7 @@ def unbind(call: Call) -> Law:
     return pick(call, call.dim(), call.node.result)
 
 
-@rule("aten::select", shown=False, sizes=("index",))
+@rule("aten::select", shown=False)
 def select(call: Call) -> Law:
     d = call.dim()
     return pick(call, d, int(call["index"]) % call.shapes[0][d])
@@ -207,6 +212,7 @@ def _cells(d: int, sources: list[list[int]], why: Obstruction | None) -> DimRead
 
 
 describe("aten::chunk", "aten::split", "aten::split_with_sizes", kind=Kind.SPLIT)
+describe("aten::select", kind=Kind.PICK)
 
 
 @on_slab("aten::split", "aten::chunk", "aten::tensor_split", "aten::unsafe_split", "aten::unsafe_chunk",
@@ -235,7 +241,7 @@ def cat_on_slab(slab: Slab) -> Tensor:
         elif data:
             pieces.append(slab.nothing(operand, d))
         start, operand = start + size, operand + data
-    return slab.run(tensors=pieces)
+    return slab.typed(slab.run(tensors=pieces))  # which a constant beyond the region, or without samples, may decide
 
 
 @on_slab("aten::slice_scatter")

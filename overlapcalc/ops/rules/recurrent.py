@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from ...algebra.index_map import IndexMap
 from ...errors import RuleError
 from ..call import Call
@@ -27,8 +25,10 @@ def recurrent(call: Call) -> Law:
     for k, shape in enumerate(call.shapes):
         features = whole(2, 2, "mixes all positions of the axis")
         if k == call.position("input"):
-            steps = whole(time, None, along) if states else carried(time, time, along)
-            steps = replace(steps, carried=None) if call["bidirectional"] else steps
+            if states or call["bidirectional"]:
+                steps = whole(time, None if states else time, along)
+            else:
+                steps = carried(time, time, along)
             dims = [steps, DimRead(batch, last, IndexMap.identity()), features]
             # a time step reads only what its direction has passed: a bound, except for the last one
             links.append(Link(k, (*dims, DimRead(None, 0)) if states else tuple(dims), exact=states))
