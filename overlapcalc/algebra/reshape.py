@@ -7,7 +7,7 @@ each an axis or a run of cells, and a view cuts parts, joins them and regroups t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
@@ -133,8 +133,12 @@ class Reshape:
         return replace(self, between=tuple(between), after=found)
 
 
-def view(layout: Factoring, runs: Sequence[Run], shape: Sequence[int]) -> Reshape:
-    """How a view of a tensor into this shape acts on its parts; `runs` cover all dimensions, in order.
+Joins = Callable[[str, int], bool]
+
+
+def view(layout: Factoring, runs: Sequence[Run], shape: Sequence[int], joins: Joins | None = None) -> Reshape:
+    """How a view of a tensor into this shape acts on its parts; `runs` cover all dimensions, in order. joins: whether
+    an axis is joined with so many cells behind it; always where absent.
 
     >>> image = Factoring.plain((1, 3, 16, 24), ["", "", "H", "W"])
     >>> windows = view(image, [([0], [0]), ([1], [1]), ([2], [2, 3]), ([3], [4])], (1, 3, 2, 8, 24))
@@ -176,7 +180,7 @@ def view(layout: Factoring, runs: Sequence[Run], shape: Sequence[int]) -> Reshap
             cuts += [(at + k, piece) for k, piece in fitted[1]]
             at += len(parts) + len(fitted[1])
     between: list[Part] = []
-    joins: list[int] = []
+    joined_at: list[int] = []
     after: list[list[Part]] = []
     kept: list[tuple[int, int]] = []
     for group in groups:
@@ -186,8 +190,9 @@ def view(layout: Factoring, runs: Sequence[Run], shape: Sequence[int]) -> Reshap
         between += parts
         joined: list[Part] = []
         for part in parts:
-            if part.label == CELL and part.size <= MOST_PIECES and joined and joined[-1].is_axis:
-                joins.append(sum(map(len, after)) + len(joined) - 1)
+            last = joined[-1] if joined and part.label == CELL and part.size <= MOST_PIECES else None
+            if last is not None and last.is_axis and (joins is None or joins(last.label, part.size)):
+                joined_at.append(sum(map(len, after)) + len(joined) - 1)
                 joined[-1] = replace(joined[-1], size=joined[-1].size * part.size)
             else:
                 joined.append(part)
@@ -199,7 +204,7 @@ def view(layout: Factoring, runs: Sequence[Run], shape: Sequence[int]) -> Reshap
         torn=tuple(torn),
         between=tuple(between),
         kept=tuple(kept),
-        joins=tuple(joins),
+        joins=tuple(joined_at),
         after=Factoring.grouped(after),
     )
 

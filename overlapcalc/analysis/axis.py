@@ -71,7 +71,7 @@ class AxisAnalysis:
         check_span(start, stop)
         if size is None:
             return self._reads.reads(start, stop) if self._reads is not None else None
-        net = self.variants.at(self.input, self.axis, size, False)
+        net = self.variants.at(self.input, self.axis, size, bool(self.variants.net.loops))
         output = output_of(net, self.output)
         _check_inside(start, stop, net.size(output, self.axis), self.output, self.axis)
         self._clear(net)

@@ -131,7 +131,7 @@ class Cone:
         net = self.variants.net
         wanted = dict(zip(self.axes, size, strict=True))
         if any(net.size(self.input, axis) != n for axis, n in wanted.items()):
-            net = self.variants.retrace(shapes_at(net, self.input, wanted), False)
+            net = self.variants.retrace(shapes_at(net, self.input, wanted), bool(net.loops))
         return SizedCone.of(self, net)
 
     def _check(self, name: str, given: Sequence[int]) -> None:

@@ -24,6 +24,7 @@ from .far_sizes import MOST_VALUES, far, most_values, shapes_of
 from .gc_pause import gc_paused
 from .loops import inside, outside
 from .unrolled import unrolled_axes
+from .windows import windowed
 
 MULTIPLES = (1, 2, 4, 8, 16, 32, 64)
 """How many steps a net grows at a time; the next one is tried where it does not run at the first."""
@@ -49,10 +50,19 @@ class OtherSizes:
         carried: bool = False,
     ) -> None:
         self._plain, self._graph, self._whole = plain, graph, whole
-        self._propagate = partial(propagate, carried=carried)
+        self._propagate, self._carried = partial(propagate, carried=carried), carried
         self._seen: dict[tuple[int, Shapes], tuple[Propagation, Comparison]] = {}  # by the identity of the net
 
-    def settled(self, net: Propagation, sights: int = MOST_SIGHTS) -> tuple[Propagation, Shapes | None]:
+    def settled(self, net: Propagation) -> tuple[Propagation, Shapes | None]:
+        """The net with obstacles where other sizes give another net, or with the law that it has as a whole; and the
+        shapes that showed it."""
+        found, there = self._settled(net)
+        if self._carried:
+            return found, there
+        law, shown = windowed(found, self._graph)
+        return law, shown or there
+
+    def _settled(self, net: Propagation, sights: int = MOST_SIGHTS) -> tuple[Propagation, Shapes | None]:
         """The net with obstacles where (along which axes) other sizes give another net, and the shapes that showed it.
 
         Where it runs, or is the same, only at multiples of several steps (it pads to a multiple of 8, say), that is no
@@ -66,7 +76,7 @@ class OtherSizes:
             near = dict.fromkeys(_axes(net), multiple)
             seen = self._looked(net, near)
             if seen.net is not net and sights:
-                return self.settled(seen.net, sights - 1)
+                return self._settled(seen.net, sights - 1)
             if seen.found is None or (multiple > 1 and not seen.found and not self._repeats(net, near)):
                 continue
             if not seen.found:
@@ -76,7 +86,7 @@ class OtherSizes:
                 return (again(coarser=near) if multiple > 1 else net), seen.larger
             periodic = self._period(net, near, {axis for at in differing.values() for axis in at}, seen)
             if isinstance(periodic, Propagation) and sights:
-                return self.settled(periodic, sights - 1)
+                return self._settled(periodic, sights - 1)
             if isinstance(periodic, dict):
                 return again(coarser=periodic), seen.larger
             return again(differing=differing), seen.larger

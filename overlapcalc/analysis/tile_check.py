@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 
 from ..errors import OverlapcalcError
 from ..ops.graph import Shapes
+from ..propagate.alike import same_calls
+from ..propagate.at_size import UnlikeError
 from ..propagate.compare import adopted, differences, views_of
 from ..propagate.forward import propagate
 from ..propagate.grid import Grid
@@ -79,9 +81,22 @@ def _with_turns(variants: Variants, net: Propagation, cuts: Mapping[str, Cut], w
         turns = loop.turns_at({name: shapes[name][d] for name, d in places.items()})
         if turns is None:
             return along
+        if loop.unrolled is None:
+            continue
         graph = loop.unrolled.at(turns)
         if len(cuts) == 1 and variants.graph is not None:
             return frozenset() if loop.unrolled.agrees(turns, variants.graph(wanted)) else along
+    stepped = {axis: cut for axis, cut in cuts.items() if axis in along and net.loops[axis].unrolled is None}
+    if stepped:
+        if graph is not net.traced or variants.graph is None:
+            return along  # loops beside it
+        graph = variants.graph(shapes_after(net, stepped))
+        try:
+            same_calls(net.traced, graph)
+        except UnlikeError:
+            return along
+        if len(stepped) == len(cuts):
+            return frozenset()
     like = propagate(graph)
     nodes = {**dict(zip(net.traced.inputs, graph.inputs, strict=True))}
     nodes |= {a: b for (_, a), (_, b) in zip(net.traced.outputs, graph.outputs, strict=True)}

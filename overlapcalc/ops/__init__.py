@@ -10,13 +10,14 @@ from ..lazy import names_from
 if TYPE_CHECKING:
     from .call import Call
     from .facts import describe, kind_of, plain_name, short_name, word_of
-    from .kind import Kind
+    from .kind import Kind, Masking
     from .overloads import full_name
     from .registry import find, known_of, op_name, rule, steps_before, unregister
 
 __all__ = [
     "Call",
     "Kind",
+    "Masking",
     "describe",
     "find",
     "full_name",
@@ -34,7 +35,7 @@ __all__ = [
 _HOMES = {
     ".call": ("Call",),
     ".facts": ("describe", "kind_of", "plain_name", "short_name", "word_of"),
-    ".kind": ("Kind",),
+    ".kind": ("Kind", "Masking"),
     ".overloads": ("full_name",),
     ".registry": ("find", "known_of", "op_name", "rule", "steps_before", "unregister"),
 }

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import RuleError
 from .graph import Node
-from .kind import Kind
+from .kind import Kind, Masking
 from .registry import Spelling, find, known_of, refuse_said, say
 
 
@@ -23,6 +23,7 @@ def describe(
     stops_nan: bool | None = None,
     zero_weights: bool | None = None,
     reads_memory: bool | None = None,
+    masking: Masking | None = None,
 ) -> None:
     """Register facts about operators, named as for `rule`. `Operator` says what they mean; all are optional.
 
@@ -41,6 +42,7 @@ def describe(
         "stops_nan": stops_nan,
         "zero_weights": zero_weights,
         "reads_memory": reads_memory,
+        "masking": masking,
     }
     said = {what: value for what, value in facts.items() if value is not None}
     for what in said:

@@ -56,7 +56,8 @@ class Constant:
     None where it uses all. With more than two dimensions it is the union over all matrices, and `uneven` says whether
     they differ. made: the net computes it, perhaps from the image's size; it is not a plain parameter, buffer or
     literal. borders[d]: where it has no period along dimension d but for its ends, the lengths of the border before and
-    of the border after, and the period between them.
+    of the border after, and the period between them. marks: one byte per value, 1 where a boolean one is true, or
+    another one minus infinity for good; empty where none is. truth: it is boolean.
     """
 
     shape: tuple[int, ...]
@@ -72,6 +73,8 @@ class Constant:
     pattern: tuple[tuple[int, ...], ...] | None = field(default=None, repr=False)
     made: bool = False
     borders: tuple[tuple[int, int, int] | None, ...] = ()
+    marks: bytes = field(default=b"", repr=False, compare=False)
+    truth: bool = False
 
 
 @dataclass(frozen=True)

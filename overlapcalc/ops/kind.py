@@ -46,3 +46,23 @@ class Kind(str, Enum):
 CONVOLUTIONS = frozenset({Kind.CONVOLUTION, Kind.TRANSPOSED_CONVOLUTION})
 WINDOWED = CONVOLUTIONS | {Kind.POOLING, Kind.ADAPTIVE_POOLING, Kind.UNPOOLING}
 """Kinds that work in windows."""
+
+
+class Masking(str, Enum):
+    """What an operator does with samples that a mask has left out: scores at minus infinity, weights of zero.
+
+    MOVES: what is left out stays so, wherever it goes. SCALES: so it does where the other factor is positive; a zero
+    always. ADDS: minus infinity is left of a sum with it. FILLS: where `mask` is true, there is `value`. CHOOSES: where
+    `condition` is true there is `self`, elsewhere `other`. SOFTENS: minus infinity becomes a weight of zero, as long as
+    there is something else along `dim`. WEIGHS: of the right factor of a product, what has a weight of zero in the left
+    one does not count. ATTENDS: what its mask leaves out does not count.
+    """
+
+    MOVES = "moves"
+    SCALES = "scales"
+    ADDS = "adds"
+    FILLS = "fills"
+    CHOOSES = "chooses"
+    SOFTENS = "softens"
+    WEIGHS = "weighs"
+    ATTENDS = "attends"

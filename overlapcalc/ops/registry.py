@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from ..errors import RuleError
 from .call import Call
 from .graph import Node
-from .kind import Kind
+from .kind import Kind, Masking
 from .law import Law
 from .overloads import full_name
 
@@ -58,7 +58,8 @@ class Operator:
     Plain facts: kind. word: a short name, for tables. spelling: for a call, the operator that it is another spelling
     of. together: what a call amounts to with those before it (together.py). training: what it does in training mode
     only. stops_nan: it may turn NaN into a number. zero_weights: it may multiply by zero what it does not read.
-    reads_memory: what it gives depends on how its first operand lies in memory.
+    reads_memory: what it gives depends on how its first operand lies in memory. masking: what it does with samples
+    that a mask has left out.
     """
 
     rule: Rule | None = None
@@ -80,6 +81,7 @@ class Operator:
     stops_nan: bool | None = None
     zero_weights: bool | None = None
     reads_memory: bool | None = None
+    masking: Masking | None = None
 
 
 _OPERATORS: dict[str, Operator] = {}
@@ -106,6 +108,7 @@ SAID = {
     "stops_nan": "an answer to whether it stops NaN",
     "zero_weights": "an answer to whether it has weights of zero",
     "reads_memory": "an answer to whether it reads memory",
+    "masking": "a way with masks",
 }
 
 

@@ -8,6 +8,7 @@ from ..algebra.cells import Field
 from ..algebra.spans import Spans
 from ..ops.graph import Graph, Node
 from .forward import Forward
+from .left_out import LeftOut
 from .through import cell_places
 from .unrolled import OutputLaw
 from .values import AxisRead
@@ -35,9 +36,9 @@ def followed_by_cells(graph: Graph) -> Forward:
     return run
 
 
-def needed(run: Forward, output: str, place: int) -> dict[str, Field[int]]:
+def needed(run: Forward, output: str, place: int, left: LeftOut | None = None) -> dict[str, Field[int]]:
     """For each tensor, which samples of an output need each of its cells: whole numbers, whose bit o stands for index o
-    of the output's dimension of cells `place`."""
+    of the output's dimension of cells `place`. left: what masks leave out, which needs nothing."""
     values, known = run.values, {0: 0}
 
     def either(a: int, b: int) -> int:
@@ -49,11 +50,15 @@ def needed(run: Forward, output: str, place: int) -> dict[str, Field[int]]:
     found: dict[str, Field[int]] = {}
     for node in reversed(run.nodes):
         field = wanted.pop(node.name, None)
+        if field is not None and left is not None and node.name in left.of:
+            field = field.merge(left.of[node.name], lambda mask, gone: 0 if gone else mask)
         if field is None or not any(field.values):
             continue
         found[node.name] = field
         for path in values[node.name].paths:
-            through = path.cells.scatter(field, either, 0)
+            weights = left.weights.get(node.name) if left is not None else None
+            weighed = None if weights is None else weights.needed(field, path, values[path.operand].layout)
+            through = path.cells.scatter(field, either, 0) if weighed is None else weighed
             old = wanted.get(path.operand)
             wanted[path.operand] = through if old is None else old.merge(through, either)
     return found

@@ -53,7 +53,7 @@ def differences(
                 texts.append(text)
             if text:
                 passed.add((a.name, axis))
-        texts += [*_scalars(a, b, place[0], place[1]), *_constants(small, a, b, grown), *_cells(small, large, a, b)]
+        texts += [*scalars(a, b, place[0], place[1]), *_constants(small, a, b, grown), *_cells(small, large, a, b)]
         if texts:
             for axis in grown - _refused(asked, here):
                 if not _only_passes_on(small, a, axis, marked):
@@ -185,7 +185,7 @@ def _along(
     return ""
 
 
-def _scalars(a: Node, b: Node, place_a: Mapping[str, int], place_b: Mapping[str, int]) -> Iterator[str]:
+def scalars(a: Node, b: Node, place_a: Mapping[str, int], place_b: Mapping[str, int]) -> Iterator[str]:
     """Arguments that differ and that no law accounts for."""
     rule = find(a.op)
     for name, value in a.args.items():

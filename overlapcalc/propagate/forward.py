@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from ..algebra.cells import Field
 from ..algebra.index_map import IndexMap
-from ..algebra.reshape import CELL, Factoring, Part, Reshape, Run, view
+from ..algebra.reshape import CELL, Factoring, Joins, Part, Reshape, Run, view
 from ..errors import RuleError, UnknownOperatorError, foreseen
 from ..ops import Call, find, steps_before
 from ..ops.facts import takes_functions
@@ -92,6 +92,9 @@ def _unknown_message(nodes: list[Node], names: Mapping[str, str]) -> str:
 class Forward(Resolver):
     """One forward pass, node by node."""
 
+    joins: Joins | None = None
+    """See algebra/reshape.view."""
+
     def follow(self) -> None:
         for node in self.graph:
             with foreseen(self.names.get(node.name) or node.layer or node.name, node.op, node.source):
@@ -141,7 +144,7 @@ class Forward(Resolver):
     def _view(self, node: Node, runs: Sequence[Run]) -> None:
         layout = self.values[node.operands[0]].layout
         known = self.views[node.name].applied(layout, node.shape) if node.name in self.views else None
-        found = known or view(layout, runs, node.shape)
+        found = known or view(layout, runs, node.shape, self.joins)
         for step in view_steps(node, layout, found):
             if step.links is None:
                 law = self.law_of(step.node)

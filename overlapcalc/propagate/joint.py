@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, reduce
+from operator import or_
 
 from ..algebra.boxes import NOWHERE, Boxes
 from ..algebra.cells import Field
 from ..algebra.spans import Spans
+from .backward import interior
+from .backward import sized as sized_reads
 from .values import AxisRead, Path, Propagation
 
 MOST_PRODUCTS = 4096
@@ -32,6 +35,8 @@ def joint(net: Propagation, output: str, axes: Sequence[str], outputs: Boxes, *,
 
     The axes must be free of obstacles between this output and the inputs asked about.
     """
+    if len(axes) > 1 and net.loops.keys() & set(axes):
+        return _apart(net, output, axes, outputs, sized)
     wanted: dict[str, Field[Boxes]] = {output: Field.one(net.values[output].cells.shape, outputs)}
     reads: dict[str, Boxes] = {}
     exact = True
@@ -56,6 +61,16 @@ def joint(net: Propagation, output: str, axes: Sequence[str], outputs: Boxes, *,
             exact = exact and path.exact and narrow.values == needed.values
             wanted[path.operand] = narrow
     return JointReads(reads, exact)
+
+
+def _apart(net: Propagation, output: str, axes: Sequence[str], outputs: Boxes, at_size: bool) -> JointReads:
+    """The product of what is read along each axis, which is a bound: where outputs are linked with inputs along one
+    axis at a time, no path has them all."""
+    demand = sized_reads if at_size else interior
+    every = [reduce(or_, along) for along in zip(*outputs.products(), strict=True)]
+    found = [demand(net, output, axis, spans).reads for axis, spans in zip(axes, every, strict=True)]
+    inputs = [name for name in net.graph.inputs if all(reads.get(name) for reads in found)]
+    return JointReads({name: Boxes.of([reads[name] for reads in found]) for name in inputs}, False)
 
 
 def _maps(net: Propagation, path: Path, axes: Sequence[str], sized: bool) -> list[Callable[[Spans], Spans]] | None:

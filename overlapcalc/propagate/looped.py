@@ -67,7 +67,7 @@ def _linked(
         least = loop.start[name]
         every = _all_to_all(net.values[name].cells.shape, cells.shape)
         ends = law.ends(name, layout.sizes[place], net.size(name, axis) or 0)
-        paths.append(Path(name, {axis: AxisRead(reads, least=least, ends=ends)}, {}, every))
+        paths.append(Path(name, {axis: AxisRead(reads, least=least, ends=ends)}, {}, every, law.exact))
     slots = net.slots
 
     def read(found: InputReads) -> InputReads:
@@ -88,7 +88,7 @@ def _linked(
 
 def _of_law(law: OutputLaw, input: str) -> Reads:
     reads = law.reads.get(input)
-    return Reads(reads, reads) if reads is not None else Reads()
+    return Reads(reads, reads if law.exact else None) if reads is not None else Reads()
 
 
 def _apart(path: Path, axis: str) -> Path:

@@ -132,7 +132,7 @@ class OutputLaw:
     reads: by input. before, after: how many samples of the output around a block a tile must hold as well. first, last:
     by input, what samples near the start read of those near the start, and near the end of those near the end, each
     counted from there (from the end: 0 is the last output, and -1 the last sample), where that is not what `reads` says
-    of samples inside the image.
+    of samples inside the image. exact: whether all of that is really read.
     """
 
     dim: int
@@ -142,6 +142,7 @@ class OutputLaw:
     after: int
     first: Mapping[str, Mapping[int, Spans]] = field(default_factory=dict)
     last: Mapping[str, Mapping[int, Spans]] = field(default_factory=dict)
+    exact: bool = True
 
     def ends(self, input: str, outputs: int, size: int) -> dict[int, Spans]:
         """What so many outputs read near the ends of an input of this size, where that is not what `reads` says."""
@@ -155,12 +156,13 @@ class OutputLaw:
 
 @dataclass(frozen=True)
 class Loop:
-    """A loop over the samples of an axis. unrolled: its graphs. start: the lengths of the inputs with as many turns as
+    """A loop over the samples of an axis. unrolled: its graphs; None for another net that is the same as a whole some
+    steps further, which then count as turns (see step_law.py). start: the lengths of the inputs with as many turns as
     `unrolled.graph` has, by input; step: how many samples more a turn takes. laws: by output, in the order of the net's
     outputs."""
 
     axis: str
-    unrolled: Unrolled
+    unrolled: Unrolled | None
     start: Mapping[str, int]
     step: Mapping[str, int]
     laws: tuple[OutputLaw, ...]

@@ -50,7 +50,7 @@ def _resizes(op: str) -> bool:
 
 
 def _masks(constant: Constant) -> bool:
-    return constant.taps is not None or bool(constant.alive) or constant.pattern is not None
+    return constant.taps is not None or bool(constant.alive or constant.marks) or constant.pattern is not None
 
 
 def only(x: Tensor, labels: tuple[str, ...], region: Region | None, filling: str) -> Tensor:

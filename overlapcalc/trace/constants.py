@@ -19,7 +19,7 @@ from ..ops import Kind
 from ..ops.graph import Constant
 from .generic import FILLINGS, MOSTS, dependent, is_smooth, made_up, parameter
 from .naming import facts_of
-from .values import ROWS_LIMIT, alive_in, borders_of, digest_of, rows_of, variation_along
+from .values import ROWS_LIMIT, alive_in, borders_of, digest_of, marks_of, rows_of, variation_along
 
 INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 LIST_LIMIT = 1 << 16
@@ -135,7 +135,11 @@ class Folder:
     def constant(self, node: FxNode, role: str) -> Constant:
         """The constant that `node` computes. role: "weight" of a convolution, "plain" where only the shape counts,
         "matrix" for a factor of a matrix product, or "operand" where the values may meet an axis."""
-        return replace(self._constant(node, role), made=node.op != "placeholder")
+        found = replace(self._constant(node, role), made=node.op != "placeholder")
+        if role != "operand" or self.origin(node):
+            return found
+        value = self.value(node)
+        return replace(found, marks=marks_of(value), truth=getattr(value, "dtype", None) is torch.bool)
 
     def _constant(self, node: FxNode, role: str) -> Constant:
         shape = tuple(int(n) for n in node.meta["val"].shape)

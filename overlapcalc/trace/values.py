@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,6 +18,9 @@ Variation = tuple["int | None", ...]
 
 ROWS_LIMIT = 1 << 20
 """Constants with up to this many values are compared row by row between two sizes of the image."""
+
+MARKS_LIMIT = 1 << 22
+"""Masks with more values are not looked at one by one."""
 
 WHOLE = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
@@ -102,6 +106,18 @@ def alive_in(value: torch.Tensor, variation: Variation) -> tuple[tuple[tuple[boo
         filled = filled & line.reshape(shape)
         out.append(tuple(bool(b) for b in line[: max(1, q if q is not None else real.shape[d])].tolist()))
     return tuple(out), bool(torch.equal(filled, real))
+
+
+def marks_of(value: Any) -> bytes:
+    """One byte per value: 1 where a boolean one is true, or another one minus infinity; nothing where none is, or there
+    are too many."""
+    if not isinstance(value, Tensor) or value.layout != torch.strided or value.numel() > MARKS_LIMIT:
+        return b""
+    found = value if value.dtype == torch.bool else value.isneginf() if value.is_floating_point() else None
+    if found is None or not bool(found.any()):
+        return b""
+    whole = found.to("cpu", torch.uint8).contiguous()
+    return bytes(_bytes(whole))
 
 
 def rows_of(value: Tensor, variation: Variation) -> tuple[tuple[int, ...], ...]:

@@ -315,6 +315,7 @@ def test_along_other_axes_they_are_what_they_were():
     a = oc.analyze(net, (1, 1, 8, 12, 14))
     assert {axis: tuple(a[axis].context) for axis in "DHW"} == {"D": (1, 0), "H": (1, 1), "W": (2, 2)}
     assert never_wrong(net, (1, 1, 8, 7, 6), 3) == "DHW"
+    assert tuple(map(tuple, a.cone().hull or ())) == ((-1, 1), (-1, 2), (-2, 3))
 
 
 class Thresholds(Cached):

@@ -9,7 +9,9 @@ from math import prod
 from ...algebra.index_map import IndexMap
 from ..call import Call
 from ..cost import kernel
+from ..facts import describe
 from ..graph import Constant
+from ..kind import Masking
 from ..law import Cause, DimRead, Law, Link, Obstruction, Place, drawn, whole
 from ..registry import rule
 from ..slab import Slab, Tensor, on_slab
@@ -76,6 +78,8 @@ def attention(call: Call) -> Law:
         links.append(Link(at, (*dims, *(DimRead(None, t) for t in range(n) if t not in met)), exact=exact))
     return Law(tuple(links), obstructions=drawn(n) if call["dropout_p"] else (), places=tuple(places))
 
+
+describe(*FUSED, masking=Masking.ATTENDS)
 
 SCORES = 1 << 20
 """About as many products of queries and keys are held at once."""

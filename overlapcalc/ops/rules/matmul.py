@@ -11,7 +11,7 @@ from ..call import Call
 from ..cost import kernel
 from ..facts import describe
 from ..graph import Constant
-from ..kind import Kind
+from ..kind import Kind, Masking
 from ..law import DimRead, Law, Link, Place, keep, whole
 from ..parts import Band, Cut, Partial, in_parts
 from ..registry import rule
@@ -148,6 +148,9 @@ def _factors(call: Call, n: int) -> tuple[Place, ...]:
 
 describe("aten::linear", "aten::matmul", "aten::bmm", "aten::mm", "aten::addmm", "aten::baddbmm", "aten::mv",
          "aten::dot", kind=Kind.MATRIX_PRODUCT)  # fmt: skip
+
+
+describe("aten::matmul", "aten::bmm", masking=Masking.WEIGHS)
 
 
 @rule("aten::_cdist_forward", "aten::_euclidean_dist", shown=False)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from ..call import Call
 from ..facts import describe
-from ..kind import Kind
+from ..kind import Kind, Masking
 from ..law import Law, Link, Place, channel_groups, keep, per_channel, whole
 from ..registry import rule
 from ..slab import Slab, Tensor, on_slab
@@ -25,6 +25,9 @@ def over(call: Call, dims: tuple[int, ...], what: str) -> Law:
       "aten::_safe_softmax", shown=False)  # fmt: skip
 def softmax(call: Call) -> Law:
     return over(call, (call.dim(),), "softmax over the axis")
+
+
+describe("aten::softmax", "aten::_softmax", "aten::_safe_softmax", masking=Masking.SOFTENS)
 
 
 @rule("aten::layer_norm", "aten::native_layer_norm", "aten::rms_norm", "aten::_fused_rms_norm", shown=False,

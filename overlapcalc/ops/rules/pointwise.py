@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...algebra.index_map import IndexMap
 from ..call import Call
 from ..facts import describe
-from ..kind import Kind
+from ..kind import Kind, Masking
 from ..law import Cause, DimRead, Law, Link, Obstruction, drawn, keep
 from ..registry import rule
 from ..slab import Slab, Tensor, on_slab
@@ -54,7 +54,11 @@ describe(
     ),
     stops_nan=True,
 )  # fmt: skip
-describe("aten::where", "aten::masked_fill", zero_weights=True)
+describe("aten::where", zero_weights=True, masking=Masking.CHOOSES)
+describe("aten::masked_fill", zero_weights=True, masking=Masking.FILLS)
+describe("aten::add", masking=Masking.ADDS)
+describe("aten::mul", masking=Masking.SCALES)
+describe(*(f"aten::{name}" for name in (*COPIES, "to", "_to_copy", "type_as", "dropout")), masking=Masking.MOVES)
 
 
 @rule("aten::bucketize", "aten::searchsorted", "aten::isin", shown=False)

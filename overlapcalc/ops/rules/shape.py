@@ -9,8 +9,9 @@ from __future__ import annotations
 from ...algebra.cells import Runs, runs
 from ...algebra.index_map import IndexMap
 from ..call import Call
-from ..facts import spelling
+from ..facts import describe, spelling
 from ..graph import Node
+from ..kind import Masking
 from ..law import Cause, DimRead, Law, Link, Obstruction
 from ..orders import PERMUTING, order_of
 from ..registry import rule
@@ -245,3 +246,8 @@ def repeat_interleave_on_slab(slab: Slab) -> Tensor:
     if slab.span(d) is None:
         return slab.run()
     return slab.resampled(slab.fetch(), d, slab.begins(0, d), lambda o: {o // times: 1.0})
+
+
+describe("aten::view", "aten::_unsafe_view", "aten::reshape", "aten::_reshape_alias", "aten::flatten",
+         "aten::unflatten", "aten::unsqueeze", "aten::squeeze", *PERMUTING, "aten::expand", "aten::expand_as",
+         "aten::broadcast_to", masking=Masking.MOVES)  # fmt: skip

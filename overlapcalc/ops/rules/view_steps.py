@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from ...algebra.index_map import IndexMap
 from ..call import Call
+from ..facts import describe
 from ..graph import CUT, JOIN, REGROUP
+from ..kind import Masking
 from ..law import Cause, DimRead, Evenness, Law, Link, Obstruction
 from ..registry import rule
 from ..slab import Slab, Tensor, on_slab
@@ -55,3 +57,6 @@ def join_on_slab(slab: Slab) -> Tensor:
     shape = list(pieces.shape)
     joined = pieces.reshape([*shape[:d], shape[d] * piece, *shape[d + 2 :]])
     return slab.kept(joined, d, slab.begins(0, d) * piece)
+
+
+describe(CUT, JOIN, REGROUP, masking=Masking.MOVES)
