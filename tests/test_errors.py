@@ -32,6 +32,10 @@ LOCAL = {
     "guard/watch/reads.py": {"UnseenError": "caught beside where it is raised: such an outcome is not kept"},
     "guard/digests.py": {"ChangedError": "an OSError, caught where files are digested: such an outcome is not kept"},
     "guard/pytest_plugin.py": {"DoesNotHold": "a test that fails, which pytest shows"},
+    "propagate/at_size.py": {"UnlikeError": "caught where laws of whole nets are sought: such a net has none"},
+    "propagate/growth.py": {"OtherwiseError": "caught by propagate/loop_law: such a loop has no law"},
+    "propagate/lines.py": {"NoPatternError": "caught by propagate/unrolled: such graphs show no loop"},
+    "propagate/step_law.py": {"TooShortError": "caught where laws of whole nets are sought at longer sizes"},
 }
 """Exceptions that steer one part and reach no caller of the library, and where they end."""
 
@@ -279,7 +283,7 @@ def test_the_guard_says_in_keys_that_it_guessed(tmp_path):
         ("analyze m.py:made --depth x", "--depth: expected a number of path components"),
         ("plan m.py:made --block 0", "--block: expected a number of samples, at least 1, not '0'"),
         ("analyze m.py:made --format yaml", "--format: invalid choice: 'yaml'"),
-        ("run m.py:made --in x.npy --out y.npy --input 9x9", "unrecognized arguments: --input 9x9"),
+        ("run m.py:made --in x.npy --out y.npy --input 9x9", "--input '9x9': expected NAME=VALUE, such as scale=2"),
         ("run m.py:made --in x.npy --out y.npy --output r", "unrecognized arguments: --output r"),
     ],
 )

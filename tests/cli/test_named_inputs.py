@@ -73,7 +73,8 @@ def test_from_file_to_file_as_a_process(model: Path) -> None:
     np.testing.assert_allclose(np.load(model / "out.npy"), whole.numpy(), rtol=0, atol=1e-5)
 
 
-def test_other_commands(model: Path) -> None:
+def test_other_commands(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "140")
     said = ("nets.py:Net", *SHAPES, "--input", "mode=bilinear", "--input", "scale=2")
     text = " ".join(run("analyze", *said, cwd=model).stdout.split())
     assert "from batch.image 1x3x40x36, batch.feats[0] 1x3x40x36 with scale=2, mode='bilinear' to output" in text
