@@ -74,6 +74,8 @@ class Turning:
         """The net with the law of its loop, or the one obstacle that this is, and the shapes at which that was held
         against it; None where the loop is another one there. Along the other axes it is compared with itself, too."""
         others = {axis: n for axis, n in away.items() if axis != self.axis}
+        if {axis for _, axis in net.slots} - {self.axis} != others.keys():
+            return None  # nothing tells what the net is at other lengths of those
         turns = self._third(net, away)
         there = third = self.shapes(net, turns)
         if not others and not self.unrolled.agrees(turns, graph(third)):
@@ -85,10 +87,10 @@ class Turning:
                 return None
         like = propagated(self.unrolled.at(turns))
         seen = compared(like, others)
-        if seen.net is not like or (seen.found != {} and not self.unrolled.agrees(turns, graph(third))):
+        if seen.net is not like or seen.found is None or (seen.found and not self.unrolled.agrees(turns, graph(third))):
             return None
         differing: Differing = {name: {self.axis: ""} for _, name in net.graph.outputs}
-        for name, texts in (seen.found or {}).items():
+        for name, texts in seen.found.items():
             for own in self._names(name, net):
                 differing[own] = {**differing.get(own, {}), **texts}
         looped = propagated(

@@ -129,6 +129,8 @@ class OtherSizes:
             return None
         others = {axis: n for axis, n in away.items() if axis not in looped}
         seen = self._compared(net, others) if others else None
+        if seen is not None and seen.found is None:
+            return None  # it does not run there, so nothing tells about the other axes
         differing: Differing = {name: dict.fromkeys(looped, "") for _, name in net.graph.outputs}
         for name, texts in (seen.found or {}).items() if seen is not None else ():
             differing[name] = {**differing.get(name, {}), **texts}

@@ -17,9 +17,11 @@ from ..algebra.index_map import IndexMap
 from ..algebra.spans import Spans
 from ..ops.facts import kind_of
 from ..ops.kind import Kind
+from ..ops.law import CellReads
 from .growth import OtherwiseError
 from .turns import Turns
 from .unrolled import OutputLaw, Unrolled
+from .values import TensorReads
 
 FIRST_TURNS, SPARE_TURNS = 8, 8
 """How many turns more are looked at first; how many more than outputs need, once that shows."""
@@ -51,7 +53,8 @@ def _law(turns: Turns, output: str) -> OutputLaw | int:
     if growth is None:
         raise OtherwiseError
     out_step, length = growth.by, turns.length(output)
-    found = _Needs(turns, turns.needed(output), length, out_step)
+    needed = turns.needed(output)
+    found = _Needs(turns, needed, length, out_step)
     steps = length // out_step
     alike = [not found.astray >> u * out_step & found.step for u in range(steps)]
     moved = [
@@ -76,7 +79,14 @@ def _law(turns: Turns, output: str) -> OutputLaw | int:
     ends = {name: found.ends(name, law, last) for name, law in laws.items()}
     after = max(0, length - (at + 1) * out_step - (spare + 1) * out_step + 1)
     heads, tails = ({name: end[k] for name, end in ends.items()} for k in (0, 1))
-    return OutputLaw(turns.dimension(output), out_step, laws, back * out_step, after, heads, tails)
+    exact = all(_exact(turns.net.values[name]) for name in needed)
+    return OutputLaw(turns.dimension(output), out_step, laws, back * out_step, after, heads, tails, exact)
+
+
+def _exact(value: TensorReads) -> bool:
+    """Whether a tensor reads all that its paths say, sample by sample."""
+    collapsed = any(link.cells is CellReads.COLLAPSE for link in value.law.links)
+    return not collapsed and all(path.exact for path in value.paths)
 
 
 class _Needs:

@@ -12,6 +12,7 @@ from shared.blockwise import Fn, by, never_wrong
 from torch import Tensor, nn
 
 import overlapcalc as oc
+from overlapcalc.analysis import other_sizes
 
 
 class Cached(nn.Module):
@@ -354,6 +355,38 @@ def test_short_images_with_other_turns(least, n):
         span = a["L"].reads(o, o + 1, size=n)
         assert span.start <= read(Fn(mirrored_when_short), x, range(o, o + 1))[0]
         assert span.stop >= read(Fn(mirrored_when_short), x, range(o, o + 1))[1]
+
+
+def by_width(net, x):
+    return torch.cat([x[:, :, i : i + 1] * x.shape[3] for i in range(x.shape[2])], 2)
+
+
+def test_axes_that_were_compared_at_no_other_length_are_not_free(monkeypatch):
+    """Where no size far away is tried, or the net runs at none, nothing tells that W does not matter."""
+
+    def narrow(net, x):
+        if x.shape[3] > 12:
+            raise ValueError("too wide")
+        return by_width(net, x)
+
+    assert not oc.analyze(Fn(narrow), (1, 1, 9, 12)).size_verified
+    monkeypatch.setattr(other_sizes, "far", lambda *_, **__: {})
+    assert "W" in {o.axis for o in oc.analyze(Fn(by_width), (1, 1, 9, 12)).obstacles}
+
+
+def test_a_bound_within_a_turn_is_no_minimum():
+    """Which sample a turn takes depends on the data: either of two."""
+
+    def picked(net, x):
+        made = []
+        for i in range(0, x.shape[-1], 2):
+            both = x[..., i : i + 2]
+            made.append(both[..., (both[0, 0] > 0).long()])
+        return torch.cat(made, -1)
+
+    a = oc.analyze(Fn(picked), (1, 1, 16))
+    assert a.blocking_free
+    assert not a["L"].exact
 
 
 def test_rows_by_turn():
