@@ -5,12 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import takewhile
 from math import gcd
 
 from ..errors import OverlapcalcError
 from ..ops.graph import Graph, Shapes
-from ..ops.law import HELP, Cause
 from ..propagate.cell_needs import within
 from ..propagate.compare import Differing, views_of
 from ..propagate.grid import Grid
@@ -20,6 +18,7 @@ from ..propagate.scaling import grow
 from ..propagate.unrolled import Loop, Unrolled, turns_in, unrolled
 from ..propagate.values import Obstacle, Propagation
 from .comparison import Comparison
+from .unrolled import loop_obstacle
 
 STEPS = range(1, 33)
 """How many samples such a net may take at a time."""
@@ -120,15 +119,7 @@ class Turning:
         """The loop as an obstacle, where nothing is known of what it reads."""
         every = "with every sample" if self.step == 1 else f"with every {self.step} samples"
         graph, turn, stop = self.unrolled.graph, self.unrolled.turn, self.unrolled.stop
-        layers = [graph[name].layer.split(".") for name in graph.order[stop - turn : stop]]
-        return Obstacle(
-            layer=".".join(column[0] for column in takewhile(_all_equal, zip(*layers, strict=False))) or "forward",
-            op="loop",
-            axis=self.axis,
-            cause=Cause.LOOP.value,
-            message=f"forward takes the samples of the axis one after another: {turn} operators more {every}",
-            help=HELP[Cause.LOOP],
-        )
+        return loop_obstacle(self.axis, [graph[name] for name in graph.order[stop - turn : stop]], every)
 
 
 def inside(net: Propagation, graph: Callable[[Shapes], Graph]) -> Turning | None:
@@ -211,7 +202,3 @@ def _samples(net: Propagation, axis: str, away: Mapping[str, int]) -> int:
     """How many samples these steps of the grid are along an axis."""
     (name, unit), *_ = _units(net)[axis].items()
     return away.get(axis, 0) * Grid(net, axis).per_step(name) // unit
-
-
-def _all_equal(names: tuple[str, ...]) -> bool:
-    return len(set(names)) == 1

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import takewhile
 
 from ..errors import TraceError
-from ..ops.graph import Graph, Shapes
+from ..ops.graph import Graph, Node, Shapes
 from ..ops.law import HELP, Cause
 from ..propagate.scaling import grow
 from ..propagate.values import Obstacle, Propagation
@@ -46,13 +46,18 @@ def unrolled_axes(net: Propagation, graph: Callable[[Shapes], Graph], away: Mapp
 def _obstacle(net: Propagation, axis: str, larger: Graph, more: int, steps: int) -> Obstacle:
     every = "with every step" if steps == 1 else f"with every {steps} steps"
     same = sum(1 for _ in takewhile(lambda ab: ab[0].op == ab[1].op, zip(net.traced, larger, strict=False)))
-    layers = [node.layer.split(".") for node in list(larger)[same : same + more]]
+    return loop_obstacle(axis, list(larger)[same : same + more], every)
+
+
+def loop_obstacle(axis: str, turn: Sequence[Node], every: str) -> Obstacle:
+    """A loop over the samples of an axis, of which no law is known. turn: the nodes that it has more, and how often."""
+    layers = [node.layer.split(".") for node in turn]
     return Obstacle(
         layer=".".join(column[0] for column in takewhile(_all_equal, zip(*layers, strict=False))) or "forward",
         op="loop",
         axis=axis,
         cause=Cause.LOOP.value,
-        message=f"forward takes the samples of the axis one after another: {more} operators more {every}",
+        message=f"forward takes the samples of the axis one after another: {len(turn)} operators more {every}",
         help=HELP[Cause.LOOP],
     )
 
